@@ -1,0 +1,44 @@
+# `make demo` and `make test` start from nothing: they build .venv, and rebuild it only when the
+# requirements change. Everything runs on one thread per rank; parallelism comes from MPI.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export NUMBA_NUM_THREADS := 1
+
+.PHONY: demo test test-long lint clean
+
+demo: .venv/run.stamp
+	$(BIN)/mpirun -n 2 $(BIN)/allegro-md inputs/quickstart.toml --overwrite
+	@echo; echo "the run directory inputs/run-quickstart:"; ls -l inputs/run-quickstart
+	@echo; echo "first and last rows of thermo.csv:"
+	@sed -n '1,2p' inputs/run-quickstart/thermo.csv; tail -n 2 inputs/run-quickstart/thermo.csv
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-long: .venv/dev.stamp
+	$(BIN)/python -m pytest -m long --timeout 3600
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/python.stamp:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/run.stamp: pyproject.toml constraints.txt .venv/python.stamp
+	$(INSTALL) -e '.[mpi]'
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp
+	$(INSTALL) -e '.[mpi,dev,import]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info inputs/run-*
