@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -65,12 +67,19 @@ def mpirun() -> MpiRun:
     ) -> subprocess.CompletedProcess[str]:
         line = [command, "-n", str(n), sys.executable, *map(str, args)]
         environment = {**os.environ, **SINGLE_THREAD, **(env or {})}
+        job = subprocess.Popen(
+            line, env=environment, cwd=cwd, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
         try:
-            done = subprocess.run(
-                line, env=environment, cwd=cwd, timeout=timeout, capture_output=True, text=True
-            )
-        except subprocess.TimeoutExpired as late:
-            pytest.fail(f"{n} ranks still running after {timeout} s: {line}\n{late.stdout}\n{late.stderr}")
+            out, err = job.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(job.pid, signal.SIGTERM)  # mpirun passes it on to the ranks, wherever they are
+            time.sleep(2.0)
+            os.killpg(job.pid, signal.SIGKILL)
+            out, err = job.communicate()
+            pytest.fail(f"{n} ranks still running after {timeout} s: {line}\n{out}\n{err}")
+        done = subprocess.CompletedProcess(line, job.returncode, out, err)
         if check and done.returncode != 0:
             pytest.fail(f"exit {done.returncode} of {line}\n{done.stdout}\n{done.stderr}")
         return done
