@@ -1,0 +1,95 @@
+"""The simulation cell: three lattice rows, each periodic or free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Immutable triclinic cell.
+
+    Attributes:
+        matrix: (3, 3) Å, rows are lattice vectors; always of full rank (absent vectors of free axes are completed
+            with unit vectors, see `from_rows`).
+        periodic: one flag per axis.
+        origin: (3,) Å, the corner of the box.
+        bounded: False when a vector was absent, so that the cell has no volume.
+    """
+
+    matrix: NDArray[np.float64]
+    periodic: tuple[bool, bool, bool] = (True, True, True)
+    origin: NDArray[np.float64] = None  # type: ignore[assignment]
+    bounded: bool = True
+
+    def __post_init__(self) -> None:
+        origin = np.zeros(3) if self.origin is None else self.origin
+        for name, array in (("matrix", self.matrix), ("origin", origin)):
+            frozen = np.array(array, dtype=np.float64)
+            frozen.setflags(write=False)
+            object.__setattr__(self, name, frozen)
+
+    @staticmethod
+    def from_rows(rows: NDArray[np.float64], periodic: tuple[bool, bool, bool], where: str = "cell") -> Cell:
+        """Cell from lattice rows (Å) in which the vectors of free axes may be zero.
+
+        Raises:
+            InputError: a periodic axis without a vector, vectors that are not finite, or linearly dependent.
+        """
+        rows = np.array(rows, dtype=np.float64).reshape(3, 3)
+        flags = (bool(periodic[0]), bool(periodic[1]), bool(periodic[2]))
+        if not np.all(np.isfinite(rows)):
+            raise InputError("cell vectors are not finite", where)
+        absent = np.linalg.norm(rows, axis=1) < 1e-12
+        for axis in range(3):
+            if absent[axis] and flags[axis]:
+                raise InputError(
+                    f"the cell is periodic along axis {axis} but has no vector there",
+                    where,
+                    "give the cell vector, or set periodic to false for that axis",
+                )
+        matrix = _complete(rows, absent)
+        if abs(np.linalg.det(matrix)) < 1e-9 * np.prod(np.linalg.norm(matrix, axis=1)):
+            raise InputError("the cell has no volume (its vectors are linearly dependent)", where)
+        return Cell(matrix, flags, bounded=not bool(absent.any()))
+
+    def with_matrix(self, matrix: NDArray[np.float64]) -> Cell:
+        """The same cell with other lattice rows (Å)."""
+        return Cell(matrix, self.periodic, self.origin, self.bounded)
+
+    @cached_property
+    def inverse(self) -> NDArray[np.float64]:
+        """(3, 3), 1/Å: fractional = (x − origin) @ inverse."""
+        return np.linalg.inv(self.matrix)
+
+    @property
+    def volume(self) -> float:
+        """Å³; NaN where the cell has none."""
+        return abs(float(np.linalg.det(self.matrix))) if self.bounded else float("nan")
+
+    @property
+    def heights(self) -> NDArray[np.float64]:
+        """(3,) Å, distance between opposite faces."""
+        return 1.0 / np.linalg.norm(self.inverse, axis=0)
+
+
+def _complete(rows: NDArray[np.float64], absent: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fills absent rows with unit vectors orthogonal to the given ones (right-handed where possible)."""
+    matrix = rows.copy()
+    missing = np.flatnonzero(absent)
+    if len(missing) == 3:
+        return np.eye(3)
+    if len(missing) == 0:
+        return matrix
+    given = matrix[~absent]
+    _, _, basis = np.linalg.svd(given)  # the last rows span the complement
+    matrix[missing] = basis[len(given) :]
+    if np.linalg.det(matrix) < 0:
+        matrix[missing[-1]] *= -1.0
+    return matrix

@@ -1,0 +1,211 @@
+"""The one door to MPI. One rank without a launcher works without MPI.
+
+Every branch that leads to communication must be taken on a value all ranks share.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.errors import AllegroError, InputError
+
+ROUND_BYTES = 64 * 2**20
+"""Largest message of one round of `exchange`: bounds memory and stays below MPI's 2³¹ counts."""
+
+# Variables in which launchers tell how many ranks they started.
+_LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
+
+
+class Comm:
+    """Collective operations between the ranks of one simulation.
+
+    Attributes:
+        rank: this rank, from 0.
+        size: number of ranks.
+    """
+
+    def __init__(self, mpi: Any = None, api: Any = None) -> None:
+        """Wraps an mpi4py communicator and the module `mpi4py.MPI`; None is the serial stand-in."""
+        self._mpi = mpi
+        self._api = api
+        self.rank: int = mpi.Get_rank() if mpi is not None else 0
+        self.size: int = mpi.Get_size() if mpi is not None else 1
+
+    @staticmethod
+    def serial() -> Comm:
+        """One rank, no MPI."""
+        return Comm()
+
+    @staticmethod
+    def world() -> Comm:
+        """All ranks the launcher started.
+
+        Raises:
+            InputError: the launcher started several ranks but the MPI in use sees only one (N copies of rank 0).
+        """
+        started = max((int(os.environ[v]) for v in _LAUNCHER_SIZES if os.environ.get(v, "").isdigit()), default=1)
+        if started == 1 and not any(v in os.environ for v in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")):
+            return Comm()
+        try:
+            from mpi4py import MPI  # the only place; MPI is initialized here and nowhere else
+        except Exception as error:  # a missing libmpi surfaces as RuntimeError, a missing package as ImportError
+            raise InputError(
+                f"started by an MPI launcher, but MPI cannot be loaded ({error})",
+                "MPI",
+                "pip install 'allegro-md[mpi]' and use the mpirun it installs, or load the site's MPI",
+            ) from None
+        if MPI.COMM_WORLD.Get_size() == 1 and started > 1:
+            raise InputError(
+                f"the launcher started {started} ranks, but the MPI library in use ({MPI.get_vendor()[0]}) sees only one",
+                "MPI",
+                "use the mpirun that belongs to this MPI (for the mpich wheel: the one beside this Python)",
+            )
+        return Comm(MPI.COMM_WORLD, MPI)
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """The root's object, on all ranks."""
+        return value if self._mpi is None else self._mpi.bcast(value, root=root)
+
+    def allgather(self, value: Any) -> list[Any]:
+        """The objects of all ranks, in rank order."""
+        return [value] if self._mpi is None else self._mpi.allgather(value)
+
+    def barrier(self) -> None:
+        """Waits for all ranks."""
+        if self._mpi is not None:
+            self._mpi.Barrier()
+
+    def sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Elementwise integer sum over ranks (exact by construction)."""
+        if values.dtype != np.int64:
+            raise TypeError("only int64 is summed over ranks: floating-point sums depend on the number of ranks")
+        if self._mpi is None:
+            return values.copy()
+        out = np.empty_like(values)
+        self._mpi.Allreduce(np.ascontiguousarray(values), out)
+        return out
+
+    def max(self, values: float | NDArray[np.float64]) -> Any:
+        """Elementwise maximum over ranks of a float or a float64 array (NaN is the caller's to exclude)."""
+        if self._mpi is None:
+            return values
+        array = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        out = np.empty_like(array)
+        self._mpi.Allreduce(array, out, op=self._api.MAX)
+        return float(out[0]) if np.isscalar(values) else out
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true on any rank."""
+        return bool(self.max(1.0 if flag else 0.0))
+
+    def exchange(
+        self, rows: NDArray[Any], counts: Sequence[int] | NDArray[np.int64]
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Sends rows to other ranks, every rank to every rank.
+
+        Args:
+            rows: (n, …), sorted by destination rank.
+            counts: (size,) how many go to each rank.
+
+        Returns:
+            The rows received, sorted by source rank, and how many came from each (size,).
+        """
+        counts = np.asarray(counts, dtype=np.int64)
+        if self._mpi is None:
+            return rows, counts
+        received = np.empty(self.size, dtype=np.int64)
+        self._mpi.Alltoall(counts, received)
+        out = np.empty((int(received.sum()), *rows.shape[1:]), dtype=rows.dtype)
+        row_bytes = max(1, rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64)))
+        per_round = max(1, ROUND_BYTES // (row_bytes * self.size))  # rows per pair of ranks and round
+        rounds = int(self.max(float(np.ceil(max(counts.max(), received.max()) / per_round))))
+        send_bytes = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+        receive_bytes = out.reshape(-1).view(np.uint8)
+        send_start, receive_start = np.cumsum(counts) - counts, np.cumsum(received) - received
+        for r in range(rounds):
+            done = r * per_round
+            layouts = []
+            for total, start in ((counts, send_start), (received, receive_start)):
+                here = np.clip(total - done, 0, per_round)
+                layouts.append((here * row_bytes, (start + np.minimum(done, total)) * row_bytes))
+            self._alltoallv(send_bytes, layouts[0], receive_bytes, layouts[1])
+        return out, received
+
+    def _alltoallv(
+        self, send: NDArray[np.uint8], send_layout: Any, receive: NDArray[np.uint8], receive_layout: Any
+    ) -> None:
+        """One round: directly, or through packed staging buffers when displacements could pass 2³¹."""
+        byte = self._api.BYTE
+        if max(send.nbytes, receive.nbytes) < 2**31:
+            self._mpi.Alltoallv([send, *send_layout, byte], [receive, *receive_layout, byte])
+            return
+        (n_out, at_out), (n_in, at_in) = send_layout, receive_layout
+        packed = np.concatenate([send[a : a + n] for n, a in zip(n_out, at_out, strict=True)])
+        unpacked = np.empty(int(n_in.sum()), dtype=np.uint8)
+        self._mpi.Alltoallv(
+            [packed, n_out, np.cumsum(n_out) - n_out, byte], [unpacked, n_in, np.cumsum(n_in) - n_in, byte]
+        )
+        position = 0
+        for n, a in zip(n_in, at_in, strict=True):
+            receive[a : a + n] = unpacked[position : position + n]
+            position += n
+
+    def shift_rows(self, send: NDArray[Any], to: int, receive: NDArray[Any], source: int, tag: int = 0) -> None:
+        """Sends one buffer to a rank while receiving another from a rank (either may be this one).
+
+        A negative rank means nobody: nothing is sent, or `receive` stays as it is.
+        """
+        if to == self.rank and source == self.rank:
+            receive[...] = send
+            return
+        requests = []
+        if source >= 0:
+            requests.append(self._mpi.Irecv(receive, source=source, tag=tag))
+        if to >= 0:
+            requests.append(self._mpi.Isend(send, dest=to, tag=tag))
+        for request in requests:
+            request.Wait()
+
+    def raise_together(self, error: BaseException | None) -> None:
+        """Collective: when any rank has an error, every rank raises the lowest such rank's error.
+
+        Expected errors (`AllegroError`, `MemoryError`) keep their type and message; any other becomes a `RuntimeError`
+        that carries the traceback of its rank.
+        """
+        if not self.any(error is not None):
+            return
+        report: Any = None
+        if error is not None:
+            report = (
+                error
+                if isinstance(error, (AllegroError, MemoryError))
+                else RuntimeError(f"rank {self.rank}: " + "".join(traceback.format_exception(error)))
+            )
+        first = next(r for r in self.allgather(report) if r is not None)
+        raise first from error
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Around work that may fail on one rank (and communicates nothing): `raise_together` at its end."""
+        error: BaseException | None = None
+        try:
+            yield
+        except Exception as caught:  # noqa: BLE001  handed to every rank
+            error = caught
+        self.raise_together(error)
+
+    def abort(self, status: int) -> NoReturn:
+        """Ends all ranks at once, for faults that only one rank knows of."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self._mpi is not None and self.size > 1:
+            self._mpi.Abort(status)
+        sys.exit(status)

@@ -1,0 +1,47 @@
+"""Exceptions a user may meet; each knows the exit status it stands for."""
+
+from __future__ import annotations
+
+
+class AllegroError(Exception):
+    """Base of all expected failures.
+
+    Attributes:
+        exit_status: process status the command line ends with.
+    """
+
+    exit_status = 1
+
+
+class InputError(AllegroError):
+    """The input is wrong: says what, where (file, key) and how to mend it."""
+
+    exit_status = 2
+
+    def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        parts = [f"{where}: {what}" if where else what]
+        if remedy:
+            parts.append(remedy)
+        super().__init__(" — ".join(parts))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        return type(self), (self.what, self.where, self.remedy)
+
+
+class PhysicsError(AllegroError):
+    """The simulation broke (NaN, runaway force, lost atom, overflow of an exact sum)."""
+
+    exit_status = 3
+
+
+class ResourceError(AllegroError):
+    """Out of memory or disk."""
+
+    exit_status = 4
+
+
+class InterruptedRun(AllegroError):  # noqa: N818  not a fault
+    """Stopped from outside; a checkpoint was written."""
+
+    exit_status = 130

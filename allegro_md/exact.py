@@ -1,0 +1,92 @@
+"""Sums whose result does not depend on how the work is split: fixed-point integers, because integer addition is associative.
+
+Two formats, one table of scales:
+
+* forces: one int64 word, quantum 2⁻⁴⁴ eV/Å (range ±5.2·10⁵ eV/Å);
+* every global sum: two int64 words (``high``, ``low``), value = (high·2³² + low) · quantum. A term is split into
+  a high part of whole 2³² quanta and a low part below 2³²; both words are plain integer sums.
+
+A term outside the range of its format is an error, never a wrap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.errors import PhysicsError
+
+FORCE_SCALE = 2.0**44
+"""Quanta per eV/Å of a fixed-point force component."""
+
+FORCE_RANGE = 2.0**63 / FORCE_SCALE
+"""Largest magnitude a fixed-point force component can hold, eV/Å."""
+
+GLOBAL_BITS = {
+    "energy": 48,  # eV: terms up to 10⁶ eV (an all-electron atom), quantum 4·10⁻¹⁵ eV
+    "virial": 48,  # eV
+    "kinetic": 48,  # eV
+    "momentum": 56,  # amu·Å/fs
+    "mass": 40,  # amu
+}
+"""log2 of the quanta per unit of each global sum."""
+
+_HIGH_LIMIT = 2.0**36  # largest |high| of one term …
+_TERMS_LIMIT = 2**27  # … and the number of terms one rank may add: 2³⁶ · 2²⁷ = 2⁶³, and 2³² · 2²⁷ < 2⁶³ for `low`
+
+
+@numba.njit(cache=True)
+def _accumulate(values: NDArray[np.float64], scale: float, words: NDArray[np.int64]) -> int:
+    """Adds (n, k) values into (k, 2) words; returns the index of the first bad row, or -1."""
+    n, k = values.shape
+    high_scale = scale / 4294967296.0
+    for i in range(n):
+        for c in range(k):
+            scaled = values[i, c] * high_scale
+            if not (abs(scaled) < _HIGH_LIMIT):  # also catches NaN
+                return i
+            high = np.floor(scaled)
+            words[c, 0] += np.int64(high)
+            words[c, 1] += np.int64(np.rint((scaled - high) * 4294967296.0))
+    return -1
+
+
+@dataclass(frozen=True)
+class ExactSum:
+    """Sum of k quantities in two-word fixed point.
+
+    Attributes:
+        words: (k, 2) int64, (high, low).
+        kind: key of `GLOBAL_BITS`.
+    """
+
+    words: NDArray[np.int64]
+    kind: str
+
+    @staticmethod
+    def of(values: NDArray[np.float64], kind: str) -> ExactSum:
+        """Sums values (n,) or (n, k) over their first axis.
+
+        Raises:
+            PhysicsError: a value is NaN or too large for the format.
+        """
+        table = np.ascontiguousarray(values, dtype=np.float64)
+        table = table.reshape(len(table), -1) if table.ndim != 1 else table[:, None]
+        words = np.zeros((table.shape[1], 2), dtype=np.int64)
+        if len(table) > _TERMS_LIMIT:
+            raise PhysicsError(f"exact sum of {kind}: more than {_TERMS_LIMIT} terms on one rank")
+        bad = _accumulate(table, 2.0 ** GLOBAL_BITS[kind], words)
+        if bad >= 0:
+            raise PhysicsError(f"exact sum of {kind}: the term {table[bad]} of row {bad} is not finite or out of range")
+        words[:, 0] += words[:, 1] >> 32  # carry, so that sums over ranks keep 31 free bits
+        words[:, 1] &= 0xFFFFFFFF
+        return ExactSum(words, kind)
+
+    def value(self) -> NDArray[np.float64]:
+        """The k sums, each correctly rounded to float64."""
+        quanta = Fraction(1, 2 ** GLOBAL_BITS[self.kind])
+        return np.array([float(quanta * ((int(h) << 32) + int(low))) for h, low in self.words])

@@ -1,0 +1,154 @@
+"""Per-atom data: one field table, one owner.
+
+Every per-atom array of the program is a row of `FIELDS`; migration, halo, checkpoint and writer iterate over it, so a
+new quantity is one row and cannot be forgotten by one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one per-atom array is, and who carries it.
+
+    Attributes:
+        shape: per atom.
+        migrates: travels when an atom changes owner.
+        halo: ghosts hold it (sent when a halo is built).
+        checkpoint: written to checkpoints.
+        trajectory: may be asked for in trajectories.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    unit: str
+    migrates: bool
+    halo: bool
+    checkpoint: bool
+    trajectory: bool
+
+
+FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        # id: 0-based index in the input. species: index into the species table.
+        Field("id", (), torch.int64, "", migrates=True, halo=True, checkpoint=True, trajectory=True),
+        Field("species", (), torch.int16, "", migrates=True, halo=True, checkpoint=True, trajectory=True),
+        # position: unwrapped master; a ghost holds its owner's value, its place is position + shift·h.
+        Field("position", (3,), torch.float64, "Å", migrates=True, halo=True, checkpoint=True, trajectory=True),
+        Field(
+            "velocity",
+            (3,),
+            torch.float64,
+            "Å/fs",
+            migrates=True,
+            halo=False,
+            checkpoint=True,
+            trajectory=True,
+        ),
+        # force: fixed point, `exact.FORCE_SCALE` quanta per eV/Å; recomputed from positions, so it never travels.
+        Field("force", (3,), torch.int64, "eV/Å", migrates=False, halo=False, checkpoint=False, trajectory=True),
+        # shift: integer lattice translation to where this copy of the atom sits in the rank's frame.
+        Field("shift", (3,), torch.int32, "", migrates=False, halo=True, checkpoint=False, trajectory=False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class SpeciesTable:
+    """What the species indices of a system mean.
+
+    Attributes:
+        symbols: chemical symbol per species.
+        numbers: (n_species,) atomic numbers.
+        masses: (n_species,) amu.
+    """
+
+    symbols: tuple[str, ...]
+    numbers: NDArray[np.int64]
+    masses: NDArray[np.float64]
+
+
+EXACT_FIT_ABOVE = 1_000_000
+"""Above this many atoms arrays grow to what is needed (plus 2 %) instead of doubling."""
+
+
+class AtomState:
+    """The atoms a rank holds: first `n_local` own ones, then `n_ghost` ghosts.
+
+    Attributes:
+        cell: the current cell (replaced, never modified, when it changes).
+        species_table: meaning of `species`.
+        n_total: atoms of the whole system.
+        device: where the tensors live.
+    """
+
+    def __init__(
+        self, cell: Cell, species_table: SpeciesTable, n_total: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.cell = cell
+        self.species_table = species_table
+        self.n_total = n_total
+        self.device = torch.device(device)
+        self.n_local = 0
+        self.n_ghost = 0
+        self._storage = {
+            name: torch.empty((0, *f.shape), dtype=f.dtype, device=self.device) for name, f in FIELDS.items()
+        }
+        self._views: dict[tuple[str, int], torch.Tensor] = {}
+        self._masses = torch.as_tensor(species_table.masses, dtype=torch.float64, device=self.device)
+
+    @property
+    def n_all(self) -> int:
+        """Own atoms and ghosts."""
+        return self.n_local + self.n_ghost
+
+    def resize(self, n_local: int, n_ghost: int) -> None:
+        """Sets the counts, growing the arrays where needed; the first min(old, new) rows keep their values."""
+        needed = n_local + n_ghost
+        capacity = len(self._storage["id"])
+        if needed > capacity:
+            grown = max(needed, 2 * capacity, 64) if needed <= EXACT_FIT_ABOVE else needed + needed // 50
+            for name, old in self._storage.items():  # field by field: only one is ever held twice
+                new = torch.empty((grown, *old.shape[1:]), dtype=old.dtype, device=self.device)
+                new[: self.n_all] = old[: self.n_all]
+                self._storage[name] = new
+                del old
+        self.n_local, self.n_ghost = n_local, n_ghost
+        self._views.clear()
+
+    def all(self, name: str) -> torch.Tensor:
+        """The field of own atoms and ghosts, (n_all, …); a view."""
+        return self._view(name, self.n_all)
+
+    def local(self, name: str) -> torch.Tensor:
+        """The field of own atoms, (n_local, …); a view."""
+        return self._view(name, self.n_local)
+
+    def _view(self, name: str, n: int) -> torch.Tensor:
+        view = self._views.get((name, n))
+        if view is None:
+            view = self._views[name, n] = self._storage[name][:n]
+        return view
+
+    def set_local(self, values: dict[str, torch.Tensor]) -> None:
+        """Replaces the own atoms by the given rows (all fields that migrate, equal lengths); ghosts are dropped."""
+        n = len(values["id"])
+        self.n_ghost = 0
+        self.resize(n, 0)
+        for name, value in values.items():
+            self.local(name)[:] = value
+
+    @property
+    def mass(self) -> torch.Tensor:
+        """(n_local,) amu."""
+        return self._masses[self.local("species").long()]
