@@ -64,7 +64,7 @@ class Comm:
             ) from None
         if MPI.COMM_WORLD.Get_size() == 1 and started > 1:
             raise InputError(
-                f"the launcher started {started} ranks, but the MPI library in use ({MPI.get_vendor()[0]}) sees only one",
+                f"the launcher started {started} ranks, but the MPI in use ({MPI.get_vendor()[0]}) sees only one",
                 "MPI",
                 "use the mpirun that belongs to this MPI (for the mpich wheel: the one beside this Python)",
             )

@@ -1,4 +1,4 @@
-"""Sums whose result does not depend on how the work is split: fixed-point integers, because integer addition is associative.
+"""Sums that do not depend on how the work is split: fixed-point integers, because integer addition is associative.
 
 Two formats, one table of scales:
 

@@ -1,6 +1,7 @@
-"""Counter-based random numbers: a pure function of (seed, stream, step, atom id), so no layout of ranks can be seen in them.
+"""Counter-based random numbers: a pure function of (seed, stream, step, atom id), blind to the layout of ranks.
 
-Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11, doi:10.1145/2063384.2063405.
+Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11,
+doi:10.1145/2063384.2063405.
 """
 
 from __future__ import annotations

@@ -1,0 +1,149 @@
+"""All pairs within a distance, by binning into cells: O(N), no capacity the user must set.
+
+Cells are parallelepipeds along the lattice vectors, each at least the search distance thick, so the neighbors of an atom
+lie in its own and the 26 adjacent cells whatever the tilt. Lists are sorted by the rank of a neighbor in the order of
+(id, shift): for one center that is the order of (id, S).
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+
+
+def build_pairs(
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    ids: NDArray[np.int64],
+    cell: Cell,
+    n_centers: int,
+    distance: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Neighbors of the first `n_centers` held atoms within `distance` (Å).
+
+    Args:
+        position: (n, 3) Å, masters.
+        shift: (n, 3) lattice translation to each copy's place.
+        ids: (n,) global ids.
+        cell: current cell.
+        n_centers: how many of the atoms get a list.
+        distance: search distance, Å.
+
+    Returns:
+        offsets (n_centers + 1,) int64 and neighbors int32, per center in ascending (id, shift) order.
+    """
+    if n_centers == 0:
+        return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+    place = position + shift @ cell.matrix
+    fraction = place @ cell.inverse
+    lower, upper = fraction.min(axis=0), fraction.max(axis=0)
+    bins = _bin_counts((upper - lower) * cell.heights, distance, len(position))
+    scale = bins / np.maximum(upper - lower, 1e-300)
+    # Bins numbered by truncation; the last one is closed, so that the largest coordinate belongs to it.
+    index = np.minimum((fraction - lower) * scale, bins - 1).astype(np.int64)
+    linear = (index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]
+    starts, members = _counting_sort(linear, int(bins.prod()))
+    order = _order_by_id_and_shift(ids, shift)
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return _fill(place, index, bins, starts, members, rank, order, n_centers, distance)
+
+
+def _bin_counts(extent: NDArray[np.float64], distance: float, n_atoms: int) -> NDArray[np.int64]:
+    """Bins per axis: each at least `distance` thick, and no more in all than a few per atom (sparse systems)."""
+    bins = np.maximum(1, np.floor(extent / distance)).astype(np.float64)
+    excess = bins.prod() / max(8.0, 2.0 * n_atoms)
+    while excess > 1.0:
+        widest = int(np.argmax(bins))
+        bins[widest] = max(1.0, np.floor(bins[widest] / min(excess, 2.0)))
+        excess = bins.prod() / max(8.0, 2.0 * n_atoms)
+    return bins.astype(np.int64)
+
+
+def _order_by_id_and_shift(ids: NDArray[np.int64], shift: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Permutation that sorts the held atoms by (id, shift); the pairs (id, shift) are unique."""
+    low = shift.min(axis=0).astype(np.int64)
+    span = shift.max(axis=0).astype(np.int64) - low + 1
+    if float(ids.max() + 1) * float(span[0]) * float(span[1]) * float(span[2]) < 2.0**62:
+        relative = shift - low
+        key = ((ids * span[0] + relative[:, 0]) * span[1] + relative[:, 1]) * span[2] + relative[:, 2]
+        return np.argsort(key).astype(np.int32)
+    return np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], ids)).astype(np.int32)
+
+
+@numba.njit(cache=True)
+def _counting_sort(linear: NDArray[np.int64], n_bins: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    starts = np.zeros(n_bins + 1, dtype=np.int64)
+    for b in linear:
+        starts[b + 1] += 1
+    for b in range(n_bins):
+        starts[b + 1] += starts[b]
+    cursor = starts[:-1].copy()
+    members = np.empty(len(linear), dtype=np.int32)
+    for i in range(len(linear)):
+        members[cursor[linear[i]]] = i
+        cursor[linear[i]] += 1
+    return starts, members
+
+
+@numba.njit(cache=True, inline="always")
+def _shell_sort(values: NDArray[np.int32], n: int) -> None:
+    for gap in (132, 57, 23, 10, 4, 1):
+        for i in range(gap, n):
+            value = values[i]
+            j = i
+            while j >= gap and values[j - gap] > value:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = value
+
+
+@numba.njit(cache=True)
+def _fill(
+    place: NDArray[np.float64],
+    index: NDArray[np.int64],
+    bins: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    members: NDArray[np.int32],
+    rank: NDArray[np.int32],
+    order: NDArray[np.int32],
+    n_centers: int,
+    distance: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """One pass over the centers; the list grows by half when it is full."""
+    offsets = np.zeros(n_centers + 1, dtype=np.int64)
+    neighbors = np.empty(max(64, 16 * n_centers), dtype=np.int32)
+    found = np.empty(256, dtype=np.int32)
+    limit = distance * distance
+    for i in range(n_centers):
+        n = 0
+        for bx in range(max(0, index[i, 0] - 1), min(bins[0], index[i, 0] + 2)):
+            for by in range(max(0, index[i, 1] - 1), min(bins[1], index[i, 1] + 2)):
+                row = (bx * bins[1] + by) * bins[2]
+                first = starts[row + max(0, index[i, 2] - 1)]
+                last = starts[row + min(bins[2], index[i, 2] + 2)]  # bins along the last axis are contiguous
+                for m in range(first, last):
+                    j = members[m]
+                    dx = place[j, 0] - place[i, 0]
+                    dy = place[j, 1] - place[i, 1]
+                    dz = place[j, 2] - place[i, 2]
+                    if dx * dx + dy * dy + dz * dz < limit and j != i:
+                        if n == len(found):
+                            larger = np.empty(2 * n, dtype=np.int32)
+                            larger[:n] = found
+                            found = larger
+                        found[n] = rank[j]
+                        n += 1
+        _shell_sort(found, n)
+        start = offsets[i]
+        if start + n > len(neighbors):
+            grown = np.empty(start + n + (start + n) // 2, dtype=np.int32)
+            grown[:start] = neighbors[:start]
+            neighbors = grown
+        for m in range(n):
+            neighbors[start + m] = order[found[m]]
+        offsets[i + 1] = start + n
+    return offsets, neighbors[: offsets[-1]].copy()
