@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,6 +23,16 @@ ROUND_BYTES = 64 * 2**20
 
 # Variables in which launchers tell how many ranks they started.
 _LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One buffer to a rank and one from a rank (either may be this one; a negative rank means nobody)."""
+
+    send: NDArray[Any]
+    to: int
+    receive: NDArray[Any]
+    source: int
 
 
 class Comm:
@@ -158,19 +169,20 @@ class Comm:
             receive[a : a + n] = unpacked[position : position + n]
             position += n
 
-    def shift_rows(self, send: NDArray[Any], to: int, receive: NDArray[Any], source: int, tag: int = 0) -> None:
-        """Sends one buffer to a rank while receiving another from a rank (either may be this one).
-
-        A negative rank means nobody: nothing is sent, or `receive` stays as it is.
-        """
-        if to == self.rank and source == self.rank:
-            receive[...] = send
-            return
+    def send_receive(self, legs: Sequence[Leg]) -> None:
+        """Runs the legs of one hop together: every message is under way before any is waited for."""
+        pending: list[tuple[NDArray[Any], NDArray[Any]]] = []
         requests = []
-        if source >= 0:
-            requests.append(self._mpi.Irecv(receive, source=source, tag=tag))
-        if to >= 0:
-            requests.append(self._mpi.Isend(send, dest=to, tag=tag))
+        for tag, leg in enumerate(legs):
+            if leg.to == self.rank and leg.source == self.rank:
+                pending.append((leg.receive, leg.send))
+                continue
+            if leg.source >= 0:
+                requests.append(self._mpi.Irecv(leg.receive, source=leg.source, tag=tag))
+            if leg.to >= 0:
+                requests.append(self._mpi.Isend(leg.send, dest=leg.to, tag=tag))
+        for target, values in pending:
+            target[...] = values
         for request in requests:
             request.Wait()
 

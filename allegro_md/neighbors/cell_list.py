@@ -1,8 +1,8 @@
 """All pairs within a distance, by binning into cells: O(N), no capacity the user must set.
 
-Cells are parallelepipeds along the lattice vectors, each at least the search distance thick, so the neighbors of an atom
-lie in its own and the 26 adjacent cells whatever the tilt. Lists are sorted by the rank of a neighbor in the order of
-(id, shift): for one center that is the order of (id, S).
+Cells are parallelepipeds along the lattice vectors, each at least the search distance thick, so the neighbors of an
+atom lie in its own and the 26 adjacent cells whatever the tilt. Lists are sorted by the rank of a neighbor in the order
+of (id, shift): for one center that is the order of (id, S).
 """
 
 from __future__ import annotations

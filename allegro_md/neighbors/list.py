@@ -57,7 +57,8 @@ class NeighborList:
         """How far this rank's list is beyond what its skin allows, Å; stale where positive on any rank.
 
         With F = h₀⁻¹h the deformation of the cell since the build and u the largest displacement beyond it, a pair now
-        within the cutoff was then within ‖F⁻¹‖ (cutoff + 2u): that must not exceed cutoff + skin. Never built: infinite.
+        within the cutoff was then within ‖F⁻¹‖ (cutoff + 2u): that must not exceed cutoff + skin. Infinite before the
+        first build.
         """
         if self._reference_matrix is None:
             return np.inf
@@ -75,7 +76,7 @@ class NeighborList:
 def _largest_displacement(
     positions: NDArray[np.float64], reference: NDArray[np.float64], deformation: NDArray[np.float64], fixed_cell: bool
 ) -> float:
-    """max |x − x₀F|, Å; infinite when a position is not finite."""
+    """Largest |x − x₀F|, Å; infinite when a position is not finite."""
     largest = 0.0
     for i in range(len(positions)):
         squared = 0.0

@@ -1,0 +1,135 @@
+"""Ghost atoms: who sends which atoms to whom, with which integer shift.
+
+Three stages (x, then y, then z); each forwards what the ones before received, so six messages reach all 26 neighbors.
+Where a brick is thinner than the halo a stage repeats, handing on what came from the same side. Where the whole box is
+thinner, the rank sends to itself: an atom becomes its own neighbor's image as often as needed. One path for all cases.
+
+A ghost holds its owner's master position and the total integer shift; coordinates are never shifted on the way, so a
+pair vector has the same bits wherever it is evaluated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.comm import Comm, Leg
+from allegro_md.domain.grid import Domain
+from allegro_md.state import FIELDS, AtomState
+
+_SLACK = 1e-6  # Å, far above rounding
+
+
+@dataclass(frozen=True)
+class _Route:
+    """One direction of one hop: the atoms sent `to`, and the rows where those from `source` are kept."""
+
+    to: int
+    source: int
+    send: torch.Tensor  # indices of held atoms
+    first: int
+    last: int
+
+
+class HaloPlan:
+    """Exchange of per-atom data between owners and ghosts, valid until the next migration.
+
+    `forward` and `reverse_add` are adjoint: ⟨forward(x), y⟩ = ⟨x, reverse_add(y)⟩.
+
+    Attributes:
+        hops: [[route up, route down], …] in order of execution.
+    """
+
+    def __init__(self, hops: list[list[_Route]], comm: Comm) -> None:
+        self.hops = hops
+        self._comm = comm
+
+    @staticmethod
+    def build(state: AtomState, domain: Domain, comm: Comm, width: float) -> HaloPlan:
+        """Finds the atoms within `width` (Å) of each brick and brings them there as ghosts, with all halo fields.
+
+        The state must hold own atoms only, with `shift` set by the migration.
+        """
+        plan = HaloPlan([], comm)
+        fractional_width = (width + _SLACK) / state.cell.heights
+        for axis in range(3):
+            at_start = np.arange(state.n_all)
+            candidates = {1: at_start, -1: at_start}
+            for _ in range(domain.hops(axis, float(fractional_width[axis]))):
+                routes = []
+                for direction in (1, -1):
+                    route = plan._extend(state, domain, axis, direction, candidates[direction], fractional_width[axis])
+                    candidates[direction] = np.arange(route.first, route.last)
+                    routes.append(route)
+                plan.hops.append(routes)
+        return plan
+
+    def _extend(
+        self, state: AtomState, domain: Domain, axis: int, direction: int, candidates: NDArray[np.int64], width: float
+    ) -> _Route:
+        """One route: selects from the candidates, exchanges all halo fields, appends the ghosts received."""
+        to, crossing = domain.neighbor(axis, direction)
+        source, _ = domain.neighbor(axis, -direction)
+        chosen = candidates[:0]
+        if to >= 0:
+            coordinate = _fraction(state, axis, candidates)
+            if direction > 0:
+                chosen = candidates[coordinate >= domain.upper[axis] - width]
+            else:
+                chosen = candidates[coordinate < domain.lower[axis] + width]
+        count = np.zeros(1, dtype=np.int64)
+        self._comm.send_receive([Leg(np.array([len(chosen)]), to, count, source)])
+        first = state.n_all
+        state.resize(state.n_local, state.n_ghost + int(count[0]))
+        route = _Route(to, source, torch.from_numpy(chosen).to(state.device), first, state.n_all)
+        for name, field in FIELDS.items():
+            if not field.halo:
+                continue
+            values = state.all(name)
+            outgoing = values[route.send]
+            if name == "shift":
+                outgoing[:, axis] += crossing
+            self._run(values, [outgoing], [route])
+        return route
+
+    def _run(self, values: torch.Tensor, outgoing: list[torch.Tensor], routes: list[_Route]) -> None:
+        """Sends `outgoing` along the routes of one hop and writes what arrives into the ghost rows of `values`."""
+        direct = values.device.type == "cpu"
+        legs, staged = [], []
+        for buffer, route in zip(outgoing, routes, strict=True):
+            target = values[route.first : route.last]
+            if not direct:
+                staged.append((target, torch.empty(target.shape, dtype=target.dtype)))
+            landing = target if direct else staged[-1][1]
+            legs.append(Leg(buffer.cpu().numpy(), route.to, landing.numpy(), route.source))
+        self._comm.send_receive(legs)
+        for target, landing in staged:
+            target.copy_(landing)
+
+    def forward(self, values: torch.Tensor) -> None:
+        """Fills the ghost rows of a per-atom field (n_all, …) from their owners, in place."""
+        for routes in self.hops:
+            self._run(values, [values.index_select(0, route.send) for route in routes], routes)
+
+    def reverse_add(self, values: torch.Tensor) -> None:
+        """Adds the ghost rows of an integer field (n_all, …) into the rows of their owners, in place."""
+        for routes in reversed(self.hops):
+            legs, arrivals = [], []
+            for route in routes:
+                landing = torch.empty((len(route.send), *values.shape[1:]), dtype=values.dtype)
+                ghosts = values[route.first : route.last].cpu()
+                legs.append(Leg(ghosts.numpy(), route.source, landing.numpy(), route.to))
+                arrivals.append(landing.to(values.device))
+            self._comm.send_receive(legs)
+            for route, landing in zip(routes, arrivals, strict=True):
+                # An atom appears at most once among those sent along one route, so a plain add is complete.
+                values.index_copy_(0, route.send, values.index_select(0, route.send) + landing)
+
+
+def _fraction(state: AtomState, axis: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Fractional coordinate along `axis` of the places of the given held atoms."""
+    relative = state.all("position").cpu().numpy()[rows] - state.cell.origin
+    return relative @ state.cell.inverse[:, axis] + state.all("shift").cpu().numpy()[rows, axis]
