@@ -1,0 +1,25 @@
+"""Molecular dynamics with strictly local Allegro models, decomposed over MPI ranks.
+
+The public names load on first use, so that the command line can reject bad input before torch is imported.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {"Simulation": "allegro_md.simulation", "load_model": "allegro_md.models.modelfile"}
+
+__all__ = ["Simulation", "__version__", "load_model"]  # noqa: F822  provided by __getattr__
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'allegro_md' has no attribute '{name}'")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

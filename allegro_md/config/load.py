@@ -1,0 +1,172 @@
+"""Reads an input file: TOML, overrides from the command line, and one clear sentence for every fault."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from allegro_md.config.dynamics import ENSEMBLES
+from allegro_md.config.fields import Table, show
+from allegro_md.config.output import Output, Parallel
+from allegro_md.config.potential import KINDS
+from allegro_md.config.schema import Input
+from allegro_md.config.system import System
+from allegro_md.errors import InputError
+
+_SECTIONS: dict[str, tuple[type[Table], ...]] = {
+    "system": (System,), "potential": tuple(KINDS.values()), "dynamics": tuple(ENSEMBLES.values()),
+    "parallel": (Parallel,), "output": (Output,),
+}
+
+
+def load_input(path: str | Path, overrides: Sequence[str] = ()) -> Input:
+    """Reads and validates an input file without loading torch or reading the files it names.
+
+    Args:
+        path: the TOML file.
+        overrides: assignments ``a.b=value``; the value is TOML or a bare word, list elements are addressed by number
+            (``potential.0.cutoff=8``).
+
+    Raises:
+        InputError: one sentence that names file, key and remedy.
+    """
+    path = Path(path)
+    data = _read(path)
+    changed = [_override(data, assignment) for assignment in overrides]
+    if isinstance(data.get("output", {}), dict):
+        data.setdefault("output", {})
+    try:
+        return Input.model_validate(data, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        raise translate(error, data, str(path), changed) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise InputError("no such input file", str(path), "give the path of a TOML file") from None
+    except IsADirectoryError:
+        raise InputError("is a folder, not an input file", str(path), "give the path of a TOML file") from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", str(path)) from None
+    except UnicodeDecodeError:
+        raise InputError("is not a text file in UTF-8", str(path), "give a TOML file") from None
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or a number of more digits than Python reads
+        where = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error), re.DOTALL)
+        what, place = (where.group(1), f"{path}, line {where.group(2)}") if where else (str(error), str(path))
+        raise InputError(f"is not valid TOML: {what}", place, "texts need quotes, keys and values a '='") from None
+
+
+# --- overrides ----------------------------------------------------------------------------------------------------
+
+
+def _override(data: dict[str, Any], assignment: str) -> tuple[str, ...]:
+    """Applies one ``a.b=value`` to the raw tables and returns the key's parts."""
+    where = f"--set {assignment}"
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise InputError("is not an assignment", where, "write for example --set dynamics.steps=100")
+    parts = _parts(key.strip(), where)
+    table: Any = data
+    for depth, part in enumerate(parts[:-1]):
+        table = _enter(table, part, ".".join(parts[:depth]), where)
+    last = parts[-1]
+    if isinstance(table, list):
+        table[_index(table, last, ".".join(parts[:-1]), where)] = _parse(text)
+    else:
+        table[last] = _parse(text)
+    return tuple(parts)
+
+
+def _parts(key: str, where: str) -> list[str]:
+    try:
+        node: Any = tomllib.loads(f"{key} = 0")
+    except (ValueError, RecursionError):
+        remedy = "write for example dynamics.steps or potential.0.cutoff"
+        raise InputError(f"'{key}' is not a key", where, remedy) from None
+    parts: list[str] = []
+    while isinstance(node, dict):
+        (name, node), = node.items()
+        parts.append(name)
+    return parts
+
+
+def _enter(table: Any, part: str, so_far: str, where: str) -> Any:
+    """The table or list below `part`; a missing table is made."""
+    inner = table[_index(table, part, so_far, where)] if isinstance(table, list) else table.setdefault(part, {})
+    if not isinstance(inner, (dict, list)):
+        name = f"{so_far}.{part}" if so_far else part
+        raise InputError(f"'{name}' is {show(inner)}, not a table", where, "check the key")
+    return inner
+
+
+def _index(items: list[Any], part: str, so_far: str, where: str) -> int:
+    if not part.isdecimal() or int(part) >= len(items):
+        remedy = f"use a number: {so_far}.0 to {so_far}.{len(items) - 1}"
+        raise InputError(f"'{so_far}' is a list of {len(items)}", where, remedy)
+    return int(part)
+
+
+def _parse(text: str) -> Any:
+    """A TOML value, or the text itself when it is none (bare words such as nve or 2 fs)."""
+    try:
+        values = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text.strip()
+    return values["value"] if set(values) == {"value"} else text.strip()
+
+
+# --- messages -----------------------------------------------------------------------------------------------------
+
+
+def translate(
+    error: ValidationError, data: dict[str, Any], file: str, changed: Sequence[tuple[str, ...]] = ()
+) -> InputError:
+    """The first fault pydantic found, as one sentence.
+
+    Args:
+        error: what the validation of `data` raised.
+        data: the raw tables.
+        file: name of the input file.
+        changed: keys that came from ``--set``.
+    """
+    first = error.errors(include_url=False)[0]
+    context = first.get("ctx", {})
+    what, remedy = context.get("what", first["msg"]), context.get("remedy", "")
+    parts = _written(first["loc"], data) + [part for part in context.get("key", "").split(".") if part]
+    if what == "unknown key":
+        remedy = _elsewhere(parts) or remedy
+    key = ".".join(parts)
+    from_set = parts and any(tuple(parts[: len(c)]) == c[: len(parts)] for c in changed)
+    origin = f"{file} with --set" if from_set else file
+    count = error.error_count() - 1
+    more = f" ({count} more fault{'s' if count > 1 else ''} after this one)" if count else ""
+    return InputError(what, f"{origin}, {key}" if key else origin, f"{remedy}{more}" if remedy else more.strip())
+
+
+def _written(location: Sequence[int | str], data: Any) -> list[str]:
+    """The part of pydantic's location that the user wrote: without the names of union members."""
+    parts: list[str] = []
+    for part in location:
+        in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
+        if in_list or (isinstance(data, dict) and part in data):
+            data = data[part]
+            parts.append(str(part))
+    return parts
+
+
+def _elsewhere(parts: Sequence[str]) -> str:
+    """Where a key belongs that stands in the wrong section."""
+    name = parts[-1]
+    homes = [
+        section for section, tables in _SECTIONS.items()
+        if section != parts[0] and any(name in table.model_fields for table in tables)
+    ]
+    return f"it belongs into [{homes[0]}]" if homes else ""

@@ -1,0 +1,111 @@
+"""``[parallel]`` and ``[output]``: how the work is divided and what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo
+
+from allegro_md.config.fields import (
+    Choice,
+    Every,
+    FilePath,
+    LengthOrZero,
+    Marker,
+    Table,
+    Triple,
+    choose,
+    later,
+    problem,
+    show,
+)
+
+FIELDS = ("position", "velocity", "force", "image")
+
+
+class Parallel(Table):
+    """Decomposition over ranks; nothing here changes a result.
+
+    Attributes:
+        grid: ranks along the three axes, or ``"auto"`` (least surface).
+        skin: how far the neighbor list reaches beyond the cutoff, Å.
+        balance: ``"auto"`` or ``"off"``.
+    """
+
+    grid: Annotated[Literal["auto"] | tuple[int, int, int], Triple(word="auto")] = "auto"
+    skin: LengthOrZero = 0.5
+    balance: Annotated[str, Choice(("auto", "off"))] = "auto"
+
+
+class _Fields(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> tuple[str, ...]:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise problem(f"expected a list of fields, got {show(value)}", 'for example ["position", "velocity"]')
+        names = tuple(choose(v, FIELDS) for v in value)
+        if len(set(names)) < len(names):
+            raise problem(f"a field is listed twice in {show(value)}", "list each once")
+        return names
+
+
+class Trajectory(Table):
+    """Frames of ``trajectory.h5``.
+
+    Attributes:
+        every: steps between frames.
+        fields: what each frame holds.
+        dtype: of position, velocity and force.
+    """
+
+    every: Every = Field(examples=["100"])
+    fields: Annotated[tuple[str, ...], _Fields()] = ("position",)
+    dtype: Annotated[Literal["float32", "float64"], Choice(("float32", "float64"))] = "float32"
+
+
+class Thermo(Table):
+    """Rows of ``thermo.csv``.
+
+    Attributes:
+        every: steps between rows.
+    """
+
+    every: Every = 10
+
+
+class Checkpoint(Table):
+    """Files ``checkpoint-STEP.h5``; one is always written at the end.
+
+    Attributes:
+        every: steps between checkpoints.
+        keep: how many are kept.
+    """
+
+    every: Every = 1000
+    keep: Every = 2
+
+
+class _Observe(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> tuple[()]:
+        if not isinstance(value, (list, tuple)):
+            raise problem(f"expected a list of tables, got {show(value)}")
+        if value:
+            raise later("an observable computed while the run goes on")
+        return ()
+
+
+class Output(Table):
+    """What is written, and where.
+
+    Attributes:
+        directory: the run directory, absolute path.
+        trajectory: None writes none.
+        thermo: rows of ``thermo.csv``.
+        checkpoint: restart files.
+        observe: observables computed while the run goes on (none is built yet).
+    """
+
+    directory: Annotated[Path, FilePath(exists=False)] = Field(default=Path("run"), validate_default=True)
+    trajectory: Trajectory | None = None
+    thermo: Thermo = Thermo()
+    checkpoint: Checkpoint = Checkpoint()
+    observe: Annotated[tuple[()], _Observe()] = ()

@@ -1,0 +1,193 @@
+"""``[potential]``: one term, or ``[[potential]]`` tables whose energies are summed. One class per kind."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations_with_replacement
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, JsonValue, ValidationInfo, model_validator
+
+from allegro_md.config.fields import (
+    SYMBOLS,
+    Choice,
+    Energy,
+    ExistingFile,
+    Flag,
+    Length,
+    Marker,
+    Quantity,
+    Table,
+    choose,
+    nearest,
+    problem,
+    quoted,
+    show,
+)
+
+Device = Annotated[str, Choice(("auto", "cpu", "cuda"))]
+
+
+class AllegroTerm(Table):
+    """An Allegro model file (``model = "ag.allegro"``).
+
+    Attributes:
+        model: the file, absolute path.
+        precision: ``mixed`` (float32 model, exact sums) or ``double``.
+        device: where the model is evaluated.
+        engine: ``auto`` takes the fastest that is built.
+    """
+
+    kind: Literal["allegro"] = "allegro"
+    model: ExistingFile = Field(examples=['"ag.allegro"'])
+    precision: Annotated[str, Choice(("mixed", "double"))] = "mixed"
+    device: Device = "auto"
+    engine: Annotated[str, Choice(("auto", "reference"), unbuilt=("fused",))] = "auto"
+
+
+class _Pairs(Marker):
+    """A table "A-B" → [epsilon, sigma] with every pair of the elements it names exactly once."""
+
+    def parse(self, value: Any, info: ValidationInfo) -> dict[str, tuple[float, float]]:
+        if not isinstance(value, dict) or not value:
+            raise problem(f"expected a table of pairs, got {show(value)}", 'for example { "Ar-Kr" = [0.0124, 3.5] }')
+        pairs: dict[tuple[str, ...], tuple[str, tuple[float, float]]] = {}
+        for key, numbers in value.items():
+            symbols = tuple(sorted(key.split("-")))
+            if len(symbols) != 2 or any(s not in SYMBOLS for s in symbols):
+                raise problem(f'"{key}" is not a pair of chemical symbols', 'write for example "Ar-Kr"')
+            if symbols in pairs:
+                raise problem(f'the pair "{key}" is given twice', "remove one of the two orders")
+            if not isinstance(numbers, (list, tuple)) or len(numbers) != 2:
+                raise problem(f'"{key}": expected [epsilon, sigma], got {show(numbers)}', "for example [0.0124, 3.5]")
+            epsilon, sigma = Quantity("energy").parse(numbers[0], info), Quantity("length").parse(numbers[1], info)
+            pairs[symbols] = (key, (epsilon, sigma))
+        for first, second in combinations_with_replacement(sorted({s for p in pairs for s in p}), 2):
+            if (first, second) not in pairs:
+                raise problem(f'the pair "{first}-{second}" is missing', "list every pair of the elements named")
+        return dict(pairs.values())
+
+
+class LennardJonesTerm(Table):
+    """Lennard-Jones, 4ε[(σ/r)¹² − (σ/r)⁶] within a cutoff.
+
+    Attributes:
+        epsilon: well depth of the only species, eV; None when `pairs` is given.
+        sigma: Å; None when `pairs` is given.
+        cutoff: Å.
+        shift: the energy is shifted to zero at the cutoff.
+        pairs: "A-B" → (epsilon in eV, sigma in Å) for several species, complete.
+    """
+
+    kind: Literal["lj"]
+    epsilon: Energy | None = None
+    sigma: Length | None = None
+    cutoff: Length = Field(examples=["8.5"])
+    shift: Flag = True
+    pairs: Annotated[dict[str, tuple[float, float]], _Pairs()] | None = None
+    device: Device = "auto"
+
+    @model_validator(mode="after")
+    def _parameters(self) -> LennardJonesTerm:
+        if self.pairs is not None:
+            for key in ("epsilon", "sigma"):
+                if getattr(self, key) is not None:
+                    raise problem("given together with pairs", "remove it: pairs holds all parameters", key)
+            return self
+        for key, example in (("epsilon", "0.0103"), ("sigma", "3.405")):
+            if getattr(self, key) is None:
+                remedy = f"for example {key} = {example} (or pairs for several species)"
+                raise problem("required key is missing", remedy, key)
+        return self
+
+
+class EamTerm(Table):
+    """Embedded-atom tables in setfl or funcfl format.
+
+    Attributes:
+        file: the table, absolute path.
+    """
+
+    kind: Literal["eam"]
+    file: ExistingFile = Field(examples=['"Cu.eam.alloy"'])
+    device: Device = "auto"
+
+
+class ZblTerm(Table):
+    """The universal screened nuclear repulsion of Ziegler, Biersack and Littmark.
+
+    Attributes:
+        cutoff: where its envelope brings it to zero, Å.
+    """
+
+    kind: Literal["zbl"]
+    cutoff: Length = Field(examples=["2.0"])
+    device: Device = "auto"
+
+
+class _CalculatorName(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"\w+|\w+(\.\w+)*:\w+", value):
+            remedy = 'write "package.module:factory" or an ASE name such as "emt"'
+            raise problem(f"expected a calculator, got {show(value)}", remedy)
+        return value
+
+
+class AseTerm(Table):
+    """Any ASE calculator of known range; outside the bit-exact promise.
+
+    Attributes:
+        calculator: ``package.module:factory`` or the name of a calculator within ASE.
+        options: keyword arguments of the factory.
+        range: how far an atom's own energy sees, Å.
+    """
+
+    kind: Literal["ase"]
+    calculator: Annotated[str, _CalculatorName()] = Field(examples=['"ase.calculators.emt:EMT"'])
+    options: dict[str, JsonValue] = {}
+    range: Length = Field(examples=["6.0"])
+
+
+KINDS: dict[str, type[Table]] = {
+    "allegro": AllegroTerm, "lj": LennardJonesTerm, "eam": EamTerm, "zbl": ZblTerm, "ase": AseTerm,
+}
+
+
+def _name_kind(data: Any) -> Any:
+    """Decides between ``model`` and ``kind`` and explains keys that belong to another kind."""
+    if not isinstance(data, dict):
+        return data
+    if "model" in data and data.get("kind", "allegro") != "allegro":
+        raise problem("both model and kind are given", "remove one of them", "kind")
+    if "model" not in data and "kind" not in data:
+        for key in ("model", "kind"):
+            if near := nearest(key, data):
+                raise problem("unknown key", f"did you mean '{key}'?", near)
+        remedy = f'write model = "file.allegro" or kind = one of {quoted(list(KINDS)[1:])}'
+        raise problem("neither model nor kind is given", remedy)
+    kind = data.get("kind", "allegro")
+    choose(kind, KINDS, key="kind")
+    for key in data:
+        owners = [k for k, table in KINDS.items() if key in table.model_fields]
+        if owners and kind not in owners:
+            note = "; it is always computed in float64" if key == "precision" else ""
+            remedy = f"remove it (it belongs to {quoted(owners)})"
+            raise problem(f'does not apply to kind = "{kind}"{note}', remedy, key)
+    return {**data, "kind": kind}
+
+
+Term = Annotated[
+    AllegroTerm | LennardJonesTerm | EamTerm | ZblTerm | AseTerm, Discriminator("kind"), BeforeValidator(_name_kind)
+]
+
+
+def _as_list(data: Any) -> Any:
+    """``[potential]`` is a list of one."""
+    if isinstance(data, (dict, Table)):
+        return [data]
+    if not isinstance(data, (list, tuple)) or not data:
+        raise problem(f"expected a table or an array of tables, got {show(data)}", "write [potential] or [[potential]]")
+    return data
+
+
+Potential = Annotated[tuple[Term, ...], BeforeValidator(_as_list)]

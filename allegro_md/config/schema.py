@@ -1,0 +1,105 @@
+"""The whole input as one frozen object, and its way back to TOML."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from allegro_md.config.dynamics import Dynamics
+from allegro_md.config.fields import Table, problem
+from allegro_md.config.output import Output, Parallel
+from allegro_md.config.potential import AllegroTerm, LennardJonesTerm, Potential
+from allegro_md.config.system import System
+
+
+class Input(Table):
+    """A validated input: every default filled in, quantities in eV, Å, fs, amu, K, GPa, paths absolute.
+
+    Attributes:
+        system: the atoms.
+        potential: the terms whose energies are summed, at least one.
+        dynamics: the integrator and its parameters; the class tells the ensemble.
+        parallel: decomposition.
+        output: what is written.
+    """
+
+    system: System = Field(examples=['{ structure = "start.extxyz" }'])
+    potential: Potential = Field(examples=['{ model = "ag.allegro" }'])
+    dynamics: Dynamics = Field(examples=['{ ensemble = "nve", timestep = 2.0, steps = 1000 }'])
+    parallel: Parallel = Parallel()
+    output: Output = Field(default_factory=lambda: Output())
+
+    @property
+    def device(self) -> str:
+        """The one device asked for by the terms: auto, cpu or cuda."""
+        asked = {getattr(term, "device", "auto") for term in self.potential} - {"auto"}
+        return asked.pop() if asked else "auto"
+
+    @model_validator(mode="after")
+    def _one_device(self) -> Input:
+        asked = {getattr(term, "device", "auto") for term in self.potential} - {"auto"}
+        if len(asked) > 1:
+            remedy = 'give all terms the same device, or "auto"'
+            raise problem("the terms ask for different devices", remedy, "potential")
+        return self
+
+    @model_validator(mode="after")
+    def _crystal_in_potential(self) -> Input:
+        crystal = self.system.crystal
+        for index, term in enumerate(self.potential):
+            if crystal and isinstance(term, LennardJonesTerm) and term.pairs is not None:
+                named = {symbol for pair in term.pairs for symbol in pair.split("-")}
+                if crystal.symbol not in named:
+                    raise problem(f"no pair names {crystal.symbol}, the element of the crystal",
+                                  f'add "{crystal.symbol}-{crystal.symbol}" and its pairs', f"potential.{index}.pairs")
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The input as plain tables of strings, numbers, booleans and lists; keys without a value are left out."""
+        tables: dict[str, Any] = _plain(self.model_dump())
+        if self.system.crystal is not None:
+            del tables["system"]["frame"]
+        for term, table in zip(self.potential, tables["potential"], strict=True):
+            if isinstance(term, AllegroTerm):
+                del table["kind"]
+        return tables
+
+    def to_toml(self) -> str:
+        """TOML that `load_input` reads back to an equal object."""
+        lines: list[str] = []
+        for section, content in self.as_dict().items():
+            for table in content if isinstance(content, list) else [content]:
+                header = f"[[{section}]]" if isinstance(content, list) else f"[{section}]"
+                lines += [header, *(f"{_key(k)} = {_value(v)}" for k, v in table.items()), ""]
+        return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _text(key)
+
+
+def _text(text: str) -> str:
+    # JSON's escapes are TOML's, but for DEL, which TOML forbids unescaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }" if value else "{}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _text(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,119 @@
+"""``[system]``: what is simulated: a structure file or a crystal, its boundaries, masses and start velocities."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from allegro_md.config.fields import (
+    SYMBOLS,
+    Choice,
+    Element,
+    ExistingFile,
+    Flags,
+    Length,
+    LengthOrZero,
+    Marker,
+    Mass,
+    Repeat,
+    Seed,
+    Table,
+    TemperatureOrZero,
+    nearest,
+    problem,
+    show,
+)
+
+
+class _Frame(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise problem(f"expected a whole number, got {show(value)}", "0 is the first frame, -1 the last")
+        return value
+
+
+class Crystal(Table):
+    """A perfect crystal of one element, made on each rank without any rank holding all of it.
+
+    Attributes:
+        symbol: chemical symbol.
+        lattice: fcc, bcc, sc, hcp or diamond (cubic cells of 4, 2, 1 and 8 atoms; hcp hexagonal, 2 atoms).
+        a: lattice constant, Å.
+        c: second lattice constant of hcp, Å; absent: the ideal a·√(8/3).
+        repeat: number of cells along the three axes.
+        rattle: standard deviation of a normal displacement per component, Å.
+        seed: of the displacements.
+    """
+
+    symbol: Element = Field(examples=['"Ag"'])
+    lattice: Annotated[str, Choice(("fcc", "bcc", "sc", "hcp", "diamond"))] = Field(examples=['"fcc"'])
+    a: Length = Field(examples=["4.09"])
+    c: Length | None = None
+    repeat: Repeat = (1, 1, 1)
+    rattle: LengthOrZero = 0.0
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _c_only_hcp(self) -> Crystal:
+        if self.c is not None and self.lattice != "hcp":
+            raise problem(f'only "hcp" has a second lattice constant, "{self.lattice}" has none', "leave it out", "c")
+        return self
+
+
+class Velocities(Table):
+    """Start velocities from the Maxwell–Boltzmann distribution, without net momentum.
+
+    Attributes:
+        temperature: K.
+        seed: of the random numbers.
+    """
+
+    temperature: TemperatureOrZero = Field(examples=["300.0"])
+    seed: Seed = 0
+
+
+class System(Table):
+    """The atoms.
+
+    Attributes:
+        structure: a file ASE reads (absolute path), or None when `crystal` is given.
+        frame: which frame of the file; −1 is the last.
+        crystal: a crystal to make, or None.
+        repeat: copies of structure or crystal along the three axes.
+        periodic: which axes repeat; None: as the file says, a crystal in all three.
+        velocities: None: the file's, else zero.
+        masses: by element, amu; elements not named have ASE's standard mass.
+    """
+
+    structure: ExistingFile | None = None
+    frame: Annotated[int, _Frame()] = -1
+    crystal: Crystal | None = None
+    repeat: Repeat = (1, 1, 1)
+    periodic: Flags | None = None
+    velocities: Velocities | None = None
+    masses: dict[Element, Mass] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mass_symbols(cls, data: Any) -> Any:
+        """Names the faulty element as a key: pydantic would call it ``masses.X.[key]``."""
+        masses = data.get("masses", {}) if isinstance(data, dict) else {}
+        if not isinstance(masses, dict):
+            raise problem(f"expected a table, got {show(masses)}", "for example masses = { Ar = 39.948 }", "masses")
+        for symbol in masses:
+            if symbol not in SYMBOLS:
+                near = nearest(symbol, SYMBOLS)
+                remedy = f"did you mean '{near}'?" if near else "for example masses = { Ar = 39.948 }"
+                raise problem(f"'{symbol}' is not a chemical symbol", remedy, "masses")
+        return data
+
+    @model_validator(mode="after")
+    def _one_source(self) -> System:
+        if self.structure is None and self.crystal is None:
+            raise problem("nothing to simulate", 'give structure = "file" or crystal = { ... }')
+        if self.structure is not None and self.crystal is not None:
+            raise problem("both structure and crystal are given", "remove one of them")
+        if self.crystal is not None and "frame" in self.model_fields_set:
+            raise problem("frame belongs to structure, not to crystal", "remove it", "frame")
+        return self
