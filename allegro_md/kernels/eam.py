@@ -1,0 +1,148 @@
+"""Embedded-atom method: E_i = F(ρ_i) + ½ Σ_j φ(r_ij), ρ_i = Σ_j ρ_j(r_ij), on tabulated functions.
+
+M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984). In this form the energy of an atom is strictly local: its edge
+gradients need the density of the center only, and are added to both ends of the edge.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.kernels.fixed import EDGE_BOUND, EDGE_TERMS, FINE, to_fixed
+from allegro_md.kernels.pair import D0, D1, D2, ENERGY, R2, ROWS, SLOPE, add_virial, gather, packed, widest
+
+
+@numba.njit(cache=True)
+def cell_of(x: float, spacing: float, n: int) -> tuple[int, float]:
+    """Interval and fraction of x in a table of n values at 0, spacing, …; beyond the last value the fraction is 1."""
+    t = x / spacing
+    m = min(max(np.int64(t), 0), n - 2)
+    return m, min(t - m, 1.0)
+
+
+@numba.njit(cache=True)
+def cubic(c: NDArray[np.float64], p: float) -> float:
+    """((c₀ p + c₁) p + c₂) p + c₃."""
+    return ((c[0] * p + c[1]) * p + c[2]) * p + c[3]
+
+
+@numba.njit(cache=True)
+def cubic_slope(c: NDArray[np.float64], p: float) -> float:
+    """Derivative of `cubic` with respect to p."""
+    return (3.0 * c[0] * p + 2.0 * c[1]) * p + c[2]
+
+
+@numba.njit(cache=True)
+def embed(rho: float, spacing: float, table: NDArray[np.float64]) -> tuple[float, float]:
+    """F(ρ) (eV) and F'(ρ) from the table (n_rho − 1, 4) of one element; a straight line beyond its end."""
+    m, p = cell_of(rho, spacing, len(table) + 1)
+    slope = cubic_slope(table[m], p) / spacing
+    return cubic(table[m], p) + slope * max(rho - spacing * len(table), 0.0), slope
+
+
+@numba.njit(cache=True, error_model="numpy")
+def eam(
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    species: NDArray[np.int16],
+    h: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+    cutoff: float,
+    rho_spacing: float,
+    embedding: NDArray[np.float64],
+    r_spacing: float,
+    pairs: NDArray[np.float64],
+    force: NDArray[np.int64],
+    energy: NDArray[np.float64],
+    virial: NDArray[np.float64],
+) -> int:
+    """Energies, forces and virials of the centers.
+
+    Args:
+        position: (n_all, 3) Å.
+        shift: (n_all, 3).
+        species: (n_all,).
+        h: (3, 3) Å, lattice rows.
+        offsets: (n_centers + 1,).
+        neighbors: (offsets[-1],) held indices.
+        cutoff: Å.
+        rho_spacing: of the table of F.
+        embedding: (n_species, n_rho − 1, 4) coefficients of F, eV.
+        r_spacing: Å, of the tables over r.
+        pairs: (n_species, n_species, n_r − 1, 8): for center and neighbor species, the coefficients of the neighbor's
+            density ρ_j(r) and then of r φ(r) (eV·Å), which share a cache line.
+        force: (n_all, 3) quanta, added to, neighbors' rows too.
+        energy: (n_centers,) eV, stored.
+        virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
+
+    Returns:
+        `FINE`, or the first center whose forces are out of range.
+    """
+    m = widest(offsets)
+    work, index, density_slope = np.empty((ROWS, m)), np.empty(m, np.int32), np.empty(m)
+    rows = packed(position, shift)
+    codes = rows.view(np.int64)
+    for i in range(len(offsets) - 1):
+        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
+        if n > EDGE_TERMS:
+            return i
+        total, rho = _sums(i, n, species, r_spacing, pairs, work, index, density_slope)
+        embedded, embedded_slope = embed(rho, rho_spacing, embedding[species[i]])
+        energy[i] = embedded + 0.5 * total
+        for k in range(n):
+            work[SLOPE, k] = (embedded_slope * density_slope[k] + 0.5 * work[SLOPE, k]) / math.sqrt(work[R2, k])
+        if not _add_edges(i, n, work, index, force):
+            return i
+        if len(virial) > 0:
+            add_virial(i, n, -1.0, work, virial)
+    return FINE
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _sums(
+    i: int, n: int, species: NDArray[np.int16], spacing: float, pairs: NDArray[np.float64],
+    work: NDArray[np.float64], index: NDArray[np.int32], density_slope: NDArray[np.float64],
+) -> tuple[float, float]:
+    """Σ φ (eV) and ρ of center i; leaves φ' in the row SLOPE of `work` and the slopes of the densities."""
+    total = rho = 0.0
+    table = pairs[species[i]]
+    for k in range(n):
+        r = math.sqrt(work[R2, k])
+        m, p = cell_of(r, spacing, pairs.shape[2] + 1)
+        c = table[species[index[k]], m]
+        rho += cubic(c[:4], p)
+        density_slope[k] = cubic_slope(c[:4], p) / spacing
+        phi = cubic(c[4:], p) / r
+        total += phi
+        work[ENERGY, k] = phi
+        work[SLOPE, k] = (cubic_slope(c[4:], p) / spacing - phi) / r
+    return total, rho
+
+
+@numba.njit(cache=True)
+def _add_edges(
+    i: int, n: int, work: NDArray[np.float64], index: NDArray[np.int32], force: NDArray[np.int64]
+) -> bool:
+    """Adds each edge gradient to center i and its opposite to the neighbor; False when one is out of range."""
+    f0 = f1 = f2 = 0
+    for k in range(n):
+        w = work[SLOPE, k]
+        if not w * w * work[R2, k] < EDGE_BOUND * EDGE_BOUND:
+            return False
+        q0, q1, q2 = to_fixed(w * work[D0, k]), to_fixed(w * work[D1, k]), to_fixed(w * work[D2, k])
+        f0 += q0
+        f1 += q1
+        f2 += q2
+        j = np.uint64(index[k])
+        force[j, 0] -= q0
+        force[j, 1] -= q1
+        force[j, 2] -= q2
+    force[i, 0] += f0
+    force[i, 1] += f1
+    force[i, 2] += f2
+    return True

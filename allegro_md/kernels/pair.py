@@ -1,0 +1,160 @@
+"""What every pair kernel does around its formula: gather a center's neighbors, sum up its edges.
+
+Gathering writes the pairs within the cutoff one after the other into a small work table, so that the formula runs
+over a dense row (which the compiler vectorizes; every operation in it is elementwise and correctly rounded, so the
+lane a pair lands in cannot be seen) and pairs beyond the cutoff contribute exactly nothing.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
+from allegro_md.kernels.geometry import pair_vector
+
+D0, D1, D2, R2, ENERGY, SLOPE = 0, 1, 2, 3, 4, 5
+"""Rows of the work table: pair vector (Å), its square (Å²), φ (eV), φ'/r (eV/Å²)."""
+
+ROWS = 6
+
+_SHIFTS = 2**20  # lattice shifts of magnitude below this get a code of their own
+
+
+@numba.njit(cache=True)
+def packed(position: NDArray[np.float64], shift: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Position and shift of each held atom in one row of 32 bytes, so that a neighbor costs one cache line.
+
+    Args:
+        position: (n_all, 3) Å.
+        shift: (n_all, 3).
+
+    Returns:
+        (n_all, 4): three coordinates and, as the bits of an int64, a code that two atoms share only if their shifts
+        are equal.
+    """
+    rows = np.empty((len(position), 4))
+    codes = rows.view(np.int64)
+    for i in range(len(position)):
+        rows[i, 0], rows[i, 1], rows[i, 2] = position[i, 0], position[i, 1], position[i, 2]
+        a, b, c = np.int64(shift[i, 0]) + _SHIFTS, np.int64(shift[i, 1]) + _SHIFTS, np.int64(shift[i, 2]) + _SHIFTS
+        small = min(a, b, c) >= 0 and max(a, b, c) < 2 * _SHIFTS
+        codes[i, 3] = (a * (2 * _SHIFTS) + b) * (2 * _SHIFTS) + c if small else -1 - i
+    return rows
+
+
+@numba.njit(cache=True)
+def widest(offsets: NDArray[np.int64]) -> int:
+    """Largest number of neighbors of any center."""
+    most = 0
+    for i in range(len(offsets) - 1):
+        most = max(most, offsets[i + 1] - offsets[i])
+    return most
+
+
+@numba.njit(cache=True)
+def gather(
+    i: int,
+    rows: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    h: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+    cutoff2: float,
+    work: NDArray[np.float64],
+    index: NDArray[np.int32],
+) -> int:
+    """Collects the neighbors of center i within the cutoff, in list order.
+
+    Args:
+        i: the center.
+        rows: (n_all, 4) from `packed`; `codes` is the same memory as int64.
+        codes: see `rows`.
+        position: (n_all, 3) Å.
+        shift: (n_all, 3).
+        h: (3, 3) Å, lattice rows.
+        offsets: (n_centers + 1,).
+        neighbors: (offsets[-1],).
+        cutoff2: square of the cutoff, Å².
+        work: (≥ 4, m) receives pair vectors and squared distances.
+        index: (m,) receives the held index of each neighbor.
+
+    Returns:
+        How many there are. A distance that is NaN counts as within, for the range check of the kernel to find.
+    """
+    x0, x1, x2, code = rows[i, 0], rows[i, 1], rows[i, 2], codes[i, 3]
+    n = 0
+    for k in range(offsets[i], offsets[i + 1]):
+        j = np.uint64(neighbors[k])  # unsigned: no test for a negative index
+        if codes[j, 3] == code:  # S = 0: adding S·h would add zeros
+            d0, d1, d2 = rows[j, 0] - x0, rows[j, 1] - x1, rows[j, 2] - x2
+        else:
+            d0, d1, d2 = pair_vector(position, shift, h, i, j)
+        r2 = d0 * d0 + d1 * d1 + d2 * d2
+        work[D0, n], work[D1, n], work[D2, n], work[R2, n] = d0, d1, d2, r2
+        index[n] = j
+        n += not r2 >= cutoff2
+    return n
+
+
+@numba.njit(cache=True)
+def add_center(
+    i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int64], energy: NDArray[np.float64],
+    virial: NDArray[np.float64],
+) -> bool:
+    """Adds the n edges in the work table to center i, for a pair energy φ(r) shared half and half by its two atoms.
+
+    The whole pair force goes to the center; the neighbor gets the opposite one when it is the center. Since the pair
+    vector is exactly antisymmetric and rounding symmetric, the net force is exactly zero without a write to neighbors.
+
+    Args:
+        i: the center.
+        n: number of edges.
+        work: all six rows filled.
+        force: (n_all, 3) quanta, added to.
+        energy: (n_centers,) eV, ½ Σ φ is stored.
+        virial: (n_centers, 6) eV, −½ Σ (φ'/r) d⊗d is stored; or (0, 6), not wanted.
+
+    Returns:
+        False when a component is NaN or too large for the fixed-point sum.
+    """
+    bound = (CENTER_BOUND / max(n, 1)) ** 2
+    f0 = f1 = f2 = 0
+    bad = False
+    for k in range(n):
+        w = work[SLOPE, k]
+        bad |= not w * w * work[R2, k] < bound
+        f0 += to_fixed(w * work[D0, k])
+        f1 += to_fixed(w * work[D1, k])
+        f2 += to_fixed(w * work[D2, k])
+    force[i, 0] += f0
+    force[i, 1] += f1
+    force[i, 2] += f2
+    total = 0.0
+    for k in range(n):
+        total += work[ENERGY, k]
+    energy[i] = 0.5 * total
+    if len(virial) > 0:
+        add_virial(i, n, -0.5, work, virial)
+    return not bad
+
+
+@numba.njit(cache=True)
+def add_virial(
+    i: int, n: int, factor: float, work: NDArray[np.float64], virial: NDArray[np.float64]
+) -> None:
+    """Stores ``factor · Σ slope d⊗d`` of the n edges in the work table, Voigt order xx yy zz yz xz xy, eV."""
+    v0 = v1 = v2 = v3 = v4 = v5 = 0.0
+    for k in range(n):
+        d0, d1, d2, w = work[D0, k], work[D1, k], work[D2, k], work[SLOPE, k]
+        v0 += w * d0 * d0
+        v1 += w * d1 * d1
+        v2 += w * d2 * d2
+        v3 += w * d1 * d2
+        v4 += w * d0 * d2
+        v5 += w * d0 * d1
+    virial[i, 0], virial[i, 1], virial[i, 2] = factor * v0, factor * v1, factor * v2
+    virial[i, 3], virial[i, 4], virial[i, 5] = factor * v3, factor * v4, factor * v5

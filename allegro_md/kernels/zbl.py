@@ -1,0 +1,93 @@
+"""Screened nuclear repulsion of Ziegler, Biersack and Littmark, brought to zero at the cutoff by a polynomial envelope.
+
+φ(r) = K Zᵢ Zⱼ / r · ψ(x) · u(r / r_c), x = (Zᵢ^0.23 + Zⱼ^0.23) r / 0.46850 Å; K = e²/(4πε₀).
+ψ: J. F. Ziegler, J. P. Biersack, U. Littmark, The Stopping and Range of Ions in Matter (Pergamon, 1985).
+u: the polynomial of degree p + 2 of J. Gasteiger, J. Groß, S. Günnemann, ICLR 2020, with p = 6.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.kernels.fixed import FINE
+from allegro_md.kernels.pair import ENERGY, R2, ROWS, SLOPE, add_center, gather, packed, widest
+
+LENGTH = 0.46850
+"""Screening length times (Zᵢ^0.23 + Zⱼ^0.23), Å."""
+
+EXPONENT = 0.23
+"""Power of the atomic numbers in the screening length."""
+
+
+@numba.njit(cache=True)
+def screening(x: float) -> tuple[float, float]:
+    """ψ(x) and ψ'(x)."""
+    a = 0.02817 * math.exp(-0.20162 * x)
+    b = 0.28022 * math.exp(-0.40290 * x)
+    c = 0.50986 * math.exp(-0.94229 * x)
+    d = 0.18175 * math.exp(-3.19980 * x)
+    return a + b + c + d, -(0.20162 * a + 0.40290 * b + 0.94229 * c + 3.19980 * d)
+
+
+@numba.njit(cache=True)
+def envelope(t: float) -> tuple[float, float]:
+    """u(t) = 1 − 28 t⁶ + 48 t⁷ − 21 t⁸ and u'(t), for 0 ≤ t < 1."""
+    t2 = t * t
+    t5 = t2 * t2 * t
+    return 1.0 - t5 * t * (28.0 - t * (48.0 - 21.0 * t)), -168.0 * t5 * (1.0 - t) * (1.0 - t)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def zbl(
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    species: NDArray[np.int16],
+    h: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+    cutoff: float,
+    table: NDArray[np.float64],
+    force: NDArray[np.int64],
+    energy: NDArray[np.float64],
+    virial: NDArray[np.float64],
+) -> int:
+    """Energies, forces and virials of the centers.
+
+    Args:
+        position: (n_all, 3) Å.
+        shift: (n_all, 3).
+        species: (n_all,).
+        h: (3, 3) Å, lattice rows.
+        offsets: (n_centers + 1,).
+        neighbors: (offsets[-1],) held indices.
+        cutoff: Å.
+        table: (2, n_species, n_species): K Zᵢ Zⱼ (eV·Å), x / r (1/Å).
+        force: (n_all, 3) quanta, added to.
+        energy: (n_centers,) eV, stored.
+        virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
+
+    Returns:
+        `FINE`, or the first center whose forces are out of range.
+    """
+    m = widest(offsets)
+    work, index = np.empty((ROWS, m)), np.empty(m, np.int32)
+    rows = packed(position, shift)
+    codes = rows.view(np.int64)
+    for i in range(len(offsets) - 1):
+        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
+        for k in range(n):
+            charge, inverse_length = table[0, species[i], species[index[k]]], table[1, species[i], species[index[k]]]
+            r = math.sqrt(work[R2, k])
+            psi, psi_slope = screening(r * inverse_length)
+            u, u_slope = envelope(r / cutoff)
+            coulomb = charge / r
+            work[ENERGY, k] = coulomb * psi * u
+            slope = coulomb * (psi_slope * inverse_length * u + psi * u_slope / cutoff - psi * u / r)
+            work[SLOPE, k] = slope / r
+        if not add_center(i, n, work, force, energy, virial):
+            return i
+    return FINE
