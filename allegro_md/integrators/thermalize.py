@@ -1,0 +1,25 @@
+"""Initial velocities."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from allegro_md.integrators.base import Collective
+from allegro_md.observables import momentum, total_mass
+from allegro_md.rng import Stream, normals
+from allegro_md.state import AtomState
+from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
+
+
+def maxwell_boltzmann(state: AtomState, temperature: float, seed: int, collective: Collective) -> None:
+    """Draws velocities (Å/fs) at a temperature (K), then removes the net momentum.
+
+    The numbers depend on seed and atom id only. As drawn, the kinetic energy fluctuates about its mean.
+    """
+    ids = state.local("id").cpu().numpy()
+    width = np.sqrt(BOLTZMANN * temperature / (AMU_A2_PER_FS2 * state.mass.cpu().numpy()))
+    drawn = width[:, None] * normals(ids, 0, seed, Stream.VELOCITIES)
+    state.local("velocity")[:] = torch.from_numpy(drawn).to(state.device)
+    mean = collective.reduce(momentum(state)) / collective.reduce(total_mass(state))
+    state.local("velocity").sub_(torch.from_numpy(mean).to(state.device))

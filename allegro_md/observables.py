@@ -1,0 +1,109 @@
+"""Global observables as local exact sums; the caller reduces them over ranks."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.exact import ExactSum
+from allegro_md.reporting import Thermo
+from allegro_md.state import AtomState
+from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN, EV_PER_A3_IN_GPA
+
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""Component order of symmetric tensors: xx yy zz yz xz xy."""
+
+
+def kinetic_energy(state: AtomState) -> ExactSum:
+    """Σ ½ m v² of the own atoms, eV; one component."""
+    return ExactSum.of(_kinetic_terms(*_arrays(state)), "kinetic")
+
+
+def kinetic_tensor(state: AtomState) -> ExactSum:
+    """Σ m v ⊗ v of the own atoms, eV; six components in Voigt order."""
+    return ExactSum.of(_kinetic_tensor_terms(*_arrays(state)), "kinetic")
+
+
+def momentum(state: AtomState) -> ExactSum:
+    """Σ m v of the own atoms, amu·Å/fs; three components."""
+    masses = state.mass.cpu().numpy()
+    return ExactSum.of(masses[:, None] * state.local("velocity").cpu().numpy(), "momentum")
+
+
+def total_mass(state: AtomState) -> ExactSum:
+    """Σ m of the own atoms, amu."""
+    return ExactSum.of(state.mass.cpu().numpy(), "mass")
+
+
+def summed(values: torch.Tensor, kind: str) -> ExactSum:
+    """Exact sum over the first axis of a tensor."""
+    return ExactSum.of(values.cpu().numpy(), kind)
+
+
+def temperature(kinetic: float, degrees_of_freedom: int) -> float:
+    """2K/(f k_B), K; zero without degrees of freedom."""
+    return 2.0 * kinetic / (degrees_of_freedom * BOLTZMANN) if degrees_of_freedom > 0 else 0.0
+
+
+def thermo(
+    potential: float,
+    kinetic: NDArray[np.float64],
+    virial: NDArray[np.float64],
+    volume: float,
+    thermostat_energy: float,
+    degrees_of_freedom: int,
+) -> Thermo:
+    """Puts the reduced sums of one step together.
+
+    Args:
+        potential: eV.
+        kinetic: (6,) Σ m v ⊗ v, eV.
+        virial: (6,) −dE/dstrain, eV.
+        volume: Å³, NaN where the cell has none.
+        thermostat_energy: what the ensemble adds to the energy to make it conserved, eV.
+        degrees_of_freedom: see CONTRACT, 3N − 3 where total momentum is conserved.
+    """
+    kinetic_total = 0.5 * float(kinetic[0] + kinetic[1] + kinetic[2])
+    stress = -(virial + kinetic) / volume * EV_PER_A3_IN_GPA
+    total = potential + kinetic_total
+    return Thermo(
+        potential=potential,
+        kinetic=kinetic_total,
+        total=total,
+        conserved=total + thermostat_energy,
+        temperature=temperature(kinetic_total, degrees_of_freedom),
+        pressure=-float(stress[0] + stress[1] + stress[2]) / 3.0,
+        volume=volume,
+        stress=stress,
+    )
+
+
+def _arrays(state: AtomState) -> tuple[NDArray[np.float64], NDArray[np.int16], NDArray[np.float64]]:
+    masses = state.species_table.masses * AMU_A2_PER_FS2
+    return state.local("velocity").cpu().numpy(), state.local("species").cpu().numpy(), masses
+
+
+@numba.njit(cache=True)
+def _kinetic_terms(
+    velocity: NDArray[np.float64], species: NDArray[np.int16], masses: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    out = np.empty(len(velocity))
+    for i in range(len(velocity)):
+        x, y, z = velocity[i, 0], velocity[i, 1], velocity[i, 2]
+        out[i] = 0.5 * masses[species[i]] * (x * x + y * y + z * z)
+    return out
+
+
+@numba.njit(cache=True)
+def _kinetic_tensor_terms(
+    velocity: NDArray[np.float64], species: NDArray[np.int16], masses: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    out = np.empty((len(velocity), 6))
+    for i in range(len(velocity)):
+        mass = masses[species[i]]
+        for component in range(6):
+            a, b = VOIGT[component]
+            out[i, component] = mass * velocity[i, a] * velocity[i, b]
+    return out
