@@ -1,0 +1,29 @@
+"""``allegro-md run INPUT.toml``, or just ``allegro-md INPUT.toml``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from allegro_md.cli.loading import Assignments, InputFile, load
+from allegro_md.errors import InputError
+
+
+def run(
+    context: typer.Context,
+    input_file: InputFile,
+    assignments: Assignments = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest good checkpoint of the run directory.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run directory.")] = False,
+) -> None:
+    """Run a simulation on as many MPI ranks as mpirun started."""
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other", "command line", "use one of them")
+    comm = context.obj
+    config = load(comm, input_file, assignments)
+    from allegro_md.simulation import Simulation
+
+    Simulation.from_config(config, comm, resume=resume, overwrite=overwrite).run()
