@@ -1,0 +1,326 @@
+"""The system as the input gives it: a small base cell and its repeats, any part of which any rank can make alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+from allegro_md.comm import Comm
+from allegro_md.errors import InputError
+from allegro_md.rng import Stream, normals
+from allegro_md.state import SpeciesTable
+
+CHUNK_ATOMS = 1 << 18
+"""Candidates looked at in one go: bounds the memory of `Blueprint.select`."""
+
+MARGIN = 1e-6
+"""Widening of a selected region in fractional coordinates, so that rounding never loses an atom at a face."""
+
+_LARGEST_NORMAL = 12.2
+"""No vector of three Box–Muller deviates from 52 bits is longer: sqrt(2) · sqrt(2·53·ln 2) = 12.13."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The atoms that are repeated.
+
+    Attributes:
+        rows: (3, 3) Å, lattice vectors; zero rows on free axes without one.
+        numbers: (m,) atomic numbers.
+        masses: (m,) amu.
+        position: (m, 3) Å.
+        velocity: (m, 3) Å/fs, or None where the file has none.
+    """
+
+    rows: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+    masses: NDArray[np.float64]
+    position: NDArray[np.float64]
+    velocity: NDArray[np.float64] | None
+
+
+class Blueprint:
+    """Everything needed to make any part of the system on any rank.
+
+    Atom k of base cell (ix, iy, iz) has id ((ix·ny + iy)·nz + iz)·m + k.
+
+    Attributes:
+        n_total: atoms of the whole system.
+        cell: of the whole system.
+        species_table: one species per distinct (element, mass), by atomic number, then mass.
+        has_velocities: whether the structure file came with velocities.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        repeat: Sequence[int],
+        periodic: Sequence[bool],
+        *,
+        rattle: float = 0.0,
+        seed: int = 0,
+        where: str = "structure",
+    ) -> None:
+        """Checks the parts and joins them.
+
+        Args:
+            base: the atoms that are repeated.
+            repeat: copies along the three axes.
+            periodic: one flag per axis of the whole system.
+            rattle: standard deviation of a normal displacement per component, Å.
+            seed: of the displacements.
+            where: file or key, for messages.
+
+        Raises:
+            InputError: no atoms, numbers that are not finite, an unusable cell.
+        """
+        self.has_velocities = base.velocity is not None
+        self._base = base
+        self._repeat = np.array(repeat, dtype=np.int64)
+        self._rattle, self._seed = float(rattle), int(seed)
+        _check(base, where)
+        for axis in range(3):
+            if self._repeat[axis] > 1 and not base.rows[axis].any():
+                raise InputError(
+                    f"cannot be repeated along axis {axis}: it has no cell vector there",
+                    where,
+                    "give the cell vector, or repeat that axis once",
+                )
+        flags = (bool(periodic[0]), bool(periodic[1]), bool(periodic[2]))
+        small = Cell.from_rows(base.rows, flags, where)
+        self.cell = Cell.from_rows(base.rows * self._repeat[:, None], flags, where)
+        self.n_total = len(base.numbers) * math.prod(self._repeat.tolist())
+        self.species_table, self._species = _species(base)
+
+        # Where each base atom sits: fraction in the base cell, whole cells taken off along periodic axes.
+        fraction = base.position @ small.inverse
+        self._offset = np.where(flags, np.floor(fraction), 0.0).astype(np.int64)
+        self._fraction = fraction - self._offset
+        self._rows = small.matrix
+        self._reach = _LARGEST_NORMAL * self._rattle / small.heights
+
+    @staticmethod
+    def from_structure(
+        path: str | Path,
+        *,
+        frame: int = -1,
+        repeat: Sequence[int] = (1, 1, 1),
+        periodic: Sequence[bool] | None = None,
+        masses: Mapping[str, float] | None = None,
+        comm: Comm,
+    ) -> Blueprint:
+        """Reads a file on rank 0 with ASE and hands the base cell to all ranks; collective.
+
+        Args:
+            path: any format ASE reads.
+            frame: which frame; negative counts from the end.
+            repeat: copies along the three axes.
+            periodic: one flag per axis; None: as the file says.
+            masses: amu per chemical symbol, instead of the file's.
+            comm: all ranks take part.
+
+        Raises:
+            InputError: not a structure, no such frame, or a fault named by `Blueprint`.
+        """
+        parts: tuple[Base, tuple[bool, bool, bool]] | None = None
+        with comm.together():
+            if comm.rank == 0:
+                parts = _read(Path(path), frame, masses or {})
+        base, flags = comm.bcast(parts)
+        return Blueprint(base, repeat, flags if periodic is None else periodic, where=str(path))
+
+    @staticmethod
+    def from_crystal(
+        symbol: str,
+        lattice: str,
+        a: float,
+        *,
+        c: float | None = None,
+        repeat: Sequence[int] = (1, 1, 1),
+        periodic: Sequence[bool] | None = None,
+        rattle: float = 0.0,
+        seed: int = 0,
+        masses: Mapping[str, float] | None = None,
+    ) -> Blueprint:
+        """A crystal of one element.
+
+        Args:
+            symbol: chemical symbol.
+            lattice: fcc, bcc, sc, diamond (cubic cells of 4, 2, 1, 8 atoms) or hcp (hexagonal cell of 2).
+            a: lattice constant, Å.
+            c: second lattice constant of hcp, Å; None: ideal.
+            repeat: cells along the three axes.
+            periodic: one flag per axis; None: all.
+            rattle: standard deviation of a normal displacement per component, Å.
+            seed: of the displacements.
+            masses: amu per chemical symbol, instead of the standard ones.
+        """
+        from ase.build import bulk
+
+        if lattice == "hcp":
+            atoms = bulk(symbol, "hcp", a=a, c=a * np.sqrt(8.0 / 3.0) if c is None else c)
+        else:
+            atoms = bulk(symbol, lattice, a=a, cubic=True)
+        base = _base_of(atoms, masses or {})
+        flags = (True, True, True) if periodic is None else periodic
+        return Blueprint(base, repeat, flags, rattle=rattle, seed=seed, where="crystal")
+
+    def select(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Makes the atoms of a brick; work and memory grow with the atoms returned and the base cell only.
+
+        Args:
+            lower: (3,) fractional coordinates of the whole cell; −inf allowed on free axes.
+            upper: (3,) likewise, +inf allowed on free axes.
+
+        Returns:
+            ``id`` (n,) int64 ascending, ``species`` (n,) int16, ``position`` (n, 3) Å as in the input (not wrapped)
+            and ``velocity`` (n, 3) Å/fs of every atom whose fraction, wrapped along periodic axes, lies in
+            [lower, upper), plus those within `MARGIN` of it.
+        """
+        lower, upper = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+        found = [self._within(cells, lower - MARGIN, upper + MARGIN) for cells in self._candidates(lower, upper)]
+        empty = {
+            "id": np.zeros(0, np.int64),
+            "base": np.zeros(0, np.int64),
+            "position": np.zeros((0, 3)),
+        }
+        part = {name: np.concatenate([chunk[name] for chunk in found]) if found else empty[name] for name in empty}
+        del found
+        order = np.argsort(part["id"])
+        base = part["base"][order]
+        return {
+            "id": part["id"][order],
+            "species": self._species[base],
+            "position": part["position"][order],
+            "velocity": np.zeros((len(base), 3)) if self._base.velocity is None else self._base.velocity[base],
+        }
+
+    def _candidates(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
+        """Base cells (n, 3) that may hold atoms of the region, in chunks."""
+        axes = []
+        for axis, n in enumerate(self._repeat.tolist()):
+            low, high = self._fraction[:, axis].min(), self._fraction[:, axis].max()
+            margin = self._reach[axis] + MARGIN * n + MARGIN
+            first = np.floor(np.clip(lower[axis] * n - high - margin, -n, n))
+            last = np.ceil(np.clip(upper[axis] * n - low + margin, -n, 2 * n))
+            cells = np.arange(int(first), int(last) + 1)
+            periodic = self.cell.periodic[axis]
+            axes.append(np.unique(cells % n) if periodic else cells[(cells >= 0) & (cells < n)])
+        shape = tuple(len(cells) for cells in axes)
+        step = max(1, CHUNK_ATOMS // len(self._fraction))
+        for start in range(0, math.prod(shape), step):
+            flat = np.arange(start, min(start + step, math.prod(shape)))
+            index = np.unravel_index(flat, shape)
+            yield np.stack([cells[i] for cells, i in zip(axes, index, strict=True)], axis=1)
+
+    def _within(
+        self, cells: NDArray[np.int64], lower: NDArray[np.float64], upper: NDArray[np.float64]
+    ) -> dict[str, NDArray[Any]]:
+        """Atoms of some base cells (n, 3) inside the region: id, index in the base cell and position."""
+        m, n = len(self._fraction), self._repeat
+        base = np.tile(np.arange(m), len(cells))
+        # `cells` is where an atom sits; the copy it belongs to differs by the whole cells taken off its fraction.
+        copy = np.repeat(cells, m, axis=0) - self._offset[base]
+        copy = np.where(self.cell.periodic, copy % n, copy)
+        ids = ((copy[:, 0] * n[1] + copy[:, 1]) * n[2] + copy[:, 2]) * m + base
+        h = self._rows
+        position = np.empty((len(ids), 3))
+        for k in range(3):  # elementwise, so that the bits do not depend on the chunk
+            shift = copy[:, 0] * h[0, k] + copy[:, 1] * h[1, k] + copy[:, 2] * h[2, k]
+            position[:, k] = self._base.position[base, k] + shift
+        if self._rattle > 0.0:
+            position += self._rattle * normals(ids, 0, self._seed, Stream.RATTLE)
+        fraction = (position - self.cell.origin) @ self.cell.inverse
+        inside = np.ones(len(ids), dtype=bool)
+        for axis in range(3):
+            if self.cell.periodic[axis]:
+                inside &= np.mod(fraction[:, axis] - lower[axis], 1.0) < upper[axis] - lower[axis]
+            else:
+                inside &= (fraction[:, axis] >= lower[axis]) & (fraction[:, axis] < upper[axis])
+        return {"id": ids[inside], "base": base[inside], "position": position[inside]}
+
+
+def _check(base: Base, where: str) -> None:
+    """Raises InputError unless the base cell has atoms and only finite numbers."""
+    if len(base.numbers) == 0:
+        raise InputError("holds no atoms", where)
+    for name, array in (("position", base.position), ("velocity", base.velocity)):
+        if array is not None and not np.all(np.isfinite(array)):
+            atom = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+            raise InputError(f"the {name} of atom {atom} is not finite ({array[atom]})", where)
+    for what, bad in (
+        ("is of no known element", base.numbers < 1),
+        ("has no positive mass", ~(np.isfinite(base.masses) & (base.masses > 0.0))),
+    ):
+        if bad.any():
+            raise InputError(f"atom {int(np.flatnonzero(bad)[0])} {what}", where)
+
+
+def _species(base: Base) -> tuple[SpeciesTable, NDArray[np.int16]]:
+    """Species table and the species index (m,) of every base atom."""
+    from ase.data import chemical_symbols
+
+    keys = np.empty(len(base.numbers), dtype=[("number", np.int64), ("mass", np.float64)])
+    keys["number"], keys["mass"] = base.numbers, base.masses
+    distinct, index = np.unique(keys, return_inverse=True)
+    symbols = tuple(chemical_symbols[z] for z in distinct["number"])
+    return SpeciesTable(symbols, distinct["number"].copy(), distinct["mass"].copy()), index.astype(np.int16)
+
+
+def _read(path: Path, frame: int, masses: Mapping[str, float]) -> tuple[Base, tuple[bool, bool, bool]]:
+    """Base cell and periodic flags of one frame of a file."""
+    if not path.is_file():
+        raise InputError("no such structure file", str(path))
+    try:
+        atoms = _frame(path, frame)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  ASE's readers raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"ASE cannot read a structure from it ({reason})", str(path)) from None
+    if atoms is None:
+        raise InputError(f"has no frame {frame}", str(path), "0 is the first frame, -1 the last")
+    flags = atoms.get_pbc()
+    return _base_of(atoms, masses), (bool(flags[0]), bool(flags[1]), bool(flags[2]))
+
+
+def _frame(path: Path, frame: int) -> Any:
+    """One frame of a file as `ase.Atoms`; None where the file ends before it."""
+    from ase.io import read
+
+    try:
+        if frame >= -1:
+            return read(path, index=frame, do_not_split_by_at_sign=True)
+        # Some readers clip a negative index to the first frame: count what there is.
+        tail = read(path, index=slice(frame, None), do_not_split_by_at_sign=True)
+        return tail[0] if len(tail) == -frame else None
+    except (IndexError, StopIteration, AssertionError):  # the last: formats that hold one frame only
+        if frame in (0, -1):
+            raise
+        return None
+
+
+def _base_of(atoms: Any, masses: Mapping[str, float]) -> Base:
+    """Base cell of an `ase.Atoms`, in our units."""
+    from ase import units
+
+    velocity = None
+    if atoms.has("momenta"):
+        velocity = np.array(atoms.get_velocities(), dtype=np.float64) * units.fs  # ASE's unit of time is its own
+    amu = np.array(atoms.get_masses(), dtype=np.float64)
+    for symbol, mass in masses.items():
+        amu[np.array(atoms.get_chemical_symbols()) == symbol] = mass
+    return Base(
+        rows=np.array(atoms.cell.array, dtype=np.float64),
+        numbers=np.array(atoms.numbers, dtype=np.int64),
+        masses=amu,
+        position=np.array(atoms.positions, dtype=np.float64),
+        velocity=velocity,
+    )
