@@ -23,8 +23,8 @@ LEVELS: dict[float, set[str]] = {
     4.5: {"verify", "analysis"},
     5: {"simulation", "training", "ase"},
     6: {"scaling"},
-    7: {"cli", "__main__"},
-    8: {"__init__"},
+    7: {"cli"},
+    8: {"__main__", "__init__"},
 }
 LEVEL = {component: level for level, components in LEVELS.items() for component in components}
 
