@@ -66,7 +66,8 @@ class Cell:
     @cached_property
     def inverse(self) -> NDArray[np.float64]:
         """(3, 3), 1/Å: fractional = (x − origin) @ inverse."""
-        return np.linalg.inv(self.matrix)
+        inverse: NDArray[np.float64] = np.linalg.inv(self.matrix)
+        return inverse
 
     @property
     def volume(self) -> float:
@@ -76,7 +77,8 @@ class Cell:
     @property
     def heights(self) -> NDArray[np.float64]:
         """(3,) Å, distance between opposite faces."""
-        return 1.0 / np.linalg.norm(self.inverse, axis=0)
+        heights: NDArray[np.float64] = 1.0 / np.linalg.norm(self.inverse, axis=0)
+        return heights
 
 
 def _complete(rows: NDArray[np.float64], absent: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.errors import AllegroError, InputError
+from allegro_md.exact import ExactSum
+
+T = TypeVar("T")
 
 ROUND_BYTES = 64 * 2**20
 """Largest message of one round of `exchange`: bounds memory and stays below MPI's 2³¹ counts."""
@@ -103,6 +106,15 @@ class Comm:
         out = np.empty_like(values)
         self._mpi.Allreduce(np.ascontiguousarray(values), out)
         return out
+
+    def reduce(self, total: ExactSum) -> NDArray[np.float64]:
+        """An exact sum over ranks as float64, the same bits on all of them."""
+        return ExactSum(self.sum(total.words), total.kind).value()
+
+    def decide(self, compute: Callable[[], T]) -> T:
+        """The result of `compute` on rank 0, on all ranks: libm, and so any decision, may differ between machines."""
+        result: T = self.bcast(compute() if self.rank == 0 else None)
+        return result
 
     def max(self, values: float | NDArray[np.float64]) -> Any:
         """Elementwise maximum over ranks of a float or a float64 array (NaN is the caller's to exclude)."""

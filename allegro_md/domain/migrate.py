@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.domain.grid import Domain, choose_grid
 from allegro_md.errors import PhysicsError
@@ -63,21 +62,46 @@ def migrate(state: AtomState, domain: Domain, comm: Comm) -> int:
     positions = state.local("position").cpu().numpy()
     with comm.together():
         _require_finite(state, positions)
-    owner = np.empty(len(positions), dtype=np.int64)
-    shift = np.empty((len(positions), 3), dtype=np.int32)
-    _assign_owners(positions, *_geometry(state.cell), *domain.planes, owner, shift)
+    owner, _ = _owners(state, domain, positions)
     moved = int(np.count_nonzero(owner != comm.rank))
     if comm.any(moved > 0):
         _travel(state, owner, comm)
-        positions = state.local("position").cpu().numpy()
-        owner, shift = np.empty(len(positions), dtype=np.int64), np.empty((len(positions), 3), dtype=np.int32)
-        _assign_owners(positions, *_geometry(state.cell), *domain.planes, owner, shift)
+    _settle(state, domain, comm)
+    return moved
+
+
+def claim(state: AtomState, domain: Domain, comm: Comm) -> None:
+    """Keeps those of the own atoms that this rank's brick owns: the start, when each rank made its part of the system.
+
+    Raises:
+        PhysicsError: the ranks together do not hold every atom once.
+    """
+    positions = state.local("position").cpu().numpy()
+    owner, _ = _owners(state, domain, positions)
+    mine = torch.from_numpy(np.flatnonzero(owner == comm.rank)).to(state.device)
+    state.set_local({name: state.local(name)[mine] for name, field in FIELDS.items() if field.migrates})
+    _settle(state, domain, comm)
+
+
+def _owners(
+    state: AtomState, domain: Domain, positions: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The rank that owns each position, and the lattice shift that wraps it into the box."""
+    owner = np.empty(len(positions), dtype=np.int64)
+    shift = np.empty((len(positions), 3), dtype=np.int32)
+    cell = state.cell
+    _assign_owners(positions, cell.origin, cell.inverse, np.array(cell.periodic), *domain.planes, owner, shift)
+    return owner, shift
+
+
+def _settle(state: AtomState, domain: Domain, comm: Comm) -> None:
+    """Sets the shifts of the own atoms, orders them in space and counts all of them."""
+    _, shift = _owners(state, domain, state.local("position").cpu().numpy())
     state.local("shift")[:] = torch.from_numpy(shift)
     _sort_in_space(state)
     n_found = int(comm.sum(np.array([state.n_local]))[0])
     if n_found != state.n_total:
         raise PhysicsError(f"{state.n_total} atoms expected after migration, {n_found} found: one was lost or doubled")
-    return moved
 
 
 def _require_finite(state: AtomState, positions: NDArray[np.float64]) -> None:
@@ -85,10 +109,6 @@ def _require_finite(state: AtomState, positions: NDArray[np.float64]) -> None:
     if len(bad):
         atom = int(state.local("id")[int(bad[0])])
         raise PhysicsError(f"the position of atom {atom} is not finite: {positions[bad[0]].tolist()} Å")
-
-
-def _geometry(cell: Cell) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    return cell.origin, cell.inverse, np.array(cell.periodic)
 
 
 @numba.njit(cache=True)
@@ -117,7 +137,7 @@ def _assign_owners(
                 fraction += wraps  # may round to 1.0, which belongs to the last brick
             shift[i, axis] = np.int32(wraps)
             n = len(planes[axis]) - 1
-            brick = np.searchsorted(planes[axis], fraction, side="right") - 1
+            brick = int(np.searchsorted(planes[axis], fraction, side="right")) - 1
             rank = rank * n + min(max(brick, 0), n - 1)
         owner[i] = rank
 

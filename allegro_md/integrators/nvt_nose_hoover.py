@@ -1,7 +1,7 @@
 """Constant temperature: a Nosé–Hoover chain.
 
-Martyna, Klein, Tuckerman, J. Chem. Phys. 97, 2635 (1992), doi:10.1063/1.463940; integrator of Martyna, Tuckerman, Tobias,
-Klein, Mol. Phys. 87, 1117 (1996), doi:10.1080/00268979600100761, with Suzuki–Yoshida factorization of the chain's part:
+Martyna, Klein, Tuckerman, J. Chem. Phys. 97, 2635 (1992), doi:10.1063/1.463940; integrator of Martyna, Tuckerman,
+Tobias, Klein, Mol. Phys. 87, 1117 (1996), doi:10.1080/00268979600100761, with Suzuki–Yoshida factors for the chain:
 
     thermostat(dt/2)  kick(dt/2)  drift(dt)  forces  kick(dt/2)  thermostat(dt/2)
 
@@ -27,16 +27,21 @@ from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState
 from allegro_md.units import BOLTZMANN
 
+
+def _symmetric(*outer: float) -> tuple[float, ...]:
+    """The given weights, the middle one that makes the sum 1, and the given ones mirrored."""
+    return (*outer, 1.0 - 2.0 * sum(outer), *reversed(outer))
+
+
+_W3, _W5 = 1.0 / (2.0 - 2.0 ** (1 / 3)), 1.0 / (4.0 - 4.0 ** (1 / 3))
+
 SUZUKI_YOSHIDA: dict[int, tuple[float, ...]] = {
     1: (1.0,),
-    3: (1.0 / (2.0 - 2.0 ** (1 / 3)), 1.0 - 2.0 / (2.0 - 2.0 ** (1 / 3)), 1.0 / (2.0 - 2.0 ** (1 / 3))),
-    5: (
-        *(2 * (1.0 / (4.0 - 4.0 ** (1 / 3)),)),
-        1.0 - 4.0 / (4.0 - 4.0 ** (1 / 3)),
-        *(2 * (1.0 / (4.0 - 4.0 ** (1 / 3)),)),
-    ),
+    3: _symmetric(_W3),
+    5: _symmetric(_W5, _W5),
+    7: _symmetric(0.784513610477560, 0.235573213359357, -1.17767998417887),
 }
-"""Number of factors → weights of the factorization (fourth order from 3 on)."""
+"""Number of factors → weights: fourth order with 3 and 5, sixth with 7 (Yoshida, Phys. Lett. A 150, 262 (1990))."""
 
 
 class NoseHooverChain:

@@ -1,7 +1,7 @@
 """The sub-steps integrators are made of: functions of the state, in place, own atoms only.
 
-Each product and each sum is rounded on its own (no fused multiply-add), so an atom's result does not depend on its place
-in the arrays.
+Each product and each sum is rounded on its own (no fused multiply-add), so an atom's result does not depend on its
+place in the arrays.
 """
 
 from __future__ import annotations
