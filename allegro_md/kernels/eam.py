@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.fixed import EDGE_BOUND, EDGE_TERMS, FINE, to_fixed
-from allegro_md.kernels.pair import D0, D1, D2, ENERGY, R2, ROWS, SLOPE, add_virial, gather, packed, widest
+from allegro_md.kernels.pair import D0, D1, D2, R2, ROWS, SLOPE, add_virial, gather, packed, widest
 
 
 @numba.njit(cache=True)
 def cell_of(x: float, spacing: float, n: int) -> tuple[int, float]:
     """Interval and fraction of x in a table of n values at 0, spacing, …; beyond the last value the fraction is 1."""
     t = x / spacing
-    m = min(max(np.int64(t), 0), n - 2)
+    m = min(max(int(t), 0), n - 2)
     return m, min(t - m, 1.0)
 
 
@@ -119,7 +119,6 @@ def _sums(
         density_slope[k] = cubic_slope(c[:4], p) / spacing
         phi = cubic(c[4:], p) / r
         total += phi
-        work[ENERGY, k] = phi
         work[SLOPE, k] = (cubic_slope(c[4:], p) / spacing - phi) / r
     return total, rho
 

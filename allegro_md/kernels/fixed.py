@@ -29,5 +29,5 @@ FINE = -1
 @numba.njit(cache=True)
 def to_fixed(x: float) -> int:
     """Quanta of a force component x (eV/Å) that has been checked against a bound; rounds half to even."""
-    return np.int64(np.rint(x * FORCE_SCALE))
+    return int(np.rint(x * FORCE_SCALE))
 

@@ -1,0 +1,36 @@
+"""Potentials by the ``kind`` of their input table.
+
+Each builder takes the validated table and the species of the system. The Allegro model registers itself here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from allegro_md.potentials import ase, eam, lj, zbl
+from allegro_md.potentials.base import ForceResult as ForceResult
+from allegro_md.potentials.base import Potential as Potential
+from allegro_md.potentials.sum import SumPotential
+from allegro_md.state import SpeciesTable
+
+POTENTIALS: dict[str, Callable[[Any, SpeciesTable], Potential]] = {
+    "lj": lj.build,
+    "eam": eam.build,
+    "zbl": zbl.build,
+    "ase": ase.build,
+}
+
+
+def build_potential(terms: Sequence[Any], species: SpeciesTable) -> Potential:
+    """The potential of an input: its single term, or the sum of several.
+
+    Args:
+        terms: the validated ``[potential]`` tables.
+        species: of the system.
+
+    Raises:
+        InputError: a term does not fit the system, or its files are wrong.
+    """
+    built = [POTENTIALS[term.kind](term, species) for term in terms]
+    return built[0] if len(built) == 1 else SumPotential(built)

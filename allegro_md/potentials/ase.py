@@ -1,0 +1,107 @@
+"""``kind = "ase"``: any ASE calculator whose atomic energies have a finite range."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from allegro_md.config import AseTerm
+from allegro_md.errors import InputError, PhysicsError
+from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.fixed import CENTER_BOUND
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import ForceResult
+from allegro_md.state import AtomState, SpeciesTable
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+
+class AsePotential:
+    """Hands own atoms and ghosts to a calculator as one cluster and keeps the results of the own atoms.
+
+    The force on an own atom comes from the energies of atoms within one range of it, and those depend on atoms within
+    one range more: hence a halo two ranges wide. What a calculator returns may depend on the order and the number of
+    atoms in its last bits, so trajectories are not bit-identical on different numbers of ranks.
+    """
+
+    name = "ase"
+    halo_hops = 2
+    bit_exact = False
+
+    def __init__(self, calculator: Calculator, cutoff: float) -> None:
+        """Wraps a calculator.
+
+        Args:
+            calculator: must give energies per atom.
+            cutoff: how far the energy of an atom sees, Å.
+
+        Raises:
+            InputError: it gives no energies per atom.
+        """
+        provides = calculator.implemented_properties
+        if "energies" not in provides or "forces" not in provides:
+            missing = "forces" if "forces" not in provides else "energies per atom"
+            raise InputError(f"{type(calculator).__name__} gives no {missing}", "potential.calculator",
+                             "use a calculator that implements 'energies' and 'forces'")  # fmt: skip
+        self.cutoff = cutoff
+        self.provides_virial = "stresses" in provides
+        self._calculator = calculator
+
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+        n = state.n_local
+        virials = np.zeros((n, 6)) if virial and self.provides_virial else None
+        if n == 0:  # a rank without atoms
+            return ForceResult(torch.zeros(0, dtype=torch.float64, device=state.device), _tensor(virials, state))
+        atoms = _cluster(state, self.cutoff)
+        atoms.calc = self._calculator
+        force, energy = atoms.get_forces()[:n], atoms.get_potential_energies()[:n]
+        bad = np.flatnonzero(~(np.abs(force) < CENTER_BOUND).all(axis=1) | ~np.isfinite(energy))
+        if len(bad):
+            atom = int(state.all("id")[bad[0]])
+            raise PhysicsError(f"ase: the energy or the force of atom {atom} is not finite or out of range")
+        state.local("force").add_(torch.from_numpy(np.rint(force * FORCE_SCALE).astype(np.int64)).to(state.device))
+        if virials is not None:  # the stresses of the atoms add up to the stress of the box they were handed in
+            virials = -atoms.get_stresses()[:n] * atoms.get_volume()
+        return ForceResult(torch.tensor(energy, dtype=torch.float64, device=state.device), _tensor(virials, state))
+
+
+def _tensor(array: Any, state: AtomState) -> torch.Tensor | None:
+    return None if array is None else torch.tensor(array, dtype=torch.float64, device=state.device)
+
+
+def _cluster(state: AtomState, margin: float) -> Any:
+    """Own atoms and ghosts as a free ASE cluster in a box of its own (stresses need a volume)."""
+    from ase import Atoms
+
+    position = state.all("position").cpu().numpy() + state.all("shift").cpu().numpy() @ state.cell.matrix
+    lower = position.min(axis=0) - margin
+    numbers = state.species_table.numbers[state.all("species").cpu().numpy()]
+    return Atoms(numbers, position - lower, cell=position.max(axis=0) + margin - lower, pbc=False)
+
+
+def build(term: AseTerm, species: SpeciesTable) -> AsePotential:
+    """The potential of an input section; the species come with the atoms.
+
+    Raises:
+        InputError: there is no such calculator, or it cannot be made from the options.
+    """
+    del species
+    try:
+        if ":" in term.calculator:
+            module, factory = term.calculator.split(":")
+            make = getattr(importlib.import_module(module), factory)
+        else:
+            from ase.calculators.calculator import get_calculator_class
+
+            make = get_calculator_class(term.calculator)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"no calculator '{term.calculator}' ({error})", "potential.calculator") from error
+    try:
+        calculator = make(**term.options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"'{term.calculator}': {error}", "potential.options") from error
+    return AsePotential(calculator, term.range)

@@ -1,0 +1,74 @@
+"""``kind = "eam"``: embedded-atom tables, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.config import EamTerm
+from allegro_md.errors import InputError
+from allegro_md.kernels.eam import eam
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.eam_file import EamTables, read_eam
+from allegro_md.potentials.pair import evaluate
+from allegro_md.state import AtomState, SpeciesTable
+
+
+def hermite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Piecewise cubics through equidistant values, with LAMMPS' choice of slopes.
+
+    The slope at a point is the five-point difference quotient, the three-point one next to the ends, and the
+    two-point one at the ends.
+
+    Args:
+        values: (..., n), n ≥ 5.
+
+    Returns:
+        (..., n − 1, 4) coefficients of the cubic in the fraction p of each interval, highest power first.
+    """
+    f = values
+    slope = np.empty_like(f)
+    slope[..., 2:-2] = (f[..., :-4] - f[..., 4:] + 8.0 * (f[..., 3:-1] - f[..., 1:-3])) / 12.0
+    slope[..., 1], slope[..., -2] = 0.5 * (f[..., 2] - f[..., 0]), 0.5 * (f[..., -1] - f[..., -3])
+    slope[..., 0], slope[..., -1] = f[..., 1] - f[..., 0], f[..., -1] - f[..., -2]
+    rise, left, right = np.diff(f), slope[..., :-1], slope[..., 1:]
+    return np.stack([left + right - 2.0 * rise, 3.0 * rise - 2.0 * left - right, left, f[..., :-1]], axis=-1)
+
+
+class Eam:
+    """E_i = F(ρ_i) + ½ Σ_j φ(r_ij), ρ_i = Σ_j ρ_j(r_ij); M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984)."""
+
+    name = "eam"
+    halo_hops = 1
+    bit_exact = True
+
+    def __init__(self, tables: EamTables, species: SpeciesTable) -> None:
+        """Picks the elements of the system out of the tables.
+
+        Raises:
+            InputError: the tables lack an element of the system.
+        """
+        self.cutoff = tables.cutoff
+        rows = np.array([_row(tables, s, int(z)) for s, z in zip(species.symbols, species.numbers, strict=True)])
+        density, r_phi = hermite(tables.density[rows]), hermite(tables.r_phi[np.ix_(rows, rows)])
+        pairs = np.concatenate([np.broadcast_to(density[None], r_phi.shape), r_phi], axis=-1)
+        self._parameters = (
+            self.cutoff, tables.rho_spacing, hermite(tables.embedding[rows]), tables.r_spacing, pairs,
+        )  # fmt: skip
+
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+        return evaluate(self.name, eam, self._parameters, state, neighbors, virial)
+
+
+def _row(tables: EamTables, symbol: str, number: int) -> int:
+    """Position of an element in the tables."""
+    for key in (symbol, number):
+        if key in tables.elements:
+            return tables.elements.index(key)
+    raise InputError(f"no functions for {symbol}, only for {', '.join(map(str, tables.elements))}", str(tables.path))
+
+
+def build(term: EamTerm, species: SpeciesTable) -> Eam:
+    """The potential of an input section for the species of a system."""
+    return Eam(read_eam(term.file), species)

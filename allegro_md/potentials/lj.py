@@ -1,0 +1,68 @@
+"""``kind = "lj"``: Lennard-Jones, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.config import LennardJonesTerm
+from allegro_md.errors import InputError
+from allegro_md.kernels.lj import lj
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.pair import evaluate
+from allegro_md.state import AtomState, SpeciesTable
+
+
+class LennardJones:
+    """φ(r) = 4ε[(σ/r)¹² − (σ/r)⁶] below the cutoff, less its value there when `shift`.
+
+    The force is not shifted; J. E. Jones, Proc. R. Soc. A 106, 463 (1924).
+    """
+
+    name = "lj"
+    halo_hops = 1
+    bit_exact = True
+
+    def __init__(
+        self, epsilon: NDArray[np.float64], sigma: NDArray[np.float64], cutoff: float, shift: bool = True
+    ) -> None:
+        """Parameters per pair of species.
+
+        Args:
+            epsilon: (n_species, n_species) eV, symmetric.
+            sigma: (n_species, n_species) Å, symmetric.
+            cutoff: Å.
+            shift: subtract φ(cutoff), so that the energy is continuous.
+        """
+        self.cutoff = cutoff
+        repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
+        at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
+        self._table = np.stack([repulsion, attraction, at_cutoff if shift else np.zeros_like(epsilon)])
+
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+        return evaluate(self.name, lj, (self.cutoff, self._table), state, neighbors, virial)
+
+
+def build(term: LennardJonesTerm, species: SpeciesTable) -> LennardJones:
+    """The potential of an input section for the species of a system.
+
+    Raises:
+        InputError: a pair of species has no parameters.
+    """
+    n = len(species.symbols)
+    epsilon, sigma = np.zeros((n, n)), np.zeros((n, n))
+    if term.pairs is None:
+        if n > 1:
+            raise InputError(f"epsilon and sigma are for one species, the system has {', '.join(species.symbols)}",
+                             "potential", 'give pairs = { "A-B" = [epsilon, sigma], … }')  # fmt: skip
+        epsilon[:], sigma[:] = term.epsilon, term.sigma
+    else:
+        given = {frozenset(key.split("-")): numbers for key, numbers in term.pairs.items()}
+        for i, first in enumerate(species.symbols):
+            for j, second in enumerate(species.symbols):
+                if frozenset((first, second)) not in given:
+                    raise InputError(f"the pair {first}-{second} has no parameters", "potential.pairs",
+                                     f'add "{first}-{second}" = [epsilon, sigma]')  # fmt: skip
+                epsilon[i, j], sigma[i, j] = given[frozenset((first, second))]
+    return LennardJones(epsilon, sigma, term.cutoff, term.shift)

@@ -1,0 +1,31 @@
+"""Several ``[[potential]]`` tables: their energies are added."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import ForceResult, Potential
+from allegro_md.state import AtomState
+
+
+class SumPotential:
+    """Adds terms in the order given; all use the list of the longest cutoff, beyond its own a term gives nothing."""
+
+    name = "sum"
+
+    def __init__(self, terms: Sequence[Potential]) -> None:
+        """Composes at least one term."""
+        self.terms = tuple(terms)
+        self.cutoff = max(term.cutoff for term in terms)
+        self.halo_hops = math.ceil(max(term.halo_hops * term.cutoff for term in terms) / self.cutoff)
+        self.bit_exact = all(term.bit_exact for term in terms)
+
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+        first, *others = (term(state, neighbors, virial) for term in self.terms)
+        energy, total = first.energy, first.virial
+        for other in others:
+            energy = energy + other.energy
+            total = None if total is None or other.virial is None else total + other.virial
+        return ForceResult(energy, total)
