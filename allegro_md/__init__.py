@@ -6,9 +6,8 @@ The public names load on first use, so that the command line can reject bad inpu
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
-
-__version__ = "0.1.0"
 
 _PUBLIC = {"Simulation": "allegro_md.simulation", "load_model": "allegro_md.models.modelfile"}
 
@@ -16,10 +15,12 @@ __all__ = ["Simulation", "__version__", "load_model"]  # noqa: F822  provided by
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("allegro-md")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'allegro_md' has no attribute '{name}'")
     return getattr(import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted([*globals(), *__all__])

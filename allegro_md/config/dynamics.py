@@ -25,8 +25,8 @@ class _Ramp(Marker):
 
 class _Order(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> int:
-        if isinstance(value, bool) or value not in (1, 3, 5, 7):
-            raise problem(f"must be 1, 3, 5 or 7, got {show(value)}", "3 is enough for almost everything")
+        if isinstance(value, bool) or value not in (1, 3, 5):
+            raise problem(f"must be 1, 3 or 5, got {show(value)}", "3 is enough for almost everything")
         return int(value)
 
 

@@ -69,9 +69,7 @@ def choose(value: Any, valid: Iterable[str], unbuilt: Iterable[str] = (), key: s
         return value
     if value in tuple(unbuilt):
         raise problem(f'"{value}" is not yet available', f"use one of {quoted(valid)}", key)
-    near = nearest(value, valid) if isinstance(value, str) else None
-    remedy = f'did you mean "{near}"?' if near else f"use one of {quoted(valid)}"
-    raise problem(f"unknown value {show(value)}", remedy, key)
+    raise problem(f"unknown value {show(value)}", f"use one of {quoted(valid)}", key)
 
 
 def show(value: Any) -> str:

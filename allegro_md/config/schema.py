@@ -54,8 +54,9 @@ class Input(Table):
             if crystal and isinstance(term, LennardJonesTerm) and term.pairs is not None:
                 named = {symbol for pair in term.pairs for symbol in pair.split("-")}
                 if crystal.symbol not in named:
-                    raise problem(f"no pair names {crystal.symbol}, the element of the crystal",
-                                  f'add "{crystal.symbol}-{crystal.symbol}" and its pairs', f"potential.{index}.pairs")
+                    key = f"potential.{index}.pairs" if len(self.potential) > 1 else "potential.pairs"
+                    remedy = f'add "{crystal.symbol}-{crystal.symbol}" and its pairs'
+                    raise problem(f"no pair names {crystal.symbol}, the element of the crystal", remedy, key)
         return self
 
     def as_dict(self) -> dict[str, Any]:
