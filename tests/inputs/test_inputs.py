@@ -1,0 +1,139 @@
+"""Every input of `inputs/` runs, shortened, on one and on two ranks, and does what its comment says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from allegro_md.config import load_input
+
+ROOT = Path(__file__).resolve().parents[2]
+INPUTS = sorted((ROOT / "inputs").glob("*.toml"))
+NAMES = [path.stem for path in INPUTS]
+
+# Outside the promise of identical bits: energies come from a calculator that sums in its own order.
+NOT_EXACT = {"molecule"}
+STEPS = {"molecule": 400}
+
+
+class Run:
+    """The run directory of one shortened input."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        with (directory / "thermo.csv").open() as file:
+            self.thermo = list(csv.DictReader(file))
+
+    def column(self, name: str) -> np.ndarray:
+        return np.array([float(row[name]) for row in self.thermo])
+
+    def bits(self) -> list[dict[str, str]]:
+        """The rows as written, without the wall clock."""
+        return [{key: value for key, value in row.items() if key != "wall_s"} for row in self.thermo]
+
+
+@pytest.fixture(scope="module")
+def run(mpirun, tmp_path_factory):
+    """`run(name, ranks)`: each combination once."""
+    done: dict[tuple[str, int], Run] = {}
+
+    def start(name: str, ranks: int) -> Run:
+        if (name, ranks) not in done:
+            directory = tmp_path_factory.mktemp(f"{name}-{ranks}") / "run"
+            steps = STEPS.get(name, 10)
+            settings = [f"dynamics.steps={steps}", f'output.directory="{directory}"', "output.thermo.every=2"]
+            args = ["-m", "allegro_md", str(ROOT / "inputs" / f"{name}.toml")]
+            mpirun(ranks, [*args, *(word for setting in settings for word in ("--set", setting))], timeout=240)
+            done[name, ranks] = Run(directory)
+        return done[name, ranks]
+
+    return start
+
+
+def test_there_are_inputs() -> None:
+    assert {"quickstart", "ag-crystal", "argon-lj", "molecule", "triclinic"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=NAMES)
+def test_opens_with_what_to_expect(path: Path) -> None:
+    head = path.read_text().split("\n\n[")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert "Expect:" in head
+    assert f"allegro-md inputs/{path.name}" in head
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_run_directory_is_complete(run, name: str, ranks: int) -> None:
+    result = run(name, ranks)
+    steps = STEPS.get(name, 10)
+    assert [int(row["step"]) for row in result.thermo] == list(range(0, steps + 1, 2))
+    for column in ("potential_eV", "kinetic_eV", "conserved_eV", "temperature_K"):
+        assert np.isfinite(result.column(column)).all()
+    assert (result.directory / f"checkpoint-{steps}.h5").is_file()
+    assert (result.directory / "log.txt").stat().st_size > 0
+    assert json.loads((result.directory / "run.json").read_text())
+    with h5py.File(result.directory / "trajectory.h5") as file:
+        ids = file["particles/all/id/value"][...].reshape(-1)
+        assert np.array_equal(ids[: ids.max() + 1], np.arange(ids.max() + 1))
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("name", sorted(set(NAMES) - NOT_EXACT))
+def test_two_ranks_give_the_bits_of_one(run, name: str) -> None:
+    assert run(name, 1).bits() == run(name, 2).bits()
+
+
+@pytest.mark.parallel
+def test_silver_has_the_cohesive_energy_it_was_fitted_to(run) -> None:
+    # The tilted cell starts from the perfect crystal; the cubic one is rattled by 0.01 Å, which costs little.
+    assert run("triclinic", 1).column("potential_eV")[0] / 1000 == pytest.approx(-2.96, abs=1e-6)
+    assert run("triclinic", 1).column("pressure_GPa")[0] == pytest.approx(ideal_gas(1000, 600.0, 4.09), abs=1e-3)
+    rattled = run("ag-crystal", 1).column("potential_eV")[0] / 6912
+    assert -2.96 < rattled < -2.96 + 3e-3
+
+
+def ideal_gas(atoms: int, kelvin: float, a: float) -> float:
+    """Kinetic pressure N k T / V in GPa of an fcc crystal with one degree-of-freedom triple fixed."""
+    boltzmann = 8.617333262e-5 * 160.21766208  # eV/K, and eV/Å³ in GPa
+    return (atoms - 1) * boltzmann * kelvin / (atoms * a**3 / 4)
+
+
+@pytest.mark.parallel
+def test_argon_has_the_density_of_rahman(run) -> None:
+    volume = run("argon-lj", 1).column("volume_A3")[0]
+    assert 864 * 39.948 * 1.66053907 / volume == pytest.approx(1.374, abs=1e-3)  # g/cm³
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_nitrogen_vibrates_at_its_frequency(run, ranks: int) -> None:
+    result = run("molecule", ranks)
+    with h5py.File(result.directory / "trajectory.h5") as file:
+        positions = file["particles/all/position/value"][...]
+    bond = np.linalg.norm(positions[:, 1] - positions[:, 0], axis=1)
+    swing = bond - bond.mean()
+    up = np.flatnonzero((swing[:-1] < 0) & (swing[1:] >= 0))
+    crossings = up + swing[up] / (swing[up] - swing[up + 1])
+    period = np.diff(crossings).mean() * 0.5  # fs: a frame every two steps of 0.25 fs
+    assert 1e15 / period / 2.99792458e10 == pytest.approx(2359, rel=0.01)  # per cm
+    total = result.column("total_eV")
+    assert np.ptp(total) < 5e-5
+
+
+def test_the_readme_shows_a_valid_input(tmp_path: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for folder in ("structures", "models", "potentials"):
+        (tmp_path / folder).symlink_to(ROOT / "inputs" / folder)
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(block)
+        assert load_input(path)
