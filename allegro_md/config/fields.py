@@ -74,7 +74,11 @@ def choose(value: Any, valid: Iterable[str], unbuilt: Iterable[str] = (), key: s
 
 def show(value: Any) -> str:
     """A value as the user wrote it, shortened."""
-    text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    try:
+        text = f'"{value}"' if isinstance(value, str) else repr(value)
+        text = text.lower() if isinstance(value, bool) else text
+    except ValueError:  # Python prints no integer of more than 4300 digits
+        text = "a huge number"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -123,7 +127,7 @@ class Quantity(Marker):
             result = parse_quantity(value, self.dimension)
         except InputError as error:
             raise problem(error.what, error.remedy) from None
-        except OverflowError:
+        except (OverflowError, ValueError):
             raise problem(f"too large: {show(value)}", f"give a {self.dimension}") from None
         if result < 0.0 or (result == 0.0 and not self.zero):
             limit = "zero or more" if self.zero else "positive"
@@ -204,15 +208,22 @@ class FilePath(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> Path:
         if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
             raise problem(f"expected a path, got {show(value)}", "write it in quotes")
-        path = Path((info.context or {}).get("base", "."), Path(value).expanduser()).absolute()
-        if self.exists and not path.is_file():
-            if path.is_dir():
-                raise problem(f"'{path}' is a folder, not a file", "name the file in it")
-            beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-            near = nearest(path.name, beside)
-            remedy = f"did you mean '{near}'?" if near else "paths are relative to the input file"
-            raise problem(f"no such file: '{path}'", remedy)
+        try:
+            path = Path((info.context or {}).get("base", "."), Path(value).expanduser()).absolute()
+            if self.exists and not path.is_file():
+                raise _not_a_file(path)
+        except (OSError, RuntimeError) as error:  # name too long, no permission, "~" of an unknown user
+            reason = getattr(error, "strerror", None) or str(error)
+            raise problem(f"{show(value)} cannot be used ({reason})", "correct the path") from None
         return path
+
+
+def _not_a_file(path: Path) -> PydanticCustomError:
+    if path.is_dir():
+        return problem(f"'{path}' is a folder, not a file", "name the file in it")
+    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
+    remedy = f"did you mean '{near}'?" if near else "paths are relative to the input file"
+    return problem(f"no such file: '{path}'", remedy)
 
 
 Time = Annotated[float, Quantity("time")]

@@ -18,6 +18,9 @@ from allegro_md.config.schema import Input
 from allegro_md.config.system import System
 from allegro_md.errors import InputError
 
+LONGEST = 300
+"""Characters of a fault's description: a value of a megabyte is not printed."""
+
 _SECTIONS: dict[str, tuple[type[Table], ...]] = {
     "system": (System,), "potential": tuple(KINDS.values()), "dynamics": tuple(ENSEMBLES.values()),
     "parallel": (Parallel,), "output": (Output,),
@@ -44,6 +47,8 @@ def load_input(path: str | Path, overrides: Sequence[str] = ()) -> Input:
         return Input.model_validate(data, context={"base": path.absolute().parent})
     except ValidationError as error:
         raise translate(error, data, str(path), changed) from None
+    except RecursionError:
+        raise InputError("is nested too deeply", str(path), "remove levels of brackets") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -139,7 +144,8 @@ def translate(
     """
     first = error.errors(include_url=False)[0]
     context = first.get("ctx", {})
-    what, remedy = context.get("what", first["msg"]), context.get("remedy", "")
+    what, remedy = " ".join(context.get("what", first["msg"]).split()), context.get("remedy", "")
+    what = what if len(what) <= LONGEST else what[: LONGEST - 3] + "..."
     parts = _written(first["loc"], data) + [part for part in context.get("key", "").split(".") if part]
     if what == "unknown key":
         remedy = _elsewhere(parts) or remedy
