@@ -46,7 +46,7 @@ class AsePotential:
         if "energies" not in provides or "forces" not in provides:
             missing = "forces" if "forces" not in provides else "energies per atom"
             raise InputError(f"{type(calculator).__name__} gives no {missing}", "potential.calculator",
-                             "use a calculator that implements 'energies' and 'forces'")  # fmt: skip
+                             "use a calculator that implements 'energies' and 'forces'")
         self.cutoff = cutoff
         self.provides_virial = "stresses" in provides
         self._calculator = calculator

@@ -55,7 +55,7 @@ class Eam:
         pairs = np.concatenate([np.broadcast_to(density[None], r_phi.shape), r_phi], axis=-1)
         self._parameters = (
             self.cutoff, tables.rho_spacing, hermite(tables.embedding[rows]), tables.r_spacing, pairs,
-        )  # fmt: skip
+        )
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
         return evaluate(self.name, eam, self._parameters, state, neighbors, virial)

@@ -55,7 +55,7 @@ def build(term: LennardJonesTerm, species: SpeciesTable) -> LennardJones:
     if term.pairs is None:
         if n > 1:
             raise InputError(f"epsilon and sigma are for one species, the system has {', '.join(species.symbols)}",
-                             "potential", 'give pairs = { "A-B" = [epsilon, sigma], … }')  # fmt: skip
+                             "potential", 'give pairs = { "A-B" = [epsilon, sigma], … }')
         epsilon[:], sigma[:] = term.epsilon, term.sigma
     else:
         given = {frozenset(key.split("-")): numbers for key, numbers in term.pairs.items()}
@@ -63,6 +63,6 @@ def build(term: LennardJonesTerm, species: SpeciesTable) -> LennardJones:
             for j, second in enumerate(species.symbols):
                 if frozenset((first, second)) not in given:
                     raise InputError(f"the pair {first}-{second} has no parameters", "potential.pairs",
-                                     f'add "{first}-{second}" = [epsilon, sigma]')  # fmt: skip
+                                     f'add "{first}-{second}" = [epsilon, sigma]')
                 epsilon[i, j], sigma[i, j] = given[frozenset((first, second))]
     return LennardJones(epsilon, sigma, term.cutoff, term.shift)
