@@ -1,0 +1,58 @@
+"""Writing that survives a kill and a full disk: errors with a name, files replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.errors import ResourceError
+
+UNFINISHED = ".part"
+"""Suffix of a file that is being written and does not count yet."""
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns what the system or HDF5 says about a failed write into a ResourceError that names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
+        text = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise ResourceError(
+            f"cannot write {path}: {text} — free disk space or raise the quota, then --resume"
+        ) from error
+
+
+def unfinished(path: Path) -> Path:
+    """The name under which a file is written before it counts."""
+    return path.with_name(path.name + UNFINISHED)
+
+
+def pwrite_all(fd: int, rows: NDArray[Any], offset: int) -> None:
+    """Writes all bytes of an array at a place in a file, whatever the system takes at a time."""
+    data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+    while len(data):
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def sync(path: Path) -> None:
+    """Returns when a file's content, or a directory's entries, are on the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def finish(path: Path) -> None:
+    """Gives the unfinished file its name, durably: readers see the old file or the whole new one."""
+    sync(unfinished(path))
+    os.replace(unfinished(path), path)
+    sync(path.parent)

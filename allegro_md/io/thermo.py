@@ -1,0 +1,114 @@
+"""``thermo.csv``: one row of global observables per sample."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from allegro_md.comm import Comm
+from allegro_md.errors import InputError
+from allegro_md.io.disk import disk_errors
+from allegro_md.reporting import Snapshot, Trigger
+
+HEADER = (
+    "step,time_fs,potential_eV,kinetic_eV,total_eV,conserved_eV,temperature_K,pressure_GPa,volume_A3,"
+    "sxx_GPa,syy_GPa,szz_GPa,syz_GPa,sxz_GPa,sxy_GPa,wall_s"
+)
+
+
+class ThermoWriter:
+    """Reporter of ``thermo.csv``; rank 0 writes, each row whole and at once."""
+
+    name = "thermo"
+    needs = frozenset({"thermo"})
+
+    def __init__(self, path: Path, every: int, comm: Comm) -> None:
+        """Nothing is written before the first row.
+
+        Args:
+            path: the file; an existing one is replaced, unless `load_state_dict` continues it.
+            every: steps between rows.
+            comm: all ranks of the simulation.
+        """
+        self.trigger = Trigger(every)
+        self._path, self._comm = path, comm
+        self._fd: int | None = None
+        self._size = 0
+        self._last_step = -1
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Adds a row; a step that has one already (the first of a continuation) is passed over."""
+        if snapshot.step <= self._last_step:
+            return
+        with self._comm.together():
+            row = _row(snapshot)
+            if self._size == 0:
+                row = HEADER.encode() + b"\n" + row
+            if self._comm.rank == 0:
+                self._append(row)
+        self._size = self._comm.bcast(self._size)
+        self._last_step = snapshot.step
+
+    def flush(self) -> None:
+        """Collective; all rows are on the disk when it returns."""
+        with self._comm.together():
+            if self._fd is not None:
+                with disk_errors(self._path):
+                    os.fsync(self._fd)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Length of the file in bytes and the step of its last row; call `flush` first."""
+        return {"size": self._size, "last_step": self._last_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Cuts the file back to where the checkpoint left it; collective."""
+        self._size, self._last_step = int(state["size"]), int(state["last_step"])
+        with self._comm.together():
+            if self._comm.rank == 0 and self._size > 0:
+                if not self._path.is_file() or self._path.stat().st_size < self._size:
+                    raise InputError(
+                        f"is missing or shorter than the {self._size} bytes the checkpoint knows of",
+                        str(self._path),
+                        "restore it, or start again with --overwrite",
+                    )
+                with disk_errors(self._path):
+                    os.truncate(self._path, self._size)
+
+    def close(self) -> None:
+        """Collective; everything is on disk when it returns."""
+        self.flush()
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _append(self, row: bytes) -> None:
+        """Writes a row behind the last one, or nothing of it."""
+        with disk_errors(self._path):
+            if self._fd is None:
+                flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if self._size == 0 else 0)
+                self._fd = os.open(self._path, flags, 0o666)
+            if os.pwrite(self._fd, row, self._size) < len(row):  # only a full disk takes a part
+                os.ftruncate(self._fd, self._size)
+                raise OSError("no space left for a whole row")
+        self._size += len(row)
+
+
+def _row(snapshot: Snapshot) -> bytes:
+    """One line of the file: every number with all its digits."""
+    thermo = snapshot.thermo
+    if thermo is None:
+        raise ValueError("the thermo reporter was called without observables")
+    numbers = (
+        snapshot.time,
+        thermo.potential,
+        thermo.kinetic,
+        thermo.total,
+        thermo.conserved,
+        thermo.temperature,
+        thermo.pressure,
+        thermo.volume,
+        *thermo.stress,
+        snapshot.wall,
+    )
+    return ",".join([str(int(snapshot.step)), *(repr(float(x)) for x in numbers)]).encode() + b"\n"
