@@ -15,33 +15,18 @@ from numpy.typing import NDArray
 from allegro_md.kernels.fixed import EDGE_BOUND, EDGE_TERMS, FINE, to_fixed
 from allegro_md.kernels.pair import D0, D1, D2, R2, ROWS, SLOPE, add_virial, gather, packed, widest
 
-
-@numba.njit(cache=True)
-def cell_of(x: float, spacing: float, n: int) -> tuple[int, float]:
-    """Interval and fraction of x in a table of n values at 0, spacing, …; beyond the last value the fraction is 1."""
-    t = x / spacing
-    m = min(max(int(t), 0), n - 2)
-    return m, min(t - m, 1.0)
-
-
-@numba.njit(cache=True)
-def cubic(c: NDArray[np.float64], p: float) -> float:
-    """((c₀ p + c₁) p + c₂) p + c₃."""
-    return ((c[0] * p + c[1]) * p + c[2]) * p + c[3]
-
-
-@numba.njit(cache=True)
-def cubic_slope(c: NDArray[np.float64], p: float) -> float:
-    """Derivative of `cubic` with respect to p."""
-    return (3.0 * c[0] * p + 2.0 * c[1]) * p + c[2]
+_FRACTION, _INVERSE, _DENSITY = ROWS, ROWS + 1, ROWS + 2  # more rows of the work table: p, 1/r (1/Å), ρ_j'/r (1/Å²)
 
 
 @numba.njit(cache=True)
 def embed(rho: float, spacing: float, table: NDArray[np.float64]) -> tuple[float, float]:
     """F(ρ) (eV) and F'(ρ) from the table (n_rho − 1, 4) of one element; a straight line beyond its end."""
-    m, p = cell_of(rho, spacing, len(table) + 1)
-    slope = cubic_slope(table[m], p) / spacing
-    return cubic(table[m], p) + slope * max(rho - spacing * len(table), 0.0), slope
+    t = rho / spacing
+    m = min(max(int(t), 0), len(table) - 1)
+    p, c = min(t - m, 1.0), table[m]
+    slope = ((3.0 * c[0] * p + 2.0 * c[1]) * p + c[2]) / spacing
+    value = ((c[0] * p + c[1]) * p + c[2]) * p + c[3]
+    return value + slope * max(rho - spacing * len(table), 0.0), slope
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -84,19 +69,18 @@ def eam(
         `FINE`, or the first center whose forces are out of range.
     """
     m = widest(offsets)
-    work, index, density_slope = np.empty((ROWS, m)), np.empty(m, np.int32), np.empty(m)
+    work, index, interval = np.empty((ROWS + 3, m)), np.empty(m, np.int32), np.empty(m, np.int64)
     rows = packed(position, shift)
     codes = rows.view(np.int64)
     for i in range(len(offsets) - 1):
         n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
         if n > EDGE_TERMS:
             return i
-        total, rho = _sums(i, n, species, r_spacing, pairs, work, index, density_slope)
+        _locate(n, r_spacing, pairs.shape[2] - 1, work, interval)
+        total, rho = _sums(i, n, species, 1.0 / r_spacing, pairs, work, index, interval)
         embedded, embedded_slope = embed(rho, rho_spacing, embedding[species[i]])
         energy[i] = embedded + 0.5 * total
-        for k in range(n):
-            work[SLOPE, k] = (embedded_slope * density_slope[k] + 0.5 * work[SLOPE, k]) / math.sqrt(work[R2, k])
-        if not _add_edges(i, n, work, index, force):
+        if not _add_edges(i, n, embedded_slope, work, index, force):
             return i
         if len(virial) > 0:
             add_virial(i, n, -1.0, work, virial)
@@ -104,35 +88,63 @@ def eam(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _sums(
-    i: int, n: int, species: NDArray[np.int16], spacing: float, pairs: NDArray[np.float64],
-    work: NDArray[np.float64], index: NDArray[np.int32], density_slope: NDArray[np.float64],
-) -> tuple[float, float]:
-    """Σ φ (eV) and ρ of center i; leaves φ' in the row SLOPE of `work` and the slopes of the densities."""
-    total = rho = 0.0
-    table = pairs[species[i]]
+def _locate(n: int, spacing: float, last: int, work: NDArray[np.float64], interval: NDArray[np.int64]) -> None:
+    """Finds each distance in the tables: interval, fraction (at most 1 in the last interval) and 1/r."""
     for k in range(n):
         r = math.sqrt(work[R2, k])
-        m, p = cell_of(r, spacing, pairs.shape[2] + 1)
-        c = table[species[index[k]], m]
-        rho += cubic(c[:4], p)
-        density_slope[k] = cubic_slope(c[:4], p) / spacing
-        phi = cubic(c[4:], p) / r
+        t = r / spacing
+        m = min(max(int(t), 0), last)  # a NaN must not become an index
+        interval[k] = m
+        work[_FRACTION, k] = min(t - m, 1.0)
+        work[_INVERSE, k] = 1.0 / r
+
+
+@numba.njit(cache=True)
+def _sums(
+    i: int,
+    n: int,
+    species: NDArray[np.int16],
+    per_spacing: float,
+    pairs: NDArray[np.float64],
+    work: NDArray[np.float64],
+    index: NDArray[np.int32],
+    interval: NDArray[np.int64],
+) -> tuple[float, float]:
+    """Σ φ (eV) and ρ of center i; leaves ρ_j'/r and ½ φ'/r of its edges in `work`."""
+    total = rho = 0.0
+    table = pairs[species[i]]
+    several = len(pairs) > 1
+    for k in range(n):
+        c = table[species[index[k]] if several else 0, interval[k]]
+        p, u = work[_FRACTION, k], work[_INVERSE, k]
+        rho += ((c[0] * p + c[1]) * p + c[2]) * p + c[3]
+        work[_DENSITY, k] = ((3.0 * c[0] * p + 2.0 * c[1]) * p + c[2]) * per_spacing * u
+        phi = (((c[4] * p + c[5]) * p + c[6]) * p + c[7]) * u
         total += phi
-        work[SLOPE, k] = (cubic_slope(c[4:], p) / spacing - phi) / r
+        work[SLOPE, k] = 0.5 * (((3.0 * c[4] * p + 2.0 * c[5]) * p + c[6]) * per_spacing - phi) * u * u
     return total, rho
 
 
 @numba.njit(cache=True)
 def _add_edges(
-    i: int, n: int, work: NDArray[np.float64], index: NDArray[np.int32], force: NDArray[np.int64]
+    i: int,
+    n: int,
+    embedded_slope: float,
+    work: NDArray[np.float64],
+    index: NDArray[np.int32],
+    force: NDArray[np.int64],
 ) -> bool:
     """Adds each edge gradient to center i and its opposite to the neighbor; False when one is out of range."""
+    bad = False
+    for k in range(n):
+        w = embedded_slope * work[_DENSITY, k] + work[SLOPE, k]
+        work[SLOPE, k] = w
+        bad |= not w * w * work[R2, k] < EDGE_BOUND * EDGE_BOUND
+    if bad:
+        return False
     f0 = f1 = f2 = 0
     for k in range(n):
         w = work[SLOPE, k]
-        if not w * w * work[R2, k] < EDGE_BOUND * EDGE_BOUND:
-            return False
         q0, q1, q2 = to_fixed(w * work[D0, k]), to_fixed(w * work[D1, k]), to_fixed(w * work[D2, k])
         f0 += q0
         f1 += q1

@@ -16,9 +16,10 @@ def _fill(
     coefficients: NDArray[np.float64],
 ) -> None:
     """Coefficients of each of the n pairs of center i, into (3, m)."""
+    own = table[species[i]]
     for k in range(n):
-        for c in range(3):
-            coefficients[c, k] = table[c, species[i], species[index[k]]]
+        row = own[species[index[k]]]
+        coefficients[0, k], coefficients[1, k], coefficients[2, k] = row[0], row[1], row[2]
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -45,7 +46,7 @@ def lj(
         offsets: (n_centers + 1,).
         neighbors: (offsets[-1],) held indices.
         cutoff: Å.
-        table: (3, n_species, n_species): 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV).
+        table: (n_species, n_species, 3): 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV).
         force: (n_all, 3) quanta, added to.
         energy: (n_centers,) eV, stored.
         virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
@@ -55,9 +56,9 @@ def lj(
     """
     m = widest(offsets)
     work, index, coefficients = np.empty((ROWS, m)), np.empty(m, np.int32), np.empty((3, m))
-    several = table.shape[1] > 1
+    several = len(table) > 1
     for c in range(3):
-        coefficients[c, :] = table[c, 0, 0]
+        coefficients[c, :] = table[0, 0, c]
     rows = packed(position, shift)
     codes = rows.view(np.int64)
     for i in range(len(offsets) - 1):

@@ -38,7 +38,7 @@ class LennardJones:
         self.cutoff = cutoff
         repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
-        self._table = np.stack([repulsion, attraction, at_cutoff if shift else np.zeros_like(epsilon)])
+        self._table = np.stack([repulsion, attraction, at_cutoff if shift else np.zeros_like(epsilon)], axis=-1)
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
         return evaluate(self.name, lj, (self.cutoff, self._table), state, neighbors, virial)
