@@ -1,0 +1,253 @@
+"""Sparse contractions of per-edge tensors with C channels: all tensor algebra of the Allegro networks.
+
+A contraction runs over a list of terms n, each naming a component of x, of y and of the result:
+
+    product:   out[o_n, u] += coefficient[n, u] · x[a_n, u] · y[b_n, u]
+    weighting: out[o_n, u] += x[a_n, u] · y[b_n]
+    trace:     out[o_n]    += Σ_u x[a_n, u] · y[b_n, u]
+
+for every edge. Each operand lives on edges, or on something an edge points to (its center, its pair of species): then
+`rows` gives the row per edge, a result summed in edge order. A derivative of a product is a product, those of a
+weighting are a weighting and a trace, and those of a trace are weightings: three kernels, differentiable to any order.
+The loops add term by term, edge by edge, so a row's bits depend on nothing but its own data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.kernels.segment import sum_on_device
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """The terms of a contraction.
+
+    Attributes:
+        a: (n,) int64, component of x.
+        b: (n,) component of y.
+        out: (n,) component of the result.
+        sizes: number of components of x, y and the result.
+    """
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    out: NDArray[np.int64]
+    sizes: tuple[int, int, int]
+
+    def permuted(self, x: int, y: int, out: int) -> Terms:
+        """The same terms with other roles; 0, 1, 2 stand for the present x, y, result."""
+        columns = (self.a, self.b, self.out)
+        return Terms(columns[x], columns[y], columns[out], (self.sizes[x], self.sizes[y], self.sizes[out]))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Where the operands of a contraction live.
+
+    Attributes:
+        index: for x, y and the result, the row per edge, (E,) int64.
+        counts: number of rows of x, y and the result.
+    """
+
+    index: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    counts: tuple[int, int, int]
+
+    def permuted(self, x: int, y: int, out: int) -> Rows:
+        """The same with other roles; 0, 1, 2 stand for the present x, y, result."""
+        i, n = self.index, self.counts
+        return Rows((i[x], i[y], i[out]), (n[x], n[y], n[out]))
+
+
+@numba.njit(cache=True)
+def _product(coefficient, x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]  # compiled per dtype
+    for e in range(len(rx)):
+        ex, ey, eo = rx[e], ry[e], ro[e]
+        for n in range(len(a)):
+            an, bn, on = a[n], b[n], o[n]
+            for u in range(x.shape[2]):
+                out[eo, on, u] += coefficient[n, u] * x[ex, an, u] * y[ey, bn, u]
+
+
+@numba.njit(cache=True)
+def _weighting(x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
+    for e in range(len(rx)):
+        ex, ey, eo = rx[e], ry[e], ro[e]
+        for n in range(len(a)):
+            an, on, factor = a[n], o[n], y[ey, b[n]]
+            for u in range(x.shape[2]):
+                out[eo, on, u] += x[ex, an, u] * factor
+
+
+@numba.njit(cache=True)
+def _trace(x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
+    channels = x.shape[2]
+    whole = channels - channels % 8
+    part = np.zeros(8, dtype=x.dtype)
+    for e in range(len(rx)):
+        ex, ey, eo = rx[e], ry[e], ro[e]
+        for n in range(len(a)):
+            an, bn = a[n], b[n]
+            part[:] = 0.0
+            for u in range(0, whole, 8):  # eight sums at once, always in the same order
+                for k in range(8):
+                    part[k] += x[ex, an, u + k] * y[ey, bn, u + k]
+            for u in range(whole, channels):
+                part[u - whole] += x[ex, an, u] * y[ey, bn, u]
+            pairs = (part[0] + part[4]) + (part[1] + part[5])
+            out[eo, o[n]] += pairs + ((part[2] + part[6]) + (part[3] + part[7]))
+
+
+@numba.njit(cache=True)
+def _coefficient_gradient(grad, x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
+    for e in range(len(rx)):
+        ex, ey, eo = rx[e], ry[e], ro[e]
+        for n in range(len(a)):
+            an, bn, on = a[n], b[n], o[n]
+            for u in range(x.shape[2]):
+                out[n, u] += grad[eo, on, u] * x[ex, an, u] * y[ey, bn, u]
+
+
+def _arrays(terms: Terms, rows: Rows) -> tuple[NDArray[np.int64], ...]:
+    return (terms.a, terms.b, terms.out, *(index.numpy() for index in rows.index))
+
+
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().contiguous().numpy()
+    return array
+
+
+def _on_device(
+    coefficient: torch.Tensor | None, x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows, trace: bool
+) -> torch.Tensor:
+    """The contraction where there is no numba: term by term, then summed into the rows of the result."""
+    columns = []
+    for component in range(terms.sizes[2]):
+        total = None
+        for n in np.flatnonzero(terms.out == component):
+            left = x[:, int(terms.a[n])].index_select(0, rows.index[0])
+            right = y[:, int(terms.b[n])].index_select(0, rows.index[1])
+            term = left * (right if y.ndim == 3 else right[:, None])
+            term = term if coefficient is None else coefficient[n] * term
+            total = term if total is None else total + term
+        if total is None:
+            total = x.new_zeros((len(rows.index[0]), x.shape[2]))
+        columns.append(total.sum(-1) if trace else total)
+    edges = torch.stack(columns, dim=1)
+    if rows.counts[2] == len(edges):
+        return edges
+    return sum_on_device(edges, rows.index[2], rows.counts[2])
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, coefficient: torch.Tensor, x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows
+    ) -> torch.Tensor:
+        ctx.save_for_backward(coefficient, x, y)
+        ctx.terms, ctx.rows = terms, rows
+        if x.device.type != "cpu":
+            return _on_device(coefficient, x, y, terms, rows, trace=False)
+        out = x.new_zeros((rows.counts[2], terms.sizes[2], x.shape[2]))
+        _product(_array(coefficient), _array(x), _array(y), *_arrays(terms, rows), out.numpy())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        coefficient, x, y = ctx.saved_tensors
+        grad, terms, rows = grads[0], ctx.terms, ctx.rows
+        wanted = ctx.needs_input_grad
+        grad_c = grad_x = grad_y = None
+        if wanted[0]:
+            grad_c = _gradient_of_coefficient(coefficient, grad, x, y, terms, rows)
+        if wanted[1]:
+            grad_x = product(coefficient, grad, y, terms.permuted(2, 1, 0), rows.permuted(2, 1, 0))
+        if wanted[2]:
+            grad_y = product(coefficient, grad, x, terms.permuted(2, 0, 1), rows.permuted(2, 0, 1))
+        return grad_c, grad_x, grad_y, None, None
+
+
+def _gradient_of_coefficient(
+    coefficient: torch.Tensor, grad: torch.Tensor, x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows
+) -> torch.Tensor:
+    """(n, C); not differentiable further: a loss of forces needs no third derivative."""
+    if x.device.type != "cpu":
+        gathered = [t.detach().index_select(0, i) for t, i in zip((x, y, grad), rows.index, strict=True)]
+        factors = [g[:, torch.as_tensor(c, device=x.device)]
+                   for g, c in zip(gathered, (terms.a, terms.b, terms.out), strict=True)]  # fmt: skip
+        return (factors[0] * factors[1] * factors[2]).sum(0)
+    out = torch.zeros_like(coefficient)
+    _coefficient_gradient(_array(grad), _array(x), _array(y), *_arrays(terms, rows), out.detach().numpy())
+    return out
+
+
+class _Weighting(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows) -> torch.Tensor:
+        ctx.save_for_backward(x, y)
+        ctx.terms, ctx.rows = terms, rows
+        if x.device.type != "cpu":
+            return _on_device(None, x, y, terms, rows, trace=False)
+        out = x.new_zeros((rows.counts[2], terms.sizes[2], x.shape[2]))
+        _weighting(_array(x), _array(y), *_arrays(terms, rows), out.numpy())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, y = ctx.saved_tensors
+        grad, terms, rows = grads[0], ctx.terms, ctx.rows
+        grad_x = grad_y = None
+        if ctx.needs_input_grad[0]:
+            grad_x = weighting(grad, y, terms.permuted(2, 1, 0), rows.permuted(2, 1, 0))
+        if ctx.needs_input_grad[1]:
+            grad_y = trace(grad, x, terms.permuted(2, 0, 1), rows.permuted(2, 0, 1))
+        return grad_x, grad_y, None, None
+
+
+class _Trace(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows) -> torch.Tensor:
+        ctx.save_for_backward(x, y)
+        ctx.terms, ctx.rows = terms, rows
+        if x.device.type != "cpu":
+            return _on_device(None, x, y, terms, rows, trace=True)
+        out = x.new_zeros((rows.counts[2], terms.sizes[2]))
+        _trace(_array(x), _array(y), *_arrays(terms, rows), out.numpy())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, y = ctx.saved_tensors
+        grad, terms, rows = grads[0], ctx.terms, ctx.rows
+        grad_x = grad_y = None
+        if ctx.needs_input_grad[0]:
+            grad_x = weighting(y, grad, terms.permuted(1, 2, 0), rows.permuted(1, 2, 0))
+        if ctx.needs_input_grad[1]:
+            grad_y = weighting(x, grad, terms.permuted(0, 2, 1), rows.permuted(0, 2, 1))
+        return grad_x, grad_y, None, None
+
+
+def product(
+    coefficient: torch.Tensor, x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows
+) -> torch.Tensor:
+    """Channel by channel: coefficient (n, C), x (·, A, C), y (·, B, C) → (·, O, C)."""
+    result: torch.Tensor = _Product.apply(coefficient, x, y, terms, rows)
+    return result
+
+
+def weighting(x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows) -> torch.Tensor:
+    """Channels times a tensor without channels: x (·, A, C), y (·, B) → (·, O, C)."""
+    result: torch.Tensor = _Weighting.apply(x, y, terms, rows)
+    return result
+
+
+def trace(x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows) -> torch.Tensor:
+    """Summed over channels: x (·, A, C), y (·, B, C) → (·, O)."""
+    result: torch.Tensor = _Trace.apply(x, y, terms, rows)
+    return result

@@ -1,0 +1,33 @@
+"""Screened nuclear repulsion as nequip's models add it; Ziegler, Biersack, Littmark (1985)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+HALF_E2 = 0.5 * 14.399645
+"""Half of e²/(4πε₀), eV·Å, as trained models contain it (not the CODATA value: part of the model's definition)."""
+
+_SCREENING = ((0.02817, 0.20162), (0.28022, 0.40290), (0.50986, 0.94229), (0.18175, 3.19980))
+
+
+def screening_length(z_i: NDArray[np.float64], z_j: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Å, of two atomic numbers."""
+    length: NDArray[np.float64] = 0.46850 / (z_i**0.23 + z_j**0.23)
+    return length
+
+
+def zbl_energy(r: torch.Tensor, charges: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """Energy of ordered pairs, eV, before any envelope; half of what the pair has.
+
+    Args:
+        r: (E,) Å.
+        charges: (E,) Z_i · Z_j.
+        length: (E,) screening length, Å.
+    """
+    x = r / length
+    screening = torch.zeros_like(r)
+    for amplitude, decay in _SCREENING:
+        screening = screening + amplitude * torch.exp(-decay * x)
+    return HALF_E2 * charges / r * screening
