@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -82,7 +83,10 @@ class Comm:
                 "MPI",
                 "use the mpirun that belongs to this MPI (for the mpich wheel: the one beside this Python)",
             )
-        return Comm(MPI.COMM_WORLD, MPI)
+        comm = Comm(MPI.COMM_WORLD, MPI)
+        # An exception nobody catches must end all ranks: the others would wait for this one for ever.
+        sys.excepthook = comm._abort_on_exception
+        return comm
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         """The root's object, on all ranks."""
@@ -225,6 +229,10 @@ class Comm:
         except Exception as caught:  # noqa: BLE001  handed to every rank
             error = caught
         self.raise_together(error)
+
+    def _abort_on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.__excepthook__(kind, error, trace)
+        self.abort(1)
 
     def abort(self, status: int) -> NoReturn:
         """Ends all ranks at once, for faults that only one rank knows of."""

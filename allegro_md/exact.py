@@ -69,13 +69,13 @@ class ExactSum:
 
     @staticmethod
     def of(values: NDArray[np.float64], kind: str) -> ExactSum:
-        """Sums values (n,) or (n, k) over their first axis.
+        """Sums values, (n,) or (n, k), over their first axis.
 
         Raises:
             PhysicsError: a value is NaN or too large for the format.
         """
         table = np.ascontiguousarray(values, dtype=np.float64)
-        table = table.reshape(len(table), -1) if table.ndim != 1 else table[:, None]
+        table = table[:, None] if table.ndim == 1 else table
         words = np.zeros((table.shape[1], 2), dtype=np.int64)
         if len(table) > _TERMS_LIMIT:
             raise PhysicsError(f"exact sum of {kind}: more than {_TERMS_LIMIT} terms on one rank")
