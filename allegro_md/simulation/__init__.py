@@ -1,0 +1,1 @@
+"""A simulation: built from an input, stepped, reported."""

@@ -1,0 +1,77 @@
+"""Forces on the atoms of all ranks: the only place where domain and potential meet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from allegro_md.comm import Comm
+from allegro_md.domain.grid import Domain
+from allegro_md.domain.halo import HaloPlan
+from allegro_md.domain.migrate import decompose, migrate
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import ForceResult, Potential
+from allegro_md.state import AtomState
+from allegro_md.timers import Timers
+
+
+class Forces:
+    """Forces on the own atoms of every rank: migration, halo, neighbor list and potential.
+
+    Attributes:
+        want_virial: whether the next evaluations return the virial.
+        result: of the latest evaluation, for own atoms.
+        rebuilds: how often neighbor list and halo were made.
+        migrations: how many atoms this rank sent to another.
+        stop_requested: set on any rank, makes `stopping` true on all at the next evaluation.
+    """
+
+    result: ForceResult
+    domain: Domain
+
+    def __init__(
+        self, potential: Potential, comm: Comm, skin: float, grid: tuple[int, int, int] | None, timers: Timers
+    ) -> None:
+        """Joins the parts; `skin` in Å, `grid` None for the one with the least surface."""
+        self.potential = potential
+        self.want_virial = False
+        self.rebuilds = 0
+        self.migrations = 0
+        self.stop_requested = False
+        self.stopping = False
+        self._comm = comm
+        self._skin = skin
+        self._grid = grid
+        self._timers = timers
+        self._halo: HaloPlan
+        self.neighbors = NeighborList(potential.cutoff, skin)
+
+    def __call__(self, state: AtomState) -> None:
+        """Evaluates at the present positions; own atoms may have migrated when it returns."""
+        with self._timers.phase("halo"):
+            flags = np.array([self.neighbors.excess(state), float(self.stop_requested)])
+            excess, stop = self._comm.max(flags)
+            self.stopping = bool(stop)
+            if excess <= 0.0:
+                self._halo.forward(state.all("position"))
+        if excess > 0.0:
+            with self._timers.phase("rebuild"):
+                self._rebuild(state)
+        with self._timers.phase("potential"):
+            state.all("force").zero_()
+            with self._comm.together():
+                self.result = self.potential(state, self.neighbors, self.want_virial)
+        with self._timers.phase("halo"):
+            self._halo.reverse_add(state.all("force"))
+
+    def invalidate(self) -> None:
+        """Makes the next evaluation rebuild."""
+        self.neighbors = NeighborList(self.potential.cutoff, self._skin)
+
+    def _rebuild(self, state: AtomState) -> None:
+        self.domain = decompose(state, self._comm, self._grid)
+        self._grid = self.domain.grid
+        self.migrations += migrate(state, self.domain, self._comm)
+        width = self.potential.halo_hops * self.potential.cutoff + self._skin
+        self._halo = HaloPlan.build(state, self.domain, self._comm, width)
+        self.neighbors.build(state)
+        self.rebuilds += 1
