@@ -1,7 +1,7 @@
 """Embedded-atom method: E_i = F(ρ_i) + ½ Σ_j φ(r_ij), ρ_i = Σ_j ρ_j(r_ij), on tabulated functions.
 
-M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984). In this form the energy of an atom is strictly local: its edge
-gradients need the density of the center only, and are added to both ends of the edge.
+M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984). In this form the energy of an atom is strictly local: the
+gradients of F(ρ_i) need the density of the center only, and are added to both ends of each edge.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.fixed import EDGE_BOUND, EDGE_TERMS, FINE, to_fixed
-from allegro_md.kernels.pair import D0, D1, D2, R2, ROWS, SLOPE, add_virial, gather, packed, widest
+from allegro_md.kernels.pair import D0, D1, D2, R2, ROWS, SLOPE, add_forces, add_virial, gather, packed, widest
 
 _FRACTION, _INVERSE, _DENSITY = ROWS, ROWS + 1, ROWS + 2  # more rows of the work table: p, 1/r (1/Å), ρ_j'/r (1/Å²)
 
@@ -80,9 +80,13 @@ def eam(
         total, rho = _sums(i, n, species, 1.0 / r_spacing, pairs, work, index, interval)
         embedded, embedded_slope = embed(rho, rho_spacing, embedding[species[i]])
         energy[i] = embedded + 0.5 * total
+        if not add_forces(i, n, work, force):
+            return i
         if not _add_edges(i, n, embedded_slope, work, index, force):
             return i
         if len(virial) > 0:
+            for k in range(n):
+                work[SLOPE, k] = 0.5 * work[SLOPE, k] + embedded_slope * work[_DENSITY, k]
             add_virial(i, n, -1.0, work, virial)
     return FINE
 
@@ -110,7 +114,7 @@ def _sums(
     index: NDArray[np.int32],
     interval: NDArray[np.int64],
 ) -> tuple[float, float]:
-    """Σ φ (eV) and ρ of center i; leaves ρ_j'/r and ½ φ'/r of its edges in `work`."""
+    """Σ φ (eV) and ρ of center i; leaves ρ_j'/r and φ'/r of its edges in `work`."""
     total = rho = 0.0
     table = pairs[species[i]]
     several = len(pairs) > 1
@@ -121,7 +125,7 @@ def _sums(
         work[_DENSITY, k] = ((3.0 * c[0] * p + 2.0 * c[1]) * p + c[2]) * per_spacing * u
         phi = (((c[4] * p + c[5]) * p + c[6]) * p + c[7]) * u
         total += phi
-        work[SLOPE, k] = 0.5 * (((3.0 * c[4] * p + 2.0 * c[5]) * p + c[6]) * per_spacing - phi) * u * u
+        work[SLOPE, k] = (((3.0 * c[4] * p + 2.0 * c[5]) * p + c[6]) * per_spacing - phi) * u * u
     return total, rho
 
 
@@ -134,17 +138,16 @@ def _add_edges(
     index: NDArray[np.int32],
     force: NDArray[np.int64],
 ) -> bool:
-    """Adds each edge gradient to center i and its opposite to the neighbor; False when one is out of range."""
+    """Adds each gradient of F(ρ_i) to center i and its opposite to the neighbor; False when one is out of range."""
     bad = False
     for k in range(n):
-        w = embedded_slope * work[_DENSITY, k] + work[SLOPE, k]
-        work[SLOPE, k] = w
+        w = embedded_slope * work[_DENSITY, k]
         bad |= not w * w * work[R2, k] < EDGE_BOUND * EDGE_BOUND
     if bad:
         return False
     f0 = f1 = f2 = 0
     for k in range(n):
-        w = work[SLOPE, k]
+        w = embedded_slope * work[_DENSITY, k]
         q0, q1, q2 = to_fixed(w * work[D0, k]), to_fixed(w * work[D1, k]), to_fixed(w * work[D2, k])
         f0 += q0
         f1 += q1

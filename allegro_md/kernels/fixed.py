@@ -1,9 +1,9 @@
 """Forces as fixed-point integers: conversion, and the bounds that keep their sums from wrapping.
 
-A pair term adds to an atom at most `CENTER_BOUND` in total as a center, where the kernel adds up the magnitudes it
-converts, and, where the term also writes to neighbors, at most `EDGE_BOUND` from each of at most `EDGE_TERMS` edges.
-Both bounds are an eighth of the range or less: any sum of up to four terms stays within int64. Beyond a bound the
-kernel stops and names the atom.
+A pair force φ'(r) is added to the center only (the neighbor gets its own when it is the center), at most
+`CENTER_BOUND` in all per atom and term. What is added to both ends of an edge is at most `EDGE_BOUND` from each of at
+most `EDGE_TERMS` edges, so at most `CENTER_BOUND` too, neighbors' edges included. `CENTER_BOUND` is a quarter of the
+range of the format. Beyond a bound the kernel stops and names the atom.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 
 from allegro_md.exact import FORCE_RANGE, FORCE_SCALE
 
-CENTER_BOUND = FORCE_RANGE / 8.0
-"""Largest Σ|g| per component over the edges of one center, eV/Å."""
+CENTER_BOUND = FORCE_RANGE / 4.0
+"""Largest Σ|g| over the edges of one center, eV/Å."""
 
-EDGE_TERMS = 256
+EDGE_TERMS = 512
 """Most neighbors within the cutoff that a center may have where edges write to both ends."""
 
-EDGE_BOUND = CENTER_BOUND / EDGE_TERMS
-"""Largest component of one edge gradient that is added to both ends, eV/Å."""
+EDGE_BOUND = CENTER_BOUND / (2 * EDGE_TERMS)
+"""Largest edge gradient that is added to both ends, eV/Å."""
 
 FINE = -1
 """Status of a kernel that met no value out of bounds; any other status is the index of a center."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.pair import ENERGY, R2, ROWS, SLOPE, add_center, gather, packed, widest
+from allegro_md.kernels.pair import ENERGY, R2, ROWS, SLOPE, add_forces, add_virial, gather, half_sum, packed, widest
 
 
 @numba.njit(cache=True)
@@ -61,8 +61,9 @@ def lj(
         coefficients[c, :] = table[0, 0, c]
     rows = packed(position, shift)
     codes = rows.view(np.int64)
+    cutoff2 = cutoff * cutoff
     for i in range(len(offsets) - 1):
-        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
+        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff2, work, index)
         if several:
             _fill(i, n, index, species, table, coefficients)
         for k in range(n):
@@ -71,6 +72,9 @@ def lj(
             a, b = coefficients[0, k] * u3, coefficients[1, k]
             work[ENERGY, k] = u3 * (a - b) - coefficients[2, k]
             work[SLOPE, k] = u3 * (6.0 * b - 12.0 * a) * u
-        if not add_center(i, n, work, force, energy, virial):
+        if not add_forces(i, n, work, force):
             return i
+        energy[i] = half_sum(n, work)
+        if len(virial) > 0:
+            add_virial(i, n, -0.5, work, virial)
     return FINE

@@ -7,6 +7,8 @@ lane a pair lands in cannot be seen) and pairs beyond the cutoff contribute exac
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
 D0, D1, D2, R2, ENERGY, SLOPE = 0, 1, 2, 3, 4, 5
-"""Rows of the work table: pair vector (Å), its square (Å²), φ (eV), φ'/r (eV/Å²)."""
+"""Rows of the work table: pair vector (Å), its square (Å²), φ (eV), slope φ'/r (eV/Å²)."""
 
 ROWS = 6
 
@@ -101,45 +103,52 @@ def gather(
 
 
 @numba.njit(cache=True)
-def add_center(
-    i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int64], energy: NDArray[np.float64],
-    virial: NDArray[np.float64],
-) -> bool:
-    """Adds the n edges in the work table to center i, for a pair energy φ(r) shared half and half by its two atoms.
+def add_forces(i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int64]) -> bool:
+    """Adds ``slope · d`` of the n edges in the work table to center i.
 
-    The whole pair force goes to the center; the neighbor gets the opposite one when it is the center. Since the pair
-    vector is exactly antisymmetric and rounding symmetric, the net force is exactly zero without a write to neighbors.
+    This is the whole pair force; the neighbor gets the opposite one when it is the center. Since the pair vector is
+    exactly antisymmetric and rounding symmetric, the net force is exactly zero without a write to neighbors.
 
     Args:
         i: the center.
         n: number of edges.
-        work: all six rows filled.
+        work: rows up to R2, and SLOPE (eV/Å²), filled.
         force: (n_all, 3) quanta, added to.
-        energy: (n_centers,) eV, ½ Σ φ is stored.
-        virial: (n_centers, 6) eV, −½ Σ (φ'/r) d⊗d is stored; or (0, 6), not wanted.
 
     Returns:
-        False when a component is NaN or too large for the fixed-point sum.
+        False when a force is NaN or too large for the fixed-point sum.
     """
     bound = (CENTER_BOUND / max(n, 1)) ** 2
     f0 = f1 = f2 = 0
-    bad = False
+    large = False
     for k in range(n):
         w = work[SLOPE, k]
-        bad |= not w * w * work[R2, k] < bound
+        large |= not w * w * work[R2, k] < bound
         f0 += to_fixed(w * work[D0, k])
         f1 += to_fixed(w * work[D1, k])
         f2 += to_fixed(w * work[D2, k])
     force[i, 0] += f0
     force[i, 1] += f1
     force[i, 2] += f2
+    return not large or _magnitudes(n, work) < CENTER_BOUND
+
+
+@numba.njit(cache=True)
+def _magnitudes(n: int, work: NDArray[np.float64]) -> float:
+    """Σ |slope| r, eV/Å."""
+    total = 0.0
+    for k in range(n):
+        total += abs(work[SLOPE, k]) * math.sqrt(work[R2, k])
+    return total
+
+
+@numba.njit(cache=True)
+def half_sum(n: int, work: NDArray[np.float64]) -> float:
+    """½ Σ φ of the n edges in the work table, eV: a center's share of its pair energies."""
     total = 0.0
     for k in range(n):
         total += work[ENERGY, k]
-    energy[i] = 0.5 * total
-    if len(virial) > 0:
-        add_virial(i, n, -0.5, work, virial)
-    return not bad
+    return 0.5 * total
 
 
 @numba.njit(cache=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.pair import ENERGY, R2, ROWS, SLOPE, add_center, gather, packed, widest
+from allegro_md.kernels.pair import ENERGY, R2, ROWS, SLOPE, add_forces, add_virial, gather, half_sum, packed, widest
 
 LENGTH = 0.46850
 """Screening length times (Zᵢ^0.23 + Zⱼ^0.23), Å."""
@@ -77,8 +77,9 @@ def zbl(
     work, index = np.empty((ROWS, m)), np.empty(m, np.int32)
     rows = packed(position, shift)
     codes = rows.view(np.int64)
+    cutoff2 = cutoff * cutoff
     for i in range(len(offsets) - 1):
-        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
+        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff2, work, index)
         for k in range(n):
             charge, inverse_length = table[0, species[i], species[index[k]]], table[1, species[i], species[index[k]]]
             r = math.sqrt(work[R2, k])
@@ -88,6 +89,9 @@ def zbl(
             work[ENERGY, k] = coulomb * psi * u
             slope = coulomb * (psi_slope * inverse_length * u + psi * u_slope / cutoff - psi * u / r)
             work[SLOPE, k] = slope / r
-        if not add_center(i, n, work, force, energy, virial):
+        if not add_forces(i, n, work, force):
             return i
+        energy[i] = half_sum(n, work)
+        if len(virial) > 0:
+            add_virial(i, n, -0.5, work, virial)
     return FINE

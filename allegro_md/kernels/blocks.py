@@ -1,0 +1,123 @@
+"""Blocks of centers: edges gathered into whole tiles, edge gradients spread as fixed-point forces."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.exact import FORCE_RANGE
+from allegro_md.kernels.fixed import FINE, to_fixed
+from allegro_md.kernels.geometry import pair_vector
+
+LIMIT = FORCE_RANGE / 64.0
+"""Largest component of an edge gradient, and of what one rank adds up on one copy of an atom, eV/Å: a sixty-fourth of
+the range, so that neither the copies of an atom nor further potentials can wrap the sum."""
+
+
+@numba.njit(cache=True)
+def fill_block(
+    first: int,
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    species: NDArray[np.int64],
+    h: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+    cutoff2: NDArray[np.float64],
+    vector: NDArray[np.float64],
+    center: NDArray[np.int64],
+    neighbor: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Takes centers from `first` on, whole ones, while their edges fit into the rows; pads the rest.
+
+    Args:
+        first: first center.
+        position: (n_all, 3) Å.
+        shift: (n_all, 3).
+        species: (n_all,) index into the cutoffs.
+        h: (3, 3) Å, lattice rows.
+        offsets: (n_centers + 1,).
+        neighbors: (offsets[-1],) held indices.
+        cutoff2: (species, species) Å², [center, neighbor].
+        vector: (rows, 3) Å, filled.
+        center: (rows,) filled with the index of the edge's center within the block.
+        neighbor: (rows,) filled with held indices.
+
+    Returns:
+        Number of centers taken and of their edges; (0, edges) where the first center alone does not fit. Padding
+        belongs to the index after the last center, has the length of the largest cutoff and points along x.
+    """
+    rows, edge, last = len(vector), 0, first
+    for i in range(first, min(len(offsets) - 1, first + rows)):  # atoms without edges need memory, too
+        k = edge
+        for slot in range(offsets[i], offsets[i + 1]):
+            j = neighbors[slot]
+            d0, d1, d2 = pair_vector(position, shift, h, i, j)
+            if d0 * d0 + d1 * d1 + d2 * d2 >= cutoff2[species[i], species[j]]:
+                continue
+            if k < rows:
+                vector[k, 0], vector[k, 1], vector[k, 2] = d0, d1, d2
+                center[k] = i - first
+                neighbor[k] = j
+            k += 1
+        if k > rows:
+            if i == first:
+                return 0, k
+            break
+        edge, last = k, i + 1
+    vector[edge:, 0] = np.sqrt(cutoff2.max())
+    vector[edge:, 1:] = 0.0
+    center[edge:] = last - first
+    neighbor[edge:] = 0
+    return last - first, edge
+
+
+@numba.njit(cache=True)
+def spread_block(
+    first: int,
+    n_edges: int,
+    vector: NDArray[np.float64],
+    center: NDArray[np.int64],
+    neighbor: NDArray[np.int64],
+    gradient: NDArray[np.float64],
+    force: NDArray[np.int64],
+    virial: NDArray[np.float64],
+) -> int:
+    """Adds a block's edge gradients to both ends of the edges.
+
+    Args:
+        first: first center of the block.
+        n_edges: edges that are no padding.
+        vector: (rows, 3) Å.
+        center: (rows,) within the block.
+        neighbor: (rows,) held indices.
+        gradient: (rows, 3) dE_center/dd, eV/Å.
+        force: (n_all, 3) quanta, added to.
+        virial: (n_centers, 6) eV, added to, −Σ d ⊗ gradient, symmetric part, order xx yy zz yz xz xy; or (0, 6).
+
+    Returns:
+        `FINE`, or a center whose gradient is not finite or whose forces are out of range.
+    """
+    limit = to_fixed(LIMIT)
+    for e in range(n_edges):
+        i, j = first + center[e], neighbor[e]
+        for k in range(3):
+            g = gradient[e, k]
+            if not abs(g) < LIMIT:
+                return i
+            quanta = to_fixed(g)
+            force[i, k] += quanta
+            force[j, k] -= quanta
+            if max(abs(force[i, k]), abs(force[j, k])) > limit:
+                return i
+        if len(virial) > 0:
+            d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]
+            g0, g1, g2 = gradient[e, 0], gradient[e, 1], gradient[e, 2]
+            virial[i, 0] -= d0 * g0
+            virial[i, 1] -= d1 * g1
+            virial[i, 2] -= d2 * g2
+            virial[i, 3] -= 0.5 * (d1 * g2 + d2 * g1)
+            virial[i, 4] -= 0.5 * (d0 * g2 + d2 * g0)
+            virial[i, 5] -= 0.5 * (d0 * g1 + d1 * g0)
+    return FINE

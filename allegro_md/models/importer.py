@@ -1,0 +1,62 @@
+"""``allegro-md import``: what others trained, into our model file."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from allegro_md.errors import InputError
+from allegro_md.models.modelfile import save_model
+from allegro_md.models.nequip import network_from_nequip
+from allegro_md.models.network import Network
+
+
+def import_model(source: Path | str, out: Path | str) -> None:
+    """Converts a folder (config.json, weights.npz), a nequip-allegro package or a checkpoint, and writes `out`.
+
+    Raises:
+        InputError: the source is none of these, or holds something this program does not have.
+    """
+    source, out = Path(source), Path(out)
+    if out.suffix != ".allegro":
+        raise InputError("a model file is called NAME.allegro", str(out))
+    if not out.parent.is_dir():
+        raise InputError("no such folder", str(out.parent))
+    network = load_foreign(source)
+    save_model(network, out, {"imported from": f"nequip-allegro, {source.name}"})
+
+
+def load_foreign(source: Path | str) -> Network:
+    """The network in a source of `import_model`."""
+    source = Path(source)
+    if source.is_dir():
+        return _folder(source)
+    if not source.is_file():
+        raise InputError("no such file or folder", str(source))
+    if not source.name.endswith((".nequip.zip", ".ckpt")):
+        raise InputError("not a source of models", str(source),
+                         "give a folder with config.json and weights.npz, NAME.nequip.zip, or NAME.ckpt")  # fmt: skip
+    from allegro_md.models.nequip_package import network_from_file
+
+    return network_from_file(source)
+
+
+def _folder(folder: Path) -> Network:
+    for name in ("config.json", "weights.npz"):
+        if not (folder / name).is_file():
+            raise InputError(f"the folder holds no {name}", str(folder))
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        raise InputError(f"not JSON: {error}", str(folder / "config.json")) from error
+    try:
+        with np.load(folder / "weights.npz", allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"not a readable npz file: {error}", str(folder / "weights.npz")) from error
+    return network_from_nequip(config, arrays, str(folder))

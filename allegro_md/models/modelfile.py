@@ -1,0 +1,161 @@
+"""``NAME.allegro``: a safetensors file whose metadata hold one JSON document. No pickle.
+
+The document: format and version, architecture, cutoff, units, energy scales and shifts, provenance of the training, the
+shortest distance per pair seen in it, a digest of the tensors, and a test vector that is evaluated at load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from allegro_md.errors import InputError
+from allegro_md.models.architecture import parse_architecture
+from allegro_md.models.check import disagreement, test_vector
+from allegro_md.models.network import Network
+
+FORMAT, VERSION = "allegro-md model", 1
+_KEY = "allegro-md"
+_UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "virial": "eV"}
+
+
+def save_model(
+    network: Network,
+    path: Path | str,
+    training: Mapping[str, Any] | None = None,
+    shortest: Mapping[str, float] | None = None,
+) -> None:
+    """Writes a model file, beside and renamed.
+
+    Args:
+        network: the trained network.
+        path: NAME.allegro.
+        training: provenance: data, licence, errors, program; anything JSON can hold.
+        shortest: shortest distance seen in training, Å, per "A-B" in the order of the symbols.
+    """
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    a = network.architecture
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": a.model_dump(mode="json"),
+        "symbols": list(a.symbols),
+        "cutoff": a.cutoff,
+        "units": _UNITS,
+        "scales": dict(zip(a.symbols, network.scales.tolist(), strict=True)),
+        "shifts": dict(zip(a.symbols, network.shifts.tolist(), strict=True)),
+        "training": dict(training or {}),
+        "shortest_distance": dict(shortest or {}),
+        "digest": _digest(tensors),
+        "test": test_vector(network),
+    }
+    beside = path.with_name(path.name + ".part")
+    save_file(tensors, beside, metadata={_KEY: json.dumps(document, ensure_ascii=False)})
+    beside.replace(path)
+
+
+def load_model(path: Path | str) -> Network:
+    """Reads a model file and checks it: version, digest, tensors, test vector.
+
+    Raises:
+        InputError: no such file, not a model, of another version, damaged, or evaluated differently here.
+    """
+    document, tensors = _read(path)
+    where = str(path)
+    try:
+        architecture = parse_architecture(document["architecture"])
+    except (ValidationError, KeyError) as error:
+        raise InputError(f"its architecture is not one of this program: {error}", where) from error
+    if document.get("digest") != _digest(tensors):
+        raise InputError("the model is damaged: its weights do not have the digest they were saved with", where)
+    kinds = {t.dtype for name, t in tensors.items() if name.startswith("weights.")}
+    network = Network(architecture, torch.float32 if torch.float32 in kinds else torch.float64)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"its tensors do not fit its architecture: {error}", where) from error
+    problem = disagreement(network, document.get("test"))
+    if problem:
+        raise InputError(f"the model does not give the result it was saved with: {problem}", where,
+                         "the file or this installation (torch, e3nn) is not what it was made for")  # fmt: skip
+    return network
+
+
+def read_document(path: Path | str) -> dict[str, Any]:
+    """The JSON document of a model file.
+
+    Raises:
+        InputError: see `load_model`.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    where = str(path)
+    if not Path(path).is_file():
+        raise InputError("no such model file", where)
+    try:
+        with safe_open(path, framework="pt") as file:
+            document = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, json.JSONDecodeError, OSError, ValueError) as error:
+        raise InputError(f"not a model file, or damaged ({error})", where) from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise InputError("a safetensors file, but not a model of this program", where,
+                         "convert other models with: allegro-md import SOURCE OUT.allegro")  # fmt: skip
+    if document.get("version") != VERSION:
+        raise InputError(f"model file of version {document.get('version')}, this program reads {VERSION}", where,
+                         "use a newer allegro-md")  # fmt: skip
+    return document, tensors
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+def describe(path: Path | str) -> str:
+    """What a model file holds, for a reader.
+
+    Raises:
+        InputError: see `load_model`.
+    """
+    network, document = load_model(path), read_document(path)
+    a = network.architecture
+    dtype = str(next(iter(network.weights.parameters())).dtype).removeprefix("torch.")
+    lines = [
+        f"{path}: Allegro, {a.form} form, version {document['version']}",
+        f"  elements        {', '.join(a.symbols)}",
+        f"  cutoff          {a.cutoff:g} Å" + (", shorter for some ordered pairs" if a.pair_cutoffs else ""),
+        f"  layers, l_max   {a.layers}, {a.l_max}",
+        f"  channels        {a.channels} tensor, {a.scalars if a.form == 'dense' else a.latents} scalar",
+        f"  weights         {sum(p.numel() for p in network.weights.parameters())} ({dtype})",
+        f"  neighbors       {a.average_neighbors} on average",
+        f"  ZBL repulsion   {'yes' if a.zbl else 'no'}",
+        f"  energy scales   {_per_symbol(document['scales'])} eV",
+        f"  energy shifts   {_per_symbol(document['shifts'])} eV",
+    ]
+    if document["shortest_distance"]:
+        lines.append(f"  shortest pairs  {_per_symbol(document['shortest_distance'])} Å in training")
+    lines += [f"  {key:<15} {value}" for key, value in document["training"].items()]
+    lines.append(f"  digest          sha256 {document['digest']}")
+    lines.append("  test vector     reproduced")
+    return "\n".join(lines)
+
+
+def _per_symbol(numbers: Mapping[str, float]) -> str:
+    return ", ".join(f"{key} {value:g}" for key, value in numbers.items())

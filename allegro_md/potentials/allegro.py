@@ -1,0 +1,154 @@
+"""``model = "NAME.allegro"``: an Allegro network on the reference engine (torch, autograd)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.config import AllegroTerm
+from allegro_md.errors import InputError, PhysicsError, ResourceError
+from allegro_md.kernels.blocks import fill_block, spread_block
+from allegro_md.kernels.fixed import FINE
+from allegro_md.kernels.tile import TILE, padded
+from allegro_md.models.edges import Edges
+from allegro_md.models.modelfile import load_model
+from allegro_md.models.network import Evaluator, Network
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import ForceResult
+from allegro_md.state import AtomState, SpeciesTable
+
+TILES = 8
+"""Tiles per block: large enough to hide the cost of calls, small enough to stay near the cache."""
+
+_Block = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
+"""Edge vectors, centers within the block, neighbors; padded to whole tiles."""
+
+_Atoms = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]
+"""Positions, shifts, species of the model, lattice rows."""
+
+PRECISIONS = {"mixed": torch.float32, "double": torch.float64}
+
+
+class AllegroPotential:
+    """Evaluates own centers block after block, in memory that does not grow with the system.
+
+    A block holds whole centers, its edges padded to whole tiles; nothing of a result depends on how centers are
+    divided into blocks. Geometry, scales, shifts and sums are in float64, the network proper in float32 ("mixed")
+    or float64 ("double").
+    """
+
+    name = "allegro"
+    halo_hops = 1
+    bit_exact = True
+
+    def __init__(
+        self,
+        model: Network | str | Path,
+        symbols: Sequence[str],
+        precision: str = "mixed",
+        device: str = "cpu",
+        tiles: int = TILES,
+    ) -> None:
+        """Prepares a model for a system.
+
+        Args:
+            model: a network, or its file.
+            symbols: of the system's species, in the order of its species table.
+            precision: "mixed" or "double".
+            device: where the network is evaluated.
+            tiles: per block; halved when memory runs out.
+
+        Raises:
+            InputError: the file is no model, or the model does not know an element.
+        """
+        network = model if isinstance(model, Network) else load_model(model)
+        known = network.architecture.symbols
+        for symbol in symbols:
+            if symbol not in known:
+                where = "model" if isinstance(model, Network) else str(model)
+                raise InputError(f"the model does not know {symbol}", where, f"it was trained for {', '.join(known)}")
+        self.cutoff = float(network.architecture.cutoff)
+        self._species = np.array([known.index(symbol) for symbol in symbols], dtype=np.int64)
+        self._device = torch.device(device)
+        with torch.no_grad():
+            self._evaluate: Evaluator = network.prepare(PRECISIONS[precision], self._device)
+        self._cutoff2 = self._evaluate.cutoffs**2
+        self._tiles = tiles
+
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+        """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
+        force = state.all("force")
+        quanta = force.cpu()  # the same memory where the state is on the host
+        n = neighbors.n_centers
+        energy, virials = np.empty(n), np.zeros((n if virial else 0, 6))
+        species = self._species[state.all("species").cpu().numpy()]
+        atoms = (state.all("position").cpu().numpy(), state.all("shift").cpu().numpy(), species, state.cell.matrix)
+        first = 0
+        while first < n:
+            block, taken, edges = self._gather(first, atoms, neighbors)
+            try:
+                values, gradient = self._block(block, species[first : first + taken], species)
+            except (RuntimeError, MemoryError) as error:
+                self._halve(taken, error)
+                continue
+            status = spread_block(first, edges, *block, gradient, quanta.numpy(), virials)
+            if status != FINE:
+                atom = int(state.all("id")[int(status)])
+                raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range")
+            energy[first : first + taken] = values[:taken]
+            first += taken
+        if quanta is not force:
+            force.copy_(quanta)
+        return ForceResult(
+            torch.from_numpy(energy).to(state.device), torch.from_numpy(virials).to(state.device) if virial else None
+        )
+
+    def _gather(self, first: int, atoms: _Atoms, neighbors: NeighborList) -> tuple[_Block, int, int]:
+        """The next block, its number of centers and of edges; more tiles where one center fills them all."""
+        rows = self._tiles * TILE
+        while True:
+            block = (np.empty((rows, 3)), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64))
+            taken, edges = fill_block(first, *atoms, neighbors.offsets, neighbors.neighbors, self._cutoff2, *block)
+            if taken:
+                return block, taken, edges
+            rows = padded(edges)
+
+    def _block(
+        self, block: _Block, centers: NDArray[np.int64], species: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Energies of the centers (and of the padding) and edge gradients (rows, 3)."""
+        vectors, center, neighbor = block
+        vector = torch.from_numpy(vectors).to(self._device, copy=True).requires_grad_()
+        edges = Edges(
+            vector,
+            torch.from_numpy(center).to(self._device),
+            torch.from_numpy(np.append(centers, 0)).to(self._device),
+            torch.from_numpy(species[neighbor]).to(self._device),
+        )
+        energy = self._evaluate(edges)
+        (gradient,) = torch.autograd.grad(energy, vector, torch.ones_like(energy))
+        return energy.detach().cpu().numpy(), gradient.cpu().numpy()
+
+    def _halve(self, taken: int, error: Exception) -> None:
+        """Half as many tiles, for this block and all that follow, when memory ran out."""
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise error
+        if taken == 1 or self._tiles == 1:
+            raise ResourceError(f"{self.name}: out of memory for the smallest block of edges") from error
+        self._tiles //= 2
+
+
+def build(term: AllegroTerm, species: SpeciesTable) -> AllegroPotential:
+    """The potential of an input section for the species of a system.
+
+    Raises:
+        InputError: see `AllegroPotential`; or a device that is not there.
+    """
+    if term.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device = \"cuda\", but torch finds no GPU", "potential.device", 'use device = "auto"')
+    device = "cuda" if term.device == "cuda" else "cpu"  # auto: this engine is at home on the CPU
+    return AllegroPotential(term.model, species.symbols, term.precision, device)
