@@ -8,6 +8,7 @@ import pytest
 from scipy import constants
 
 from allegro_md.cell import Cell
+from allegro_md.errors import PhysicsError
 from allegro_md.potentials.zbl import Zbl
 
 TERMS = [("0.02817", "0.20162"), ("0.28022", "0.40290"), ("0.50986", "0.94229"), ("0.18175", "3.19980")]
@@ -41,6 +42,12 @@ def test_formula(lab, r, symbols):
     assert result.energy == pytest.approx([float(energy) / 2] * 2, rel=1e-12, abs=1e-12)
     assert result.force[0] == pytest.approx(float(slope) * direction, rel=1e-11, abs=1e-12)
     assert (result.quanta.sum(axis=0) == 0).all()
+
+
+def test_close_approach_is_an_error(lab):
+    system = lab.System(np.array([[0.0, 0, 0], [0.01, 0, 0]]), Cell(np.eye(3) * 20), ("U",), np.zeros(2, np.int16))
+    with pytest.raises(PhysicsError, match="atom 0 .* atom 1, is 0.01 Å away"):
+        lab.run(Zbl(system.species.numbers, 2.0), system)
 
 
 def test_many_atoms(lab):
