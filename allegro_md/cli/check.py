@@ -11,7 +11,7 @@ def check(context: typer.Context, input_file: InputFile, assignments: Assignment
     """Validate an input and print it with every default, rank grid, memory per rank and disk needed; run nothing."""
     comm = context.obj
     config = load(comm, input_file, assignments, check_grid=False)
-    from allegro_md.simulation import plan_run
+    from allegro_md.simulation.plan import plan_run
 
     plan = {}
     with comm.together():

@@ -13,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from allegro_md.cli import COMMANDS, UNBUILT, main
-from allegro_md.config import Input
+from allegro_md.config import Input, load_input
 from allegro_md.errors import InterruptedRun, PhysicsError, ResourceError
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -150,6 +150,30 @@ def test_wrong_command_lines(
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and all(word in err for word in words)
+
+
+def test_check_prints_an_input_and_the_plan(capsys: pytest.CaptureFixture[str], argon: Path) -> None:
+    assert main(["check", str(argon), "--set", "parallel.grid=[1, 1, 2]", "--set", "dynamics.steps=7"]) == 0
+    out = capsys.readouterr().out
+    resolved = argon.parent / "resolved.toml"
+    resolved.write_text(out)
+    assert load_input(resolved) == load_input(argon, ["parallel.grid=[1, 1, 2]", "dynamics.steps=7"])
+    assert "# atoms: 256\n" in out and "1 x 1 x 2" in out and "memory per rank" in out and "disk" in out
+    assert sorted(p.name for p in argon.parent.iterdir()) == ["argon.toml", "resolved.toml"]
+
+
+def test_import_and_info(capsys: pytest.CaptureFixture[str], shared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cu.allegro"
+    assert main(["import", str(shared / "reference" / "cu"), str(out)]) == 0
+    assert main(["info", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "Cu" in text and "4.5 Å" in text
+    out.write_bytes(out.read_bytes()[:1000])
+    assert main(["info", str(out)]) == 2
+    assert main(["info", str(tmp_path / "none.allegro")]) == 2
+    assert main(["import", str(tmp_path), str(out)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == err.count("allegro-md: ") == 3
 
 
 # --- the real program ---------------------------------------------------------------------------------------------
