@@ -1,0 +1,127 @@
+"""The engine as an ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import atomic_masses, chemical_symbols
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+from allegro_md.comm import Comm
+from allegro_md.errors import InputError
+from allegro_md.exact import FORCE_SCALE
+from allegro_md.models.network import Network
+from allegro_md.observables import summed
+from allegro_md.potentials.allegro import AllegroPotential
+from allegro_md.simulation.forces import Forces
+from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.timers import Timers
+
+SKIN = 0.5
+"""Å; how far atoms may move, and the cell deform, before the neighbor list is made anew."""
+
+
+class AllegroCalculator(Calculator):
+    """Energy, forces and stress of an Allegro model, for any cell and boundaries.
+
+    Properties: energy and free_energy (the same), energies (per atom), eV; forces, eV/Å; stress, eV/Å³, Voigt order
+    xx yy zz yz xz xy, positive in tension (cells with a volume only).
+    """
+
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012  ASE's own form
+
+    def __init__(
+        self,
+        model: Network | str | Path,
+        engine: str = "auto",
+        precision: str = "mixed",
+        device: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Loads the model.
+
+        Args:
+            model: a network, or its file.
+            engine: "auto" or "reference".
+            precision: "mixed" (float32 network, exact sums) or "double".
+            device: "auto", "cpu" or "cuda".
+            kwargs: of ASE's Calculator.
+
+        Raises:
+            InputError: not a model, or no such engine, precision or device.
+        """
+        super().__init__(**kwargs)
+        for name, value, known in (
+            ("engine", engine, ("auto", "reference")),
+            ("precision", precision, ("mixed", "double")),
+            ("device", device, ("auto", "cpu", "cuda")),
+        ):
+            if value not in known:
+                raise InputError(f"no such {name}: {value!r}", "AllegroCalculator", f"use one of {', '.join(known)}")
+        self._model, self._precision = model, precision
+        self._device = "cuda" if device == "cuda" else "cpu"  # auto: the reference engine is at home on the CPU
+        self._system: tuple[bytes, bytes] | None = None
+        self._state: AtomState
+        self._forces: Forces
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Evaluates `atoms`; called by ASE.
+
+        Raises:
+            InputError: an element the model does not know, or a cell that is none.
+        """
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        cell = Cell.from_rows(self.atoms.cell.array, tuple(self.atoms.pbc))
+        self._prepare(self.atoms, cell)
+        self._forces(self._state)
+        order = np.argsort(self._state.local("id").numpy())
+        result = self._forces.result
+        assert result.virial is not None
+        energy = float(summed(result.energy, "energy").value()[0])
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": result.energy.numpy()[order],
+            "forces": self._state.local("force").numpy()[order] / FORCE_SCALE,
+        }
+        if cell.bounded:
+            self.results["stress"] = -summed(result.virial, "virial").value() / cell.volume
+
+    def _prepare(self, atoms: Atoms, cell: Cell) -> None:
+        """Positions and cell into the state; a new state where the atoms are others than last time."""
+        system = (atoms.numbers.tobytes(), atoms.pbc.tobytes())
+        if system != self._system:
+            self._begin(cell, atoms.numbers)
+            self._system = system
+        self._state.cell = cell
+        ids = self._state.local("id").numpy()
+        self._state.local("position").numpy()[:] = atoms.positions[ids]
+
+    def _begin(self, cell: Cell, numbers: NDArray[np.int64]) -> None:
+        distinct, species = np.unique(numbers, return_inverse=True)
+        table = SpeciesTable(tuple(chemical_symbols[z] for z in distinct), distinct, atomic_masses[distinct])
+        potential = AllegroPotential(self._model, table.symbols, self._precision, self._device)
+        self._state = AtomState(cell, table, len(numbers))
+        self._state.set_local(
+            {
+                "id": torch.arange(len(numbers)),
+                "species": torch.from_numpy(species.astype(np.int16)),
+                "position": torch.zeros(len(numbers), 3, dtype=torch.float64),
+                "velocity": torch.zeros(len(numbers), 3, dtype=torch.float64),
+            }
+        )
+        self._forces = Forces(potential, Comm.serial(), SKIN, None, Timers())
+        self._forces.want_virial = True
