@@ -70,9 +70,8 @@ def disagreement(network: Network, vector: Any) -> str:
         return f"its test vector is unreadable ({error})"
     shifts = network.shifts.detach().cpu().numpy()[species]
     computed = evaluate_cluster(network, positions, species)
-    for name, ours, theirs, zero in zip(
-        ("energies", "forces", "virial"), computed, stored, (shifts, 0.0, 0.0), strict=True
-    ):
+    zeros = (shifts, np.zeros(1), np.zeros(1))
+    for name, ours, theirs, zero in zip(("energies", "forces", "virial"), computed, stored, zeros, strict=True):
         if ours.shape != theirs.shape:
             return f"{name} have the wrong shape"
         scale = max(float(np.abs(theirs - zero).max()), 1e-6)

@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from e3nn import o3
 
 from allegro_md.kernels.contract import Rows, Terms, product
 from allegro_md.models.irreps import coupling
@@ -57,6 +56,8 @@ def spline_basis(x: torch.Tensor, count: int, span: int) -> torch.Tensor:
 @cache
 def _harmonic_step(l: int) -> tuple[Terms, np.ndarray]:  # noqa: E741
     """Terms that make Y_l of Y_{l−1} and the unit vector; the factor is taken from e3nn's own Y_l."""
+    from e3nn import o3  # a second to load, and not every run has a network
+
     tensor = coupling(l - 1, 1, l)
     i, j, k = np.nonzero(np.abs(tensor) > 1e-14)
     directions = torch.nn.functional.normalize(

@@ -11,7 +11,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from e3nn import o3
 from numpy.typing import NDArray
 
 from allegro_md.kernels.contract import Terms
@@ -100,6 +99,8 @@ def _layer(features: tuple[Irrep, ...], environment: tuple[Irrep, ...], out: tup
 @cache
 def coupling(l1: int, l2: int, l3: int) -> NDArray[np.float64]:
     """√(2 l3 + 1) times the Wigner 3j tensor of unit norm, (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
+    from e3nn import o3  # a second to load, and not every run has a network
+
     tensor: NDArray[np.float64] = o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy() * np.sqrt(2 * l3 + 1)
     return tensor
 

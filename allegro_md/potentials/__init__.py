@@ -1,6 +1,6 @@
 """Potentials by the ``kind`` of their input table.
 
-Each builder takes the validated table and the species of the system. The Allegro model registers itself here too.
+Each builder takes the validated table and the species of the system.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from allegro_md.potentials import ase, eam, lj, zbl
+from allegro_md.potentials import allegro, ase, eam, lj, zbl
 from allegro_md.potentials.base import ForceResult as ForceResult
 from allegro_md.potentials.base import Potential as Potential
 from allegro_md.potentials.sum import SumPotential
 from allegro_md.state import SpeciesTable
 
 POTENTIALS: dict[str, Callable[[Any, SpeciesTable], Potential]] = {
+    "allegro": allegro.build,
     "lj": lj.build,
     "eam": eam.build,
     "zbl": zbl.build,
