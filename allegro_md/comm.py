@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ class Comm:
         """Wraps an mpi4py communicator and the module `mpi4py.MPI`; None is the serial stand-in."""
         self._mpi = mpi
         self._api = api
+        self._farewell: Any = mpi.Dup() if mpi is not None else None  # of its own, so that `meet` meets nothing else
         self.rank: int = mpi.Get_rank() if mpi is not None else 0
         self.size: int = mpi.Get_size() if mpi is not None else 1
 
@@ -233,6 +235,18 @@ class Comm:
     def _abort_on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         sys.__excepthook__(kind, error, trace)
         self.abort(1)
+
+    def meet(self, timeout: float) -> bool:
+        """Whether every rank came here within `timeout` seconds: one that did not waits for something else."""
+        if self._mpi is None:
+            return True
+        request = self._farewell.Ibarrier()
+        deadline = time.monotonic() + timeout
+        while not request.Test():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
 
     def abort(self, status: int) -> NoReturn:
         """Ends all ranks at once, for faults that only one rank knows of."""

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.comm import Comm
 from allegro_md.state import AtomState
 
 
@@ -54,7 +53,6 @@ class Snapshot:
         step: time step.
         time: fs.
         state: atoms of this rank.
-        comm: for reporters that reduce or exchange.
         wall: seconds since the run began.
         thermo: present when a due reporter needs "thermo".
     """
@@ -62,7 +60,6 @@ class Snapshot:
     step: int
     time: float
     state: AtomState
-    comm: Comm
     wall: float
     thermo: Thermo | None = field(default=None)
 

@@ -27,6 +27,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 UNBUILT = ("verify", "train", "eval", "doctor", "analyze", "report", "scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
+PATIENCE = 5.0
+"""Seconds within which all ranks are expected to fail together."""
+
 EXAMPLES = {
     "run": "Example: mpirun -n 4 allegro-md argon.toml --set dynamics.steps=2000",
     "check": "Example: mpirun -n 4 allegro-md check argon.toml",
@@ -78,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _crash(comm)
             if comm.rank == 0:
                 _say(expected)
+            if not comm.meet(PATIENCE):  # raised on some ranks only: the others would wait for ever
+                if comm.rank > 0:
+                    _say(expected)
+                comm.abort(expected.exit_status)
             return expected.exit_status
         except KeyboardInterrupt:
             return InterruptedRun.exit_status

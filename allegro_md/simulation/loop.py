@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from allegro_md.comm import Comm
 from allegro_md.errors import InterruptedRun
 from allegro_md.integrators.base import Integrator
@@ -74,13 +76,18 @@ class StepLoop:
                 raise InterruptedRun(f"stopped on request after step {self.step}")
 
     def measure(self) -> Thermo:
-        """Global observables of the present step (collective); the last evaluation must have had the virial."""
+        """Global observables of the present step (collective).
+
+        Pressure and stress are NaN where the potential has no virial.
+        """
         result = self.forces.result
-        assert result.virial is not None
+        virial = np.full(6, np.nan)
+        if not self.comm.any(result.virial is None) and result.virial is not None:
+            virial = self.comm.reduce(summed(result.virial, "virial"))
         return thermo(
             potential=float(self.comm.reduce(summed(result.energy, "energy"))[0]),
             kinetic=self.comm.reduce(kinetic_tensor(self.state)),
-            virial=self.comm.reduce(summed(result.virial, "virial")),
+            virial=virial,
             volume=self.state.cell.volume,
             thermostat_energy=self.integrator.thermostat_energy(),
             degrees_of_freedom=self.degrees_of_freedom,
@@ -95,7 +102,6 @@ class StepLoop:
                 step=self.step,
                 time=self.step * self.integrator.timestep,
                 state=self.state,
-                comm=self.comm,
                 wall=time.perf_counter() - self._began,
                 thermo=self.measure() if "thermo" in needs_of(due) else None,
             )

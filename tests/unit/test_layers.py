@@ -21,7 +21,8 @@ LEVELS: dict[float, set[str]] = {
     3: {"models", "integrators"},
     4: {"potentials", "domain", "io", "guards"},
     4.5: {"verify", "analysis"},
-    5: {"simulation", "training", "ase"},
+    5: {"simulation", "training"},
+    5.5: {"ase"},  # the calculator evaluates through the simulation's forces
     6: {"scaling"},
     7: {"cli"},
     8: {"__main__", "__init__"},
