@@ -23,6 +23,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
+        if isinstance(error, RuntimeError) and "nable to" not in str(error):
+            raise
         text = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise ResourceError(
             f"cannot write {path}: {text} — free disk space or raise the quota, then --resume"

@@ -27,7 +27,7 @@ def snapshot(step):
     values = np.random.default_rng(step).normal(size=13)
     thermo = Thermo(*values[:7], stress=values[7:])
     state = SimpleNamespace()
-    return Snapshot(step=step, time=0.1 * step, state=state, comm=Comm.serial(), wall=1.5, thermo=thermo), values
+    return Snapshot(step=step, time=0.1 * step, state=state, wall=1.5, thermo=thermo), values
 
 
 def test_every_digit_survives(tmp_path):
@@ -85,7 +85,7 @@ def test_full_disk_is_a_resource_error_and_leaves_whole_rows(tmp_path, root):
         try:
             for step in range(1000):
                 thermo = Thermo(*[1 / 3] * 7, stress=np.full(6, 1 / 3))
-                writer(Snapshot(step, 0.0, None, Comm.serial(), 0.0, thermo))
+                writer(Snapshot(step=step, time=0.0, state=None, wall=0.0, thermo=thermo))
         except ResourceError as error:
             sys.exit(error.exit_status)
     """)

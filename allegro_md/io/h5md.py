@@ -1,0 +1,331 @@
+"""The trajectory writer: frames in id order, a slab per rank, behind the simulation, always readable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.comm import Comm
+from allegro_md.errors import AllegroError, InputError
+from allegro_md.exact import FORCE_SCALE
+from allegro_md.io.behind import Behind
+from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.id_slabs import IdSlabs
+from allegro_md.io.layout import Column, Placement, lay_out, placements
+from allegro_md.io.master import ATOMS, FIXED, NAME, OBSERVABLES, PER_FRAME, Box, History, read_master, write_master
+from allegro_md.io.segments import DOUBLING, FOLDER, Segment, capacity, complete, recover, segment_path
+from allegro_md.io.wrapping import wrap
+from allegro_md.reporting import Snapshot, Trigger
+from allegro_md.state import AtomState
+
+UNITS = {"position": "Angstrom", "velocity": "Angstrom fs-1", "force": "eV Angstrom-1", "image": ""}
+"""Fields a trajectory may hold, with their units in H5MD's notation."""
+
+AHEAD = 2
+"""Frames per rank that may wait for the disk before the simulation does."""
+
+FIRST_INTERVAL = 1.0
+"""Seconds after which frames become visible at the latest, early in a run; see `DOUBLING`."""
+
+
+class TrajectoryWriter:
+    """Reporter of ``trajectory.h5``.
+
+    Frames go into a segment file that is closed and shown through the master when it is full or some time has passed.
+    """
+
+    name = "trajectory"
+    needs = frozenset({"thermo"})
+
+    def __init__(
+        self,
+        directory: Path,
+        every: int,
+        fields: Sequence[str],
+        dtype: str,
+        comm: Comm,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is written before the first frame.
+
+        Args:
+            directory: the run directory.
+            every: steps between frames.
+            fields: keys of `UNITS`.
+            dtype: float32 or float64, of position, velocity and force.
+            comm: all ranks of the simulation.
+            clock: seconds; rank 0's decides when frames become visible.
+        """
+        self.trigger = Trigger(every)
+        self._directory, self._folder = directory, directory / FOLDER
+        self._fields = [Column(f, (3,), "int32" if f == "image" else dtype, UNITS[f]) for f in UNITS if f in fields]
+        self._columns = (*PER_FRAME, *self._fields)
+        self._dtype, self._comm, self._clock = dtype, comm, clock
+        self._worker = Behind(AHEAD)
+        self._published_at = clock()
+        self._slabs: IdSlabs | None = None
+        self._box: Box | None = None
+        self._history = History()  # rank 0 only
+        self._waiting: dict[int, list[dict[str, NDArray[Any]]]] = {}  # rank 0: segment → its frames, without atoms
+        self._open: Segment | None = None
+        self._pending: Segment | None = None  # sealed, not yet in the master
+        self._next, self._frames, self._last_step = 0, 0, -1
+        self._failed = self._closed = False
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Takes a frame; a step that has one already (the first of a continuation) is passed over.
+
+        Raises:
+            ResourceError: the disk refused this or an earlier frame (on all ranks).
+        """
+        if snapshot.step <= self._last_step:
+            return
+        if self._slabs is None:
+            self._begin(snapshot.state)
+        rows = self._collect(snapshot)
+        due = self._look()
+        if self._open is None:
+            self._open = self._new_segment()
+        segment = self._open
+        self._worker.put(partial(segment.write, segment.count, rows))
+        segment.count += 1
+        if self._comm.rank == 0:
+            self._waiting.setdefault(segment.index, []).append({c.name: rows[c.name] for c in PER_FRAME})
+        first = self._frames == 0
+        self._frames, self._last_step = self._frames + 1, snapshot.step
+        if first or due or segment.full:
+            self._seal()
+        if first:
+            self._settle()
+
+    def flush(self) -> None:
+        """Collective; call before a checkpoint: all frames so far are on the disk when it returns.
+
+        They become visible to readers too when the last publication is some time ago.
+        """
+        due = self._look()
+        if self._open is not None and due:
+            self._seal()
+        elif self._open is not None:
+            self._worker.put(self._open.sync)
+        self._settle()
+
+    def state_dict(self) -> dict[str, Any]:
+        """How much of the trajectory belongs to the past; call `flush` first."""
+        box = self._box
+        return {
+            "frames": self._frames,
+            "segments": self._next - (self._open is not None),
+            "open": 0 if self._open is None else self._open.count,
+            "places": {} if self._open is None else {name: p.stored for name, p in self._open.where.items()},
+            "last_step": self._last_step,
+            "n_total": 0 if self._slabs is None else self._slabs.n_total,
+            "periodic": None if box is None else list(box.periodic),
+            "bounded": None if box is None else box.bounded,
+            "fields": [c.name for c in self._fields],
+            "dtype": self._dtype,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up where a checkpoint left off: later frames vanish; collective.
+
+        Raises:
+            InputError: other fields than before, or frames are missing.
+        """
+        asked = {"fields": [c.name for c in self._fields], "dtype": self._dtype}
+        for key, value in asked.items():
+            if state[key] != value:
+                raise InputError(
+                    f"{key} = {value}, but the trajectory that is continued has {state[key]}",
+                    f"output.trajectory.{key}",
+                    "leave it as it was, or start a new run directory",
+                )
+        if state["frames"] == 0:
+            return
+        self._frames, self._last_step = int(state["frames"]), int(state["last_step"])
+        self._next = int(state["segments"]) + (state["open"] > 0)
+        self._slabs = IdSlabs(int(state["n_total"]), self._comm)
+        self._box = Box(tuple(state["periodic"]), bool(state["bounded"]))
+        with self._comm.together():
+            if self._comm.rank == 0:
+                self._recover(state)
+
+    def close(self) -> None:
+        """Collective; all frames are on disk and visible when it returns. After a fault: those that were complete."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._failed:
+            self._worker.drain()
+            self._salvage()
+        else:
+            self._look()
+            if self._open is not None:
+                self._seal()
+            self._settle()
+        self._worker.close()
+
+    def _begin(self, state: AtomState) -> None:
+        """A fresh trajectory: removes what an earlier attempt left, writes what does not change with time."""
+        self._slabs = IdSlabs(state.n_total, self._comm)
+        cell = state.cell
+        self._box = Box(cell.periodic, cell.bounded)
+        species = state.species_table.numbers[state.local("species").cpu().numpy()].astype(np.int32)
+        ids = state.local("id").cpu().numpy()
+        slab = self._slabs.gather(ids, {"species": species, "id": ids})
+        path = self._folder / ATOMS
+        with self._comm.together(), disk_errors(path):
+            if self._comm.rank == 0:
+                (self._directory / NAME).unlink(missing_ok=True)
+                self._folder.mkdir(exist_ok=True)
+                for old in _pieces(self._folder):
+                    old.unlink()
+                lay_out(unfinished(path), FIXED, state.n_total, 1, 1)
+        with self._comm.together(), disk_errors(path):
+            where = placements(unfinished(path), FIXED)
+            with open(unfinished(path), "r+b", buffering=0) as file:
+                for column in FIXED:
+                    where[column.name].write(file.fileno(), 0, self._slabs.start, slab[column.name])
+        with self._comm.together(), disk_errors(path):
+            if self._comm.rank == 0:
+                finish(path)
+
+    def _collect(self, snapshot: Snapshot) -> dict[str, NDArray[Any]]:
+        """This rank's slab of every field, and what is not per atom."""
+        state, thermo = snapshot.state, snapshot.thermo
+        local = {name: state.local(name).cpu().numpy() for name in ("id", "position", "velocity", "force")}
+        wanted = {c.name for c in self._fields}
+        fields: dict[str, NDArray[Any]] = {}
+        if wanted & {"position", "image"}:
+            fields["position"], fields["image"] = wrap(local["position"], state.cell, self._dtype)
+        if "velocity" in wanted:
+            fields["velocity"] = local["velocity"].astype(self._dtype)
+        if "force" in wanted:
+            fields["force"] = (local["force"] / FORCE_SCALE).astype(self._dtype)
+        assert self._slabs is not None
+        rows = self._slabs.gather(local["id"], {name: fields[name] for name in fields if name in wanted})
+        values = [np.nan] * len(OBSERVABLES)
+        if thermo is not None:
+            values = [thermo.potential, thermo.kinetic, thermo.total, thermo.temperature]
+            values += [thermo.pressure, thermo.volume]
+        rows["step"] = np.array([snapshot.step], dtype=np.int64)
+        rows["time"] = np.array([snapshot.time], dtype=np.float64)
+        rows["edges"] = np.array(state.cell.matrix)[None]
+        rows["observables"] = np.array([values], dtype=np.float64)
+        return rows
+
+    def _look(self) -> bool:
+        """Raises together what a writing thread met, shows a segment all ranks have sealed; whether it is time to."""
+        interval = FIRST_INTERVAL * 2.0 ** (self._next / DOUBLING)
+        late = self._comm.rank == 0 and self._clock() - self._published_at >= interval
+        unsealed = self._pending is not None and not self._pending.sealed
+        flags = np.array([self._worker.error is not None, unsealed, late], dtype=np.float64)
+        error, unsealed, due = (bool(flag) for flag in self._comm.max(flags))
+        if error:
+            self._failed = True
+            self._comm.raise_together(self._worker.error)
+        if self._pending is not None and not unsealed:
+            self._publish(self._pending, self._pending.count)
+            self._pending = None
+        return due
+
+    def _new_segment(self) -> Segment:
+        """Collective."""
+        assert self._slabs is not None
+        frame_bytes = sum(c.row_bytes * (self._slabs.n_total if c.per_atom else 1) for c in self._columns)
+        frames = capacity(self._next, frame_bytes, self._comm.size)
+        try:
+            segment = Segment(self._folder, self._next, self._columns, self._slabs, frames, self._comm)
+        except AllegroError:  # raised on all ranks
+            self._failed = True
+            raise
+        self._next += 1
+        return segment
+
+    def _seal(self) -> None:
+        """Ends the open segment; it becomes visible when all ranks' disks have it."""
+        if self._pending is not None:
+            self._settle()
+        assert self._open is not None
+        self._worker.put(self._open.seal)
+        self._pending, self._open = self._open, None
+        self._published_at = self._clock()
+
+    def _settle(self) -> None:
+        """Waits for the disk, then shows what is sealed; collective."""
+        self._worker.drain()
+        self._look()
+
+    def _publish(self, segment: Segment, frames: int) -> None:
+        """Gives a segment its name and its place in the master; collective."""
+        try:
+            with self._comm.together():
+                if self._comm.rank == 0:
+                    complete(self._folder, segment.index, self._columns, frames)
+                    self._show(self._waiting.pop(segment.index)[:frames])
+        except AllegroError:
+            self._failed = True
+            raise
+
+    def _show(self, frames: list[dict[str, NDArray[Any]]]) -> None:
+        """Rank 0: a new master with these frames at its end."""
+        assert self._slabs is not None and self._box is not None
+        self._history.append({c.name: np.concatenate([f[c.name] for f in frames]) for c in PER_FRAME})
+        write_master(self._directory, self._history, self._fields, self._slabs.n_total, self._box)
+
+    def _salvage(self) -> None:
+        """After a fault: shows the frames that all ranks have completed, where the disk lets it."""
+        for segment in (self._pending, self._open):
+            if segment is None:
+                continue
+            frames = -int(self._comm.max(-float(segment.written)))
+            try:
+                if frames > 0:
+                    self._publish(segment, frames)
+            except AllegroError:
+                return
+            if frames < segment.count:
+                return
+
+    def _recover(self, state: dict[str, Any]) -> None:
+        """Rank 0: history and files as they were at the checkpoint."""
+        assert self._slabs is not None and self._box is not None
+        complete_ones, in_open = int(state["segments"]), int(state["open"])
+        tail = segment_path(self._folder, complete_ones)
+        try:
+            self._history = read_master(self._directory, complete_ones)
+            if in_open:
+                if not tail.exists():
+                    where = {name: Placement.of(p) for name, p in state["places"].items()}
+                    recover(self._folder, complete_ones, self._columns, where, self._slabs.n_total, in_open)
+                with h5py.File(tail, "r") as file:
+                    self._history.append({c.name: file[c.name][:in_open] for c in PER_FRAME})
+        except (OSError, KeyError, StopIteration) as error:
+            raise InputError(
+                f"frames before the checkpoint are missing or damaged ({error})",
+                str(self._directory / NAME),
+                "restore the files, or start again with --overwrite",
+            ) from error
+        if sum(self._history.counts) != self._frames:
+            raise InputError(
+                f"holds {sum(self._history.counts)} frames of the {self._frames} before the checkpoint",
+                str(self._directory / NAME),
+                "restore the files, or start again with --overwrite",
+            )
+        write_master(self._directory, self._history, self._fields, self._slabs.n_total, self._box)
+        keep = {segment_path(self._folder, k) for k in range(self._next)} | {self._folder / ATOMS}
+        for path in _pieces(self._folder):
+            if path not in keep:
+                path.unlink()
+
+
+def _pieces(folder: Path) -> list[Path]:
+    """The files of a trajectory, finished or not."""
+    return [p for pattern in ("segment-*.h5*", f"{ATOMS}*") for p in folder.glob(pattern)]

@@ -1,0 +1,50 @@
+"""Positions as they are written: inside the box, with the integer translation that was taken off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+
+
+def wrap(position: NDArray[np.float64], cell: Cell, dtype: Any) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Wraps unwrapped positions along the periodic axes.
+
+    Evaluated elementwise, so that an atom's bits do not depend on who holds it. An atom so close to a face that
+    rounding to `dtype` would put it outside is moved inwards by about one unit in the last place.
+
+    Args:
+        position: (n, 3) Å.
+        cell: the current cell.
+        dtype: float32 or float64, of the result.
+
+    Returns:
+        Wrapped positions (n, 3) in `dtype`, fractions in [0, 1), and images (n, 3), position = wrapped + image·h.
+    """
+    periodic = np.array(cell.periodic)
+    image = np.where(periodic, np.floor(_fraction(position, cell)), 0.0)
+    inside = position - _times(image, cell.matrix)
+    wrapped = inside.astype(dtype)
+    seen = _fraction(wrapped.astype(np.float64), cell)
+    outside = periodic & ((seen < 0.0) | (seen >= 1.0))
+    rows = np.flatnonzero(outside.any(axis=1))
+    if len(rows):
+        size = np.abs(cell.matrix).sum(axis=0) + np.abs(cell.origin)  # no coordinate in the box is larger
+        least = float(np.finfo(dtype).eps) * (np.abs(cell.inverse) * size[:, None]).sum(axis=0)
+        target = np.where(outside[rows], np.clip(seen[rows], least, 1.0 - least), seen[rows])
+        wrapped[rows] = (inside[rows] + _times(target - seen[rows], cell.matrix)).astype(dtype)
+    return wrapped, image.astype(np.int32)
+
+
+def _fraction(position: NDArray[np.float64], cell: Cell) -> NDArray[np.float64]:
+    return _times(position - cell.origin, cell.inverse)
+
+
+def _times(rows: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """rows @ matrix without BLAS, whose rounding depends on the position of a row."""
+    return np.stack(
+        [rows[:, 0] * matrix[0, k] + rows[:, 1] * matrix[1, k] + rows[:, 2] * matrix[2, k] for k in range(3)], axis=1
+    )

@@ -1,0 +1,123 @@
+"""The trajectory is the same, bit for bit, whoever holds which atom; a fault of one rank ends all."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import h5py
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.parallel
+
+PROGRAM = textwrap.dedent(
+    """
+    import json, os, resource, sys
+    from pathlib import Path
+    import numpy as np, torch
+    from allegro_md.cell import Cell
+    from allegro_md.comm import Comm
+    from allegro_md.errors import AllegroError
+    from allegro_md.io.h5md import TrajectoryWriter
+    from allegro_md.reporting import Snapshot
+    from allegro_md.state import AtomState, SpeciesTable
+
+    directory, n, first, last, mode = Path(sys.argv[1]), *map(int, sys.argv[2:5]), sys.argv[5]
+    comm = Comm.world()
+
+    def snapshot(step):
+        cell = Cell.from_rows(np.array([[9.0, 0, 0], [4, 8, 0], [-3, 2, 10]]) * (1 + 0.001 * step), (True, True, False))
+        random = np.random.default_rng(step)
+        x, v = 20.0 * random.normal(size=(2, n, 3))
+        f = random.integers(-(2**50), 2**50, (n, 3))
+        order = random.permutation(n)
+        owner = random.integers(0, comm.size, n)
+        owner[owner == 1] = 0  # a rank without atoms
+        ids = order[owner == comm.rank]
+        state = AtomState(cell, SpeciesTable(("H", "Cu"), np.array([1, 29]), np.array([1.0, 63.5])), n)
+        state.set_local({"id": torch.from_numpy(ids), "species": torch.from_numpy((ids % 3 == 0).astype(np.int16)),
+                         "position": torch.from_numpy(x[ids]), "velocity": torch.from_numpy(v[ids])})
+        state.local("force")[:] = torch.from_numpy(f[ids])
+        return Snapshot(step=step, time=0.5 * step, state=state, wall=0.0)
+
+    if mode == "full" and comm.rank == comm.size - 1:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    writer = TrajectoryWriter(directory, 1, ("position", "velocity", "force", "image"), "float64", comm)
+    if mode == "continue":
+        writer.load_state_dict(json.loads((directory / "state.json").read_text()))
+    try:
+        for step in range(first, last):
+            writer(snapshot(step))
+    except AllegroError as error:
+        print(type(error).__name__, flush=True)
+        writer.close()
+        sys.exit(error.exit_status)
+    if mode == "stop":  # a checkpoint, then more, then an end without warning
+        writer.flush()
+        if comm.rank == 0:
+            (directory / "state.json").write_text(json.dumps(writer.state_dict()))
+        for step in range(last, last + 9):
+            writer(snapshot(step))
+        comm.barrier()
+        os._exit(0)
+    writer.close()
+    """
+)
+
+
+def content(path):
+    """Every dataset of a file."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    found.pop("parameters/segment_frames")  # a continuation begins a new segment
+    return found
+
+
+@pytest.fixture
+def write(tmp_path, mpirun, root):
+    script = tmp_path / "write.py"
+    script.write_text(PROGRAM)
+
+    def run(ranks, folder, n, first, last, mode="", **options):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        environment = {"PYTHONPATH": str(root)}
+        line = [script, tmp_path / folder, n, first, last, mode]
+        done = mpirun(ranks, line, env=environment, timeout=90, **options)
+        return tmp_path / folder / "trajectory.h5", done
+
+    return run
+
+
+@pytest.mark.parametrize("n", [200, 2])
+def test_any_number_of_ranks_writes_the_same(write, n):
+    one = content(write(1, "1", n, 0, 25)[0])
+    assert one["particles/all/position/value"].shape == (25, n, 3)
+    x = 20.0 * np.random.default_rng(24).normal(size=(2, n, 3))[0]
+    h = one["particles/all/box/edges/value"][24]
+    back = one["particles/all/position/value"][24] + one["particles/all/image/value"][24] @ h
+    assert np.allclose(back, x, atol=1e-12)
+    for ranks in (2, 3):
+        other = content(write(ranks, str(ranks), n, 0, 25)[0])
+        assert other.keys() == one.keys()
+        for name in one:
+            assert np.array_equal(other[name], one[name], equal_nan=name.startswith("observables")), name
+
+
+def test_continued_on_another_number_of_ranks(write, tmp_path):
+    undisturbed = content(write(2, "straight", 100, 0, 40)[0])
+    write(3, "broken", 100, 0, 20, "stop")
+    assert json.loads((tmp_path / "broken" / "state.json").read_text())["frames"] == 20
+    continued = content(write(2, "broken", 100, 19, 40, "continue")[0])
+    for name in undisturbed:
+        assert np.array_equal(continued[name], undisturbed[name], equal_nan=name.startswith("observables")), name
+
+
+def test_full_disk_of_one_rank_ends_all(write):
+    """Rank 0 may write, the last rank may not: all end with status 4, and what was complete is readable."""
+    path, done = write(3, "full", 5000, 0, 40, "full", check=False)
+    assert done.returncode == 4, done.stderr
+    assert done.stdout.count("ResourceError") == 3
+    frames = content(path)["particles/all/position/value"]
+    assert 1 <= len(frames) < 40 and np.isfinite(frames).all()
