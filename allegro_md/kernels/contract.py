@@ -52,23 +52,33 @@ class Rows:
     """Where the operands of a contraction live.
 
     Attributes:
-        index: for x, y and the result, the row per edge, (E,) int64.
+        n_edges: E.
+        index: for x, y and the result, the row per edge, (E,) int64; None for the edge itself.
         counts: number of rows of x, y and the result.
     """
 
-    index: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    n_edges: int
+    index: tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
     counts: tuple[int, int, int]
 
     def permuted(self, x: int, y: int, out: int) -> Rows:
         """The same with other roles; 0, 1, 2 stand for the present x, y, result."""
         i, n = self.index, self.counts
-        return Rows((i[x], i[y], i[out]), (n[x], n[y], n[out]))
+        return Rows(self.n_edges, (i[x], i[y], i[out]), (n[x], n[y], n[out]))
+
+
+@numba.njit(cache=True, inline="always")
+def _row(index: NDArray[np.int64], e: int) -> int:
+    """The row of edge e; an empty index stands for the edges themselves."""
+    return index[e] if len(index) else e
 
 
 @numba.njit(cache=True)
-def _product(coefficient, x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]  # compiled per dtype
-    for e in range(len(rx)):
-        ex, ey, eo = rx[e], ry[e], ro[e]
+def _product(coefficient, x, y, n_edges, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]  # compiled per dtype
+    for e in range(n_edges):
+        ex, ey, eo = _row(rx, e), _row(ry, e), _row(ro, e)
+        if len(ro) == 0:  # a row of its own: set to zero here, where it is about to be used
+            out[eo] = 0.0
         for n in range(len(a)):
             an, bn, on = a[n], b[n], o[n]
             for u in range(x.shape[2]):
@@ -76,9 +86,11 @@ def _product(coefficient, x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-un
 
 
 @numba.njit(cache=True)
-def _weighting(x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
-    for e in range(len(rx)):
-        ex, ey, eo = rx[e], ry[e], ro[e]
+def _weighting(x, y, n_edges, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
+    for e in range(n_edges):
+        ex, ey, eo = _row(rx, e), _row(ry, e), _row(ro, e)
+        if len(ro) == 0:  # a row of its own: set to zero here, where it is about to be used
+            out[eo] = 0.0
         for n in range(len(a)):
             an, on, factor = a[n], o[n], y[ey, b[n]]
             for u in range(x.shape[2]):
@@ -86,12 +98,14 @@ def _weighting(x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _trace(x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
+def _trace(x, y, n_edges, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
     channels = x.shape[2]
     whole = channels - channels % 8
     part = np.zeros(8, dtype=x.dtype)
-    for e in range(len(rx)):
-        ex, ey, eo = rx[e], ry[e], ro[e]
+    for e in range(n_edges):
+        ex, ey, eo = _row(rx, e), _row(ry, e), _row(ro, e)
+        if len(ro) == 0:  # a row of its own: set to zero here, where it is about to be used
+            out[eo] = 0.0
         for n in range(len(a)):
             an, bn = a[n], b[n]
             part[:] = 0.0
@@ -105,22 +119,36 @@ def _trace(x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _coefficient_gradient(grad, x, y, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
-    for e in range(len(rx)):
-        ex, ey, eo = rx[e], ry[e], ro[e]
+def _coefficient_gradient(grad, x, y, n_edges, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
+    for e in range(n_edges):
+        ex, ey, eo = _row(rx, e), _row(ry, e), _row(ro, e)
         for n in range(len(a)):
             an, bn, on = a[n], b[n], o[n]
             for u in range(x.shape[2]):
                 out[n, u] += grad[eo, on, u] * x[ex, an, u] * y[ey, bn, u]
 
 
-def _arrays(terms: Terms, rows: Rows) -> tuple[NDArray[np.int64], ...]:
-    return (terms.a, terms.b, terms.out, *(index.numpy() for index in rows.index))
+_SELF = np.empty(0, dtype=np.int64)
+
+
+def _arguments(terms: Terms, rows: Rows) -> tuple[Any, ...]:
+    index = (_SELF if i is None else i.numpy() for i in rows.index)
+    return (rows.n_edges, terms.a, terms.b, terms.out, *index)
+
+
+def _result(like: torch.Tensor, rows: Rows, *shape: int) -> torch.Tensor:
+    """Zeros to add to; rows of the edges' own are set by the kernels."""
+    size = (rows.counts[2], *shape)
+    return like.new_empty(size) if rows.index[2] is None else like.new_zeros(size)
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().contiguous().numpy()
     return array
+
+
+def _rows_of(values: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
+    return values if index is None else values.index_select(0, index)
 
 
 def _on_device(
@@ -129,20 +157,16 @@ def _on_device(
     """The contraction where there is no numba: term by term, then summed into the rows of the result."""
     columns = []
     for component in range(terms.sizes[2]):
-        total = None
-        for n in np.flatnonzero(terms.out == component):
-            left = x[:, int(terms.a[n])].index_select(0, rows.index[0])
-            right = y[:, int(terms.b[n])].index_select(0, rows.index[1])
+        total = x.new_zeros((rows.n_edges, x.shape[2]))
+        for n in np.flatnonzero(terms.out == component).tolist():
+            left = _rows_of(x[:, int(terms.a[n])], rows.index[0])
+            right = _rows_of(y[:, int(terms.b[n])], rows.index[1])
             term = left * (right if y.ndim == 3 else right[:, None])
-            term = term if coefficient is None else coefficient[n] * term
-            total = term if total is None else total + term
-        if total is None:
-            total = x.new_zeros((len(rows.index[0]), x.shape[2]))
+            total = total + (term if coefficient is None else coefficient[n] * term)
         columns.append(total.sum(-1) if trace else total)
     edges = torch.stack(columns, dim=1)
-    if rows.counts[2] == len(edges):
-        return edges
-    return sum_on_device(edges, rows.index[2], rows.counts[2])
+    index = rows.index[2]
+    return edges if index is None else sum_on_device(edges, index, rows.counts[2])
 
 
 class _Product(torch.autograd.Function):
@@ -154,8 +178,8 @@ class _Product(torch.autograd.Function):
         ctx.terms, ctx.rows = terms, rows
         if x.device.type != "cpu":
             return _on_device(coefficient, x, y, terms, rows, trace=False)
-        out = x.new_zeros((rows.counts[2], terms.sizes[2], x.shape[2]))
-        _product(_array(coefficient), _array(x), _array(y), *_arrays(terms, rows), out.numpy())
+        out = _result(x, rows, terms.sizes[2], x.shape[2])
+        _product(_array(coefficient), _array(x), _array(y), *_arguments(terms, rows), out.numpy())
         return out
 
     @staticmethod
@@ -178,12 +202,12 @@ def _gradient_of_coefficient(
 ) -> torch.Tensor:
     """(n, C); not differentiable further: a loss of forces needs no third derivative."""
     if x.device.type != "cpu":
-        gathered = [t.detach().index_select(0, i) for t, i in zip((x, y, grad), rows.index, strict=True)]
-        factors = [g[:, torch.as_tensor(c, device=x.device)]
-                   for g, c in zip(gathered, (terms.a, terms.b, terms.out), strict=True)]  # fmt: skip
-        return (factors[0] * factors[1] * factors[2]).sum(0)
+        total = torch.ones((), dtype=x.dtype, device=x.device)
+        for values, index, column in zip((x, y, grad), rows.index, (terms.a, terms.b, terms.out), strict=True):
+            total = total * _rows_of(values.detach(), index)[:, torch.as_tensor(column, device=x.device)]
+        return total.sum(0)
     out = torch.zeros_like(coefficient)
-    _coefficient_gradient(_array(grad), _array(x), _array(y), *_arrays(terms, rows), out.detach().numpy())
+    _coefficient_gradient(_array(grad), _array(x), _array(y), *_arguments(terms, rows), out.detach().numpy())
     return out
 
 
@@ -194,8 +218,8 @@ class _Weighting(torch.autograd.Function):
         ctx.terms, ctx.rows = terms, rows
         if x.device.type != "cpu":
             return _on_device(None, x, y, terms, rows, trace=False)
-        out = x.new_zeros((rows.counts[2], terms.sizes[2], x.shape[2]))
-        _weighting(_array(x), _array(y), *_arrays(terms, rows), out.numpy())
+        out = _result(x, rows, terms.sizes[2], x.shape[2])
+        _weighting(_array(x), _array(y), *_arguments(terms, rows), out.numpy())
         return out
 
     @staticmethod
@@ -217,8 +241,8 @@ class _Trace(torch.autograd.Function):
         ctx.terms, ctx.rows = terms, rows
         if x.device.type != "cpu":
             return _on_device(None, x, y, terms, rows, trace=True)
-        out = x.new_zeros((rows.counts[2], terms.sizes[2]))
-        _trace(_array(x), _array(y), *_arrays(terms, rows), out.numpy())
+        out = _result(x, rows, terms.sizes[2])
+        _trace(_array(x), _array(y), *_arguments(terms, rows), out.numpy())
         return out
 
     @staticmethod

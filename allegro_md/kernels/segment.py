@@ -52,7 +52,7 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, values: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(segment)
         ctx.n_segments = values.shape[0]
-        return values.index_select(0, segment)
+        return values[segment]
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:

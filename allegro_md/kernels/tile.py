@@ -6,11 +6,12 @@ rows: a block of edges is a whole number of tiles (padded), and only that number
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-TILE = 256
+TILE = 512
 """Rows of every matrix product at inference."""
 
 
@@ -19,32 +20,72 @@ def padded(rows: int) -> int:
     return max(1, -(-rows // TILE)) * TILE
 
 
-class _TiledProduct(torch.autograd.Function):
-    """x @ w for x of whole tiles."""
+class _Fan(torch.autograd.Function):
+    """One x of whole tiles times several matrices."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x, w)
-        out = x.new_empty((x.shape[0], w.shape[1]))
+    def forward(ctx: Any, x: torch.Tensor, *matrices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ctx.save_for_backward(x, *matrices)
+        outs = tuple(x.new_empty((x.shape[0], w.shape[1])) for w in matrices)
         for start in range(0, x.shape[0], TILE):
-            torch.mm(x[start : start + TILE], w, out=out[start : start + TILE])
+            tile = x[start : start + TILE]
+            for w, out in zip(matrices, outs, strict=True):
+                torch.mm(tile, w, out=out[start : start + TILE])
+        return outs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, *matrices = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        grad_x = gathered_matmul(list(grads), [w.t() for w in matrices]) if wanted[0] else None
+        return (grad_x, *(x.t() @ g if wish else None for g, wish in zip(grads, wanted[1:], strict=True)))
+
+
+class _Gathered(torch.autograd.Function):
+    """The sum of several products: the derivative of a fan."""
+
+    @staticmethod
+    def forward(ctx: Any, n: int, *operands: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(*operands)
+        ctx.n = n
+        xs, matrices = operands[:n], operands[n:]
+        rows = xs[0].shape[0]
+        out = xs[0].new_empty((rows, matrices[0].shape[1]))
+        for start in range(0, rows, TILE):
+            stop = start + TILE
+            torch.mm(xs[0][start:stop], matrices[0], out=out[start:stop])
+            for x, w in zip(xs[1:], matrices[1:], strict=True):
+                out[start:stop].addmm_(x[start:stop], w)
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        x, w = ctx.saved_tensors
-        grad = grads[0]
-        grad_x = matmul(grad, w.t()) if ctx.needs_input_grad[0] else None
-        grad_w = x.t() @ grad if ctx.needs_input_grad[1] else None
-        return grad_x, grad_w
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        xs, matrices = ctx.saved_tensors[: ctx.n], ctx.saved_tensors[ctx.n :]
+        grad, wanted = grads[0], ctx.needs_input_grad[1:]
+        to_xs = fanned_matmul(grad, [w.t() for w in matrices]) if any(wanted[: ctx.n]) else [None] * ctx.n
+        to_matrices = (x.t() @ grad if wish else None for x, wish in zip(xs, wanted[ctx.n :], strict=True))
+        return (None, *to_xs, *to_matrices)
+
+
+def fanned_matmul(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """x (rows, k) times each of the matrices (k, n_i), tile by tile where the rows are whole tiles (inference), else at
+    once (training); differentiable to any order."""
+    if x.shape[0] % TILE:
+        return [x @ w for w in matrices]
+    return list(_Fan.apply(x, *matrices))
+
+
+def gathered_matmul(xs: Sequence[torch.Tensor], matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Σ_i x_i @ w_i, likewise."""
+    if xs[0].shape[0] % TILE:
+        total = xs[0] @ matrices[0]
+        for x, w in zip(xs[1:], matrices[1:], strict=True):
+            total = total + x @ w
+        return total
+    result: torch.Tensor = _Gathered.apply(len(xs), *xs, *matrices)
+    return result
 
 
 def matmul(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    """x (rows, k) @ w (k, n), tile by tile where the rows are whole tiles (inference), else at once (training).
-
-    Differentiable to any order.
-    """
-    if x.shape[0] % TILE:
-        return x @ w
-    result: torch.Tensor = _TiledProduct.apply(x, w)
-    return result
+    """x (rows, k) @ w (k, n), likewise."""
+    return fanned_matmul(x, [w])[0]

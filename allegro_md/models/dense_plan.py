@@ -114,7 +114,7 @@ class _Embedding:
         else:
             radial = spline_basis(g.x, self._kind.count, self._kind.span)
             n = len(g.x)
-            rows = Rows((g.pair, g.each, g.each), (len(self._splines), n, n))
+            rows = Rows(n, (g.pair, None, None), (len(self._splines), n, n))
             value = weighting(self._splines, radial, self._spline_terms, rows)[:, 0].to(self._dtype)
         return value if self._after is None else matmul(value, self._after)
 

@@ -45,22 +45,21 @@ class Geometry:
     pair: torch.Tensor
     center: torch.Tensor
     center_species: torch.Tensor
-    each: torch.Tensor
 
     @property
     def on_edges(self) -> Rows:
         """Contractions of edges with edges to edges."""
-        n = len(self.each)
-        return Rows((self.each, self.each, self.each), (n, n, n))
+        n = len(self.center)
+        return Rows(n, (None, None, None), (n, n, n))
 
     @property
     def to_centers(self) -> Rows:
         """Contractions of edges with edges, summed into centers."""
-        n = len(self.each)
-        return Rows((self.each, self.each, self.center), (n, n, len(self.center_species)))
+        n = len(self.center)
+        return Rows(n, (None, None, self.center), (n, n, len(self.center_species)))
 
     @property
     def with_centers(self) -> Rows:
         """Contractions of edges with their centers to edges."""
-        n = len(self.each)
-        return Rows((self.each, self.center, self.each), (n, len(self.center_species), n))
+        n = len(self.center)
+        return Rows(n, (None, self.center, None), (n, len(self.center_species), n))

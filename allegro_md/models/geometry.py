@@ -82,8 +82,7 @@ def spherical_harmonics(unit: torch.Tensor, l_max: int) -> torch.Tensor:
     parts = [torch.ones_like(unit[:, :1])]
     if l_max >= 1:
         parts.append(math.sqrt(3.0) * unit)
-    each = torch.arange(len(unit), device=unit.device)
-    rows = Rows((each, each, each), (len(unit),) * 3)
+    rows = Rows(len(unit), (None, None, None), (len(unit),) * 3)
     for l in range(2, l_max + 1):  # noqa: E741
         terms, values = _harmonic_step(l)
         coefficient = torch.as_tensor(values, dtype=unit.dtype, device=unit.device)[:, None]

@@ -136,14 +136,14 @@ def describe(path: Path | str) -> str:
     """
     network, document = load_model(path), read_document(path)
     a = network.architecture
-    dtype = str(next(iter(network.weights.parameters())).dtype).removeprefix("torch.")
+    dtype = str(network.dtype).removeprefix("torch.")
     lines = [
         f"{path}: Allegro, {a.form} form, version {document['version']}",
         f"  elements        {', '.join(a.symbols)}",
         f"  cutoff          {a.cutoff:g} Å" + (", shorter for some ordered pairs" if a.pair_cutoffs else ""),
         f"  layers, l_max   {a.layers}, {a.l_max}",
         f"  channels        {a.channels} tensor, {a.scalars if a.form == 'dense' else a.latents} scalar",
-        f"  weights         {sum(p.numel() for p in network.weights.parameters())} ({dtype})",
+        f"  weights         {network.count_weights()} ({dtype})",
         f"  neighbors       {a.average_neighbors} on average",
         f"  ZBL repulsion   {'yes' if a.zbl else 'no'}",
         f"  energy scales   {_per_symbol(document['scales'])} eV",

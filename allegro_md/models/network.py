@@ -24,6 +24,7 @@ class Network(torch.nn.Module):
 
     Attributes:
         architecture: hyper-parameters.
+        dtype: of the weights.
         weights: parameters of the dense or residual body.
         scales: (species,) float64, eV per unit of the body's energies.
         shifts: (species,) eV, float64.
@@ -32,6 +33,7 @@ class Network(torch.nn.Module):
     def __init__(self, architecture: Architecture, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         a = self.architecture = architecture
+        self.dtype = dtype
         n = len(a.symbols)
         self.weights = DenseWeights(a, dtype) if isinstance(a, Dense) else ResidualWeights(a, dtype)
         self.scales = torch.nn.Parameter(torch.ones(n, dtype=torch.float64), requires_grad=a.trainable_scales)
@@ -53,7 +55,7 @@ class Network(torch.nn.Module):
             dtype: of the network proper; geometry, scales, shifts and sums are always float64. Default: the weights'.
             device: where edges will live.
         """
-        return Evaluator(self, dtype or next(iter(self.weights.parameters())).dtype, torch.device(device))
+        return Evaluator(self, dtype or self.dtype, torch.device(device))
 
     def forward(self, edges: Edges) -> torch.Tensor:
         """(C,) energies in eV; differentiable with respect to edge vectors and parameters, twice."""
@@ -112,5 +114,4 @@ class Evaluator:
             reduced = r * self._inverse_cutoff[pair]
         unit = d / r[:, None]
         harmonics = spherical_harmonics(unit, self._a.l_max).to(self._dtype)
-        each = torch.arange(len(d), device=d.device)
-        return Geometry(r, reduced, harmonics, pair, edges.center, edges.center_species, each)
+        return Geometry(r, reduced, harmonics, pair, edges.center, edges.center_species)
