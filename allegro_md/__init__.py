@@ -5,8 +5,12 @@ The public names load on first use, so that the command line can reject bad inpu
 
 from __future__ import annotations
 
+import hashlib
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 _PUBLIC = {"Simulation": "allegro_md.simulation", "load_model": "allegro_md.models.modelfile"}
@@ -24,3 +28,22 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+def _separate_compiled_kernels() -> None:
+    """Gives numba a cache folder named after the kernels' sources.
+
+    Numba notices a change of a function's own file only: a kernel whose callee in another file has changed would run on
+    as it was. A folder set by the user is left alone.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted([*(here / "kernels").glob("*.py"), here / "exact.py"]):
+        digest.update(source.read_bytes())
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(caches / "allegro-md" / digest.hexdigest()[:16]))
+    if "numba" in sys.modules:
+        sys.modules["numba"].config.reload_config()
+
+
+_separate_compiled_kernels()

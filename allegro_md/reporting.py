@@ -81,6 +81,9 @@ class Reporter(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a checkpoint's `state_dict`."""
 
+    def flush(self) -> None:
+        """Collective; all that was reported so far is on disk when it returns (called before a checkpoint)."""
+
     def close(self) -> None:
         """Collective; everything is on disk when it returns."""
 

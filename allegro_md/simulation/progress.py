@@ -1,0 +1,124 @@
+"""What a run tells about itself: a live line on a terminal, plain lines elsewhere, all lines in ``log.txt``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from allegro_md.reporting import Snapshot, Trigger
+
+LIVE_SECONDS = 0.5
+"""Between updates of the live line."""
+
+PLAIN_SECONDS = 10.0
+"""Between lines where there is no terminal."""
+
+
+class Log:
+    """Lines on rank 0's terminal and in a file; silent on other ranks."""
+
+    def __init__(self, path: Path, active: bool) -> None:
+        """Appends to `path`; `active` on rank 0 only."""
+        self._file = path.open("a", encoding="utf-8") if active else None
+
+    def say(self, line: str) -> None:
+        """One line."""
+        if self._file is None:
+            return
+        print(line, flush=True)
+        self.note(line)
+
+    def note(self, line: str) -> None:
+        """One line, in the file only."""
+        if self._file is not None:
+            self._file.write(line + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """No line follows."""
+        if self._file is not None:
+            self._file.close()
+
+
+class Progress:
+    """Reporter of speed, temperature and drift; at the steps of ``thermo.csv``, thinned out by wall time."""
+
+    name = "progress"
+    needs = frozenset({"thermo"})
+
+    def __init__(self, log: Log, every: int, last_step: int, n_atoms: int, active: bool) -> None:
+        """Prints nothing before its second call: speed needs two.
+
+        Args:
+            log: where plain lines go.
+            every: steps between looks at the clock.
+            last_step: of the run.
+            n_atoms: of the whole system.
+            active: on rank 0 only.
+        """
+        self.trigger = Trigger(every)
+        self._log, self._last_step, self._n_atoms, self._active = log, last_step, n_atoms, active
+        self._first: tuple[int, float, float, float] | None = None  # step, time, conserved energy, clock
+        self._shown = -1e300
+        console = Console(file=sys.stdout)
+        self._live = Live(console=console, auto_refresh=False) if active and console.is_terminal else None
+        if self._live is not None:
+            self._live.start()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Shows the present state when it is time."""
+        now = time.monotonic()
+        assert snapshot.thermo is not None
+        if self._first is None:
+            self._first = (snapshot.step, snapshot.time, snapshot.thermo.conserved, now)
+            return
+        interval = LIVE_SECONDS if self._live is not None else PLAIN_SECONDS
+        if not self._active or (now - self._shown < interval and snapshot.step < self._last_step):
+            return
+        self._shown = now
+        line = self._line(snapshot, now)
+        if self._live is not None and snapshot.step < self._last_step:
+            self._live.update(Text(line), refresh=True)
+            self._log.note(line)
+        else:
+            self.close()
+            self._log.say(line)
+
+    def _line(self, snapshot: Snapshot, now: float) -> str:
+        assert self._first is not None and snapshot.thermo is not None
+        step, start, conserved, clock = self._first
+        made, seconds = max(1, snapshot.step - step), max(1e-9, now - clock)
+        drift = (snapshot.thermo.conserved - conserved) / self._n_atoms
+        left = (self._last_step - snapshot.step) * seconds / made
+        return (
+            f"step {snapshot.step}/{self._last_step}  {snapshot.thermo.temperature:8.1f} K  "
+            f"drift {1e6 * drift:+9.2f} µeV/atom  {(snapshot.time - start) * 1e-6 / seconds * 86400:8.3f} ns/day  "
+            f"{seconds / made / self._n_atoms * 1e6:9.3f} µs/(atom·step)  {_duration(left)} left"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: speed and drift are of this process."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to take up."""
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Ends the live line."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds + 0.5)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
