@@ -150,7 +150,7 @@ def _virtual(history: History, column: Column, n_atoms: int) -> tuple[h5py.Virtu
     for index, count in enumerate(history.counts):
         name = segment_path(Path(FOLDER), index).as_posix()  # relative: the directory may move
         source = h5py.VirtualSource(name, column.name, (count, n_atoms, *column.shape), column.dtype)
-        layout[start : start + count] = source
+        layout[start : start + count] = source[:count]  # a segment may hold frames that a continuation dropped
         start += count
     kind = np.dtype(column.dtype)
     return layout, np.nan if kind.kind == "f" else np.iinfo(kind).min

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 
 import h5py
@@ -23,10 +22,10 @@ PROGRAM = textwrap.dedent(
     from allegro_md.reporting import Snapshot
     from allegro_md.state import AtomState, SpeciesTable
 
-    directory, n, first, last, mode = Path(sys.argv[1]), *map(int, sys.argv[2:5]), sys.argv[5]
+    top, first, last, mode = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     comm = Comm.world()
 
-    def snapshot(step):
+    def snapshot(step, n):
         cell = Cell.from_rows(np.array([[9.0, 0, 0], [4, 8, 0], [-3, 2, 10]]) * (1 + 0.001 * step), (True, True, False))
         random = np.random.default_rng(step)
         x, v = 20.0 * random.normal(size=(2, n, 3))
@@ -43,25 +42,27 @@ PROGRAM = textwrap.dedent(
 
     if mode == "full" and comm.rank == comm.size - 1:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-    writer = TrajectoryWriter(directory, 1, ("position", "velocity", "force", "image"), "float64", comm)
-    if mode == "continue":
-        writer.load_state_dict(json.loads((directory / "state.json").read_text()))
-    try:
-        for step in range(first, last):
-            writer(snapshot(step))
-    except AllegroError as error:
-        print(type(error).__name__, flush=True)
+    for n in map(int, sys.argv[5:]):
+        directory = top / str(n)
+        writer = TrajectoryWriter(directory, 1, ("position", "velocity", "force", "image"), "float64", comm)
+        if mode == "continue":
+            writer.load_state_dict(json.loads((directory / "state.json").read_text()))
+        try:
+            for step in range(first, last):
+                writer(snapshot(step, n))
+        except AllegroError as error:
+            print(type(error).__name__, flush=True)
+            writer.close()
+            sys.exit(error.exit_status)
+        if mode == "stop":  # a checkpoint, then more, then an end without warning
+            writer.flush()
+            if comm.rank == 0:
+                (directory / "state.json").write_text(json.dumps(writer.state_dict()))
+            for step in range(last, last + 9):
+                writer(snapshot(step, n))
+            comm.barrier()
+            os._exit(0)
         writer.close()
-        sys.exit(error.exit_status)
-    if mode == "stop":  # a checkpoint, then more, then an end without warning
-        writer.flush()
-        if comm.rank == 0:
-            (directory / "state.json").write_text(json.dumps(writer.state_dict()))
-        for step in range(last, last + 9):
-            writer(snapshot(step))
-        comm.barrier()
-        os._exit(0)
-    writer.close()
     """
 )
 
@@ -75,48 +76,60 @@ def content(path):
     return found
 
 
-@pytest.fixture
-def write(tmp_path, mpirun, root):
-    script = tmp_path / "write.py"
+@pytest.fixture(scope="module")
+def write(tmp_path_factory, mpirun, root):
+    """Runs the program in a folder of its own, for each number of atoms; returns the trajectories' paths."""
+    top = tmp_path_factory.mktemp("h5md")
+    script = top / "write.py"
     script.write_text(PROGRAM)
 
-    def run(ranks, folder, n, first, last, mode="", **options):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        environment = {"PYTHONPATH": str(root)}
-        line = [script, tmp_path / folder, n, first, last, mode]
-        done = mpirun(ranks, line, env=environment, timeout=90, **options)
-        return tmp_path / folder / "trajectory.h5", done
+    def run(ranks, folder, sizes, first, last, mode="", **options):
+        for n in sizes:
+            (top / folder / str(n)).mkdir(parents=True, exist_ok=True)
+        line = [script, top / folder, first, last, mode, *sizes]
+        done = mpirun(ranks, line, env={"PYTHONPATH": str(root)}, timeout=120, **options)
+        return [top / folder / str(n) / "trajectory.h5" for n in sizes], done
 
     return run
 
 
-@pytest.mark.parametrize("n", [200, 2])
-def test_any_number_of_ranks_writes_the_same(write, n):
-    one = content(write(1, "1", n, 0, 25)[0])
-    assert one["particles/all/position/value"].shape == (25, n, 3)
-    x = 20.0 * np.random.default_rng(24).normal(size=(2, n, 3))[0]
-    h = one["particles/all/box/edges/value"][24]
-    back = one["particles/all/position/value"][24] + one["particles/all/image/value"][24] @ h
-    assert np.allclose(back, x, atol=1e-12)
-    for ranks in (2, 3):
-        other = content(write(ranks, str(ranks), n, 0, 25)[0])
-        assert other.keys() == one.keys()
-        for name in one:
-            assert np.array_equal(other[name], one[name], equal_nan=name.startswith("observables")), name
+@pytest.fixture(scope="module")
+def alone(write):
+    """What one rank writes: 200 atoms, and 2."""
+    return [content(path) for path in write(1, "alone", (200, 2), 0, 40)[0]]
 
 
-def test_continued_on_another_number_of_ranks(write, tmp_path):
-    undisturbed = content(write(2, "straight", 100, 0, 40)[0])
-    write(3, "broken", 100, 0, 20, "stop")
-    assert json.loads((tmp_path / "broken" / "state.json").read_text())["frames"] == 20
-    continued = content(write(2, "broken", 100, 19, 40, "continue")[0])
-    for name in undisturbed:
-        assert np.array_equal(continued[name], undisturbed[name], equal_nan=name.startswith("observables")), name
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        assert np.array_equal(found[name], expected[name], equal_nan=name.startswith("observables")), name
+
+
+def test_one_rank_writes_the_state(alone):
+    for frames, n in zip(alone, (200, 2), strict=True):
+        assert frames["particles/all/position/value"].shape == (40, n, 3)
+        x = 20.0 * np.random.default_rng(24).normal(size=(2, n, 3))[0]
+        h = frames["particles/all/box/edges/value"][24]
+        back = frames["particles/all/position/value"][24] + frames["particles/all/image/value"][24] @ h
+        assert np.allclose(back, x, atol=1e-12)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_any_number_of_ranks_writes_the_same(write, alone, ranks):
+    for path, expected in zip(write(ranks, f"on {ranks}", (200, 2), 0, 40)[0], alone, strict=True):
+        same(content(path), expected)
+
+
+def test_continued_on_another_number_of_ranks(write, alone):
+    """Ended without warning 9 frames after a checkpoint."""
+    write(3, "broken", (200,), 0, 20, "stop")
+    (path,), _ = write(2, "broken", (200,), 19, 40, "continue")
+    same(content(path), alone[0])
 
 
 def test_full_disk_of_one_rank_ends_all(write):
     """Rank 0 may write, the last rank may not: all end with status 4, and what was complete is readable."""
-    path, done = write(3, "full", 5000, 0, 40, "full", check=False)
+    (path,), done = write(3, "full", (5000,), 0, 40, "full", check=False)
     assert done.returncode == 4, done.stderr
     assert done.stdout.count("ResourceError") == 3
     frames = content(path)["particles/all/position/value"]

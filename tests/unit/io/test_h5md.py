@@ -89,6 +89,8 @@ def check(path, steps, *, n=50, dtype="float32", rows=TRICLINIC):
         assert np.array_equal(atoms["id"][:], np.arange(n))
         assert np.array_equal(atoms["species"][:], np.where(np.arange(n) % 3 == 0, 29, 1))
         assert atoms["position/step"][:].tolist() == list(steps)
+        whole = atoms["position/value"][()]  # HDF5 takes another way than frame by frame
+        assert all(np.array_equal(whole[k], atoms["position/value"][k]) for k in range(len(whole)))
         for k, step in enumerate(steps):
             _, x, v, f = snapshot(step, n, rows, SERIAL)  # noqa: F821
             h = atoms["box/edges/value"][k]

@@ -1,0 +1,237 @@
+"""``checkpoint-STEP.h5``: all that a bit-exact continuation needs, on any number of ranks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+from allegro_md.comm import Comm
+from allegro_md.errors import InputError, ResourceError
+from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.id_slabs import IdSlabs
+from allegro_md.io.layout import Column, lay_out, placements
+from allegro_md.state import FIELDS, AtomState, SpeciesTable
+
+FORMAT = 1
+BLOCK = 16384
+"""Atoms per checksum; a rank's share is a whole number of blocks, so that any number of ranks can check any file."""
+
+COLUMNS = tuple(
+    Column(f.name, f.shape, str(f.dtype).removeprefix("torch."), f.unit) for f in FIELDS.values() if f.checkpoint
+)
+_NAME = re.compile(r"checkpoint-(\d+)\.h5")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has passed its checksums, and this rank's share of its atoms.
+
+    Attributes:
+        path: the file.
+        step: time step.
+        n_total: atoms of the whole system.
+        cell: at that step.
+        species_table: meaning of ``species``.
+        extras: what was handed to `write_checkpoint`.
+        slab: per field of `COLUMNS` the rows of this rank's ids, in id order.
+        passed_over: messages about newer checkpoints that are damaged.
+    """
+
+    path: Path
+    step: int
+    n_total: int
+    cell: Cell
+    species_table: SpeciesTable
+    extras: dict[str, Any]
+    slab: dict[str, NDArray[Any]]
+    passed_over: tuple[str, ...] = ()
+
+
+def write_checkpoint(
+    directory: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any], keep: int
+) -> Path:
+    """Writes a checkpoint beside the older ones, and removes the oldest when the new one is safe; collective.
+
+    Args:
+        directory: the run directory.
+        step: time step.
+        state: the atoms of this rank.
+        comm: all ranks of the simulation.
+        extras: JSON-like, equal on all ranks: integrator, reporters, digests of the input.
+        keep: how many checkpoints remain.
+
+    Raises:
+        ResourceError: the disk is full; older checkpoints are untouched.
+    """
+    path = directory / f"checkpoint-{step}.h5"
+    part = unfinished(path)
+    slabs = IdSlabs(state.n_total, comm, BLOCK)
+    rows = slabs.gather(state.local("id").cpu().numpy(), {c.name: state.local(c.name).cpu().numpy() for c in COLUMNS})
+    try:
+        with comm.together(), disk_errors(path):
+            if comm.rank == 0:
+                for old in directory.glob("checkpoint-*.h5.part"):
+                    old.unlink()
+                lay_out(part, COLUMNS, state.n_total, 1, 1)
+        with comm.together(), disk_errors(path):
+            where = placements(part, COLUMNS)
+            with open(part, "r+b", buffering=0) as file:
+                for column in COLUMNS:
+                    where[column.name].write(file.fileno(), 0, slabs.start, rows[column.name])
+                os.fsync(file.fileno())
+        digests = _join(comm.allgather({name: _digests(values) for name, values in rows.items()}))
+        with comm.together(), disk_errors(path):
+            if comm.rank == 0:
+                _write_header(part, _header(step, state, extras, digests))
+                finish(path)
+    except ResourceError:
+        if comm.rank == 0:
+            part.unlink(missing_ok=True)
+        raise
+    if comm.rank == 0:
+        _prune(directory, step, keep)
+    return path
+
+
+def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
+    """Reads and checks a checkpoint, every rank its share; collective.
+
+    Raises:
+        InputError: it is damaged, or of a version this program does not read.
+    """
+    header: dict[str, Any] = {}
+    with comm.together(), _damage(path):
+        if comm.rank == 0:
+            header = _read_header(path)
+    header = comm.bcast(header)
+    n = int(header["n_total"])
+    slabs = IdSlabs(n, comm, BLOCK)
+    slab: dict[str, NDArray[Any]] = {}
+    with comm.together(), _damage(path), h5py.File(path, "r") as file:
+        for column in COLUMNS:
+            dataset = file[column.name]
+            if dataset.shape != (1, n, *column.shape) or dataset.dtype != np.dtype(column.dtype):
+                raise ValueError(f"{column.name} has the wrong shape or type")
+            slab[column.name] = dataset[0, slabs.start : slabs.stop]
+            first = slabs.start // BLOCK
+            for k, digest in enumerate(_digests(slab[column.name])):
+                if digest != header["digests"][column.name][first + k]:
+                    raise ValueError(f"checksum of {column.name}, atoms from {(first + k) * BLOCK} on")
+    box, species = header["cell"], header["species"]
+    return Checkpoint(
+        path=path,
+        step=int(header["step"]),
+        n_total=n,
+        cell=Cell(np.array(box["matrix"]), tuple(box["periodic"]), np.array(box["origin"]), box["bounded"]),
+        species_table=SpeciesTable(
+            tuple(species["symbols"]), np.array(species["numbers"], np.int64), np.array(species["masses"], np.float64)
+        ),
+        extras=header["extras"],
+        slab=slab,
+    )
+
+
+def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
+    """The newest checkpoint of a run directory that is whole, or None when there is none; collective.
+
+    Raises:
+        InputError: there are checkpoints, but all are damaged.
+    """
+    names = comm.bcast(_steps(directory) if comm.rank == 0 else None)
+    bad: list[str] = []
+    for step in sorted(names, reverse=True):
+        try:
+            found = read_checkpoint(directory / f"checkpoint-{step}.h5", comm)
+        except InputError as error:
+            bad.append(str(error))
+            continue
+        return Checkpoint(**{**vars(found), "passed_over": tuple(bad)})
+    if bad:
+        raise InputError("no checkpoint is usable: " + "; ".join(bad), str(directory), "start again with --overwrite")
+    return None
+
+
+def _steps(directory: Path) -> list[int]:
+    """Steps of the complete checkpoints."""
+    return [int(m.group(1)) for p in directory.iterdir() if (m := _NAME.fullmatch(p.name))]
+
+
+def _prune(directory: Path, step: int, keep: int) -> None:
+    """Removes the oldest; those of later steps, left by an abandoned continuation, neither count nor go."""
+    older = sorted(s for s in _steps(directory) if s < step)
+    for s in older[: max(0, len(older) - (keep - 1))]:
+        (directory / f"checkpoint-{s}.h5").unlink(missing_ok=True)
+
+
+def _digests(rows: NDArray[Any]) -> list[str]:
+    """SHA-256 of every block of rows."""
+    return [hashlib.sha256(rows[k : k + BLOCK].tobytes()).hexdigest() for k in range(0, len(rows), BLOCK)]
+
+
+def _join(per_rank: list[dict[str, list[str]]]) -> dict[str, list[str]]:
+    return {name: [d for digests in per_rank for d in digests[name]] for name in per_rank[0]}
+
+
+def _header(step: int, state: AtomState, extras: dict[str, Any], digests: dict[str, list[str]]) -> dict[str, Any]:
+    """All that is not per atom. JSON keeps every bit of a float."""
+    cell, table = state.cell, state.species_table
+    return {
+        "format": FORMAT,
+        "step": step,
+        "n_total": state.n_total,
+        "cell": {
+            "matrix": cell.matrix.tolist(),
+            "periodic": list(cell.periodic),
+            "origin": cell.origin.tolist(),
+            "bounded": cell.bounded,
+        },
+        "species": {
+            "symbols": list(table.symbols),
+            "numbers": np.asarray(table.numbers).tolist(),
+            "masses": np.asarray(table.masses).tolist(),
+        },
+        "extras": extras,
+        "digests": digests,
+    }
+
+
+def _write_header(path: Path, header: dict[str, Any]) -> None:
+    text = json.dumps(header).encode()
+    with h5py.File(path, "r+") as file:
+        file["header"] = np.frombuffer(text, dtype=np.uint8)
+        file["header"].attrs["sha256"] = hashlib.sha256(text).hexdigest()
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    with h5py.File(path, "r") as file:
+        text = file["header"][:].tobytes()
+        if hashlib.sha256(text).hexdigest() != file["header"].attrs["sha256"]:
+            raise ValueError("checksum of the header")
+    header: dict[str, Any] = json.loads(text)
+    if header["format"] != FORMAT:
+        raise InputError(f"has format {header['format']}, this program reads {FORMAT}", str(path), "use its version")
+    return header
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Anything that goes wrong while reading means: the file is damaged."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  HDF5 and JSON raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"damaged ({reason})", str(path)) from error
