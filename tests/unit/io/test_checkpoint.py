@@ -82,7 +82,9 @@ def test_damaged_ones_are_passed_over(tmp_path, damage):
     write_checkpoint(tmp_path, 1, make_state(1), SERIAL, {}, keep=3)
     newest = write_checkpoint(tmp_path, 2, make_state(2), SERIAL, {}, keep=3)
     data = newest.read_bytes()
-    position = data.find(make_state(2).local("velocity").numpy()[np.argsort(make_state(2).local("id").numpy())][30].tobytes())
+    position = data.find(
+        make_state(2).local("velocity").numpy()[np.argsort(make_state(2).local("id").numpy())][30].tobytes()
+    )
     newest.write_bytes(
         {
             "empty": b"",

@@ -1,0 +1,145 @@
+"""The run directory: never overwritten unasked, used by one run at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+from allegro_md.comm import Comm
+from allegro_md.errors import InputError
+from allegro_md.io.disk import disk_errors, finish, unfinished
+
+LOCK = ".lock"
+LOG = "log.txt"
+RUN = "run.json"
+OURS = (RUN, LOG, "thermo.csv", "trajectory.h5", "trajectory", "checkpoint-*.h5", "*.part")
+"""What a run leaves in its directory, as patterns; all that `overwrite` removes."""
+
+
+class RunDirectory:
+    """A run directory this run has locked; rank 0 does the writing.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path, comm: Comm, *, overwrite: bool = False, resume: bool = False) -> None:
+        """Creates or takes over the directory; collective.
+
+        Args:
+            path: the directory; parents are created.
+            comm: all ranks of the simulation.
+            overwrite: remove what an earlier run left.
+            resume: go on in it.
+
+        Raises:
+            InputError: it is there already, cannot be written, or is in use by another run.
+        """
+        self.path, self._comm = path, comm
+        self._lock: int | None = None
+        with comm.together():
+            if comm.rank == 0:
+                self._enter(overwrite, resume)
+
+    def write_run(self, record: dict[str, Any]) -> None:
+        """Replaces ``run.json``; collective, rank 0's record counts."""
+        path = self.path / RUN
+        with self._comm.together(), disk_errors(path):
+            if self._comm.rank == 0:
+                unfinished(path).write_text(json.dumps(record, indent=2, default=str) + "\n")
+                finish(path)
+
+    def log(self, text: str) -> None:
+        """Adds to ``log.txt`` what the terminal shows; on other ranks than 0 does nothing.
+
+        A log that cannot be written is no reason to stop: the writers of results will say so.
+        """
+        if self._comm.rank == 0:
+            try:
+                with open(self.path / LOG, "a", encoding="utf-8") as file:
+                    file.write(text.rstrip("\n") + "\n")
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        if self._lock is not None:
+            (self.path / LOCK).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def _enter(self, overwrite: bool, resume: bool) -> None:
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError("is a file", str(self.path), "choose another output.directory")
+            if self.path.is_dir() and any(p.name != LOCK for p in self.path.iterdir()) and not (overwrite or resume):
+                raise InputError(
+                    "the run directory exists already",
+                    str(self.path),
+                    "--resume goes on in it, --overwrite replaces it, or choose another output.directory",
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.path / LOCK)
+            if overwrite and not resume:
+                _remove(self.path)
+        except OSError as error:
+            raise InputError(f"cannot be used as run directory: {error.strerror}", str(self.path)) from error
+
+
+def _remove(directory: Path) -> None:
+    """Removes what runs write, and nothing else."""
+    for pattern in OURS:
+        for path in directory.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _lock(path: Path) -> int:
+    """Locks a run directory until this process ends, however it does.
+
+    The system's lock goes with its process. Where the file system has none, the file tells who holds it.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        holder = os.read(fd, 200).decode(errors="replace").split()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        except OSError:
+            free = not holder or _has_ended(holder)
+        if not free:
+            os.close(fd)
+            who = f"process {holder[0]} on {holder[1]}" if len(holder) == 2 else "another process"
+            raise InputError(
+                f"the run directory is in use by {who}",
+                str(path.parent),
+                f"wait for it, choose another output.directory, or remove {path} if that run has ended",
+            )
+        if path.exists() and os.fstat(fd).st_ino == path.stat().st_ino:
+            break
+        os.close(fd)  # its holder removed it in between
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+    return fd
+
+
+def _has_ended(holder: list[str]) -> bool:
+    """Whether the process that wrote a lock is known to be gone."""
+    if len(holder) != 2 or not holder[0].isdigit() or holder[1] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(holder[0]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,96 @@
+"""A run directory is never overwritten unasked, and never used by two runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from allegro_md.comm import Comm
+from allegro_md.errors import InputError
+from allegro_md.io import run_directory
+from allegro_md.io.run_directory import RunDirectory
+
+SERIAL = Comm.serial()
+
+
+def test_a_used_directory_is_refused_with_the_remedy(tmp_path):
+    path = tmp_path / "deep" / "run"
+    first = RunDirectory(path, SERIAL)
+    first.log("begin")
+    first.write_run({"status": "done"})
+    first.close()
+    assert sorted(p.name for p in path.iterdir()) == ["log.txt", "run.json"]
+    with pytest.raises(InputError, match="exists already.*--resume.*--overwrite"):
+        RunDirectory(path, SERIAL)
+    again = RunDirectory(path, SERIAL, resume=True)
+    again.log("again")
+    again.close()
+    assert (path / "log.txt").read_text() == "begin\nagain\n"
+    assert json.loads((path / "run.json").read_text()) == {"status": "done"}
+
+
+def test_overwrite_removes_runs_and_nothing_else(tmp_path):
+    (tmp_path / "trajectory").mkdir()
+    for name in ("run.json", "thermo.csv", "trajectory.h5", "trajectory/segment-000000.h5", "checkpoint-10.h5"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "my notes.txt").write_text("keep")
+    RunDirectory(tmp_path, SERIAL, overwrite=True).close()
+    assert [p.name for p in tmp_path.iterdir()] == ["my notes.txt"]
+
+
+def test_an_empty_directory_is_as_good_as_none(tmp_path):
+    RunDirectory(tmp_path, SERIAL).close()
+
+
+def test_unusable_paths_are_input_errors(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="file"):
+            RunDirectory(path, SERIAL)
+
+
+HOLD = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    from allegro_md.comm import Comm
+    from allegro_md.io.run_directory import RunDirectory
+    RunDirectory(Path(sys.argv[1]), Comm.serial())
+    print("locked", flush=True)
+    time.sleep(60)
+    """
+)
+
+
+def test_locked_while_another_process_lives(tmp_path, root):
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "locked\n"
+    for options in ({"resume": True}, {"overwrite": True}, {}):
+        with pytest.raises(InputError, match=f"in use by process {child.pid} "):
+            RunDirectory(tmp_path, SERIAL, **options)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    RunDirectory(tmp_path, SERIAL, resume=True).close()  # what a killed run leaves does not lock
+
+
+def test_without_file_locks_the_holder_is_looked_up(tmp_path, monkeypatch):
+    def unsupported(fd, how):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(run_directory.fcntl, "flock", unsupported)
+    mine = RunDirectory(tmp_path, SERIAL)
+    with pytest.raises(InputError, match="in use"):
+        RunDirectory(tmp_path, SERIAL, resume=True)
+    mine.close()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / ".lock").write_text(f"{ended.pid} {run_directory.socket.gethostname()}\n")
+    RunDirectory(tmp_path, SERIAL, resume=True).close()
+    (tmp_path / ".lock").write_text("1 another-host\n")
+    with pytest.raises(InputError, match="process 1 on another-host.*remove"):
+        RunDirectory(tmp_path, SERIAL, resume=True)
