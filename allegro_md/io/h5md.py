@@ -134,11 +134,13 @@ class TrajectoryWriter:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up where a checkpoint left off: later frames vanish; collective.
+        """Takes up where a checkpoint left off ({}: a new trajectory): later frames vanish; collective.
 
         Raises:
             InputError: other fields than before, or frames are missing.
         """
+        if not state:
+            return
         asked = {"fields": [c.name for c in self._fields], "dtype": self._dtype}
         for key, value in asked.items():
             if state[key] != value:

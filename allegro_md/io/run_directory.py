@@ -15,9 +15,8 @@ from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
 
 LOCK = ".lock"
-LOG = "log.txt"
 RUN = "run.json"
-OURS = (RUN, LOG, "thermo.csv", "trajectory.h5", "trajectory", "checkpoint-*.h5", "*.part")
+OURS = (RUN, "log.txt", "thermo.csv", "trajectory.h5", "trajectory", "checkpoint-*.h5", "*.part")
 """What a run leaves in its directory, as patterns; all that `overwrite` removes."""
 
 
@@ -46,25 +45,35 @@ class RunDirectory:
             if comm.rank == 0:
                 self._enter(overwrite, resume)
 
-    def write_run(self, record: dict[str, Any]) -> None:
+    @staticmethod
+    def check(path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        """What can be said without writing; on one rank.
+
+        Raises:
+            InputError: a file is in the way, or a run that may be neither replaced nor continued.
+        """
+        if path.exists() and not path.is_dir():
+            raise InputError("is a file", str(path), "choose another output.directory")
+        if path.is_dir() and any(p.name != LOCK for p in path.iterdir()) and not (overwrite or resume):
+            raise InputError(
+                "the run directory exists already",
+                str(path),
+                "--resume goes on in it, --overwrite replaces it, or choose another output.directory",
+            )
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def write_run_json(self, record: dict[str, Any]) -> None:
         """Replaces ``run.json``; collective, rank 0's record counts."""
         path = self.path / RUN
         with self._comm.together(), disk_errors(path):
             if self._comm.rank == 0:
                 unfinished(path).write_text(json.dumps(record, indent=2, default=str) + "\n")
                 finish(path)
-
-    def log(self, text: str) -> None:
-        """Adds to ``log.txt`` what the terminal shows; on other ranks than 0 does nothing.
-
-        A log that cannot be written is no reason to stop: the writers of results will say so.
-        """
-        if self._comm.rank == 0:
-            try:
-                with open(self.path / LOG, "a", encoding="utf-8") as file:
-                    file.write(text.rstrip("\n") + "\n")
-            except OSError:
-                pass
 
     def close(self) -> None:
         """Gives the lock back."""
@@ -75,14 +84,7 @@ class RunDirectory:
 
     def _enter(self, overwrite: bool, resume: bool) -> None:
         try:
-            if self.path.exists() and not self.path.is_dir():
-                raise InputError("is a file", str(self.path), "choose another output.directory")
-            if self.path.is_dir() and any(p.name != LOCK for p in self.path.iterdir()) and not (overwrite or resume):
-                raise InputError(
-                    "the run directory exists already",
-                    str(self.path),
-                    "--resume goes on in it, --overwrite replaces it, or choose another output.directory",
-                )
+            self.check(self.path, overwrite=overwrite, resume=resume)
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / LOCK)
             if overwrite and not resume:

@@ -62,7 +62,9 @@ class ThermoWriter:
         return {"size": self._size, "last_step": self._last_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Cuts the file back to where the checkpoint left it; collective."""
+        """Cuts the file back to where the checkpoint left it ({}: a new file); collective."""
+        if not state:
+            return
         self._size, self._last_step = int(state["size"]), int(state["last_step"])
         with self._comm.together():
             if self._comm.rank == 0 and self._size > 0:

@@ -20,17 +20,14 @@ SERIAL = Comm.serial()
 
 def test_a_used_directory_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "deep" / "run"
-    first = RunDirectory(path, SERIAL)
-    first.log("begin")
-    first.write_run({"status": "done"})
-    first.close()
-    assert sorted(p.name for p in path.iterdir()) == ["log.txt", "run.json"]
-    with pytest.raises(InputError, match="exists already.*--resume.*--overwrite"):
-        RunDirectory(path, SERIAL)
-    again = RunDirectory(path, SERIAL, resume=True)
-    again.log("again")
-    again.close()
-    assert (path / "log.txt").read_text() == "begin\nagain\n"
+    RunDirectory.check(path)
+    with RunDirectory(path, SERIAL) as first:
+        first.write_run_json({"status": "done"})
+    assert sorted(p.name for p in path.iterdir()) == ["run.json"]
+    for attempt in (RunDirectory.check, lambda p: RunDirectory(p, SERIAL)):
+        with pytest.raises(InputError, match="exists already.*--resume.*--overwrite"):
+            attempt(path)
+    RunDirectory(path, SERIAL, resume=True).close()
     assert json.loads((path / "run.json").read_text()) == {"status": "done"}
 
 
