@@ -52,7 +52,7 @@ class DenseWeights(torch.nn.Module):
         weights = self.environment_terms.sizes[0] * a.channels
         self.two_body = self._mlp(width, a.two_body, a.scalars, dtype)
         self.tensor = self._mlp(a.scalars, Mlp(), (a.l_max + 1) * a.channels, dtype)
-        self.projection = self._mlp(a.scalars, Mlp(), a.scalars + weights, dtype)
+        self.projection = MlpWeights([a.scalars, a.scalars + weights], None, GAIN, dtype)  # always by fan in
         self.latents = torch.nn.ModuleList()
         for k in range(a.layers):
             emitted = a.scalars + (weights if k + 1 < a.layers else 0)

@@ -55,8 +55,6 @@ def _config(model: Any, parts: Mapping[str, Any]) -> dict[str, Any]:
     track, names = parts["allegro"], list(model.type_names)
     l_max = int(track.tps[0].irreps_in2.lmax)
     odd = {(irrep.l, irrep.p) for _, irrep in track.tensor_track_allowed_irreps}
-    projection = track.first_layer_env_embed_projection
-    alpha = float(projection.mlp[0].alpha)
     config: dict[str, Any] = {
         "type_names": names,
         "r_max": float(parts["edge_norm"].r_max),
@@ -70,7 +68,7 @@ def _config(model: Any, parts: Mapping[str, Any]) -> dict[str, Any]:
         "tp_path_channel_coupling": track.tps[0].path_channel_coupling,
         "weight_individual_irreps": track._env_weighter.weight_individual_irreps,
         "avg_num_neighbors": _neighbors(track.avg_num_neighbors_norm.norm_const, names),
-        "forward_normalize": bool(np.isclose(alpha, projection.dims[0] ** -0.5, rtol=1e-5)),
+        "forward_normalize": all(map(_by_fan_in, _normalized(parts))),
     }
     if parts["edge_norm"]._per_edge_type:
         cutoffs = (1.0 / parts["edge_norm"]._rmax_recip.double().numpy()).reshape(len(names), -1).round(12)
@@ -100,6 +98,20 @@ def _embedding(module: Any) -> dict[str, Any]:
         "polynomial_cutoff_p": float(encoding.cutoff.p),
         "bessel_trainable": isinstance(encoding.bessel_weights, torch.nn.Parameter),
     }
+
+
+def _normalized(parts: Mapping[str, Any]) -> list[Any]:
+    """MLPs whose normalization the option `forward_normalize` decides."""
+    outer = [parts["scalar_embed_mlp"].mlp_module, parts["tensor_embed"].env_embed_linear]
+    return [*outer, *parts["allegro"].latents, parts["edge_readout"].mlp_module]
+
+
+def _by_fan_in(module: Any) -> bool:
+    """Whether a first matrix (or a product of matrices) is divided by the root of its fan in."""
+    whole = hasattr(module.mlp, "alpha")
+    alpha = module.mlp.alpha if whole else module.mlp[0].alpha
+    fan = float(np.prod(module.dims[:-1])) if whole else float(module.dims[0])
+    return bool(np.isclose(float(alpha), fan**-0.5, rtol=1e-5))
 
 
 def _neighbors(norm: torch.Tensor, names: list[str]) -> float | dict[str, float]:

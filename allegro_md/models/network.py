@@ -91,6 +91,8 @@ class Evaluator:
 
     def __call__(self, edges: Edges) -> torch.Tensor:
         """(C,) energy of each center, eV, float64; `shifts` where a center has no edge."""
+        if len(edges.vector) == 0:
+            return self._shifts[edges.center_species] + edges.vector.sum()
         g = self._geometry(edges)
         n = len(g.center_species)
         edge_energy = self._plan.edge_energies(g).double()

@@ -20,8 +20,8 @@ SAMPLES = 4000
 
 def standardisation(roots: torch.Tensor, cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and inverse unbiased standard deviation of the radial functions over the cutoff."""
-    x = torch.arange(1, SAMPLES + 1, dtype=torch.float64) / SAMPLES
-    values = bessel(x, roots.detach().cpu()) * prefactor(cutoff)
+    x = torch.arange(1, SAMPLES + 1, dtype=torch.float64, device=roots.device) / SAMPLES
+    values = bessel(x, roots) * prefactor(cutoff)
     return values.mean(0), 1.0 / values.std(0, unbiased=True)
 
 
@@ -53,7 +53,7 @@ class ResidualWeights(torch.nn.Module):
         a = self.architecture = architecture
         roots = torch.arange(1, a.bessel + 1, dtype=torch.float64)
         self.roots = torch.nn.Parameter(roots, requires_grad=a.trainable_bessel)
-        mean, inverse_std = standardisation(torch.arange(1, a.bessel + 1, dtype=torch.float64, device="cpu"), a.cutoff)
+        mean, inverse_std = standardisation(roots, a.cutoff)
         self.register_buffer("basis_mean", mean)
         self.register_buffer("basis_inverse_std", inverse_std)
         sphere, carried = carried_irreps(a)

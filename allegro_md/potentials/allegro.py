@@ -113,8 +113,9 @@ class AllegroPotential:
         while True:
             block = (np.empty((rows, 3)), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64))
             taken, edges = fill_block(first, *atoms, neighbors.offsets, neighbors.neighbors, self._cutoff2, *block)
-            if taken:
-                return block, taken, edges
+            if taken:  # the last block of a rank may need fewer tiles
+                vector, center, neighbor = (array[: padded(edges)] for array in block)
+                return (vector, center, neighbor), taken, edges
             rows = padded(edges)
 
     def _block(
