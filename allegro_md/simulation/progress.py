@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from allegro_md.io.run_directory import RunDirectory
 from allegro_md.reporting import Snapshot, Trigger
 
 LIVE_SECONDS = 0.5
@@ -21,29 +21,21 @@ PLAIN_SECONDS = 10.0
 
 
 class Log:
-    """Lines on rank 0's terminal and in a file; silent on other ranks."""
+    """Lines on rank 0's terminal and in ``log.txt``; silent on other ranks."""
 
-    def __init__(self, path: Path, active: bool) -> None:
-        """Appends to `path`; `active` on rank 0 only."""
-        self._file = path.open("a", encoding="utf-8") if active else None
+    def __init__(self, directory: RunDirectory, active: bool) -> None:
+        """Of a run directory; `active` on rank 0 only."""
+        self._directory, self._active = directory, active
 
     def say(self, line: str) -> None:
         """One line."""
-        if self._file is None:
-            return
-        print(line, flush=True)
+        if self._active:
+            print(line, flush=True)
         self.note(line)
 
     def note(self, line: str) -> None:
         """One line, in the file only."""
-        if self._file is not None:
-            self._file.write(line + "\n")
-            self._file.flush()
-
-    def close(self) -> None:
-        """No line follows."""
-        if self._file is not None:
-            self._file.close()
+        self._directory.log(line)
 
 
 class Progress:

@@ -39,13 +39,21 @@ class Simulation:
         loop: steps and reports.
     """
 
-    def __init__(self, config: Input, comm: Comm, state: AtomState, checkpoint: Checkpoint | None, overwrite: bool):
+    def __init__(
+        self,
+        config: Input,
+        comm: Comm,
+        state: AtomState,
+        checkpoint: Checkpoint | None,
+        resume: bool,
+        overwrite: bool,
+    ) -> None:
         """Use `from_toml` or `from_config`."""
         self.config = config
         self.comm = comm
         self.state = state
         self._checkpoint = checkpoint
-        self._overwrite = overwrite
+        self._resume, self._overwrite = resume, overwrite
         self._timers = Timers()
         self._saved_at = -1
         forces = assembly.forces(config, state, comm, self._timers)
@@ -79,18 +87,14 @@ class Simulation:
             InputError: the input does not fit the files it names, or the run directory.
         """
         torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
-        directory = config.output.directory
-        with comm.together():
-            if comm.rank == 0:
-                RunDirectory.check(directory, resume=resume, overwrite=overwrite)
         plan = assembly.blueprint(config, comm)
         state = assembly.empty_state(plan)
-        checkpoint = latest_checkpoint(directory, comm) if resume else None
+        checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
         if checkpoint is None:
             assembly.populate(state, plan, config, comm)
         else:
             _restore(state, checkpoint)
-        return Simulation(config, comm, state, checkpoint, overwrite)
+        return Simulation(config, comm, state, checkpoint, resume, overwrite)
 
     def run(self) -> None:
         """Makes all steps; the run directory is complete when it returns, and as complete as can be when it raises.
@@ -99,25 +103,26 @@ class Simulation:
             AllegroError: the run ended early, on all ranks alike.
         """
         output = self.config.output
-        resume = self._checkpoint is not None
-        with RunDirectory(output.directory, self.comm, resume=resume, overwrite=self._overwrite) as directory:
-            log = Log(directory.path / "log.txt", self.comm.rank == 0)
-            began, status = time.time(), "failed"
-            self.loop.reporters = self._reporters(directory.path, log)
-            try:
-                with self._stopping_on_signals():
-                    self._say_what_runs(log)
-                    directory.write_run_json(record.describe(self, "running", began))
-                    self._run_to_the_end()
-                status = "done"
-            except AllegroError as error:
-                status = f"{type(error).__name__}: {error}"
-                raise
-            finally:
+        directory = RunDirectory(output.directory, self.comm, resume=self._resume, overwrite=self._overwrite)
+        log = Log(directory, self.comm.rank == 0)
+        began, status = time.time(), "failed"
+        self.loop.reporters = self._reporters(directory.path, log)
+        try:
+            with self._stopping_on_signals():
+                self._say_what_runs(log)
+                directory.write_run(record.describe(self, "running", began))
+                self._run_to_the_end()
+            status = "done"
+        except AllegroError as error:
+            status = f"{type(error).__name__}: {error}"
+            log.note(status)
+            raise
+        finally:
+            if status != "failed":  # a fault of the program may be on one rank only: nothing collective after it
                 for reporter in self.loop.reporters:
                     reporter.close()
-                directory.write_run_json(record.describe(self, status, began))
-                log.close()
+                directory.write_run(record.describe(self, status, began))
+            directory.close()
 
     def _run_to_the_end(self) -> None:
         last, every = self.config.dynamics.steps, self.config.output.checkpoint.every
@@ -142,9 +147,7 @@ class Simulation:
         ]
         if output.trajectory is not None:
             trajectory = output.trajectory
-            reporters.append(
-                TrajectoryWriter(directory, trajectory.every, trajectory.fields, trajectory.dtype, comm)
-            )
+            reporters.append(TrajectoryWriter(directory, trajectory.every, trajectory.fields, trajectory.dtype, comm))
         if self._checkpoint is not None:
             for reporter in reporters:
                 reporter.load_state_dict(self._checkpoint.extras["reporters"].get(reporter.name, {}))
