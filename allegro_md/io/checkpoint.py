@@ -100,8 +100,9 @@ def write_checkpoint(
         if comm.rank == 0:
             part.unlink(missing_ok=True)
         raise
-    if comm.rank == 0:
-        _prune(directory, step, keep)
+    with comm.together(), disk_errors(path):
+        if comm.rank == 0:
+            _prune(directory, step, keep)
     return path
 
 
@@ -149,9 +150,12 @@ def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
     Raises:
         InputError: there are checkpoints, but all are damaged.
     """
-    names = comm.bcast(_steps(directory) if comm.rank == 0 else None)
+    steps: list[int] = []
+    with comm.together():
+        if comm.rank == 0 and directory.is_dir():
+            steps = _steps(directory)
     bad: list[str] = []
-    for step in sorted(names, reverse=True):
+    for step in sorted(comm.bcast(steps), reverse=True):
         try:
             found = read_checkpoint(directory / f"checkpoint-{step}.h5", comm)
         except InputError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
-from allegro_md.errors import AllegroError, InputError
+from allegro_md.errors import InputError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.io.behind import Behind
 from allegro_md.io.disk import disk_errors, finish, unfinished
@@ -245,7 +245,7 @@ class TrajectoryWriter:
         frames = capacity(self._next, frame_bytes, self._comm.size)
         try:
             segment = Segment(self._folder, self._next, self._columns, self._slabs, frames, self._comm)
-        except AllegroError:  # raised on all ranks
+        except Exception:  # raised on all ranks
             self._failed = True
             raise
         self._next += 1
@@ -272,7 +272,7 @@ class TrajectoryWriter:
                 if self._comm.rank == 0:
                     complete(self._folder, segment.index, self._columns, frames)
                     self._show(self._waiting.pop(segment.index)[:frames])
-        except AllegroError:
+        except Exception:
             self._failed = True
             raise
 
@@ -291,7 +291,7 @@ class TrajectoryWriter:
             try:
                 if frames > 0:
                     self._publish(segment, frames)
-            except AllegroError:
+            except Exception:  # noqa: BLE001  the fault itself has been raised already
                 return
             if frames < segment.count:
                 return

@@ -297,9 +297,9 @@ def _frame(path: Path, frame: int) -> Any:
 
     try:
         if frame >= -1:
-            return read(path, index=frame, do_not_split_by_at_sign=True)
+            return read(path, index=frame, do_not_split_by_at_sign=True, parallel=False)
         # Some readers clip a negative index to the first frame: count what there is.
-        tail = read(path, index=slice(frame, None), do_not_split_by_at_sign=True)
+        tail = read(path, index=slice(frame, None), do_not_split_by_at_sign=True, parallel=False)
         return tail[0] if len(tail) == -frame else None
     except (IndexError, StopIteration, AssertionError):  # the last: formats that hold one frame only
         if frame in (0, -1):

@@ -14,7 +14,7 @@ def wrap(position: NDArray[np.float64], cell: Cell, dtype: Any) -> tuple[NDArray
     """Wraps unwrapped positions along the periodic axes.
 
     Evaluated elementwise, so that an atom's bits do not depend on who holds it. An atom so close to a face that
-    rounding to `dtype` would put it outside is moved inwards by about one unit in the last place.
+    rounding to `dtype` would put it outside is moved inwards by a few units in the last place.
 
     Args:
         position: (n, 3) Å.
@@ -29,13 +29,14 @@ def wrap(position: NDArray[np.float64], cell: Cell, dtype: Any) -> tuple[NDArray
     inside = position - _times(image, cell.matrix)
     wrapped = inside.astype(dtype)
     seen = _fraction(wrapped.astype(np.float64), cell)
-    outside = periodic & ((seen < 0.0) | (seen >= 1.0))
+    size = np.abs(cell.matrix).sum(axis=0) + np.abs(cell.origin)  # no coordinate in the box is larger
+    rounding = float(np.finfo(dtype).eps) + 4.0 * float(np.finfo(np.float64).eps)  # of a coordinate, of a fraction
+    least = rounding * (np.abs(cell.inverse) * size[:, None]).sum(axis=0)
+    outside = periodic & ((seen < 0.0) | (seen > 1.0 - 0.5 * least))  # also for a reader who rounds differently
     rows = np.flatnonzero(outside.any(axis=1))
-    if len(rows):
-        size = np.abs(cell.matrix).sum(axis=0) + np.abs(cell.origin)  # no coordinate in the box is larger
-        least = float(np.finfo(dtype).eps) * (np.abs(cell.inverse) * size[:, None]).sum(axis=0)
-        target = np.where(outside[rows], np.clip(seen[rows], least, 1.0 - least), seen[rows])
-        wrapped[rows] = (inside[rows] + _times(target - seen[rows], cell.matrix)).astype(dtype)
+    exact = _fraction(inside[rows], cell)
+    target = np.where(periodic, np.clip(exact, least, 1.0 - least), exact)
+    wrapped[rows] = (inside[rows] + _times(target - exact, cell.matrix)).astype(dtype)
     return wrapped, image.astype(np.int32)
 
 

@@ -71,6 +71,7 @@ def test_the_newest_are_kept(tmp_path):
 
 
 def test_nothing_to_resume(tmp_path):
+    assert latest_checkpoint(tmp_path / "absent", SERIAL) is None
     (tmp_path / "checkpoint-7.h5.part").write_bytes(b"what a kill leaves")
     assert latest_checkpoint(tmp_path, SERIAL) is None
     write_checkpoint(tmp_path, 8, make_state(8), SERIAL, {}, keep=1)

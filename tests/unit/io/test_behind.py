@@ -1,0 +1,41 @@
+"""The writing thread keeps order, holds back who is too fast, and remembers the first fault."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from allegro_md.io.behind import Behind
+
+
+def test_order_and_backpressure():
+    worker, done, gate = Behind(2), [], threading.Event()
+    worker.put(gate.wait)
+    while worker._jobs.qsize():  # noqa: SLF001  until the thread has taken it
+        time.sleep(0.001)
+    for k in range(2):
+        worker.put(lambda k=k: done.append(k))
+    late = threading.Thread(target=lambda: worker.put(lambda: done.append(2)))
+    late.start()
+    late.join(0.1)
+    assert late.is_alive() and not done  # two wait already
+    gate.set()
+    late.join()
+    worker.drain()
+    assert done == [0, 1, 2]
+    worker.close()
+
+
+def test_after_a_fault_jobs_are_dropped_and_nobody_waits():
+    worker, done = Behind(1), []
+
+    def fail():
+        raise OSError("full")
+
+    worker.put(fail)
+    for _ in range(10):
+        worker.put(lambda: done.append(1))
+    worker.drain()
+    assert str(worker.error) == "full" and not done
+    worker.close()
+    worker.close()
