@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from allegro_md.io.run_directory import RunDirectory
 from allegro_md.reporting import Snapshot, Trigger
 
 LIVE_SECONDS = 0.5
@@ -21,11 +22,11 @@ PLAIN_SECONDS = 10.0
 
 
 class Log:
-    """Lines on rank 0's terminal and in ``log.txt``; silent on other ranks."""
+    """Lines on rank 0's terminal and in a file; silent on other ranks."""
 
-    def __init__(self, directory: RunDirectory, active: bool) -> None:
-        """Of a run directory; `active` on rank 0 only."""
-        self._directory, self._active = directory, active
+    def __init__(self, path: Path, active: bool) -> None:
+        """Appends to `path`; `active` on rank 0 only."""
+        self._path, self._active = path, active
 
     def say(self, line: str) -> None:
         """One line."""
@@ -34,8 +35,10 @@ class Log:
         self.note(line)
 
     def note(self, line: str) -> None:
-        """One line, in the file only."""
-        self._directory.log(line)
+        """One line, in the file only; one that cannot be written is no reason to stop a run."""
+        if self._active:
+            with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
 
 
 class Progress:

@@ -87,6 +87,9 @@ class Simulation:
             InputError: the input does not fit the files it names, or the run directory.
         """
         torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
+        with comm.together():
+            if comm.rank == 0:
+                RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite)
         plan = assembly.blueprint(config, comm)
         state = assembly.empty_state(plan)
         checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
@@ -103,26 +106,25 @@ class Simulation:
             AllegroError: the run ended early, on all ranks alike.
         """
         output = self.config.output
-        directory = RunDirectory(output.directory, self.comm, resume=self._resume, overwrite=self._overwrite)
-        log = Log(directory, self.comm.rank == 0)
-        began, status = time.time(), "failed"
-        self.loop.reporters = self._reporters(directory.path, log)
-        try:
-            with self._stopping_on_signals():
-                self._say_what_runs(log)
-                directory.write_run(record.describe(self, "running", began))
-                self._run_to_the_end()
-            status = "done"
-        except AllegroError as error:
-            status = f"{type(error).__name__}: {error}"
-            log.note(status)
-            raise
-        finally:
-            if status != "failed":  # a fault of the program may be on one rank only: nothing collective after it
-                for reporter in self.loop.reporters:
-                    reporter.close()
-                directory.write_run(record.describe(self, status, began))
-            directory.close()
+        with RunDirectory(output.directory, self.comm, resume=self._resume, overwrite=self._overwrite) as directory:
+            log = Log(directory.path / "log.txt", self.comm.rank == 0)
+            began = time.time()
+            self.loop.reporters = self._reporters(directory.path, log)
+            self._say_what_runs(log)
+            directory.write_run_json(record.describe(self, "running", began))
+            try:
+                with self._stopping_on_signals():
+                    self._run_to_the_end()
+            except AllegroError as error:  # on all ranks alike; after any other fault nothing collective is safe
+                log.note(str(error))
+                self._finish(directory, f"{type(error).__name__}: {error}", began)
+                raise
+            self._finish(directory, "done", began)
+
+    def _finish(self, directory: RunDirectory, status: str, began: float) -> None:
+        for reporter in self.loop.reporters:
+            reporter.close()
+        directory.write_run_json(record.describe(self, status, began))
 
     def _run_to_the_end(self) -> None:
         last, every = self.config.dynamics.steps, self.config.output.checkpoint.every
