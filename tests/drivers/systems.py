@@ -1,0 +1,189 @@
+"""The systems of the exactness tests: every rank makes the same arrays and keeps its share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+from allegro_md.comm import Comm
+from allegro_md.config import load_input
+from allegro_md.integrators.base import Collective, Forces, Integrator
+from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.integrators.steps import drift, kick
+from allegro_md.potentials import build_potential
+from allegro_md.potentials.allegro import AllegroPotential
+from allegro_md.potentials.base import Potential
+from allegro_md.potentials.lj import LennardJones
+from allegro_md.simulation import assembly
+from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
+
+INPUTS = Path(__file__).resolve().parents[2] / "inputs"
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class Case:
+    """A system ready to run on this rank, any atoms on any rank."""
+
+    state: AtomState
+    potential: Potential
+    integrator: Integrator
+
+
+def spread(
+    x: Array,
+    rows: Array,
+    periodic: tuple[bool, bool, bool],
+    comm: Comm,
+    velocity: Array | None = None,
+    mass: float = 39.948,
+    origin: Array | None = None,
+) -> AtomState:
+    """A state of one species in which rank r begins with the atoms r, r + size, …: as wrong as can be."""
+    cell = Cell.from_rows(rows, periodic)
+    if origin is not None:
+        cell = Cell(cell.matrix, cell.periodic, origin, cell.bounded)
+    state = AtomState(cell, SpeciesTable(("Ar",), np.array([18]), np.array([mass])), len(x))
+    ids = np.arange(comm.rank, len(x), comm.size)
+    velocity = np.zeros_like(x) if velocity is None else velocity
+    state.set_local(
+        {
+            "id": torch.from_numpy(ids),
+            "species": torch.zeros(len(ids), dtype=torch.int16),
+            "position": torch.from_numpy(x[ids]),
+            "velocity": torch.from_numpy(velocity[ids]),
+        }
+    )
+    return state
+
+
+def lennard_jones(epsilon: float, sigma: float, cutoff: float) -> LennardJones:
+    """One species."""
+    return LennardJones(np.array([[epsilon]]), np.array([[sigma]]), cutoff)
+
+
+def grid_points(shape: tuple[int, int, int], spacing: float, noise: float, seed: int) -> Array:
+    """A simple cubic piece of matter, shaken."""
+    points = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1).reshape(-1, 3) * spacing
+    return points + np.random.default_rng(seed).normal(scale=noise, size=points.shape)
+
+
+def thermal(n: int, mass: float, temperature: float, seed: int) -> Array:
+    """Velocities (Å/fs) without net momentum."""
+    v = np.random.default_rng(seed).normal(size=(n, 3)) * np.sqrt(BOLTZMANN * temperature / (mass * AMU_A2_PER_FS2))
+    return v - v.mean(axis=0)
+
+
+class Breathing:
+    """Velocity Verlet in a cell that is stretched and sheared a little every step, atoms going along: no physics,
+    but what a barostat will do to the engine.
+    """
+
+    needs_virial = True
+
+    def __init__(self, timestep: float, cell: Cell, collective: Collective) -> None:
+        self.timestep = timestep
+        self._start = np.array(cell.matrix)
+        self._collective = collective
+
+    def step(self, state: AtomState, forces: Forces, index: int) -> None:
+        kick(state, 0.5 * self.timestep)
+        drift(state, self.timestep)
+        matrix = self._collective.decide(lambda: self._start @ _strain(index))
+        old = state.cell
+        step = old.inverse @ matrix
+        x = state.local("position").numpy()
+        moved = [x[:, 0] * step[0, k] + x[:, 1] * step[1, k] + x[:, 2] * step[2, k] for k in range(3)]
+        x[:] = np.stack(moved, axis=1)
+        state.cell = old.with_matrix(matrix)
+        forces(state)
+        kick(state, 0.5 * self.timestep)
+
+    def thermostat_energy(self) -> float:
+        return 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def _strain(index: int) -> Array:
+    a = np.sin(2.0 * np.pi * index / 40.0)
+    return np.eye(3) + a * np.array([[0.04, 0.0, 0.0], [0.05, -0.03, 0.0], [-0.02, 0.03, 0.05]])
+
+
+def from_input(name: str, comm: Comm, tiles: int | None) -> Case:
+    """An input of the project, made the way the program makes it."""
+    config = load_input(INPUTS / name)
+    plan = assembly.blueprint(config, comm)
+    state = assembly.empty_state(plan)
+    assembly.populate(state, plan, config, comm)
+    term: Any = config.potential[0]
+    if tiles is None:
+        potential = build_potential(config.potential, state.species_table)
+    else:
+        potential = AllegroPotential(term.model, state.species_table.symbols, term.precision, tiles=tiles)
+    return Case(state, potential, assembly.integrator(config, state, comm))
+
+
+def quickstart(comm: Comm, tiles: int | None = None) -> Case:
+    """Cu with vacancies at 900 K, a trained Allegro model, Nosé–Hoover."""
+    return from_input("quickstart.toml", comm, tiles)
+
+
+def argon(comm: Comm, tiles: int | None = None) -> Case:
+    """Liquid argon, Lennard-Jones, Nosé–Hoover."""
+    return from_input("argon-lj.toml", comm, None)
+
+
+def triclinic(comm: Comm, tiles: int | None = None) -> Case:
+    """Hot matter in a strongly tilted cell with its corner away from the origin."""
+    rows = np.array([[18.2, 0.0, 0.0], [9.5, 18.2, 0.0], [-11.0, 13.0, 18.2]])
+    x = grid_points((7, 7, 7), 2.6, 0.1, 11)
+    state = spread(x, rows, (True,) * 3, comm, thermal(len(x), 10.0, 1500.0, 12), 10.0, np.array([3.1, -40.0, 7.7]))
+    return Case(state, lennard_jones(0.05, 2.3, 5.0), VelocityVerlet(2.0))
+
+
+def slab(comm: Comm, tiles: int | None = None) -> Case:
+    """A hot slab and vacuum: cut along z, ranks have nothing."""
+    x = grid_points((9, 9, 6), 2.6, 0.1, 21) + np.array([0.0, 0.0, 17.0])
+    rows = np.diag([23.4, 23.4, 60.0])
+    state = spread(x, rows, (True,) * 3, comm, thermal(len(x), 10.0, 3000.0, 22), 10.0)
+    return Case(state, lennard_jones(0.2, 2.3, 5.0), VelocityVerlet(2.0))
+
+
+def liquid(comm: Comm, tiles: int | None = None) -> Case:
+    """A hot liquid that also streams: every atom leaves the box several times. The box is barely two cutoffs wide."""
+    x = grid_points((5, 5, 5), 2.6, 0.1, 31)
+    velocity = thermal(len(x), 4.0, 1500.0, 32) + np.array([0.06, 0.03, -0.04])
+    state = spread(x, np.eye(3) * 13.0, (True,) * 3, comm, velocity, 4.0)
+    return Case(state, lennard_jones(0.05, 2.3, 5.5), VelocityVerlet(2.0))
+
+
+def breathing(comm: Comm, tiles: int | None = None) -> Case:
+    """A cell that changes size and shape every step."""
+    x = grid_points((6, 6, 6), 2.6, 0.1, 41)
+    rows = np.array([[15.6, 0.0, 0.0], [3.0, 15.6, 0.0], [0.0, -4.0, 15.6]])
+    state = spread(x, rows, (True,) * 3, comm, thermal(len(x), 10.0, 3000.0, 42), 10.0)
+    return Case(state, lennard_jones(0.05, 2.3, 5.0), Breathing(2.0, state.cell, comm))
+
+
+CASES: dict[str, Callable[..., Case]] = {
+    "quickstart": quickstart,
+    "argon": argon,
+    "triclinic": triclinic,
+    "slab": slab,
+    "liquid": liquid,
+    "breathing": breathing,
+}

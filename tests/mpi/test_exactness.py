@@ -1,0 +1,167 @@
+"""The same trajectory, bit for bit: on any number of ranks, with any grid, skin, number of blocks, and rebuild.
+
+Every run is compared with the same case on one rank in a plain process. Engines that are wrong on purpose (drivers/
+mutants.py) must be told from it by the same comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "exactness.py"
+
+STEPS = {"quickstart": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "breathing": 150}
+LONG_STEPS = {**STEPS, "quickstart": 300, "argon": 200, "liquid": 300}
+
+VARIATIONS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "thin": {"skin": 0.2},
+    "thick": {"skin": 1.0},
+    "forced": {"rebuild_every": 3},
+    "x": {"grid": "x", "skin": 1.0},
+    "y": {"grid": "y", "skin": 0.2},
+    "z": {"grid": "z", "rebuild_every": 7},
+    "block": {"tiles": 1, "skin": 0.2},
+    "blocks": {"tiles": 32, "skin": 0.2},
+}
+CHEAP = tuple(case for case in STEPS if case != "quickstart")
+ONE = {case: ("thin", "thick", "forced") for case in CHEAP} | {"quickstart": ("block",)}
+TWO = {case: ("thin", "x") for case in CHEAP} | {"quickstart": ("thin",)}
+FOUR = {case: ("base",) for case in CHEAP} | {"quickstart": ("blocks",)}
+ALL = dict.fromkeys(CHEAP, ("base", "thin", "thick", "forced", "x", "y", "z")) | {"quickstart": tuple(VARIATIONS)}
+
+MUTANTS = {"float-forces": "triclinic", "float-reduce": "argon", "wrap": "liquid"}
+
+COMPARED = ("id", "thermo", "position", "velocity", "force", "cell")
+
+
+def job(case: str, variation: str, steps: dict[str, int]) -> dict[str, Any]:
+    options = {"name": f"{case}-{variation}", "case": case, "steps": steps[case], **VARIATIONS[variation]}
+    if case == "slab" and variation in ("base", "thin", "thick", "forced"):
+        options["grid"] = "z"  # leaves ranks empty
+    return options
+
+
+def mutant_jobs() -> list[dict[str, Any]]:
+    return [
+        {"name": f"{mutant}-{variation}", "case": case, "mutant": mutant, "steps": 30, **VARIATIONS[variation]}
+        for mutant, case in MUTANTS.items()
+        for variation in ("base", "forced")
+    ]
+
+
+class Launcher:
+    """Runs jobs on n ranks, all of one kind in one process launch; keeps the results."""
+
+    def __init__(self, mpirun: Any, folder: Path) -> None:
+        self._mpirun, self._folder = mpirun, folder
+        self.get = cache(self._get)
+
+    def _get(self, ranks: int, kind: str) -> dict[str, dict[str, Any]]:
+        """kind: "default" or "long". Rank 0 is one rank without mpirun, with the runs all others are compared to."""
+        steps = STEPS if kind == "default" else LONG_STEPS
+        if kind == "default":
+            chosen = {0: dict.fromkeys(STEPS, ("base",)), 1: ONE, 2: TWO, 4: FOUR}[ranks]
+        else:
+            chosen = dict.fromkeys(STEPS, ("base",)) if ranks == 0 else ALL
+        jobs = [job(case, variation, steps) for case, names in chosen.items() for variation in names]
+        if kind == "default" and ranks in (0, 2):
+            jobs += mutant_jobs()
+            jobs += [{"name": f"right-{case}", "case": case, "steps": 30} for case in MUTANTS.values()]
+        return self._launch(ranks, kind, jobs)
+
+    def _launch(self, ranks: int, kind: str, jobs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        todo, done = self._folder / f"{kind}-{ranks}.json", self._folder / f"{kind}-{ranks}.npz"
+        todo.write_text(json.dumps(jobs))
+        if ranks == 0:
+            subprocess.run([sys.executable, str(DRIVER), str(todo), str(done)], check=True, timeout=1800)
+        else:
+            self._mpirun(ranks, [DRIVER, todo, done], timeout=280 if kind == "default" else 3500)
+        results: dict[str, dict[str, Any]] = {}
+        with np.load(done) as data:
+            for key in data:
+                name, field = key.split("/")
+                results.setdefault(name, {})[field] = data[key]
+        return results
+
+
+@pytest.fixture(scope="module")
+def launcher(mpirun: Any, tmp_path_factory: pytest.TempPathFactory) -> Launcher:
+    return Launcher(mpirun, tmp_path_factory.mktemp("exactness"))
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """The fields in which two runs do not have the same bits."""
+    return [field for field in COMPARED if a[field].tobytes() != b[field].tobytes()]
+
+
+def check(case: str, reference: dict[str, Any], ranks: int, results: dict[str, dict[str, Any]]) -> None:
+    mine = {name: run for name, run in results.items() if name.startswith(case + "-")}
+    assert mine
+    assert np.isfinite(reference["position"]).all() and np.abs(reference["force"]).max() > 0
+    assert reference["rebuilds"] > 3
+    for name, run in mine.items():
+        assert np.prod(run["grid"]) == max(1, ranks)
+        assert differences(run, reference) == [], f"{name} on {ranks} ranks"
+        assert run["rebuilds"] > 3, name  # beyond the first
+        if ranks > 1:
+            assert run["migrations"] >= 100, name
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("case", STEPS)
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_same_bits(launcher: Launcher, case: str, ranks: int) -> None:
+    check(case, launcher.get(0, "default")[f"{case}-base"], ranks, launcher.get(ranks, "default"))
+
+
+@pytest.mark.long
+@pytest.mark.parallel
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("case", STEPS)
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
+def test_same_bits_in_all_variations(launcher: Launcher, case: str, ranks: int) -> None:
+    check(case, launcher.get(0, "long")[f"{case}-base"], ranks, launcher.get(ranks, "long"))
+
+
+def test_variations_do_vary(launcher: Launcher) -> None:
+    """The skin decides how often lists are made, or the test above would compare a thing with itself."""
+    base, one = launcher.get(0, "default"), launcher.get(1, "default")
+    for case in CHEAP:
+        thin, thick = one[f"{case}-thin"]["rebuilds"], one[f"{case}-thick"]["rebuilds"]
+        assert thin > base[f"{case}-base"]["rebuilds"] > thick, case
+        assert one[f"{case}-forced"]["rebuilds"] >= STEPS[case] // 3
+
+
+def test_liquid_leaves_the_box(launcher: Launcher) -> None:
+    """All of them, and relative to each other too."""
+    run = launcher.get(0, "default")["liquid-base"]
+    images = np.floor(run["position"] / 13.0)
+    assert images.any(axis=1).all() and np.abs(images).max() >= 2
+    assert np.ptp(images, axis=0).max() >= 2
+
+
+@pytest.mark.parallel
+def test_slab_leaves_ranks_empty(launcher: Launcher) -> None:
+    run = launcher.get(4, "default")["slab-base"]
+    assert tuple(run["grid"]) == (1, 1, 4) and run["empty"] >= 1
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_mutants_are_found(launcher: Launcher, mutant: str) -> None:
+    """A wrong engine follows the right trajectory closely for a while, but not to the bit."""
+    one, two, case = launcher.get(0, "default"), launcher.get(2, "default"), MUTANTS[mutant]
+    assert differences(one[f"right-{case}"], two[f"right-{case}"]) == []
+    right = one[f"right-{case}"]
+    for run in (one[f"{mutant}-base"], two[f"{mutant}-base"]):
+        np.testing.assert_allclose(run["velocity"], right["velocity"], atol=1e-6)
+    assert {"velocity", "thermo"} <= set(differences(one[f"{mutant}-base"], two[f"{mutant}-forced"]))
