@@ -68,8 +68,10 @@ class _Gathered(torch.autograd.Function):
 
 
 def fanned_matmul(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """x (rows, k) times each of the matrices (k, n_i), tile by tile where the rows are whole tiles (inference), else at
-    once (training); differentiable to any order."""
+    """x (rows, k) times each of the matrices (k, n_i); differentiable to any order.
+
+    Tile by tile where the rows are whole tiles (inference), else at once (training).
+    """
     if x.shape[0] % TILE:
         return [x @ w for w in matrices]
     return list(_Fan.apply(x, *matrices))

@@ -22,7 +22,8 @@ Arrays = Mapping[str, NDArray[Any]]
 # Names of nequip's model builder that do not change the network, and its buffers that follow from the configuration.
 _NOT_ARCHITECTURE = {"_target_", "seed", "model_dtype", "compile_mode", "do_derivatives"}
 _DERIVED = (
-    "w3j", "alpha", "norm_const", "_rtoi", "_rmax_recip", "lower", "upper", "atomic_numbers", "_qqr2exesquare", "_empty",
+    "w3j", "alpha", "norm_const", "_rtoi", "_rmax_recip", "lower", "upper", "atomic_numbers", "_qqr2exesquare",
+    "_empty",
 )  # fmt: skip
 _OFF = (None, "None", "null")
 

@@ -114,8 +114,8 @@ class AllegroPotential:
             block = (np.empty((rows, 3)), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64))
             taken, edges = fill_block(first, *atoms, neighbors.offsets, neighbors.neighbors, self._cutoff2, *block)
             if taken:  # the last block of a rank may need fewer tiles
-                vector, center, neighbor = (array[: padded(edges)] for array in block)
-                return (vector, center, neighbor), taken, edges
+                used = padded(edges)
+                return (block[0][:used], block[1][:used], block[2][:used]), taken, edges
             rows = padded(edges)
 
     def _block(

@@ -36,7 +36,8 @@ def check(file, on_structure):
         scan = {key: arrays[f"pairscan/{pair}/{key}"] for key in ("r", "energies", "force_on_atom1")}
         a, b = (symbols[int(k)] for k in pair.split("-"))
         for r, energies, force in zip(scan["r"], scan["energies"], scan["force_on_atom1"], strict=True):
-            got = on_structure(network, np.stack([0 * direction, r * direction]), np.zeros((3, 3)), (False,) * 3, [a, b])
+            x = np.stack([0 * direction, r * direction])
+            got = on_structure(network, x, np.zeros((3, 3)), (False,) * 3, [a, b])
             assert np.abs(got.energies - energies).max() < 1e-9
             assert np.abs(got.forces[1] - force).max() < 1e-9 * max(1.0, np.abs(force).max())
 

@@ -64,7 +64,10 @@ def rotation():
     return q * np.linalg.det(q)
 
 
-@pytest.mark.parametrize("matrix", [rotation(), -np.eye(3), np.diag([1.0, 1.0, -1.0])], ids=["rotate", "invert", "reflect"])
+MATRICES = {"rotate": rotation(), "invert": -np.eye(3), "reflect": np.diag([1.0, 1.0, -1.0])}
+
+
+@pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES.keys())
 def test_rotation_and_inversion(network, cluster, matrix, on_structure):
     positions, symbols = cluster
     before, after = (on_structure(network, x, *FREE, symbols) for x in (positions, positions @ matrix.T))
@@ -114,7 +117,8 @@ def test_isolated_atoms_and_empty_structures(network, cluster, on_structure):
 def test_forces_and_virial_are_derivatives(network, on_structure):
     rng = np.random.default_rng(4)
     cell = np.array([[5.0, 0.0, 0.0], [1.1, 4.8, 0.0], [-0.7, 0.6, 5.2]])
-    positions = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]) @ cell + rng.uniform(-0.2, 0.2, (4, 3))
+    sites = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    positions = sites @ cell + rng.uniform(-0.2, 0.2, (4, 3))
     symbols = ["Na", "Cl", "Cl", "Na"]
     got = on_structure(network, positions, cell, (True,) * 3, symbols)
     assert np.abs(got.virial - got.virial.T).max() < 1e-11 * max(1.0, np.abs(got.virial).max())
