@@ -176,7 +176,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["model.nequip.zip", "last.ckpt"])
 def test_package_and_checkpoint(name, trained, tmp_path, on_structure):
-    """Parity off, l_max 2, a weight per path, ⟨N⟩ per species, cutoffs per pair, ZBL: agrees with the package itself."""
+    """Parity off, l_max 2, uncoupled paths, ⟨N⟩ per species, cutoffs per pair, ZBL: agrees with the package itself."""
     import ase.io
 
     import_model(trained / name, tmp_path / "m.allegro")
