@@ -66,8 +66,7 @@ class Cell:
     @cached_property
     def inverse(self) -> NDArray[np.float64]:
         """(3, 3), 1/Å: fractional = (x − origin) @ inverse."""
-        inverse: NDArray[np.float64] = np.linalg.inv(self.matrix)
-        return inverse
+        return np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
 
     @property
     def volume(self) -> float:
@@ -77,8 +76,7 @@ class Cell:
     @property
     def heights(self) -> NDArray[np.float64]:
         """(3,) Å, distance between opposite faces."""
-        heights: NDArray[np.float64] = 1.0 / np.linalg.norm(self.inverse, axis=0)
-        return heights
+        return np.asarray(1.0 / np.linalg.norm(self.inverse, axis=0), dtype=np.float64)
 
 
 def _complete(rows: NDArray[np.float64], absent: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -10,42 +10,43 @@ import socket
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from allegro_md.simulation.run import Simulation
+from allegro_md.config import Input
+from allegro_md.simulation.loop import StepLoop
 
 PACKAGES = ("allegro-md", "torch", "numpy", "numba", "h5py", "e3nn", "ase", "mpi4py", "mpich")
 
 
-def describe(simulation: Simulation, status: str, began: float) -> dict[str, Any]:
+def describe(config: Input, loop: StepLoop, status: str, began: float) -> dict[str, Any]:
     """The content of ``run.json`` (collective).
 
     Args:
-        simulation: the run.
+        config: the input.
+        loop: its state so far.
         status: "running", "done", or what ended it.
         began: time of the start, seconds since the epoch.
     """
-    comm, forces = simulation.comm, simulation.loop.forces
+    comm, forces = loop.comm, loop.forces
     here = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "device": str(simulation.state.device),
-        "atoms": simulation.state.n_local,
+        "device": str(loop.state.device),
+        "atoms": loop.state.n_local,
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "seconds": {name: round(value, 3) for name, value in simulation.loop.timers.seconds.items()},
+        "seconds": {name: round(value, 3) for name, value in loop.timers.seconds.items()},
     }
     domain = getattr(forces, "domain", None)
     return {
         "status": status,
-        "step": simulation.loop.step,
+        "step": loop.step,
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began)),
         "wall_s": round(time.time() - began, 3),
-        "input": simulation.config.as_dict(),
+        "input": config.as_dict(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "models": {str(path): _digest(path) for path in _files(simulation)},
+        "models": {str(path): _digest(path) for path in _files(config)},
         "rank_grid": None if domain is None else list(domain.grid),
         "ranks": comm.allgather(here),
         "rebuilds": forces.rebuilds,
@@ -55,10 +56,9 @@ def describe(simulation: Simulation, status: str, began: float) -> dict[str, Any
     }
 
 
-def _files(simulation: Simulation) -> list[Path]:
+def _files(config: Input) -> list[Path]:
     """Model and table files the potential was made from."""
-    terms = simulation.config.potential
-    named = [getattr(term, key, None) for term in terms for key in ("model", "file")]
+    named = [getattr(term, key, None) for term in config.potential for key in ("model", "file")]
     return [path for path in named if isinstance(path, Path)]
 
 

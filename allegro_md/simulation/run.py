@@ -111,7 +111,7 @@ class Simulation:
             began = time.time()
             self.loop.reporters = self._reporters(directory.path, log)
             self._say_what_runs(log)
-            directory.write_run_json(record.describe(self, "running", began))
+            directory.write_run_json(record.describe(self.config, self.loop, "running", began))
             try:
                 with self._stopping_on_signals():
                     self._run_to_the_end()
@@ -124,7 +124,7 @@ class Simulation:
     def _finish(self, directory: RunDirectory, status: str, began: float) -> None:
         for reporter in self.loop.reporters:
             reporter.close()
-        directory.write_run_json(record.describe(self, status, began))
+        directory.write_run_json(record.describe(self.config, self.loop, status, began))
 
     def _run_to_the_end(self) -> None:
         last, every = self.config.dynamics.steps, self.config.output.checkpoint.every

@@ -1,0 +1,128 @@
+"""A run stopped and resumed on another number of ranks equals the undisturbed one; and how runs end early."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+INPUT = """
+[system]
+crystal = {{ symbol = "Ar", lattice = "fcc", a = 5.4, repeat = [4, 4, 4], rattle = 0.1, seed = 3 }}
+velocities = {{ temperature = 120.0, seed = 2 }}
+
+[potential]
+kind = "lj"
+epsilon = 0.0103
+sigma = 3.4
+cutoff = 8.0
+
+[dynamics]
+ensemble = "nvt-nose-hoover"
+timestep = 4.0
+steps = {steps}
+temperature = [120.0, 240.0]
+
+[output]
+directory = "{directory}"
+trajectory = {{ every = 7, fields = ["position", "image", "velocity", "force"], dtype = "float64" }}
+thermo = {{ every = 5 }}
+checkpoint = {{ every = 40, keep = 3 }}
+"""
+
+
+def write_input(folder: Path, directory: str, steps: int = 120) -> Path:
+    path = folder / f"{directory}.toml"
+    path.write_text(INPUT.format(directory=directory, steps=steps))
+    return path
+
+
+def rows(directory: Path) -> list[dict[str, str]]:
+    with (directory / "thermo.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "wall_s"} for row in csv.DictReader(file)]
+
+
+def frames(directory: Path) -> dict[str, np.ndarray]:
+    with h5py.File(directory / "trajectory.h5") as file:
+        names = ("position", "image", "velocity", "force")
+        values = {name: file[f"particles/all/{name}/value"][()] for name in names}
+        return {"step": file["particles/all/position/step"][()], **values}
+
+
+@pytest.mark.parallel
+def test_resumed_on_other_ranks_equals_undisturbed(
+    tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    mpirun(1, ["-m", "allegro_md", write_input(tmp_path, "whole")])
+    broken = write_input(tmp_path, "broken")
+    mpirun(2, ["-m", "allegro_md", broken])
+    # As if it had been killed after the first checkpoint: everything later is on disk and must vanish.
+    for later in ("checkpoint-80.h5", "checkpoint-120.h5"):
+        (tmp_path / "broken" / later).unlink()
+    mpirun(3, ["-m", "allegro_md", broken, "--resume"])
+    assert rows(tmp_path / "whole") == rows(tmp_path / "broken")
+    assert len(rows(tmp_path / "whole")) == 25
+    whole, resumed = frames(tmp_path / "whole"), frames(tmp_path / "broken")
+    assert whole["step"].tolist() == list(range(0, 121, 7))
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, resumed[name], err_msg=name)
+
+
+@pytest.mark.parallel
+def test_resume_of_a_finished_run_changes_nothing(
+    tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    path = write_input(tmp_path, "done", steps=20)
+    mpirun(1, ["-m", "allegro_md", path])
+    before = rows(tmp_path / "done"), frames(tmp_path / "done")
+    mpirun(2, ["-m", "allegro_md", path, "--resume"])
+    after = rows(tmp_path / "done"), frames(tmp_path / "done")
+    assert before[0] == after[0]
+    assert all(np.array_equal(before[1][name], after[1][name]) for name in before[1])
+
+
+def test_interrupt_leaves_a_checkpoint(tmp_path: Path) -> None:
+    path = write_input(tmp_path, "long", steps=1_000_000)
+    job = subprocess.Popen([sys.executable, "-m", "allegro_md", str(path)], stderr=subprocess.PIPE, text=True)
+    directory = tmp_path / "long"
+    deadline = time.monotonic() + 120
+    while not list(directory.glob("checkpoint-*.h5")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    job.send_signal(signal.SIGINT)
+    _, message = job.communicate(timeout=60)
+    assert job.returncode == 130, message
+    assert "Traceback" not in message
+    step = json.loads((directory / "run.json").read_text())["step"]
+    assert (directory / f"checkpoint-{step}.h5").exists()
+
+
+def test_another_system_is_refused(tmp_path: Path) -> None:
+    path = write_input(tmp_path, "first", steps=5)
+    command = [sys.executable, "-m", "allegro_md", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    again = subprocess.run(
+        [*command, "--resume", "--set", "system.repeat=[2, 1, 1]"], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 2
+    assert "another system" in again.stderr and len(again.stderr.splitlines()) == 1
+
+
+def test_nan_ends_with_status_3(tmp_path: Path) -> None:
+    """Atoms on top of each other: the force overflows, the run says which atom and ends."""
+    path = write_input(tmp_path, "burst", steps=5)
+    ended = subprocess.run(
+        [sys.executable, "-m", "allegro_md", str(path), "--set", "system.crystal.a=0.4"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 3, ended.stderr
+    assert "atom" in ended.stderr and "Traceback" not in ended.stderr
+    assert json.loads((tmp_path / "burst" / "run.json").read_text())["status"].startswith("PhysicsError")
