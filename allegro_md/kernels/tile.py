@@ -27,10 +27,9 @@ class _Fan(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, *matrices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         ctx.save_for_backward(x, *matrices)
         outs = tuple(x.new_empty((x.shape[0], w.shape[1])) for w in matrices)
-        for start in range(0, x.shape[0], TILE):
-            tile = x[start : start + TILE]
-            for w, out in zip(matrices, outs, strict=True):
-                torch.mm(tile, w, out=out[start : start + TILE])
+        for w, out in zip(matrices, outs, strict=True):
+            for tile, result in zip(x.split(TILE), out.split(TILE), strict=True):
+                torch.mm(tile, w, out=result)
         return outs
 
     @staticmethod
@@ -51,11 +50,12 @@ class _Gathered(torch.autograd.Function):
         xs, matrices = operands[:n], operands[n:]
         rows = xs[0].shape[0]
         out = xs[0].new_empty((rows, matrices[0].shape[1]))
-        for start in range(0, rows, TILE):
-            stop = start + TILE
-            torch.mm(xs[0][start:stop], matrices[0], out=out[start:stop])
-            for x, w in zip(xs[1:], matrices[1:], strict=True):
-                out[start:stop].addmm_(x[start:stop], w)
+        results = out.split(TILE)
+        for tile, result in zip(xs[0].split(TILE), results, strict=True):
+            torch.mm(tile, matrices[0], out=result)
+        for x, w in zip(xs[1:], matrices[1:], strict=True):
+            for tile, result in zip(x.split(TILE), results, strict=True):
+                result.addmm_(tile, w)
         return out
 
     @staticmethod

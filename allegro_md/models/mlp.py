@@ -14,14 +14,10 @@ SILU_NORM = 1.6791767923989418
 (the exact integral would be 1.67653…; trained weights need the number they were trained with)."""
 
 
-def _mish(x: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.mish(x)
-
-
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": torch.nn.functional.silu,
     "gelu": torch.nn.functional.gelu,
-    "mish": _mish,
+    "mish": torch.nn.functional.mish,
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from allegro_md.errors import InputError
 from allegro_md.models.architecture import parse_architecture
@@ -59,7 +59,7 @@ def save_model(
         "test": test_vector(network),
     }
     beside = path.with_name(path.name + ".part")
-    save_file(tensors, beside, metadata={_KEY: json.dumps(document, ensure_ascii=False)})
+    beside.write_bytes(save(tensors, metadata={_KEY: json.dumps(document, ensure_ascii=False)}))
     beside.replace(path)
 
 

@@ -61,6 +61,20 @@ def test_no_division_can_be_seen(name, precision, lab, system):
     assert not whole.quanta.sum(axis=0).any()
 
 
+def test_without_the_constant_tile_the_division_is_seen(lab, system, monkeypatch):
+    """A test of the test above: products over as many rows as there happen to be edges round differently."""
+    import allegro_md.potentials.allegro as module
+
+    whole = lab.run(AllegroPotential(NETWORKS["dense"], SYMBOLS, "mixed", tiles=64), system)
+    monkeypatch.setattr(module, "padded", lambda rows: rows)
+    everyone = np.random.default_rng(1).permutation(len(system.x))
+    split = lab.run(
+        AllegroPotential(NETWORKS["dense"], SYMBOLS, "mixed", tiles=2), system, np.array_split(everyone, 7)
+    )
+    assert not np.array_equal(split.quanta, whole.quanta)
+    assert np.abs(split.force - whole.force).max() < 1e-4 * np.abs(whole.force).max()
+
+
 def test_skin_cannot_be_seen(lab, system):
     potential = AllegroPotential(NETWORKS["dense"], SYMBOLS, "mixed")
     same(lab.run(potential, system, skin=0.2), lab.run(potential, system, skin=1.0))
@@ -166,3 +180,11 @@ def test_a_runaway_force_is_an_error(lab):
                        np.array([0, 1], dtype=np.int16))  # fmt: skip
     with pytest.raises(PhysicsError, match="forces on atom 0"):
         lab.run(AllegroPotential(network, SYMBOLS), close)
+    potential = AllegroPotential(network, SYMBOLS)
+    lost = lab.System(np.array([[0.0, 0, 0], [2.5, 0, 0]]), close.cell, SYMBOLS, close.kind)
+    state = lab.hold(lost, np.arange(2), potential.cutoff + 0.3)
+    neighbors = NeighborList(potential.cutoff, 0.3)
+    neighbors.build(state)
+    state.all("position")[1, 1] = float("nan")
+    with pytest.raises(PhysicsError, match="forces on atom 0"):
+        potential(state, neighbors, virial=False)
