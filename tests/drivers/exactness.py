@@ -24,7 +24,7 @@ from allegro_md.simulation.loop import StepLoop
 from allegro_md.timers import Timers
 
 JOB = {"skin": 0.5, "grid": None, "rebuild_every": 0, "tiles": None, "mutant": "", "steps": 100, "thermo_every": 1}
-"""Defaults of one job; `name` and `case` are required. grid: [a, b, c], or "x", "y", "z" for all cuts along one axis."""
+"""Defaults of a job; `name` and `case` are required. grid: [a, b, c], or "x", "y", "z": all cuts along that axis."""
 
 
 class Rows:
