@@ -11,6 +11,7 @@ import numpy as np
 from allegro_md.errors import InputError
 from allegro_md.models.modelfile import save_model
 from allegro_md.models.nequip import network_from_nequip
+from allegro_md.models.nequip_package import network_from_file
 from allegro_md.models.network import Network
 
 
@@ -39,8 +40,6 @@ def load_foreign(source: Path | str) -> Network:
     if not source.name.endswith((".nequip.zip", ".ckpt")):
         raise InputError("not a source of models", str(source),
                          "give a folder with config.json and weights.npz, NAME.nequip.zip, or NAME.ckpt")  # fmt: skip
-    from allegro_md.models.nequip_package import network_from_file
-
     return network_from_file(source)
 
 
