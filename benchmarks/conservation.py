@@ -1,0 +1,155 @@
+"""Energy conservation of copper at 600 K with the Allegro model, 4,000 atoms: order of the integrator, and drift.
+
+    python benchmarks/conservation.py
+
+One start is equilibrated (constant temperature, mixed precision); from it run 2 ps at constant energy in double
+precision with timesteps of 0.5, 1, 2 and 4 fs, and 5 ps in mixed precision with 2 fs. Each run is one of the program
+on 2 ranks with a checkpoint every 100 steps: started again after it was broken off, this script goes on where it was.
+Over an hour on two cores of 2021. Writes ``results/conservation-4000-atoms-MACHINE.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import h5py
+import launch
+import numpy as np
+import series
+from ase import Atoms, units
+
+ROOT = Path(__file__).resolve().parents[1]
+LATTICE, KELVIN = 3.64, 600.0
+TIMESTEPS = (4.0, 2.0, 1.0, 0.5)  # the cheap ones first
+DRIFT_TIMESTEP = 2.0
+
+INPUT = """
+[system]
+{system}
+
+[potential]
+model = "{model}"
+precision = "{precision}"
+
+[dynamics]
+{dynamics}
+timestep = {timestep}
+steps = {steps}
+
+[output]
+thermo = {{ every = 1 }}
+checkpoint = {{ every = 100 }}
+{trajectory}
+"""
+
+
+def measure(folder: Path, cells: int, ranks: int, length: float, drift_length: float, rest: float) -> dict[str, Any]:
+    """Runs what has not run yet and analyzes all of it.
+
+    Args:
+        folder: of the run directories.
+        cells: cubic cells of 4 atoms along each edge.
+        ranks: number of ranks.
+        length: of the runs in double precision, ps.
+        drift_length: of the run in mixed precision, ps.
+        rest: of the equilibration, ps.
+
+    Returns:
+        Fluctuation per timestep and its order, and the drift, per atom.
+    """
+    n_atoms = 4 * cells**3
+    start = equilibrated(folder, cells, ranks, rest)
+    rms, kelvin = {}, {}
+    for timestep in TIMESTEPS:
+        time, energy, temperature, _ = constant_energy(folder, start, "double", timestep, length, ranks)
+        rms[timestep] = series.detrended_rms(time, energy) / n_atoms
+        kelvin[timestep] = float(temperature.mean())
+    time, energy, temperature, record = constant_energy(folder, start, "mixed", DRIFT_TIMESTEP, drift_length, ranks)
+    drift = series.drift(time, energy).per(n_atoms)
+    return {
+        "atoms": n_atoms,
+        "ranks": ranks,
+        "fluctuation": {
+            "precision": "double",
+            "length_ps": length,
+            "rms_eV_per_atom": {f"{timestep:g} fs": value for timestep, value in rms.items()},
+            "mean_temperature_K": {f"{timestep:g} fs": value for timestep, value in kelvin.items()},
+            "order": series.order(np.array(list(rms)), np.array(list(rms.values()))),
+        },
+        "drift": {
+            "precision": "mixed",
+            "length_ps": drift_length,
+            "timestep_fs": DRIFT_TIMESTEP,
+            "mean_temperature_K": float(temperature.mean()),
+            "drift_eV_per_atom_ps": drift.slope,
+            "standard_error": drift.error,
+            "standard_error_if_it_wandered": drift.wandering,
+        },
+        "versions": record["versions"],
+    }
+
+
+def equilibrated(folder: Path, cells: int, ranks: int, length: float) -> Path:
+    """A structure file with velocities, after `length` ps at constant temperature."""
+    path = folder / "start.traj"  # ASE's binary format keeps every digit
+    if path.exists():
+        return path
+    system = (
+        f'crystal = {{ symbol = "Cu", lattice = "fcc", a = {LATTICE}, repeat = [{cells}, {cells}, {cells}], '
+        f"rattle = 0.1, seed = 1 }}\n[system.velocities]\ntemperature = {KELVIN}\nseed = 1"
+    )
+    dynamics = f'ensemble = "nvt-nose-hoover"\ntemperature = {KELVIN}\nthermostat_time = 100.0'
+    steps = round(1e3 * length / 2.0)
+    trajectory = f'trajectory = {{ every = {steps}, fields = ["position", "velocity"], dtype = "float64" }}'
+    launch.run_input(text(system, dynamics, "mixed", 2.0, steps, trajectory), "equilibration", folder, ranks)
+    with h5py.File(folder / "equilibration" / "trajectory.h5") as file:
+        position = file["particles/all/position/value"][-1]
+        velocity = file["particles/all/velocity/value"][-1]
+    edge = LATTICE * cells
+    atoms = Atoms("Cu" * len(position), position, cell=[edge] * 3, pbc=True, velocities=velocity / units.fs)
+    atoms.write(path.with_suffix(".part"), format="traj")
+    path.with_suffix(".part").rename(path)
+    return path
+
+
+def constant_energy(
+    folder: Path, start: Path, precision: str, timestep: float, length: float, ranks: int
+) -> tuple[series.Array, series.Array, series.Array, dict[str, Any]]:
+    """Time (ps), total energy (eV) and temperature (K) at every step, and the run's run.json."""
+    name, steps = f"nve-{precision}-{timestep:g}fs", round(1e3 * length / timestep)
+    source = text(f'structure = "{start.name}"', 'ensemble = "nve"', precision, timestep, steps, "")
+    record = launch.run_input(source, name, folder, ranks)
+    columns = np.genfromtxt(folder / name / "thermo.csv", delimiter=",", names=True)
+    if len(columns) != steps + 1:
+        raise SystemExit(f"{folder / name}: {len(columns)} rows instead of {steps + 1}; remove it and start again")
+    return 1e-3 * columns["time_fs"], columns["total_eV"], columns["temperature_K"], record
+
+
+def text(system: str, dynamics: str, precision: str, timestep: float, steps: int, trajectory: str) -> str:
+    """An input."""
+    return INPUT.format(
+        system=system, model=ROOT / "inputs" / "models" / "cu.allegro", precision=precision, dynamics=dynamics,
+        timestep=timestep, steps=steps, trajectory=trajectory,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measures, prints and keeps the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, default=10, help="cubic cells along each edge (10: 4,000 atoms)")
+    parser.add_argument("--ranks", type=int, default=2)
+    options = parser.parse_args()
+    folder = Path(__file__).resolve().parent / f"run-conservation-{options.cells}"
+    figures = measure(folder, options.cells, options.ranks, length=2.0, drift_length=5.0, rest=1.0)
+    for timestep, value in figures["fluctuation"]["rms_eV_per_atom"].items():
+        print(f"{timestep:>7}  RMS {1e6 * value:9.4f} µeV/atom")
+    print(f"order {figures['fluctuation']['order']:.4f}")
+    drift = figures["drift"]
+    print(f"drift {drift['drift_eV_per_atom_ps']:.2e} ± {drift['standard_error']:.1e} eV/(atom·ps)")
+    print(launch.save(f"conservation-{figures['atoms']}-atoms", figures, figures.pop("versions")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The measurements of `benchmarks/` as tests: minutes to an hour."""
+
+from __future__ import annotations
+
+import conservation
+import memory_per_rank
+import pytest
+
+pytestmark = [pytest.mark.long, pytest.mark.parallel]
+
+
+@pytest.mark.timeout(4 * 3600)
+def test_long_conservation(tmp_path):
+    figures = conservation.measure(tmp_path, cells=10, ranks=2, length=2.0, drift_length=5.0, rest=1.0)
+    assert figures["atoms"] == 4000
+    assert figures["fluctuation"]["mean_temperature_K"]["1 fs"] == pytest.approx(600.0, abs=30.0)
+    assert figures["fluctuation"]["order"] == pytest.approx(2.0, abs=0.1)
+    drift = figures["drift"]
+    assert abs(drift["drift_eV_per_atom_ps"]) < 1e-6
+    assert drift["standard_error"] < 1e-6
+
+
+@pytest.mark.timeout(1800)
+def test_memory_per_rank(tmp_path):
+    figures = memory_per_rank.measure(tmp_path, cells=50)
+    assert {run["atoms"] for run in figures["runs"]} == {1_000_000, 2_000_000}
+    for run in figures["runs"]:
+        assert set(run["atoms_per_rank"]) == {500_000}
+    assert max(figures["spread"].values()) < 0.05
