@@ -86,7 +86,12 @@ class AllegroCalculator(Calculator):
         assert self.atoms is not None
         cell = Cell.from_rows(self.atoms.cell.array, tuple(self.atoms.pbc))
         self._prepare(self.atoms, cell)
-        self._forces(self._state)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the same bits as in a run of the engine
+        try:
+            self._forces(self._state)
+        finally:
+            torch.set_num_threads(threads)
         order = np.argsort(self._state.local("id").numpy())
         result = self._forces.result
         assert result.virial is not None
