@@ -1,6 +1,6 @@
 """Runs cases under variations and writes what came out, in id order, for the test to compare.
 
-    mpirun -n 4 python exactness.py jobs.json out.npz
+mpirun -n 4 python exactness.py jobs.json out.npz
 """
 
 from __future__ import annotations

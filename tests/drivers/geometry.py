@@ -1,6 +1,6 @@
 """Evaluates every awkward configuration once and writes energies, forces and virial in id order.
 
-    mpirun -n 4 python geometry.py out.npz
+mpirun -n 4 python geometry.py out.npz
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def evaluate(place: Place, comm: Comm) -> dict[str, Any]:
     assert forces.result.virial is not None
     virial = comm.reduce(summed(forces.result.virial, "virial"))
     own = (state.local("id"), forces.result.energy, state.local("force"), state.local("position"))
-    ids, energy, force, x = (np.concatenate(c) for c in zip(*comm.allgather([t.numpy().copy() for t in own]), strict=True))
+    ids, energy, force, x = (
+        np.concatenate(c) for c in zip(*comm.allgather([t.numpy().copy() for t in own]), strict=True)
+    )
     order = np.argsort(ids)
     return {"id": ids[order], "energy": energy[order], "force": force[order], "position": x[order], "virial": virial}
 

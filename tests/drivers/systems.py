@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
+from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import Collective, Forces, Integrator
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.observables import VOIGT
 from allegro_md.potentials import build_potential
 from allegro_md.potentials.allegro import AllegroPotential
-from allegro_md.potentials.base import Potential
+from allegro_md.potentials.base import ForceResult, Potential
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.simulation import assembly
 from allegro_md.state import AtomState, SpeciesTable
@@ -179,6 +182,80 @@ def breathing(comm: Comm, tiles: int | None = None) -> Case:
     return Case(state, lennard_jones(0.05, 2.3, 5.0), Breathing(2.0, state.cell, comm))
 
 
+class Ideal:
+    """Atoms that do not see each other."""
+
+    name, cutoff, halo_hops, bit_exact = "ideal", 1.0, 1, True
+
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+        n = state.n_local
+        return ForceResult(torch.zeros(n, dtype=torch.float64), torch.zeros(n, 6, dtype=torch.float64))
+
+
+STRIDE = 0.0625
+"""Å per step and axis of the crossing atoms: a binary fraction, so that they come to lie on faces exactly."""
+
+
+def crossing_start(apart: float) -> tuple[Array, Array]:
+    """Atoms on the corner, the edges, the faces and the middle of a box of 8 Å, leaving in all 26 directions.
+
+    Args:
+        apart: how far the 26 that begin at one point are moved from it, along their way, Å.
+    """
+    directions = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1.0
+    points = 4.0 * np.array(list(np.ndindex(2, 2, 2)))
+    x = (points[:, None, :] + apart * directions).reshape(-1, 3)
+    return x, np.tile(STRIDE * directions, (len(points), 1))
+
+
+def ideal(comm: Comm, tiles: int | None = None) -> Case:
+    """Straight lines across faces, edges and corners."""
+    x, v = crossing_start(0.0)
+    return Case(spread(x, np.eye(3) * 8.0, (True,) * 3, comm, v), Ideal(), VelocityVerlet(1.0))
+
+
+def ideal_tilted(comm: Comm, tiles: int | None = None) -> Case:
+    """The same in a tilted box, free along y: atoms that leave there never come back."""
+    x, v = crossing_start(0.0)
+    rows = np.array([[8.0, 0.0, 0.0], [4.0, 8.0, 0.0], [-8.0, 2.0, 8.0]])
+    return Case(spread(x, rows, (True, False, True), comm, v), Ideal(), VelocityVerlet(1.0))
+
+
+class Soft:
+    """φ(r) = k (1 − r²/c²)², a gentle push: written with numpy, each pair for itself, by the rules of exactness."""
+
+    name, cutoff, halo_hops, bit_exact = "soft", 2.0, 1, True
+    strength = 0.2
+
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+        i, j = np.repeat(np.arange(state.n_local), np.diff(neighbors.offsets)), neighbors.neighbors
+        x, s, h = state.all("position").numpy(), state.all("shift").numpy(), state.cell.matrix
+        images = s[j] - s[i]
+        d = np.stack(
+            [
+                (x[j, k] - x[i, k]) + (images[:, 0] * h[0, k] + images[:, 1] * h[1, k] + images[:, 2] * h[2, k])
+                for k in range(3)
+            ],
+            axis=1,
+        )
+        closeness = np.maximum(0.0, 1.0 - (d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2]) / self.cutoff**2)
+        g = (-2.0 * self.strength / self.cutoff**2 * closeness)[:, None] * d
+        quanta = np.rint(g * FORCE_SCALE).astype(np.int64)
+        np.add.at(state.all("force").numpy(), i, quanta)
+        np.subtract.at(state.all("force").numpy(), j, quanta)
+        energy, w = np.zeros(state.n_local), np.zeros((state.n_local, 6))
+        np.add.at(energy, i, 0.5 * self.strength * closeness * closeness)
+        for v, (a, b) in enumerate(VOIGT):
+            np.add.at(w[:, v], i, -d[:, a] * g[:, b])
+        return ForceResult(torch.from_numpy(energy), torch.from_numpy(w))
+
+
+def soft(comm: Comm, tiles: int | None = None) -> Case:
+    """The same for atoms that push each other a little."""
+    x, v = crossing_start(0.25)
+    return Case(spread(x, np.eye(3) * 8.0, (True,) * 3, comm, v), Soft(), VelocityVerlet(1.0))
+
+
 CASES: dict[str, Callable[..., Case]] = {
     "quickstart": quickstart,
     "argon": argon,
@@ -186,4 +263,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "slab": slab,
     "liquid": liquid,
     "breathing": breathing,
+    "ideal": ideal,
+    "ideal-tilted": ideal_tilted,
+    "soft": soft,
 }

@@ -72,9 +72,11 @@ def places() -> dict[str, Place]:
     cube = grid_points((5, 5, 5), 2.6, 0.1, 1)
     box = np.eye(3) * 13.0
     tilted = np.array([[13.0, 0.0, 0.0], [16.0, 13.0, 0.0], [-29.0, 21.0, 13.0]])
+    chain, plate = (True, False, False), (True, True, False)
     travel = np.random.default_rng(2).integers(-50, 50, size=cube.shape)
     two = np.array([[0.1, 0.2, -0.1], [1.3, 1.6, 1.2]])
     low = np.array([[2.6, 0.0, 0.0], [0.7, 2.9, 0.0], [-1.1, 0.4, 3.1]])
+    drop = cluster(30, 2.6, 5.0, 12)
     none = (False, False, False)
     out = {
         "one-atom-primitive": Place(np.array([[0.3, 0.0, 0.0]]), fcc, cutoff=6.0),
@@ -92,17 +94,17 @@ def places() -> dict[str, Place]:
         "far-away": Place(cube, box, images=travel),
         "needle": Place(grid_points((12, 1, 1), 2.6, 0.1, 3), np.diag([31.2, 2.7, 2.8]), cutoff=6.1),
         "plate": Place(grid_points((5, 5, 1), 2.6, 0.1, 4), np.diag([13.0, 13.0, 2.6]), cutoff=6.1),
-        "slab-free-z": Place(cube, box, (True, True, False)),
-        "slab-free-z-no-vector": Place(cube, np.diag([13.0, 13.0, 0.0]), (True, True, False)),
+        "slab-free-z": Place(cube, box, plate),
+        "slab-free-z-no-vector": Place(cube, np.diag([13.0, 13.0, 0.0]), plate),
         "slab-free-x": Place(cube, np.array([[0.0, 0, 0], [1.0, 13.0, 0], [0.0, 6.0, 13.0]]), (False, True, True)),
         "slab-in-vacuum": Place(cube, np.diag([13.0, 13.0, 70.0])),
         "thin-slab-tilted": Place(
-            grid_points((5, 5, 1), 2.6, 0.1, 5), np.array([[13.0, 0, 0], [11.0, 13.0, 0], [0, 0, 0]]), (True, True, False)
+            grid_points((5, 5, 1), 2.6, 0.1, 5), np.array([[13.0, 0, 0], [11.0, 13.0, 0], [0, 0, 0]]), plate
         ),
-        "chain": Place(grid_points((8, 1, 1), 2.6, 0.1, 6), np.diag([20.8, 0, 0]), (True, False, False)),
+        "chain": Place(grid_points((8, 1, 1), 2.6, 0.1, 6), np.diag([20.8, 0, 0]), chain),
         "chain-aslant": Place(
-            np.array([[0.0, 0, 0], [1.4, 1.5, 1.3]]), np.array([[0, 0, 0], [0, 0, 0], [2.8, 3.1, 2.7]]), (False, False, True),
-            cutoff=9.0,
+            np.array([[0.0, 0, 0], [1.4, 1.5, 1.3]]), np.array([[0, 0, 0], [0, 0, 0], [2.8, 3.1, 2.7]]),
+            (False, False, True), cutoff=9.0,
         ),
         "free": Place(cube - 200.0, np.zeros((3, 3)), none),
         "free-with-cell": Place(cube * 1.5, np.eye(3) * 10.0, none, cutoff=6.5),
@@ -111,7 +113,7 @@ def places() -> dict[str, Place]:
                           * (1.0 + 0.01 * np.arange(9)[:, None]), np.zeros((3, 3)), none),
         "droplet-free": Place(cluster(60, 2.6, 7.0, 10), np.zeros((3, 3)), none),
         "droplet-in-corner": Place(cluster(60, 2.6, 7.0, 11), np.eye(3) * 60.0),
-        "two-droplets": Place(np.concatenate([cluster(30, 2.6, 5, 12), cluster(30, 2.6, 5, 13) + 300.0]), np.zeros((3, 3)), none),
+        "two-droplets": Place(np.concatenate([drop, drop[::-1] + 300.0]), np.zeros((3, 3)), none),
         "faces-8": Place(on_faces(8.0, 2.0, 14), np.eye(3) * 8.0, cutoff=4.0),
         "faces-10.4": Place(on_faces(10.4, 2.6, 15), np.eye(3) * 10.4),
         "faces-free": Place(on_faces(8.0, 2.0, 16) % 8.0, np.eye(3) * 8.0, none, cutoff=4.0),
@@ -123,7 +125,9 @@ def places() -> dict[str, Place]:
     out["allegro-two-atoms"] = Place(
         np.array([[0.0, 0, 0], [2.1, 1.3, 1.9]]), np.diag([3.6, 3.7, 3.5]), potential="allegro"
     )
-    out["allegro-chain"] = Place(grid_points((5, 1, 1), 2.5, 0.1, 18), np.diag([12.5, 0, 0]), (True, False, False), potential="allegro")
+    out["allegro-chain"] = Place(
+        grid_points((5, 1, 1), 2.5, 0.1, 18), np.diag([12.5, 0, 0]), chain, potential="allegro"
+    )
     out["allegro-tilted"] = Place(grid_points((3, 3, 3), 2.5, 0.1, 19), 7.5 * skew, potential="allegro")
     out["allegro-droplet"] = Place(cluster(20, 2.5, 4.5, 20), np.zeros((3, 3)), none, potential="allegro")
     return out

@@ -12,6 +12,7 @@ import image_sum
 import numpy as np
 import pytest
 import torch
+from once import once
 from systems import INPUTS
 from torture import EPSILON, SIGMA, Place, places
 
@@ -56,7 +57,7 @@ class Evaluations:
 
     def __init__(self, mpirun: Any, folder: Path) -> None:
         self._mpirun, self._folder = mpirun, folder
-        self.get = cache(self._get)
+        self.get = once(self._get)
 
     def _get(self, ranks: int) -> dict[str, Any]:
         done = self._folder / f"{ranks}.npz"
