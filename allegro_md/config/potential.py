@@ -25,7 +25,8 @@ from allegro_md.config.fields import (
     show,
 )
 
-Device = Annotated[str, Choice(("auto", "cpu", "cuda"))]
+HostDevice = Annotated[str, Choice(("auto", "cpu"), unbuilt=("cuda",))]
+"""Of the kinds whose kernels run on the host only."""
 
 
 class AllegroTerm(Table):
@@ -41,7 +42,7 @@ class AllegroTerm(Table):
     kind: Literal["allegro"] = "allegro"
     model: ExistingFile = Field(examples=['"ag.allegro"'])
     precision: Annotated[str, Choice(("mixed", "double"))] = "mixed"
-    device: Device = "auto"
+    device: Annotated[str, Choice(("auto", "cpu", "cuda"))] = "auto"
     engine: Annotated[str, Choice(("auto", "reference"), unbuilt=("fused",))] = "auto"
 
 
@@ -85,7 +86,7 @@ class LennardJonesTerm(Table):
     cutoff: Length = Field(examples=["8.5"])
     shift: Flag = True
     pairs: Annotated[dict[str, tuple[float, float]], _Pairs()] | None = None
-    device: Device = "auto"
+    device: HostDevice = "auto"
 
     @model_validator(mode="after")
     def _parameters(self) -> LennardJonesTerm:
@@ -110,7 +111,7 @@ class EamTerm(Table):
 
     kind: Literal["eam"]
     file: ExistingFile = Field(examples=['"Cu.eam.alloy"'])
-    device: Device = "auto"
+    device: HostDevice = "auto"
 
 
 class ZblTerm(Table):
@@ -122,7 +123,7 @@ class ZblTerm(Table):
 
     kind: Literal["zbl"]
     cutoff: Length = Field(examples=["2.0"])
-    device: Device = "auto"
+    device: HostDevice = "auto"
 
 
 class _CalculatorName(Marker):

@@ -33,20 +33,6 @@ class Input(Table):
     parallel: Parallel = Parallel()
     output: Output = Field(default_factory=lambda: Output())
 
-    @property
-    def device(self) -> str:
-        """The one device asked for by the terms: auto, cpu or cuda."""
-        asked = {getattr(term, "device", "auto") for term in self.potential} - {"auto"}
-        return asked.pop() if asked else "auto"
-
-    @model_validator(mode="after")
-    def _one_device(self) -> Input:
-        asked = {getattr(term, "device", "auto") for term in self.potential} - {"auto"}
-        if len(asked) > 1:
-            remedy = 'give all terms the same device, or "auto"'
-            raise problem("the terms ask for different devices", remedy, "potential")
-        return self
-
     @model_validator(mode="after")
     def _crystal_in_potential(self) -> Input:
         crystal = self.system.crystal

@@ -203,7 +203,7 @@ BAD_VALUES = [
     ("potential.precision=mixed", "potential.precision", "float64"),
     ("potential.cutoff=3 eV", "potential.cutoff", "length"),
     ("potential.shift=1", "potential.shift", "true or false"),
-    ("potential.device=gpu", "potential.device", '"cuda"'),
+    ("potential.device=gpu", "potential.device", '"cpu"'),
     ("potential.pairs={ Ar-Ar = [1, 2] }", "potential.epsilon", "remove it"),
     ("potential=3", "potential", "[[potential]]"),
     ("potential=[]", "potential", "[[potential]]"),
@@ -312,10 +312,15 @@ def test_bad_files(tmp_path: Path) -> None:
     assert "empty.toml, system: required key is missing" in message(empty)
 
 
-def test_terms_with_different_devices(argon: Path) -> None:
-    text = ARGON.replace("[potential]", "[[potential]]\ndevice = 'cpu'")
-    argon.write_text(text.replace("[dynamics]", '[[potential]]\nkind = "zbl"\ncutoff = 2\ndevice = "cuda"\n[dynamics]'))
-    assert "different devices" in message(argon)
+@pytest.mark.parametrize("term", ['kind = "lj"\nepsilon = 0.01\nsigma = 3.4\ncutoff = 8', 'kind = "zbl"\ncutoff = 2',
+                                  'kind = "eam"\nfile = "t.eam"'])  # fmt: skip
+def test_kinds_without_a_gpu_kernel_refuse_one(argon: Path, tmp_path: Path, term: str) -> None:
+    (tmp_path / "t.eam").touch()
+    head, tail = ARGON.split("[potential]")
+    argon.write_text(f"{head}[potential]\n{term}\n[dynamics]" + tail.split("[dynamics]")[1])
+    assert load_input(argon, ["potential.device=cpu"]).potential[0].device == "cpu"
+    text = message(argon, ["potential.device=cuda"])
+    assert "potential.device" in text and '"cuda" is not yet available' in text and '"auto", "cpu"' in text
 
 
 def test_overridden_keys_are_named_as_such(argon: Path) -> None:
