@@ -25,8 +25,8 @@ class _Ramp(Marker):
 
 class _Order(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> int:
-        if isinstance(value, bool) or value not in (1, 3, 5):
-            raise problem(f"must be 1, 3 or 5, got {show(value)}", "3 is enough for almost everything")
+        if isinstance(value, bool) or value not in (1, 3, 5, 7):
+            raise problem(f"must be 1, 3, 5 or 7, got {show(value)}", "3 is enough for almost everything")
         return int(value)
 
 
@@ -52,7 +52,7 @@ class NvtNoseHoover(Table):
         temperature: K, or (first, last) of a linear ramp over the run.
         thermostat_time: relaxation time, fs.
         thermostat_chain: number of thermostats in the chain.
-        suzuki_yoshida: number of Suzuki–Yoshida substeps.
+        suzuki_yoshida: number of Suzuki–Yoshida substeps: 1, 3, 5 or 7.
     """
 
     ensemble: Literal["nvt-nose-hoover"]

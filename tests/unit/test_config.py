@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from allegro_md.config import Input, LennardJonesTerm, Nve, NvtNoseHoover, load_input
 from allegro_md.errors import InputError
+from allegro_md.integrators.nvt_nose_hoover import SUZUKI_YOSHIDA
 
 ARGON = """
 [system]
@@ -66,6 +67,12 @@ def test_values_units_and_defaults(argon: Path) -> None:
 )
 def test_unit_strings(argon: Path, assignment: str, value: float) -> None:
     assert load_input(argon, [assignment]).dynamics.timestep == pytest.approx(value, rel=1e-14)
+
+
+@pytest.mark.parametrize("order", SUZUKI_YOSHIDA)
+def test_every_order_the_integrator_has_is_accepted(argon: Path, order: int) -> None:
+    dynamics = load_input(argon, [f"dynamics.suzuki_yoshida={order}"]).dynamics
+    assert isinstance(dynamics, NvtNoseHoover) and dynamics.suzuki_yoshida == order
 
 
 def test_energy_in_kelvin_is_boltzmann(argon: Path) -> None:
@@ -177,7 +184,7 @@ BAD_VALUES = [
     ("dynamics.temperature=27 C", "dynamics.temperature", "K"),
     ("dynamics.thermostat_time=1", "dynamics.thermostat_time", "longer than the timestep"),
     ("dynamics.thermostat_chain=0", "dynamics.thermostat_chain", "at least 1"),
-    ("dynamics.suzuki_yoshida=4", "dynamics.suzuki_yoshida", "1, 3 or 5"),
+    ("dynamics.suzuki_yoshida=4", "dynamics.suzuki_yoshida", "1, 3, 5 or 7"),
     ("dynamics.ensemble=nvt", "dynamics.ensemble", "nvt-nose-hoover"),
     ("dynamics.ensemble=npt-mtk", "dynamics.ensemble", "not yet available"),
     ("dynamics.ensemble=nvt-langevin", "dynamics.ensemble", "not yet available"),
