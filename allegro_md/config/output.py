@@ -15,6 +15,7 @@ from allegro_md.config.fields import (
     Marker,
     Table,
     Triple,
+    Whole,
     choose,
     later,
     problem,
@@ -52,7 +53,7 @@ class Trajectory(Table):
     """Frames of ``trajectory.h5``.
 
     Attributes:
-        every: steps between frames.
+        every: steps between frames; 0: never.
         fields: what each frame holds.
         dtype: of position, velocity and force.
     """
@@ -66,7 +67,7 @@ class Thermo(Table):
     """Rows of ``thermo.csv``.
 
     Attributes:
-        every: steps between rows.
+        every: steps between rows; 0: never.
     """
 
     every: Every = 10
@@ -76,12 +77,12 @@ class Checkpoint(Table):
     """Files ``checkpoint-STEP.h5``; one is always written at the end.
 
     Attributes:
-        every: steps between checkpoints.
+        every: steps between checkpoints; 0: at the end only.
         keep: how many are kept.
     """
 
     every: Every = 1000
-    keep: Every = 2
+    keep: Annotated[int, Whole(1)] = 2
 
 
 class _Observe(Marker):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from allegro_md.config import Input, LennardJonesTerm, Nve, NvtNoseHoover, load_input
 from allegro_md.errors import InputError
 from allegro_md.integrators.nvt_nose_hoover import SUZUKI_YOSHIDA
+from allegro_md.reporting import Trigger
 
 ARGON = """
 [system]
@@ -73,6 +74,13 @@ def test_unit_strings(argon: Path, assignment: str, value: float) -> None:
 def test_every_order_the_integrator_has_is_accepted(argon: Path, order: int) -> None:
     dynamics = load_input(argon, [f"dynamics.suzuki_yoshida={order}"]).dynamics
     assert isinstance(dynamics, NvtNoseHoover) and dynamics.suzuki_yoshida == order
+
+
+def test_every_zero_is_never(argon: Path) -> None:
+    output = load_input(argon, [f"output.{what}.every=0" for what in ("trajectory", "thermo", "checkpoint")]).output
+    assert output.trajectory is not None
+    assert (output.trajectory.every, output.thermo.every, output.checkpoint.every) == (0, 0, 0)
+    assert not any(Trigger(output.thermo.every)(step) for step in (0, 1, 10))
 
 
 def test_energy_in_kelvin_is_boltzmann(argon: Path) -> None:
@@ -219,7 +227,7 @@ BAD_VALUES = [
     ("parallel.skin=-0.5", "parallel.skin", "zero or more"),
     ("parallel.balance=fast", "parallel.balance", '"auto", "off"'),
     ("parallel=2", "parallel", "grid, skin, balance"),
-    ("output.trajectory.every=0", "output.trajectory.every", "at least 1"),
+    ("output.trajectory.every=-1", "output.trajectory.every", "at least 0"),
     ("output.trajectory.fields=[]", "output.trajectory.fields", "position"),
     ("output.trajectory.fields=['velocities']", "output.trajectory.fields", '"velocity"'),
     ("output.trajectory.dtype=float16", "output.trajectory.dtype", '"float64"'),
