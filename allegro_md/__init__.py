@@ -30,11 +30,12 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-def _separate_compiled_kernels() -> None:
-    """Gives numba a cache folder named after the kernels' sources.
+def _configure_numba() -> None:
+    """Gives numba a cache folder named after the kernels' sources, and keeps it from vector mathematics libraries.
 
     Numba notices a change of a function's own file only: a kernel whose callee in another file has changed would run on
-    as it was. A folder set by the user is left alone.
+    as it was. A folder set by the user is left alone. A vectorized log or cos may round an element by its place in
+    the array, which depends on the ranks.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256()
@@ -42,8 +43,9 @@ def _separate_compiled_kernels() -> None:
         digest.update(source.read_bytes())
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     os.environ.setdefault("NUMBA_CACHE_DIR", str(caches / "allegro-md" / digest.hexdigest()[:16]))
+    os.environ["NUMBA_DISABLE_INTEL_SVML"] = "1"
     if "numba" in sys.modules:
         sys.modules["numba"].config.reload_config()
 
 
-_separate_compiled_kernels()
+_configure_numba()

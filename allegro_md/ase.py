@@ -17,6 +17,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.models.modelfile import load_model
 from allegro_md.models.network import Network
 from allegro_md.observables import summed
 from allegro_md.potentials.allegro import AllegroPotential
@@ -65,7 +66,8 @@ class AllegroCalculator(Calculator):
         ):
             if value not in known:
                 raise InputError(f"no such {name}: {value!r}", "AllegroCalculator", f"use one of {', '.join(known)}")
-        self._model, self._precision = model, precision
+        self._network = model if isinstance(model, Network) else load_model(model)
+        self._precision = precision
         self._device = "cuda" if device == "cuda" else "cpu"  # auto: the reference engine is at home on the CPU
         self._system: tuple[bytes, bytes] | None = None
         self._state: AtomState
@@ -95,7 +97,7 @@ class AllegroCalculator(Calculator):
         order = np.argsort(self._state.local("id").numpy())
         result = self._forces.result
         assert result.virial is not None
-        energy = float(summed(result.energy, "energy").value()[0])
+        energy = float(summed(result.energy, "energy", self._state).value()[0])
         self.results = {
             "energy": energy,
             "free_energy": energy,
@@ -103,7 +105,7 @@ class AllegroCalculator(Calculator):
             "forces": self._state.local("force").numpy()[order] / FORCE_SCALE,
         }
         if cell.bounded:
-            self.results["stress"] = -summed(result.virial, "virial").value() / cell.volume
+            self.results["stress"] = -summed(result.virial, "virial", self._state).value() / cell.volume
 
     def _prepare(self, atoms: Atoms, cell: Cell) -> None:
         """Positions and cell into the state; a new state where the atoms are others than last time."""
@@ -118,7 +120,7 @@ class AllegroCalculator(Calculator):
     def _begin(self, cell: Cell, numbers: NDArray[np.int64]) -> None:
         distinct, species = np.unique(numbers, return_inverse=True)
         table = SpeciesTable(tuple(chemical_symbols[z] for z in distinct), distinct, atomic_masses[distinct])
-        potential = AllegroPotential(self._model, table.symbols, self._precision, self._device)
+        potential = AllegroPotential(self._network, table.symbols, self._precision, self._device)
         self._state = AtomState(cell, table, len(numbers))
         self._state.set_local(
             {

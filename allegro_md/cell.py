@@ -65,8 +65,15 @@ class Cell:
 
     @cached_property
     def inverse(self) -> NDArray[np.float64]:
-        """(3, 3), 1/Å: fractional = (x − origin) @ inverse."""
-        return np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
+        """(3, 3), 1/Å: fractional = (x − origin) @ inverse.
+
+        From cofactors: plain products and sums have the same bits on every machine, a library's solver may not, and
+        ranks must agree on who owns an atom on a face.
+        """
+        a, b, c = self.matrix
+        cofactors = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)], axis=1)
+        volume = a[0] * cofactors[0, 0] + a[1] * cofactors[1, 0] + a[2] * cofactors[2, 0]
+        return np.asarray(cofactors / volume, dtype=np.float64)
 
     @property
     def volume(self) -> float:
@@ -77,6 +84,10 @@ class Cell:
     def heights(self) -> NDArray[np.float64]:
         """(3,) Å, distance between opposite faces."""
         return np.asarray(1.0 / np.linalg.norm(self.inverse, axis=0), dtype=np.float64)
+
+
+def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 def _complete(rows: NDArray[np.float64], absent: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.errors import AllegroError, InputError
+from allegro_md.errors import AllegroError, InputError, PhysicsError, ResourceError, out_of_memory
 from allegro_md.exact import ExactSum
 
 T = TypeVar("T")
@@ -98,11 +98,6 @@ class Comm:
         """The objects of all ranks, in rank order."""
         return [value] if self._mpi is None else self._mpi.allgather(value)
 
-    def barrier(self) -> None:
-        """Waits for all ranks."""
-        if self._mpi is not None:
-            self._mpi.Barrier()
-
     def sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Elementwise integer sum over ranks (exact by construction)."""
         if values.dtype != np.int64:
@@ -114,13 +109,24 @@ class Comm:
         return out
 
     def reduce(self, total: ExactSum) -> NDArray[np.float64]:
-        """An exact sum over ranks as float64, the same bits on all of them."""
-        return ExactSum(self.sum(total.words), total.kind).value()
+        """An exact sum over ranks as float64, the same bits on all of them.
+
+        Raises:
+            PhysicsError: a term on any rank was NaN or out of range.
+        """
+        summed = self.sum(np.append(total.words.ravel(), np.int64(bool(total.fault))))
+        if summed[-1]:
+            self.raise_together(PhysicsError(total.fault) if total.fault else None)
+        return ExactSum(summed[:-1].reshape(total.words.shape), total.kind).value()
 
     def decide(self, compute: Callable[[], T]) -> T:
         """The result of `compute` on rank 0, on all ranks: libm, and so any decision, may differ between machines."""
-        result: T = self.bcast(compute() if self.rank == 0 else None)
-        return result
+        result: Any = None
+        with self.together():
+            if self.rank == 0:
+                result = compute()
+        decided: T = self.bcast(result)
+        return decided
 
     def max(self, values: float | NDArray[np.float64]) -> Any:
         """Elementwise maximum over ranks of a float or a float64 array (NaN is the caller's to exclude)."""
@@ -207,18 +213,18 @@ class Comm:
     def raise_together(self, error: BaseException | None) -> None:
         """Collective: when any rank has an error, every rank raises the lowest such rank's error.
 
-        Expected errors (`AllegroError`, `MemoryError`) keep their type and message; any other becomes a `RuntimeError`
-        that carries the traceback of its rank.
+        Expected errors keep their type and message, exhausted memory becomes a `ResourceError`, and anything else a
+        `RuntimeError` that carries the traceback of its rank.
         """
         if not self.any(error is not None):
             return
         report: Any = None
-        if error is not None:
-            report = (
-                error
-                if isinstance(error, (AllegroError, MemoryError))
-                else RuntimeError(f"rank {self.rank}: " + "".join(traceback.format_exception(error)))
-            )
+        if isinstance(error, AllegroError):
+            report = error
+        elif error is not None and out_of_memory(error):
+            report = ResourceError(f"out of memory on rank {self.rank} — use more ranks or nodes, or a smaller system")
+        elif error is not None:
+            report = RuntimeError(f"rank {self.rank}: " + "".join(traceback.format_exception(error)))
         first = next(r for r in self.allgather(report) if r is not None)
         raise first from error
 

@@ -62,31 +62,42 @@ class ExactSum:
     Attributes:
         words: (k, 2) int64, (high, low).
         kind: key of `GLOBAL_BITS`.
+        fault: why the sum is none, or empty. It travels with the words and is raised where ranks meet or a value is
+            read: raised here, on one rank, it would leave the others waiting.
     """
 
     words: NDArray[np.int64]
     kind: str
+    fault: str = ""
 
     @staticmethod
-    def of(values: NDArray[np.float64], kind: str) -> ExactSum:
+    def of(values: NDArray[np.float64], kind: str, ids: NDArray[np.int64] | None = None) -> ExactSum:
         """Sums values, (n,) or (n, k), over their first axis.
 
-        Raises:
-            PhysicsError: a value is NaN or too large for the format.
+        Args:
+            values: the terms.
+            kind: key of `GLOBAL_BITS`.
+            ids: (n,) atom ids, to name the atom of a term that is not finite or too large.
         """
         table = np.ascontiguousarray(values, dtype=np.float64)
         table = table[:, None] if table.ndim == 1 else table
         words = np.zeros((table.shape[1], 2), dtype=np.int64)
-        if len(table) > _TERMS_LIMIT:
-            raise PhysicsError(f"exact sum of {kind}: more than {_TERMS_LIMIT} terms on one rank")
-        bad = _accumulate(table, 2.0 ** GLOBAL_BITS[kind], words)
+        fault = f"more than {_TERMS_LIMIT} terms on one rank" if len(table) > _TERMS_LIMIT else ""
+        bad = -1 if fault else _accumulate(table, 2.0 ** GLOBAL_BITS[kind], words)
         if bad >= 0:
-            raise PhysicsError(f"exact sum of {kind}: the term {table[bad]} of row {bad} is not finite or out of range")
+            owner = f"row {bad}" if ids is None else f"atom {int(ids[bad])}"
+            fault = f"the {kind} of {owner} is not finite or out of range: {table[bad].tolist()}"
         words[:, 0] += words[:, 1] >> 32  # carry, so that sums over ranks keep 31 free bits
         words[:, 1] &= 0xFFFFFFFF
-        return ExactSum(words, kind)
+        return ExactSum(words, kind, fault)
 
     def value(self) -> NDArray[np.float64]:
-        """The k sums, each correctly rounded to float64."""
+        """The k sums, each correctly rounded to float64.
+
+        Raises:
+            PhysicsError: a term was NaN or too large for the format.
+        """
+        if self.fault:
+            raise PhysicsError(self.fault)
         quanta = Fraction(1, 2 ** GLOBAL_BITS[self.kind])
         return np.array([float(quanta * ((int(h) << 32) + int(low))) for h, low in self.words])

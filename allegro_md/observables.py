@@ -18,18 +18,18 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 def kinetic_energy(state: AtomState) -> ExactSum:
     """Σ ½ m v² of the own atoms, eV; one component."""
-    return ExactSum.of(_kinetic_terms(*_arrays(state)), "kinetic")
+    return ExactSum.of(_kinetic_terms(*_arrays(state)), "kinetic", _ids(state))
 
 
 def kinetic_tensor(state: AtomState) -> ExactSum:
     """Σ m v ⊗ v of the own atoms, eV; six components in Voigt order."""
-    return ExactSum.of(_kinetic_tensor_terms(*_arrays(state)), "kinetic")
+    return ExactSum.of(_kinetic_tensor_terms(*_arrays(state)), "kinetic", _ids(state))
 
 
 def momentum(state: AtomState) -> ExactSum:
     """Σ m v of the own atoms, amu·Å/fs; three components."""
     masses = state.mass.cpu().numpy()
-    return ExactSum.of(masses[:, None] * state.local("velocity").cpu().numpy(), "momentum")
+    return ExactSum.of(masses[:, None] * state.local("velocity").cpu().numpy(), "momentum", _ids(state))
 
 
 def total_mass(state: AtomState) -> ExactSum:
@@ -37,9 +37,9 @@ def total_mass(state: AtomState) -> ExactSum:
     return ExactSum.of(state.mass.cpu().numpy(), "mass")
 
 
-def summed(values: torch.Tensor, kind: str) -> ExactSum:
-    """Exact sum over the first axis of a tensor."""
-    return ExactSum.of(values.cpu().numpy(), kind)
+def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
+    """Exact sum of a quantity of the own atoms."""
+    return ExactSum.of(values.cpu().numpy(), kind, _ids(state))
 
 
 def temperature(kinetic: float, degrees_of_freedom: int) -> float:
@@ -78,6 +78,11 @@ def thermo(
         volume=volume,
         stress=stress,
     )
+
+
+def _ids(state: AtomState) -> NDArray[np.int64]:
+    ids: NDArray[np.int64] = state.local("id").cpu().numpy()
+    return ids
 
 
 def _arrays(state: AtomState) -> tuple[NDArray[np.float64], NDArray[np.int16], NDArray[np.float64]]:

@@ -118,6 +118,7 @@ class AtomState:
         capacity = len(self._storage["id"])
         if needed > capacity:
             grown = max(needed, 2 * capacity, 64) if needed <= EXACT_FIT_ABOVE else needed + needed // 50
+            self._views.clear()  # they hold on to the old storage
             for name, old in self._storage.items():  # field by field: only one is ever held twice
                 new = torch.empty((grown, *old.shape[1:]), dtype=old.dtype, device=self.device)
                 new[: self.n_all] = old[: self.n_all]

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 
 
 class Timers:
-    """Seconds and calls per named phase; phases may nest, each counts its own full time."""
+    """Seconds per named phase; phases may nest, each counts its own full time."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self.calls: dict[str, int] = defaultdict(int)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -23,4 +22,3 @@ class Timers:
             yield
         finally:
             self.seconds[name] += time.perf_counter() - start
-            self.calls[name] += 1

@@ -17,7 +17,7 @@ import typer
 
 from allegro_md.cli import check, importing, info, run
 from allegro_md.comm import Comm
-from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError
+from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "info": info.info, "import": importing.import_model,
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _only_root_prints(comm):
         try:
             return _dispatch(arguments, comm)
-        except Exception as error:  # noqa: BLE001  the one place where everything ends
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where everything ends
             expected = _expected(error)
             if expected is None:
                 _crash(comm)
@@ -86,8 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     _say(expected)
                 comm.abort(expected.exit_status)
             return expected.exit_status
-        except KeyboardInterrupt:
-            return InterruptedRun.exit_status
 
 
 def _dispatch(arguments: list[str], comm: Comm) -> int:
@@ -101,13 +99,13 @@ def _dispatch(arguments: list[str], comm: Comm) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _expected(error: Exception) -> AllegroError | None:
+def _expected(error: BaseException) -> AllegroError | None:
     """The failure as one of ours, or None for a fault of the program."""
     if isinstance(error, AllegroError):
         return error
-    if isinstance(error, MemoryError):
-        return ResourceError(f"out of memory {error}".strip() + " — use more ranks or nodes, or a smaller system")
-    if isinstance(error, typer.Abort):
+    if out_of_memory(error):
+        return ResourceError("out of memory — use more ranks or nodes, or a smaller system")
+    if isinstance(error, (typer.Abort, KeyboardInterrupt)):
         return InterruptedRun("interrupted")
     if hasattr(error, "format_message"):  # typer's usage errors share no public base class
         return InputError(error.format_message().rstrip("."), "command line", "see allegro-md --help")

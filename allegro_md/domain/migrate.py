@@ -14,6 +14,10 @@ from allegro_md.domain.grid import Domain, choose_grid
 from allegro_md.errors import PhysicsError
 from allegro_md.state import FIELDS, AtomState
 
+_MOST_BOXES = 1e9  # an atom may be so many boxes away: its shift fits into int32
+
+_HISTOGRAM_BINS = 4096  # resolution of the cut planes on free axes
+
 
 def fractional_bounds(state: AtomState, comm: Comm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3,) smallest and largest fractional coordinate of all atoms (collective); zeros when there is none."""
@@ -44,7 +48,25 @@ def decompose(state: AtomState, comm: Comm, grid: tuple[int, int, int] | None) -
         lower, upper = fractional_bounds(state, comm)
     if grid is None:
         grid = comm.bcast(choose_grid(comm.size, state.cell, lower, upper))
-    return Domain.uniform(grid, comm.rank, periodic, lower, upper)
+    domain = Domain.uniform(grid, comm.rank, periodic, lower, upper)
+    for axis in range(3):
+        if not periodic[axis] and grid[axis] > 1:
+            inner = _even_cuts(state, comm, axis, grid[axis], lower[axis], upper[axis])
+            domain.planes[axis][1:-1] = inner
+    return domain
+
+
+def _even_cuts(
+    state: AtomState, comm: Comm, axis: int, n_bricks: int, lower: float, upper: float
+) -> NDArray[np.float64]:
+    """Inner planes of a free axis with about as many atoms between each two, however unevenly they lie."""
+    relative = state.local("position").cpu().numpy() - state.cell.origin
+    fraction = relative @ state.cell.inverse[:, axis]
+    width = max(upper - lower, 1e-12) / _HISTOGRAM_BINS
+    bins = np.clip((fraction - lower) / width, 0, _HISTOGRAM_BINS - 1).astype(np.int64)
+    below = np.cumsum(comm.sum(np.bincount(bins, minlength=_HISTOGRAM_BINS).astype(np.int64)))
+    wanted = state.n_total * np.arange(1, n_bricks) / n_bricks
+    return np.asarray(lower + width * (np.searchsorted(below, wanted) + 1.0), dtype=np.float64)
 
 
 def migrate(state: AtomState, domain: Domain, comm: Comm) -> int:
@@ -105,10 +127,13 @@ def _settle(state: AtomState, domain: Domain, comm: Comm) -> None:
 
 
 def _require_finite(state: AtomState, positions: NDArray[np.float64]) -> None:
-    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    farthest = _MOST_BOXES * float(state.cell.heights.min())
+    bad = np.flatnonzero(~(np.abs(positions) < farthest).all(axis=1))
     if len(bad):
         atom = int(state.local("id")[int(bad[0])])
-        raise PhysicsError(f"the position of atom {atom} is not finite: {positions[bad[0]].tolist()} Å")
+        raise PhysicsError(
+            f"the position of atom {atom} is not finite, or beyond any box: {positions[bad[0]].tolist()} Å"
+        )
 
 
 @numba.njit(cache=True)

@@ -17,7 +17,7 @@ def _nve(dynamics: Any, degrees_of_freedom: int, collective: Collective) -> Inte
 def _nvt_nose_hoover(dynamics: Any, degrees_of_freedom: int, collective: Collective) -> Integrator:
     return NoseHooverChain(
         timestep=dynamics.timestep,
-        temperature=dynamics.ramp,
+        temperatures=dynamics.ramp,
         steps=dynamics.steps,
         thermostat_time=dynamics.thermostat_time,
         chain=dynamics.thermostat_chain,

@@ -20,10 +20,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, PhysicsError
 from allegro_md.integrators.base import Collective, Forces
 from allegro_md.integrators.steps import drift, kick, scale_velocities
-from allegro_md.observables import kinetic_energy
+from allegro_md.observables import kinetic_energy, temperature
 from allegro_md.state import AtomState
 from allegro_md.units import BOLTZMANN
 
@@ -49,7 +49,7 @@ class NoseHooverChain:
 
     Args:
         timestep: fs.
-        temperature: K at the first and the last step; linear in between.
+        temperatures: K at the first and the last step; linear in between.
         steps: length of the run, for the ramp.
         thermostat_time: τ, fs.
         chain: number of thermostats.
@@ -63,7 +63,7 @@ class NoseHooverChain:
     def __init__(
         self,
         timestep: float,
-        temperature: tuple[float, float],
+        temperatures: tuple[float, float],
         steps: int,
         thermostat_time: float,
         chain: int,
@@ -79,16 +79,16 @@ class NoseHooverChain:
             )
         self.timestep = timestep
         self.degrees_of_freedom = degrees_of_freedom
-        self._temperature = temperature
+        self._temperatures = temperatures
         self._steps = steps
         self._weights = SUZUKI_YOSHIDA[suzuki_yoshida]
         self._collective = collective
         # The masses belong to the hotter end of a ramp and stay: a change would put work into the chain.
-        inertia = BOLTZMANN * max(temperature) * thermostat_time**2
+        inertia = BOLTZMANN * max(temperatures) * thermostat_time**2
         self.masses = [inertia * (degrees_of_freedom if k == 0 else 1) for k in range(chain)]
         self.positions = [0.0] * chain
         self.velocities = [0.0] * chain
-        self._kT = BOLTZMANN * temperature[0]
+        self._kT = BOLTZMANN * temperatures[0]
         self._ramp_work = 0.0
 
     def step(self, state: AtomState, forces: Forces, index: int) -> None:
@@ -103,7 +103,7 @@ class NoseHooverChain:
 
     def target(self, index: int) -> float:
         """Temperature of step `index`, K."""
-        first, last = self._temperature
+        first, last = self._temperatures
         return first + (last - first) * min(1.0, index / max(1, self._steps))
 
     def thermostat_energy(self) -> float:
@@ -135,8 +135,19 @@ class NoseHooverChain:
 
     def _thermostat(self, state: AtomState) -> None:
         kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
-        factor, self.positions, self.velocities = self._collective.decide(lambda: self._propagate(kinetic))
+        factor, self.positions, self.velocities = self._collective.decide(lambda: self._follow(kinetic))
         scale_velocities(state, factor)
+
+    def _follow(self, kinetic: float) -> tuple[float, list[float], list[float]]:
+        """`_propagate`, or the reason why it cannot be."""
+        try:
+            return self._propagate(kinetic)
+        except OverflowError:
+            now = temperature(kinetic, self.degrees_of_freedom)
+            raise PhysicsError(
+                f"the thermostat cannot follow: {now:.3g} K where {self._kT / BOLTZMANN:.3g} K are asked for "
+                "(do atoms overlap at the start? is the timestep too long?)"
+            ) from None
 
     def _propagate(self, kinetic: float) -> tuple[float, list[float], list[float]]:
         """The chain over dt/2.

@@ -38,12 +38,8 @@ def build_pairs(
     if n_centers == 0:
         return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
     place = position + shift @ cell.matrix
-    fraction = place @ cell.inverse
-    lower, upper = fraction.min(axis=0), fraction.max(axis=0)
-    bins = _bin_counts((upper - lower) * cell.heights, distance, len(position))
-    scale = bins / np.maximum(upper - lower, 1e-300)
-    # Bins numbered by truncation; the last one is closed, so that the largest coordinate belongs to it.
-    index = np.minimum((fraction - lower) * scale, bins - 1).astype(np.int64)
+    index = _bin_indices(place @ cell.inverse, cell.heights, distance)
+    bins = index.max(axis=0) + 1
     linear = (index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]
     starts, members = _counting_sort(linear, int(bins.prod()))
     order = _order_by_id_and_shift(ids, shift)
@@ -52,15 +48,21 @@ def build_pairs(
     return _fill(place, index, bins, starts, members, rank, order, n_centers, distance)
 
 
-def _bin_counts(extent: NDArray[np.float64], distance: float, n_atoms: int) -> NDArray[np.int64]:
-    """Bins per axis: each at least `distance` thick, and no more in all than a few per atom (sparse systems)."""
-    bins = np.maximum(1, np.floor(extent / distance)).astype(np.float64)
-    excess = bins.prod() / max(8.0, 2.0 * n_atoms)
-    while excess > 1.0:
-        widest = int(np.argmax(bins))
-        bins[widest] = max(1.0, np.floor(bins[widest] / min(excess, 2.0)))
-        excess = bins.prod() / max(8.0, 2.0 * n_atoms)
-    return bins.astype(np.int64)
+def _bin_indices(fraction: NDArray[np.float64], heights: NDArray[np.float64], distance: float) -> NDArray[np.int64]:
+    """Bin of each atom per axis, (n, 3): atoms within `distance` are in the same or in adjacent bins.
+
+    No more bins than a few per atom: empty stretches are cut out, then bins are joined in pairs.
+    """
+    index = np.floor((fraction - fraction.min(axis=0)) * (heights / distance)).astype(np.int64)
+    most = max(8.0, 2.0 * len(fraction))
+    if (index.max(axis=0) + 1.0).prod() > most:
+        for axis in range(3):
+            occupied, place = np.unique(index[:, axis], return_inverse=True)
+            gaps = np.minimum(np.diff(occupied), 2)  # one empty bin keeps what lies beyond out of reach
+            index[:, axis] = np.concatenate([[0], np.cumsum(gaps)])[place]
+    while (index.max(axis=0) + 1.0).prod() > most:
+        index[:, int(np.argmax(index.max(axis=0)))] //= 2
+    return index
 
 
 def _order_by_id_and_shift(ids: NDArray[np.int64], shift: NDArray[np.int32]) -> NDArray[np.int32]:

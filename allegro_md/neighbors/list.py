@@ -25,7 +25,9 @@ class NeighborList:
         neighbors: int32 indices of held atoms.
     """
 
-    def __init__(self, cutoff: float, skin: float) -> None:
+    def __init__(self, cutoff: float, skin: float, reach: float | None = None) -> None:
+        """`reach` is how far the halo must bring ghosts, Å, where that is more than the cutoff."""
+        self._reach = cutoff if reach is None else reach
         self.cutoff = cutoff
         self.skin = skin
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
@@ -57,8 +59,8 @@ class NeighborList:
         """How far this rank's list is beyond what its skin allows, Å; stale where positive on any rank.
 
         With F = h₀⁻¹h the deformation of the cell since the build and u the largest displacement beyond it, a pair now
-        within the cutoff was then within ‖F⁻¹‖ (cutoff + 2u): that must not exceed cutoff + skin. Infinite before the
-        first build.
+        within the cutoff was then within ‖F⁻¹‖ (cutoff + 2u): that must not exceed cutoff + skin, and likewise for the
+        reach of the halo, which asks for more. Infinite before the first build.
         """
         if self._reference_matrix is None:
             return np.inf
@@ -69,7 +71,7 @@ class NeighborList:
         deformation = self._reference_inverse @ matrix
         shrink = float(np.linalg.norm(np.linalg.inv(deformation), 2))
         displacement = _largest_displacement(positions, self._reference, deformation, False)
-        return shrink * (self.cutoff + 2.0 * displacement) - (self.cutoff + self.skin)
+        return shrink * (self._reach + 2.0 * displacement) - (self._reach + self.skin)
 
 
 @numba.njit(cache=True)

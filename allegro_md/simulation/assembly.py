@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -9,6 +11,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.domain.grid import Domain, choose_grid
 from allegro_md.domain.migrate import claim
+from allegro_md.errors import InputError
 from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.thermalize import maxwell_boltzmann
@@ -52,12 +55,29 @@ def empty_state(plan: Blueprint) -> AtomState:
     return AtomState(plan.cell, plan.species_table, plan.n_total)
 
 
+def rank_grid(config: Input, comm: Comm) -> tuple[int, int, int] | None:
+    """The rank grid an input asks for; None leaves the choice to the decomposition.
+
+    Raises:
+        InputError: it is for another number of ranks.
+    """
+    grid = config.parallel.grid
+    if grid == "auto":
+        return None
+    if math.prod(grid) != comm.size:
+        raise InputError(
+            f"the grid {list(grid)} is for {math.prod(grid)} ranks, but there are {comm.size}",
+            "parallel.grid",
+            f'use mpirun -n {math.prod(grid)}, or grid = "auto"',
+        )
+    return grid
+
+
 def populate(state: AtomState, plan: Blueprint, config: Input, comm: Comm) -> None:
     """Makes each rank's part of the system and its start velocities (collective)."""
-    grid = config.parallel.grid
     nowhere, everywhere = np.zeros(3), np.ones(3)
-    shape = choose_grid(comm.size, state.cell, nowhere, everywhere) if grid == "auto" else grid
-    domain = Domain.uniform(comm.bcast(shape), comm.rank, state.cell.periodic, nowhere, everywhere)
+    shape = rank_grid(config, comm) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
+    domain = Domain.uniform(shape, comm.rank, state.cell.periodic, nowhere, everywhere)
     with comm.together():
         part = plan.select(domain.lower, domain.upper)
         state.set_local({name: torch.from_numpy(values) for name, values in part.items()})
@@ -72,8 +92,7 @@ def forces(config: Input, state: AtomState, comm: Comm, timers: Timers) -> Force
     """Potential, neighbor list and decomposition of an input (collective)."""
     with comm.together():
         potential = build_potential(config.potential, state.species_table)
-    grid = config.parallel.grid
-    return Forces(potential, comm, config.parallel.skin, None if grid == "auto" else grid, timers)
+    return Forces(potential, comm, config.parallel.skin, rank_grid(config, comm), timers)
 
 
 def integrator(config: Input, state: AtomState, comm: Comm) -> Integrator:

@@ -43,7 +43,8 @@ class Forces:
         self._grid = grid
         self._timers = timers
         self._halo: HaloPlan
-        self.neighbors = NeighborList(potential.cutoff, skin)
+        self._reach = potential.halo_hops * potential.cutoff
+        self.neighbors = NeighborList(potential.cutoff, skin, self._reach)
 
     def __call__(self, state: AtomState) -> None:
         """Evaluates at the present positions; own atoms may have migrated when it returns."""
@@ -65,13 +66,12 @@ class Forces:
 
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
-        self.neighbors = NeighborList(self.potential.cutoff, self._skin)
+        self.neighbors = NeighborList(self.potential.cutoff, self._skin, self._reach)
 
     def _rebuild(self, state: AtomState) -> None:
         self.domain = decompose(state, self._comm, self._grid)
         self._grid = self.domain.grid
         self.migrations += migrate(state, self.domain, self._comm)
-        width = self.potential.halo_hops * self.potential.cutoff + self._skin
-        self._halo = HaloPlan.build(state, self.domain, self._comm, width)
+        self._halo = HaloPlan.build(state, self.domain, self._comm, self._reach + self._skin)
         self.neighbors.build(state)
         self.rebuilds += 1

@@ -37,6 +37,7 @@ class StepLoop:
         timers: Timers,
         reporters: Sequence[Reporter] = (),
         step: int = 0,
+        wall: float = 0.0,
     ) -> None:
         self.state = state
         self.forces = forces
@@ -45,18 +46,18 @@ class StepLoop:
         self.timers = timers
         self.reporters = list(reporters)
         self.step = step
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() - wall
 
     @property
-    def degrees_of_freedom(self) -> int:
-        """3N − 3: every potential here conserves total momentum."""
-        return degrees_of_freedom(self.state.n_total)
+    def wall(self) -> float:
+        """Seconds spent on this run, those before a continuation included."""
+        return time.perf_counter() - self._began
 
     def start(self) -> None:
         """Forces at the present positions, and the reports due at the present step."""
         self.forces.want_virial = True
         self.forces(self.state)
-        self._report()
+        self._report(self._due(self.step))
 
     def advance(self, last_step: int) -> None:
         """Steps until `last_step` is made.
@@ -66,12 +67,12 @@ class StepLoop:
         """
         while self.step < last_step:
             index = self.step + 1
-            due = [r for r in self.reporters if r.trigger(index)]
+            due = self._due(index)
             self.forces.want_virial = self.integrator.needs_virial or "thermo" in needs_of(due)
             with self.timers.phase("step"):
                 self.integrator.step(self.state, self.forces, index)
             self.step = index
-            self._report()
+            self._report(due)
             if self.forces.stopping:
                 raise InterruptedRun(f"stopped on request after step {self.step}")
 
@@ -83,18 +84,20 @@ class StepLoop:
         result = self.forces.result
         virial = np.full(6, np.nan)
         if not self.comm.any(result.virial is None) and result.virial is not None:
-            virial = self.comm.reduce(summed(result.virial, "virial"))
+            virial = self.comm.reduce(summed(result.virial, "virial", self.state))
         return thermo(
-            potential=float(self.comm.reduce(summed(result.energy, "energy"))[0]),
+            potential=float(self.comm.reduce(summed(result.energy, "energy", self.state))[0]),
             kinetic=self.comm.reduce(kinetic_tensor(self.state)),
             virial=virial,
             volume=self.state.cell.volume,
             thermostat_energy=self.integrator.thermostat_energy(),
-            degrees_of_freedom=self.degrees_of_freedom,
+            degrees_of_freedom=degrees_of_freedom(self.state.n_total),
         )
 
-    def _report(self) -> None:
-        due = [r for r in self.reporters if r.trigger(self.step)]
+    def _due(self, step: int) -> list[Reporter]:
+        return [r for r in self.reporters if r.trigger(step)]
+
+    def _report(self, due: Sequence[Reporter]) -> None:
         if not due:
             return
         with self.timers.phase("output"):
@@ -102,7 +105,7 @@ class StepLoop:
                 step=self.step,
                 time=self.step * self.integrator.timestep,
                 state=self.state,
-                wall=time.perf_counter() - self._began,
+                wall=self.wall,
                 thermo=self.measure() if "thermo" in needs_of(due) else None,
             )
             for reporter in due:

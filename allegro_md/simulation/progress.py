@@ -31,7 +31,8 @@ class Log:
     def say(self, line: str) -> None:
         """One line."""
         if self._active:
-            print(line, flush=True)
+            with suppress(OSError):  # nobody listens any more: no reason to stop a run
+                print(line, flush=True)
         self.note(line)
 
     def note(self, line: str) -> None:
@@ -63,8 +64,6 @@ class Progress:
         self._shown = -1e300
         console = Console(file=sys.stdout)
         self._live = Live(console=console, auto_refresh=False) if active and console.is_terminal else None
-        if self._live is not None:
-            self._live.start()
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Shows the present state when it is time."""
@@ -79,6 +78,7 @@ class Progress:
         self._shown = now
         line = self._line(snapshot, now)
         if self._live is not None and snapshot.step < self._last_step:
+            self._live.start()  # only now: a fault before this leaves the terminal as it was
             self._live.update(Text(line), refresh=True)
             self._log.note(line)
         else:

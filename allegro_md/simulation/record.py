@@ -20,12 +20,33 @@ from allegro_md.simulation.loop import StepLoop
 PACKAGES = ("allegro-md", "torch", "numpy", "numba", "h5py", "e3nn", "ase", "mpi4py", "mpich")
 
 
-def describe(config: Input, loop: StepLoop, status: str, began: float) -> dict[str, Any]:
+def file_digests(config: Input) -> list[str]:
+    """SHA-256 of the model and table files of the potential, in the order of its terms."""
+    named = [getattr(term, key, None) for term in config.potential for key in ("model", "file")]
+    return ["sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() for path in named if isinstance(path, Path)]
+
+
+def physics(config: Input, digests: list[str]) -> dict[str, Any]:
+    """What must not change when a run is continued, as flat keys: files by content, no lengths but that of a ramp."""
+    tables = config.as_dict()
+    fixed: dict[str, Any] = {"files": digests}
+    for index, term in enumerate(tables["potential"]):
+        for key, value in term.items():
+            if key not in ("model", "file", "device", "engine"):
+                fixed[f"potential.{index}.{key}"] = value
+    for key, value in tables["dynamics"].items():
+        if key != "steps" or isinstance(tables["dynamics"].get("temperature"), list):
+            fixed[f"dynamics.{key}"] = value
+    return fixed
+
+
+def describe(config: Input, digests: list[str], loop: StepLoop, status: str, began: float) -> dict[str, Any]:
     """The content of ``run.json`` (collective).
 
     Args:
         config: the input.
-        loop: its state so far.
+        digests: of its files, when they were read.
+        loop: the state so far.
         status: "running", "done", or what ended it.
         began: time of the start, seconds since the epoch.
     """
@@ -43,10 +64,11 @@ def describe(config: Input, loop: StepLoop, status: str, began: float) -> dict[s
         "status": status,
         "step": loop.step,
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began)),
-        "wall_s": round(time.time() - began, 3),
+        "wall_s": round(loop.wall, 3),
+        "units": "eV, Å, fs, amu, K, GPa",
         "input": config.as_dict(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "models": {str(path): _digest(path) for path in _files(config)},
+        "model_digests": digests,
         "rank_grid": None if domain is None else list(domain.grid),
         "ranks": comm.allgather(here),
         "rebuilds": forces.rebuilds,
@@ -54,16 +76,6 @@ def describe(config: Input, loop: StepLoop, status: str, began: float) -> dict[s
         "bit_exact": forces.potential.bit_exact,
         "verify": None,  # the certificate of a run is not built yet
     }
-
-
-def _files(config: Input) -> list[Path]:
-    """Model and table files the potential was made from."""
-    named = [getattr(term, key, None) for term in config.potential for key in ("model", "file")]
-    return [path for path in named if isinstance(path, Path)]
-
-
-def _digest(path: Path) -> str:
-    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -56,13 +57,18 @@ class Simulation:
         self._resume, self._overwrite = resume, overwrite
         self._timers = Timers()
         self._saved_at = -1
+        with comm.together():
+            self._digests = record.file_digests(config) if comm.rank == 0 else []
+        self._digests = comm.bcast(self._digests)
+        step, wall = 0, 0.0
+        if checkpoint is not None:
+            _require_same_physics(checkpoint, record.physics(config, self._digests))
+            step, wall = checkpoint.step, float(checkpoint.extras["wall"])
         forces = assembly.forces(config, state, comm, self._timers)
         integrator = assembly.integrator(config, state, comm)
-        step = 0
         if checkpoint is not None:
-            step = checkpoint.step
             integrator.load_state_dict(checkpoint.extras["integrator"])
-        self.loop = StepLoop(state, forces, integrator, comm, self._timers, step=step)
+        self.loop = StepLoop(state, forces, integrator, comm, self._timers, step=step, wall=wall)
 
     @staticmethod
     def from_toml(path: str | Path, overrides: Sequence[str] = (), **options: bool) -> Simulation:
@@ -97,6 +103,7 @@ class Simulation:
             assembly.populate(state, plan, config, comm)
         else:
             _restore(state, checkpoint)
+            checkpoint = replace(checkpoint, slab={})  # now in the state
         return Simulation(config, comm, state, checkpoint, resume, overwrite)
 
     def run(self) -> None:
@@ -111,22 +118,35 @@ class Simulation:
             began = time.time()
             self.loop.reporters = self._reporters(directory.path, log)
             self._say_what_runs(log)
-            directory.write_run_json(record.describe(self.config, self.loop, "running", began))
+            directory.write_run_json(self._record("running", began))
             try:
                 with self._stopping_on_signals():
-                    self._run_to_the_end()
+                    self._run_to_the_end(lambda: directory.write_run_json(self._record("running", began)))
             except AllegroError as error:  # on all ranks alike; after any other fault nothing collective is safe
                 log.note(str(error))
                 self._finish(directory, f"{type(error).__name__}: {error}", began)
                 raise
             self._finish(directory, "done", began)
+            log.say(f"done: {self.loop.step} steps in {self.loop.wall:.1f} s; results in {directory.path}")
+
+    def _record(self, status: str, began: float) -> dict[str, Any]:
+        return record.describe(self.config, self._digests, self.loop, status, began)
 
     def _finish(self, directory: RunDirectory, status: str, began: float) -> None:
+        """Closes all reporters, also when one of them cannot save its last data, and says how the run ended."""
+        faults = []
         for reporter in self.loop.reporters:
-            reporter.close()
-        directory.write_run_json(record.describe(self.config, self.loop, status, began))
+            try:
+                reporter.close()
+            except AllegroError as error:  # raised on all ranks together
+                faults.append(error)
+        if faults and status == "done":
+            status = f"{type(faults[0]).__name__}: {faults[0]}"
+        directory.write_run_json(self._record(status, began))
+        if faults:
+            raise faults[0]
 
-    def _run_to_the_end(self) -> None:
+    def _run_to_the_end(self, note_progress: Callable[[], None]) -> None:
         last, every = self.config.dynamics.steps, self.config.output.checkpoint.every
         try:
             self.loop.start()
@@ -135,6 +155,7 @@ class Simulation:
                 self.loop.advance(target)
                 if target < last:
                     self._save()
+                    note_progress()
         except AllegroError as error:
             if error.exit_status == 130:
                 self._save()
@@ -166,6 +187,8 @@ class Simulation:
                 "integrator": self.loop.integrator.state_dict(),
                 "reporters": {r.name: r.state_dict() for r in self.loop.reporters},
                 "input": self.config.as_dict(),
+                "physics": record.physics(self.config, self._digests),
+                "wall": self.comm.bcast(self.loop.wall),
             }
             keep = self.config.output.checkpoint.keep
             write_checkpoint(self.config.output.directory, self.loop.step, self.state, self.comm, extras, keep)
@@ -186,17 +209,36 @@ class Simulation:
 
     @contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the step under way, with a checkpoint."""
+        """SIGINT and SIGTERM end the run after the step under way, with a checkpoint; a second one at once."""
 
         def request(number: int, frame: FrameType | None) -> None:
             self.loop.forces.stop_requested = True
+            signal.signal(number, before[number])
 
-        before = {number: signal.signal(number, request) for number in STOP_SIGNALS}
+        before: dict[int, Any] = {number: signal.signal(number, request) for number in STOP_SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _require_same_physics(checkpoint: Checkpoint, now: dict[str, Any]) -> None:
+    """Refuses to continue under other forces or another integrator.
+
+    Raises:
+        InputError: names the first key that differs.
+    """
+    before = checkpoint.extras["physics"]
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise InputError(
+                "the content of a model or table file has changed since the run began"
+                if key == "files"
+                else f"{key} = {now.get(key)}, but the run began with {before.get(key)}",
+                str(checkpoint.path),
+                "resume with the input that began the run, or choose another output.directory",
+            )
 
 
 def _restore(state: AtomState, checkpoint: Checkpoint) -> None:

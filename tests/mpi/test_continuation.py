@@ -126,3 +126,57 @@ def test_nan_ends_with_status_3(tmp_path: Path) -> None:
     assert ended.returncode == 3, ended.stderr
     assert "atom" in ended.stderr and "Traceback" not in ended.stderr
     assert json.loads((tmp_path / "burst" / "run.json").read_text())["status"].startswith("PhysicsError")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["dynamics.timestep=2.0", "potential.epsilon=0.02", "dynamics.steps=500", "dynamics.thermostat_chain=5"],
+)
+def test_other_physics_is_refused(tmp_path: Path, change: str) -> None:
+    """A ramp is as long as the run, so even the number of steps is part of it."""
+    path = write_input(tmp_path, "first", steps=5)
+    command = [sys.executable, "-m", "allegro_md", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    again = subprocess.run([*command, "--resume", "--set", change], capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert change.split("=")[0].split(".")[-1] in again.stderr and "began with" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
+
+
+@pytest.mark.parallel
+def test_a_fault_on_one_rank_ends_all(tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """One atom far too fast: its kinetic energy fits no exact sum, which only the rank that owns it sees."""
+    from ase import Atoms
+    from ase.io import write
+
+    atoms = Atoms("Ar8", positions=[[5.0 * i, 0, 0] for i in range(8)], cell=[40, 40, 40], pbc=True)
+    momenta = np.zeros((8, 3))
+    momenta[6, 1] = 1e6
+    atoms.set_momenta(momenta)
+    write(tmp_path / "fast.traj", atoms)
+    path = write_input(tmp_path, "fast", steps=5)
+    text = path.read_text().replace(path.read_text().split("\n")[2], 'structure = "fast.traj"')
+    path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("velocities")))
+    ended = mpirun(2, ["-m", "allegro_md", path], check=False, timeout=100)
+    assert ended.returncode == 3, ended.stderr
+    assert ended.stderr.count("atom 6") == 1 and "Traceback" not in ended.stderr
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    """A closed terminal is no reason to stop a run."""
+    path = write_input(tmp_path, "deaf", steps=5)
+    job = subprocess.Popen(
+        [sys.executable, "-m", "allegro_md", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert job.stdout is not None
+    job.stdout.close()
+    job.wait(timeout=100)
+    assert (tmp_path / "deaf" / "checkpoint-5.h5").exists()
+
+
+def test_grid_for_other_ranks_is_refused_from_python(tmp_path: Path) -> None:
+    from allegro_md import Simulation
+    from allegro_md.errors import InputError
+
+    with pytest.raises(InputError, match="for 2 ranks"):
+        Simulation.from_toml(write_input(tmp_path, "grid"), ["parallel.grid=[2, 1, 1]"])
