@@ -35,7 +35,7 @@ def evaluate(place: Place, comm: Comm) -> dict[str, Any]:
     forces.want_virial = True
     forces(state)
     assert forces.result.virial is not None
-    virial = comm.reduce(summed(forces.result.virial, "virial"))
+    virial = comm.reduce(summed(forces.result.virial, "virial", state))
     own = (state.local("id"), forces.result.energy, state.local("force"), state.local("position"))
     ids, energy, force, x = (
         np.concatenate(c) for c in zip(*comm.allgather([t.numpy().copy() for t in own]), strict=True)
