@@ -127,7 +127,8 @@ class Blueprint:
             comm: all ranks take part.
 
         Raises:
-            InputError: not a structure, no such frame, or a fault named by `Blueprint`.
+            InputError: not a structure, no such frame, constraints, a mass for an element that is not there, or a fault
+                named by `Blueprint`.
         """
         parts: tuple[Base, tuple[bool, bool, bool]] | None = None
         with comm.together():
@@ -161,6 +162,9 @@ class Blueprint:
             rattle: standard deviation of a normal displacement per component, Å.
             seed: of the displacements.
             masses: amu per chemical symbol, instead of the standard ones.
+
+        Raises:
+            InputError: a mass for another element, or a fault named by `Blueprint`.
         """
         from ase.build import bulk
 
@@ -168,7 +172,7 @@ class Blueprint:
             atoms = bulk(symbol, "hcp", a=a, c=a * np.sqrt(8.0 / 3.0) if c is None else c)
         else:
             atoms = bulk(symbol, lattice, a=a, cubic=True)
-        base = _base_of(atoms, masses or {})
+        base = _base_of(atoms, masses or {}, "crystal")
         flags = (True, True, True) if periodic is None else periodic
         return Blueprint(base, repeat, flags, rattle=rattle, seed=seed, where="crystal")
 
@@ -288,7 +292,7 @@ def _read(path: Path, frame: int, masses: Mapping[str, float]) -> tuple[Base, tu
     if atoms is None:
         raise InputError(f"has no frame {frame}", str(path), "0 is the first frame, -1 the last")
     flags = atoms.get_pbc()
-    return _base_of(atoms, masses), (bool(flags[0]), bool(flags[1]), bool(flags[2]))
+    return _base_of(atoms, masses, str(path)), (bool(flags[0]), bool(flags[1]), bool(flags[2]))
 
 
 def _frame(path: Path, frame: int) -> Any:
@@ -307,16 +311,23 @@ def _frame(path: Path, frame: int) -> Any:
         return None
 
 
-def _base_of(atoms: Any, masses: Mapping[str, float]) -> Base:
-    """Base cell of an `ase.Atoms`, in our units."""
+def _base_of(atoms: Any, masses: Mapping[str, float], where: str) -> Base:
+    """Base cell of an `ase.Atoms`, in our units; `where` it came from, for messages."""
     from ase import units
 
+    if atoms.constraints:  # such as FixAtoms, also from the selective dynamics of a POSCAR
+        kinds = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
+        raise InputError(f"holds constraints ({kinds}), which are not yet available", where, "remove them")
     velocity = None
     if atoms.has("momenta"):
         velocity = np.array(atoms.get_velocities(), dtype=np.float64) * units.fs  # ASE's unit of time is its own
     amu = np.array(atoms.get_masses(), dtype=np.float64)
+    symbols = np.array(atoms.get_chemical_symbols())
     for symbol, mass in masses.items():
-        amu[np.array(atoms.get_chemical_symbols()) == symbol] = mass
+        if symbol not in symbols:
+            present = ", ".join(sorted(set(symbols.tolist())))
+            raise InputError(f"system.masses names {symbol}, which is not in the system", where, f"it has {present}")
+        amu[symbols == symbol] = mass
     return Base(
         rows=np.array(atoms.cell.array, dtype=np.float64),
         numbers=np.array(atoms.numbers, dtype=np.int64),
