@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,13 @@ class ThermoWriter:
 
     def close(self) -> None:
         """Collective; everything is on disk when it returns."""
-        self.flush()
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        try:
+            self.flush()
+        finally:
+            if self._fd is not None:
+                fd, self._fd = self._fd, None
+                with suppress(OSError):  # what there was to say about the disk, `flush` has said
+                    os.close(fd)
 
     def _append(self, row: bytes) -> None:
         """Writes a row behind the last one, or nothing of it."""

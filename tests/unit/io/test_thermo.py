@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import resource
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from allegro_md.comm import Comm
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, ResourceError
 from allegro_md.io.thermo import ThermoWriter
 from allegro_md.reporting import Snapshot, Thermo
 
@@ -100,3 +102,20 @@ def test_full_disk_is_a_resource_error_and_leaves_whole_rows(tmp_path, root):
     assert done.returncode == 4
     text = (tmp_path / "thermo.csv").read_text()
     assert text.endswith("\n") and len({line.count(",") for line in text.splitlines()}) == 1
+
+
+def test_a_fault_at_the_end_is_raised_once_and_the_file_is_closed(tmp_path, monkeypatch):
+    writer = ThermoWriter(tmp_path / "thermo.csv", 1, Comm.serial())
+    writer(snapshot(0)[0])
+    seen = []
+
+    def refuse(fd):
+        seen.append(fd)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ResourceError, match="thermo.csv: No space"):
+        writer.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(seen[0])
+    writer.close()
