@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from allegro_md.io.disk import disk_errors, finish, unfinished
 
 LOCK = ".lock"
 RUN = "run.json"
-OURS = (RUN, "log.txt", "thermo.csv", "trajectory.h5", "trajectory", "checkpoint-*.h5", "*.part")
-"""What a run leaves in its directory, as patterns; all that `overwrite` removes."""
+RESULTS = ("thermo.csv", "trajectory.h5", "trajectory", "*.part")
+"""What a run that starts from the beginning replaces, as patterns."""
+
+OURS = (*RESULTS, "checkpoint-*.h5", "log.txt", RUN)
+"""What a run leaves in its directory; all that `overwrite` removes, the sign that it is ours last."""
 
 
 class RunDirectory:
@@ -34,7 +38,7 @@ class RunDirectory:
             path: the directory; parents are created.
             comm: all ranks of the simulation.
             overwrite: remove what an earlier run left.
-            resume: go on in it.
+            resume: go on in it; without a checkpoint the results of the earlier attempt are removed.
 
         Raises:
             InputError: it is there already, cannot be written, or is in use by another run.
@@ -50,7 +54,8 @@ class RunDirectory:
         """What can be said without writing; on one rank.
 
         Raises:
-            InputError: a file is in the way, or a run that may be neither replaced nor continued.
+            InputError: a file is in the way, or a run that may be neither replaced nor continued, or files named like
+                ours that would be removed but are not of a run.
         """
         if path.exists() and not path.is_dir():
             raise InputError("is a file", str(path), "choose another output.directory")
@@ -59,6 +64,13 @@ class RunDirectory:
                 "the run directory exists already",
                 str(path),
                 "--resume goes on in it, --overwrite replaces it, or choose another output.directory",
+            )
+        doomed = _found(path, OURS if overwrite else RESULTS)
+        if doomed and (overwrite or _starts_anew(path)) and not _of_a_run(path):
+            raise InputError(
+                f"holds {doomed[0].name}, which would be removed, but no run.json: not the directory of a run",
+                str(path),
+                "choose another output.directory, or remove it yourself",
             )
 
     def __enter__(self) -> RunDirectory:
@@ -88,19 +100,35 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / LOCK)
             if overwrite and not resume:
-                _remove(self.path)
+                _remove(self.path, OURS)
+            elif resume and _starts_anew(self.path):
+                _remove(self.path, RESULTS)
         except OSError as error:
             raise InputError(f"cannot be used as run directory: {error.strerror}", str(self.path)) from error
 
 
-def _remove(directory: Path) -> None:
-    """Removes what runs write, and nothing else."""
-    for pattern in OURS:
-        for path in directory.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+def _of_a_run(directory: Path) -> bool:
+    """Whether a run was here, even one that was killed before it wrote ``run.json``."""
+    names = {path.name for path in directory.iterdir()}
+    return RUN in names or LOCK in names or {"log.txt", "thermo.csv"} <= names
+
+
+def _starts_anew(directory: Path) -> bool:
+    """Whether a continuation has no checkpoint to go on from."""
+    return not any(directory.glob("checkpoint-*.h5"))
+
+
+def _found(directory: Path, patterns: Sequence[str]) -> list[Path]:
+    return [path for pattern in patterns for path in directory.glob(pattern)]
+
+
+def _remove(directory: Path, patterns: Sequence[str]) -> None:
+    """Removes what fits the patterns, and nothing else."""
+    for path in _found(directory, patterns):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _lock(path: Path) -> int:

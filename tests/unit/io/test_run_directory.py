@@ -40,6 +40,41 @@ def test_overwrite_removes_runs_and_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["my notes.txt"]
 
 
+@pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}])
+@pytest.mark.parametrize("name", ["thermo.csv", "trajectory", "paper.part"])
+def test_a_folder_that_was_never_a_run_is_left_alone(tmp_path, name, options):
+    (tmp_path / name).mkdir()
+    (tmp_path / "mine.txt").write_text("keep")
+    for attempt in (RunDirectory.check, lambda p, **o: RunDirectory(p, SERIAL, **o)):
+        with pytest.raises(InputError, match=f"holds {name}.*not the directory of a run"):
+            attempt(tmp_path, **options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "mine.txt"])
+
+
+def test_a_run_killed_before_its_run_json_may_be_replaced(tmp_path):
+    for name in ("log.txt", "thermo.csv"):
+        (tmp_path / name).write_text("")
+    RunDirectory(tmp_path, SERIAL, overwrite=True).close()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "trajectory").mkdir()
+    (tmp_path / ".lock").write_text("")
+    RunDirectory(tmp_path, SERIAL, overwrite=True).close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_resume_without_a_checkpoint_starts_from_the_beginning(tmp_path):
+    for name in ("run.json", "log.txt", "thermo.csv", "trajectory.h5", "trajectory.h5.part", "mine.txt"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "trajectory").mkdir()
+    (tmp_path / "checkpoint-5.h5").write_text("whole")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    RunDirectory(tmp_path, SERIAL, resume=True).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    (tmp_path / "checkpoint-5.h5").unlink()
+    RunDirectory(tmp_path, SERIAL, resume=True).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.txt", "mine.txt", "run.json"]
+
+
 def test_an_empty_directory_is_as_good_as_none(tmp_path):
     RunDirectory(tmp_path, SERIAL).close()
 
