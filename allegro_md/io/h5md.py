@@ -77,7 +77,7 @@ class TrajectoryWriter:
         self._open: Segment | None = None
         self._pending: Segment | None = None  # sealed, not yet in the master
         self._next, self._frames, self._last_step = 0, 0, -1
-        self._failed = self._closed = False
+        self._failed = self._closed = self._replaces = False
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Takes a frame; a step that has one already (the first of a continuation) is passed over.
@@ -137,9 +137,10 @@ class TrajectoryWriter:
         """Takes up where a checkpoint left off ({}: a new trajectory): later frames vanish; collective.
 
         Raises:
-            InputError: other fields than before, or frames are missing.
+            InputError: other fields than before, missing frames, or frames of which the state knows nothing.
         """
         if not state:
+            self._refuse_to_replace()
             return
         asked = {"fields": [c.name for c in self._fields], "dtype": self._dtype}
         for key, value in asked.items():
@@ -150,6 +151,7 @@ class TrajectoryWriter:
                     "leave it as it was, or start a new run directory",
                 )
         if state["frames"] == 0:
+            self._replaces = True  # whatever is there now came after the checkpoint
             return
         self._frames, self._last_step = int(state["frames"]), int(state["last_step"])
         self._next = int(state["segments"]) + (state["open"] > 0)
@@ -160,22 +162,41 @@ class TrajectoryWriter:
                 self._recover(state)
 
     def close(self) -> None:
-        """Collective; all frames are on disk and visible when it returns. After a fault: those that were complete."""
+        """Collective; all frames are on disk and visible when it returns. After a fault: those that were complete.
+
+        Raises:
+            ResourceError: the disk refused a frame, and this is the first that is heard of it (on all ranks).
+        """
         if self._closed:
             return
         self._closed = True
-        if self._failed:
-            self._worker.drain()
-            self._salvage()
-        else:
-            self._look()
-            if self._open is not None:
-                self._seal()
-            self._settle()
-        self._worker.close()
+        try:
+            if not self._failed:
+                self._look()
+                if self._open is not None:
+                    self._seal()
+                self._settle()
+        finally:
+            if self._failed:  # also when the lines above have only now learned of it
+                self._worker.drain()
+                self._salvage()
+            self._worker.close()
+
+    def _refuse_to_replace(self) -> None:
+        """Raises InputError where frames are that a new trajectory would delete; collective."""
+        with self._comm.together():
+            path = self._directory / NAME
+            if self._comm.rank == 0 and (path.exists() or any(self._folder.glob("segment-*.h5"))):
+                raise InputError(
+                    "holds frames that this run does not continue: its checkpoint knows of no trajectory",
+                    str(path),
+                    f"move it and {FOLDER}/ elsewhere, or choose another output.directory",
+                )
 
     def _begin(self, state: AtomState) -> None:
-        """A fresh trajectory: removes what an earlier attempt left, writes what does not change with time."""
+        """A fresh trajectory: removes pieces that were never shown, writes what does not change with time."""
+        if not self._replaces:
+            self._refuse_to_replace()
         self._slabs = IdSlabs(state.n_total, self._comm)
         cell = state.cell
         self._box = Box(cell.periodic, cell.bounded)
@@ -206,7 +227,8 @@ class TrajectoryWriter:
         wanted = {c.name for c in self._fields}
         fields: dict[str, NDArray[Any]] = {}
         if wanted & {"position", "image"}:
-            fields["position"], fields["image"] = wrap(local["position"], state.cell, self._dtype)
+            with self._comm.together():
+                fields["position"], fields["image"] = wrap(local["position"], state.cell, self._dtype)
         if "velocity" in wanted:
             fields["velocity"] = local["velocity"].astype(self._dtype)
         if "force" in wanted:

@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
+from allegro_md.errors import PhysicsError
+
+FARTHEST = 2**31 - 1
+"""Largest magnitude of an image, which is stored in 32 bits."""
 
 
 def wrap(position: NDArray[np.float64], cell: Cell, dtype: Any) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -23,9 +27,15 @@ def wrap(position: NDArray[np.float64], cell: Cell, dtype: Any) -> tuple[NDArray
 
     Returns:
         Wrapped positions (n, 3) in `dtype`, fractions in [0, 1), and images (n, 3), position = wrapped + image·h.
+
+    Raises:
+        PhysicsError: an atom is not finite, or farther away than an image can say.
     """
     periodic = np.array(cell.periodic)
     image = np.where(periodic, np.floor(_fraction(position, cell)), 0.0)
+    if not (np.abs(image) <= FARTHEST).all():
+        away = position[np.flatnonzero(~(np.abs(image) <= FARTHEST).all(axis=1))[0]]
+        raise PhysicsError(f"an atom at {away.tolist()} Å is more than {FARTHEST} cells away, or not finite")
     inside = position - _times(image, cell.matrix)
     wrapped = inside.astype(dtype)
     seen = _fraction(wrapped.astype(np.float64), cell)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 
@@ -18,7 +19,7 @@ from ase import Atoms
 from ase.geometry import cell_to_cellpar
 
 from allegro_md.comm import Comm
-from allegro_md.errors import InputError, PhysicsError
+from allegro_md.errors import InputError, PhysicsError, ResourceError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.io import h5md, segments
 from allegro_md.io.h5md import TrajectoryWriter
@@ -320,3 +321,52 @@ def test_full_disk(tmp_path, root):
         shown = file["particles/all/position/value"].shape[0]
     assert shown >= 16
     check(tmp_path / "trajectory.h5", range(shown), n=2000)
+
+
+def test_a_fault_learned_of_at_the_end_is_raised_after_saving_the_rest(tmp_path, monkeypatch):
+    """The writing thread fails on a frame after the last look at it: nobody but `close` can tell."""
+    pwrite = segments.Segment.write
+
+    def refuse(self, frame, rows):
+        if frame == 20 and self.index == 1:
+            raise ResourceError("the disk is full")
+        pwrite(self, frame, rows)
+
+    monkeypatch.setattr(segments.Segment, "write", refuse)
+    gate = threading.Event()
+    writer = write(tmp_path, range(16))
+    writer._worker.put(gate.wait)  # noqa: SLF001  holds the thread back
+    writer._worker._jobs.maxsize = 100  # noqa: SLF001
+    drain = writer._worker.drain  # noqa: SLF001
+    monkeypatch.setattr(writer._worker, "drain", lambda: (gate.set(), drain()))  # noqa: SLF001
+    write(tmp_path, range(16, 32), writer=writer)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        writer.close()
+    assert not writer._worker._thread.is_alive()  # noqa: SLF001
+    with h5py.File(tmp_path / "trajectory.h5") as file:
+        shown = file["particles/all/position/value"].shape[0]
+    assert shown == 1 + 20
+    check(tmp_path / "trajectory.h5", range(shown))
+    writer.close()  # once is enough
+
+
+def test_frames_of_which_the_checkpoint_knows_nothing_are_not_deleted(tmp_path):
+    """A run with a trajectory, resumed without one, and again with one: the writer is given no state."""
+    write(tmp_path, range(5)).close()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.h5")}
+    again = TrajectoryWriter(tmp_path, 1, ALL, "float32", SERIAL)
+    with pytest.raises(InputError, match="does not continue"):
+        again.load_state_dict({})
+    with pytest.raises(InputError, match="does not continue"):
+        write(tmp_path, [7], writer=again)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.h5")}
+
+
+def test_frames_after_a_checkpoint_without_frames_vanish(tmp_path):
+    writer = TrajectoryWriter(tmp_path, 1, ALL, "float32", SERIAL)
+    state = writer.state_dict()
+    write(tmp_path, range(3, 6), writer=writer).close()
+    again = TrajectoryWriter(tmp_path, 1, ALL, "float32", SERIAL)
+    again.load_state_dict(state)
+    write(tmp_path, range(2, 4), writer=again).close()
+    check(tmp_path / "trajectory.h5", range(2, 4))

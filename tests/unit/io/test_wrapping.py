@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 
 from allegro_md.cell import Cell
+from allegro_md.errors import PhysicsError
 from allegro_md.io.wrapping import wrap
 
 CELLS = [
@@ -57,3 +58,12 @@ def test_the_bits_of_an_atom_do_not_depend_on_its_neighbors_in_the_array():
     for part in (slice(0, 1), slice(7, 20), slice(1, None, 3)):
         again = wrap(np.ascontiguousarray(x[part]), Cell(CELLS[3]), np.float64)
         assert np.array_equal(again[0], wrapped[part]) and np.array_equal(again[1], image[part])
+
+
+@pytest.mark.parametrize("away", [3e10, -3e10, np.nan])
+def test_an_image_that_32_bits_cannot_hold_is_an_error(away):
+    x = np.array([[1.0, 2.0, 3.0], [1.0, 12.0 * away, 3.0]])
+    with pytest.raises(PhysicsError, match="an atom at .1.0, "):
+        wrap(x, Cell(CELLS[0]), np.float32)
+    far = np.array([[10.0 * (2**31 - 1) + 5.0, 2.0, 3.0]])  # the last one that it can
+    assert wrap(far, Cell(CELLS[0]), np.float64)[1].tolist() == [[2**31 - 1, 0, 0]]
