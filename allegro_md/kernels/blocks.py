@@ -6,13 +6,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.exact import FORCE_RANGE
-from allegro_md.kernels.fixed import FINE, to_fixed
+from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
-LIMIT = FORCE_RANGE / 64.0
-"""Largest component of an edge gradient, and of what one rank adds up on one copy of an atom, eV/Å: a sixty-fourth of
-the range, so that neither the copies of an atom nor further potentials can wrap the sum."""
+LIMIT = CENTER_BOUND / 16.0
+"""Largest component of an edge gradient, and of what one potential adds up on one copy of an atom, eV/Å: a sixteenth
+of `fixed.CENTER_BOUND`, for the copies of an atom that its owner adds up."""
 
 
 @numba.njit(cache=True)
@@ -93,7 +92,7 @@ def spread_block(
         center: (rows,) within the block.
         neighbor: (rows,) held indices.
         gradient: (rows, 3) dE_center/dd, eV/Å.
-        force: (n_all, 3) quanta, added to.
+        force: (n_all, 3) quanta, added to; of this potential alone, since its sums are checked against `LIMIT`.
         virial: (n_centers, 6) eV, added to, −Σ d ⊗ gradient, symmetric part, order xx yy zz yz xz xy; or (0, 6).
 
     Returns:

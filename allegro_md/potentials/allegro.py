@@ -81,28 +81,27 @@ class AllegroPotential:
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
-        force = state.all("force")
-        quanta = force.cpu()  # the same memory where the state is on the host
+        own = np.zeros((state.n_all, 3), dtype=np.int64)  # apart from other terms, whose forces have other bounds
         n = neighbors.n_centers
         energy, virials = np.empty(n), np.zeros((n if virial else 0, 6))
         species = self._species[state.all("species").cpu().numpy()]
         atoms = (state.all("position").cpu().numpy(), state.all("shift").cpu().numpy(), species, state.cell.matrix)
         first = 0
         while first < n:
-            block, taken, edges = self._gather(first, atoms, neighbors)
+            taken = 0
             try:
+                block, taken, edges = self._gather(first, atoms, neighbors)
                 values, gradient = self._block(block, species[first : first + taken], species)
             except (RuntimeError, MemoryError) as error:
                 self._halve(taken, error)
                 continue
-            status = spread_block(first, edges, *block, gradient, quanta.numpy(), virials)
+            status = spread_block(first, edges, *block, gradient, own, virials)
             if status != FINE:
                 atom = int(state.all("id")[int(status)])
                 raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range")
             energy[first : first + taken] = values[:taken]
             first += taken
-        if quanta is not force:
-            force.copy_(quanta)
+        state.all("force").add_(torch.from_numpy(own).to(state.device))
         return ForceResult(
             torch.from_numpy(energy).to(state.device), torch.from_numpy(virials).to(state.device) if virial else None
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from allegro_md.errors import InputError
+from allegro_md.kernels.fixed import MOST_TERMS
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Potential
 from allegro_md.state import AtomState
@@ -16,7 +18,14 @@ class SumPotential:
     name = "sum"
 
     def __init__(self, terms: Sequence[Potential]) -> None:
-        """Composes at least one term."""
+        """Composes at least one term.
+
+        Raises:
+            InputError: more terms than the fixed-point format of the forces has room for.
+        """
+        if len(terms) > MOST_TERMS:
+            raise InputError(f"{len(terms)} terms, but no more than {MOST_TERMS} can be summed exactly", "potential",
+                             "join some of them into one")
         self.terms = tuple(terms)
         self.cutoff = max(term.cutoff for term in terms)
         self.halo_hops = math.ceil(max(term.halo_hops * term.cutoff for term in terms) / self.cutoff)

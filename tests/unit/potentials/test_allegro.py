@@ -8,13 +8,17 @@ import torch
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError, PhysicsError, ResourceError
-from allegro_md.exact import FORCE_SCALE
+from allegro_md.exact import FORCE_RANGE, FORCE_SCALE
+from allegro_md.kernels.blocks import LIMIT
+from allegro_md.kernels.fixed import CENTER_BOUND, MOST_TERMS
 from allegro_md.kernels.tile import TILE
 from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual, Spline
 from allegro_md.models.edges import Edges
 from allegro_md.models.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential
+from allegro_md.potentials.lj import LennardJones
+from allegro_md.potentials.sum import SumPotential
 from allegro_md.state import AtomState
 
 SYMBOLS = ("Cu", "Ni")
@@ -172,6 +176,45 @@ def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
     monkeypatch.setattr(potential, "_evaluate", none_left)
     with pytest.raises(ResourceError, match="out of memory"):
         lab.run(potential, system)
+
+
+def test_out_of_memory_while_gathering_halves_the_block(lab, system, monkeypatch):
+    expected = lab.run(AllegroPotential(NETWORKS["dense"], SYMBOLS, "double", tiles=8), system)
+    potential = AllegroPotential(NETWORKS["dense"], SYMBOLS, "double", tiles=8)
+    gather, room = potential._gather, [2]
+
+    def scarce(*arguments):
+        if potential._tiles > room[0]:
+            raise MemoryError
+        return gather(*arguments)
+
+    monkeypatch.setattr(potential, "_gather", scarce)
+    same(lab.run(potential, system), expected)
+    assert potential._tiles == 2
+    room[0] = 0
+    with pytest.raises(ResourceError, match="out of memory"):
+        lab.run(potential, system)
+
+
+@pytest.mark.parametrize("network_first", [True, False])
+def test_a_large_force_of_another_term_is_not_held_against_the_network(lab, network_first):
+    """A collision: the pair term is within its own bound, but beyond that of the network's sums."""
+    pair = lab.System(np.array([[0.0, 0, 0], [0.9, 0, 0]]), Cell(np.eye(3), (False,) * 3), SYMBOLS,
+                      np.array([0, 1], dtype=np.int16))  # fmt: skip
+    ones = np.ones((2, 2))
+    network, wall = AllegroPotential(NETWORKS["dense"], SYMBOLS), LennardJones(0.1 * ones, 2.0 * ones, 4.0)
+    alone = lab.run(network, pair), lab.run(wall, pair)
+    assert LIMIT < np.abs(alone[1].force).max() < CENTER_BOUND
+    got = lab.run(SumPotential((network, wall) if network_first else (wall, network)), pair)
+    assert np.array_equal(got.quanta, alone[0].quanta + alone[1].quanta)
+
+
+def test_no_more_terms_than_the_forces_have_room_for():
+    term = LennardJones(np.ones((1, 1)), np.ones((1, 1)), 3.0)
+    assert MOST_TERMS * CENTER_BOUND <= FORCE_RANGE
+    SumPotential([term] * MOST_TERMS)
+    with pytest.raises(InputError, match="5 terms, but no more than 4"):
+        SumPotential([term] * (MOST_TERMS + 1))
 
 
 def test_a_runaway_force_is_an_error(lab):
