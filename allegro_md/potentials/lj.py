@@ -53,8 +53,9 @@ def build(term: LennardJonesTerm, species: SpeciesTable) -> LennardJones:
     n = len(species.symbols)
     epsilon, sigma = np.zeros((n, n)), np.zeros((n, n))
     if term.pairs is None:
-        if n > 1:
-            raise InputError(f"epsilon and sigma are for one species, the system has {', '.join(species.symbols)}",
+        symbols = dict.fromkeys(species.symbols)  # isotopes are species of one symbol
+        if len(symbols) > 1:
+            raise InputError(f"epsilon and sigma are for one element, the system has {', '.join(symbols)}",
                              "potential", 'give pairs = { "A-B" = [epsilon, sigma], … }')
         epsilon[:], sigma[:] = term.epsilon, term.sigma
     else:

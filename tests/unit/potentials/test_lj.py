@@ -110,3 +110,12 @@ def test_builder_wants_every_pair(lab):
         POTENTIALS["lj"](LennardJonesTerm(kind="lj", epsilon=0.01, sigma=3.4, cutoff=8.0), system.species)
     with pytest.raises(InputError, match="Ar-Kr"):
         POTENTIALS["lj"](LennardJonesTerm(kind="lj", pairs={"Ar-Ar": (0.01, 3.4)}, cutoff=8.0), system.species)
+
+
+def test_isotopes_are_one_element(lab):
+    isotopes = lab.liquid(("Ar", "Ar"), 3.9)
+    plain = lab.System(isotopes.x, isotopes.cell, ("Ar",), np.zeros(len(isotopes.x), np.int16))
+    term = LennardJonesTerm(kind="lj", epsilon=0.0104, sigma=3.4, cutoff=8.0)
+    built = POTENTIALS["lj"](term, isotopes.species)
+    direct = LennardJones(EPSILON[:1, :1], SIGMA[:1, :1], 8.0)
+    assert (lab.run(built, isotopes).quanta == lab.run(direct, plain).quanta).all()
