@@ -6,9 +6,11 @@ shortest distance per pair seen in it, a digest of the tensors, and a test vecto
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,14 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, ResourceError
 from allegro_md.models.architecture import parse_architecture
 from allegro_md.models.check import disagreement, test_vector
 from allegro_md.models.network import Network
 
 FORMAT, VERSION = "allegro-md model", 1
 _KEY = "allegro-md"
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "virial": "eV"}
 
 
@@ -38,8 +41,12 @@ def save_model(
     Args:
         network: the trained network.
         path: NAME.allegro.
-        training: provenance: data, licence, errors, program; anything JSON can hold.
+        training: provenance: data, license, errors, program; anything JSON can hold.
         shortest: shortest distance seen in training, Å, per "A-B" in the order of the symbols.
+
+    Raises:
+        InputError: the file cannot be made there.
+        ResourceError: the disk is full.
     """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -58,9 +65,26 @@ def save_model(
         "digest": _digest(tensors),
         "test": test_vector(network),
     }
+    try:
+        content = save(tensors, metadata={_KEY: json.dumps(document, ensure_ascii=False)})
+    except SafetensorError as error:
+        raise InputError(f"the model cannot be put into a file: {error}", str(path)) from error
+    _replace(path, content)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
     beside = path.with_name(path.name + ".part")
-    beside.write_bytes(save(tensors, metadata={_KEY: json.dumps(document, ensure_ascii=False)}))
-    beside.replace(path)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        reason = error.strerror or str(error)
+        if error.errno in _DISK:
+            raise ResourceError(f"cannot write {path}: {reason} — free disk space or raise the quota") from error
+        raise InputError(f"cannot be written: {reason}", str(path), "choose another place") from error
 
 
 def load_model(path: Path | str) -> Network:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, ResourceError
 from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual
 from allegro_md.models.modelfile import describe, load_model, read_document, save_model
 from allegro_md.models.network import Network
@@ -65,6 +68,32 @@ def test_document_holds_what_the_contract_asks_for(network, file):
     test = document["test"]
     assert np.abs(test["forces"]).max() > 1e-3
     assert len(test["energies"]) == len(test["positions"]) >= 8
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.ENOSPC, ResourceError), (errno.EFBIG, ResourceError), (errno.EACCES, InputError), (errno.EROFS, InputError)],
+)
+def test_a_failed_write_names_the_file_and_leaves_the_old_one(network, file, monkeypatch, number, error):
+    before = file.read_bytes()
+    write_bytes = Path.write_bytes
+
+    def refuse(path, content):
+        write_bytes(path, content[:100])
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(error, match=f"m.allegro.*{os.strerror(number)}"):
+        save_model(network, file)
+    assert file.read_bytes() == before and [p.name for p in file.parent.iterdir()] == ["m.allegro"]
+
+
+def test_places_where_no_file_can_be(network, tmp_path):
+    (tmp_path / "folder.allegro").mkdir()
+    for path in (tmp_path / "folder.allegro", tmp_path / "absent" / "m.allegro", tmp_path / ("n" * 300 + ".allegro")):
+        with pytest.raises(InputError, match="cannot be written"):
+            save_model(network, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["folder.allegro"]
 
 
 def test_description(file):
