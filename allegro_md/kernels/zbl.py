@@ -23,14 +23,19 @@ EXPONENT = 0.23
 """Power of the atomic numbers in the screening length."""
 
 
+SCREENING = ((0.02817, 0.20162), (0.28022, 0.40290), (0.50986, 0.94229), (0.18175, 3.19980))
+"""Amplitudes and decays of ψ."""
+
+
 @numba.njit(cache=True)
 def screening(x: float) -> tuple[float, float]:
     """ψ(x) and ψ'(x)."""
-    a = 0.02817 * math.exp(-0.20162 * x)
-    b = 0.28022 * math.exp(-0.40290 * x)
-    c = 0.50986 * math.exp(-0.94229 * x)
-    d = 0.18175 * math.exp(-3.19980 * x)
-    return a + b + c + d, -(0.20162 * a + 0.40290 * b + 0.94229 * c + 3.19980 * d)
+    a = SCREENING[0][0] * math.exp(-SCREENING[0][1] * x)
+    b = SCREENING[1][0] * math.exp(-SCREENING[1][1] * x)
+    c = SCREENING[2][0] * math.exp(-SCREENING[2][1] * x)
+    d = SCREENING[3][0] * math.exp(-SCREENING[3][1] * x)
+    slope = SCREENING[0][1] * a + SCREENING[1][1] * b + SCREENING[2][1] * c + SCREENING[3][1] * d
+    return a + b + c + d, -slope
 
 
 @numba.njit(cache=True)

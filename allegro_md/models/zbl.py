@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from allegro_md.kernels.zbl import EXPONENT, LENGTH, SCREENING
+
 HALF_E2 = 0.5 * 14.399645
 """Half of e²/(4πε₀), eV·Å, as trained models contain it (not the CODATA value: part of the model's definition)."""
-
-_SCREENING = ((0.02817, 0.20162), (0.28022, 0.40290), (0.50986, 0.94229), (0.18175, 3.19980))
 
 
 def screening_length(z_i: NDArray[np.float64], z_j: NDArray[np.float64]) -> NDArray[np.float64]:
     """Å, of two atomic numbers."""
-    length: NDArray[np.float64] = 0.46850 / (z_i**0.23 + z_j**0.23)
+    length: NDArray[np.float64] = LENGTH / (z_i**EXPONENT + z_j**EXPONENT)
     return length
 
 
@@ -28,6 +28,6 @@ def zbl_energy(r: torch.Tensor, charges: torch.Tensor, length: torch.Tensor) -> 
     """
     x = r / length
     screening = torch.zeros_like(r)
-    for amplitude, decay in _SCREENING:
+    for amplitude, decay in SCREENING:
         screening = screening + amplitude * torch.exp(-decay * x)
     return HALF_E2 * charges / r * screening
