@@ -23,10 +23,13 @@ from allegro_md.io.master import ATOMS, FIXED, NAME, OBSERVABLES, PER_FRAME, Box
 from allegro_md.io.segments import DOUBLING, FOLDER, Segment, capacity, complete, recover, segment_path
 from allegro_md.io.wrapping import wrap
 from allegro_md.reporting import Snapshot, Trigger
-from allegro_md.state import AtomState
+from allegro_md.state import FIELDS, AtomState
 
-UNITS = {"position": "Angstrom", "velocity": "Angstrom fs-1", "force": "eV Angstrom-1", "image": ""}
-"""Fields a trajectory may hold, with their units in H5MD's notation."""
+NOTATION = {"Å": "Angstrom", "Å/fs": "Angstrom fs-1", "eV/Å": "eV Angstrom-1"}
+"""Our units as H5MD writes them."""
+
+UNITS = {f.name: NOTATION[f.unit] for f in FIELDS.values() if f.trajectory and f.shape} | {"image": ""}
+"""Vectors that a frame may hold, with their units; the scalars, id and species, are the same in every frame."""
 
 AHEAD = 2
 """Frames per rank that may wait for the disk before the simulation does."""

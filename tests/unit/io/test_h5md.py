@@ -19,10 +19,12 @@ from ase import Atoms
 from ase.geometry import cell_to_cellpar
 
 from allegro_md.comm import Comm
+from allegro_md.config.output import FIELDS as accepted
 from allegro_md.errors import InputError, PhysicsError, ResourceError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.io import h5md, segments
 from allegro_md.io.h5md import TrajectoryWriter
+from allegro_md.state import FIELDS
 
 ALL = ("position", "velocity", "force", "image")
 TRICLINIC = np.array([[9.0, 0.0, 0.0], [4.0, 8.0, 0.0], [-3.0, 2.0, 10.0]])
@@ -71,6 +73,12 @@ def write(directory, steps, *, n=50, dtype="float32", fields=ALL, rows=TRICLINIC
     for step in steps:
         writer(snapshot(step, n, rows, SERIAL, **options)[0])  # noqa: F821
     return writer
+
+
+def test_the_input_knows_the_fields_there_are():
+    """It has a list of its own since it is read before torch is loaded."""
+    of_the_state = [name for name, field in FIELDS.items() if field.trajectory and name not in ("id", "species")]
+    assert list(h5md.UNITS) == [*of_the_state, "image"] == list(accepted)
 
 
 def universe(path):
@@ -267,6 +275,7 @@ def run_child(tmp_path, root, body, **options):
         from pathlib import Path
         from allegro_md.errors import AllegroError
         from allegro_md.io.h5md import TrajectoryWriter
+from allegro_md.state import FIELDS
         rows = {TRICLINIC.tolist()}
         writer = TrajectoryWriter(Path({str(tmp_path)!r}), 1, {ALL}, "float32", Comm.serial())
         """
