@@ -137,7 +137,7 @@ class Residual(_Common):
     """The form of the 2023 paper: latents with residual updates, full mixing of paths and channels.
 
     Attributes:
-        bessel: number of radial functions, standardised over the cutoff.
+        bessel: number of radial functions, standardized over the cutoff.
         envelope: exponent p of the polynomial envelope.
         trainable_bessel: of the roots.
         two_body: hidden widths of the two-body MLP; `latents` is its output.

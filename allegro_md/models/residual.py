@@ -15,10 +15,10 @@ from allegro_md.models.irreps import Irrep, both_parities, build_layers, harmoni
 from allegro_md.models.mlp import SILU_NORM, MlpWeights, normal_
 
 SAMPLES = 4000
-"""Distances k · cutoff / 4000, k = 1 … 4000, over which the radial functions are standardised."""
+"""Distances k · cutoff / 4000, k = 1 … 4000, over which the radial functions are standardized."""
 
 
-def standardisation(roots: torch.Tensor, cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
+def standardization(roots: torch.Tensor, cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and inverse unbiased standard deviation of the radial functions over the cutoff."""
     x = torch.arange(1, SAMPLES + 1, dtype=torch.float64, device=roots.device) / SAMPLES
     values = bessel(x, roots) * prefactor(cutoff)
@@ -34,7 +34,7 @@ class ResidualWeights(torch.nn.Module):
     """Parameters of the residual form, shaped as those of the 2023 code.
 
     Attributes:
-        roots: (n,) float64, Bessel roots over π; basis_mean, basis_inverse_std: (n,) their standardisation.
+        roots: (n,) float64, Bessel roots over π; basis_mean, basis_inverse_std: (n,) their standardization.
         two_body: MLP of one-hot center | one-hot neighbor | radial functions → latents.
         environments: linear map per layer, latents → weights; the first also makes the first tensor's, which come
             first. Columns u · (l_max + 1) + l.
@@ -53,7 +53,7 @@ class ResidualWeights(torch.nn.Module):
         a = self.architecture = architecture
         roots = torch.arange(1, a.bessel + 1, dtype=torch.float64)
         self.roots = torch.nn.Parameter(roots, requires_grad=a.trainable_bessel)
-        mean, inverse_std = standardisation(roots, a.cutoff)
+        mean, inverse_std = standardization(roots, a.cutoff)
         self.register_buffer("basis_mean", mean)
         self.register_buffer("basis_inverse_std", inverse_std)
         sphere, carried = carried_irreps(a)

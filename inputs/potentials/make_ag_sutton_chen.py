@@ -70,7 +70,7 @@ def write(path: Path) -> None:
     lines = [
         "Silver, Sutton-Chen 12-6 with a smooth cutoff; Phil. Mag. Lett. 61, 139 (1990)",
         f"eps = {eps:.10e} eV, c = {c:.10f}, a = {LATTICE} A, w falls from {INNER} to {CUTOFF} A",
-        "Units eV and A. Written by make_ag_sutton_chen.py of allegro-md, MIT licence",
+        "Units eV and A. Written by make_ag_sutton_chen.py of allegro-md, MIT license",
         "1 Ag",
         f"{POINTS} {rho[1]:.17e} {POINTS} {dr:.17e} {CUTOFF:.17e}",
         f"47 107.8682 {LATTICE} fcc",
