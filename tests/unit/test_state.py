@@ -1,0 +1,76 @@
+"""The field table and the arrays of a rank."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from allegro_md import state as module
+from allegro_md.cell import Cell
+from allegro_md.state import FIELDS, AtomState, SpeciesTable
+
+
+def make(n: int = 0) -> AtomState:
+    state = AtomState(Cell(np.eye(3)), SpeciesTable(("H", "Cu"), np.array([1, 29]), np.array([1.008, 63.546])), n)
+    state.set_local(
+        {
+            name: torch.arange(n * max(1, int(np.prod(f.shape)))).reshape(n, *f.shape).to(f.dtype)
+            for name, f in FIELDS.items()
+            if f.migrates
+        }
+    )
+    return state
+
+
+def test_table() -> None:
+    """What the rest relies on: id first, masters in float64, forces in int64 and never sent on."""
+    assert next(iter(FIELDS)) == "id"
+    assert FIELDS["position"].dtype is FIELDS["velocity"].dtype is torch.float64
+    assert FIELDS["force"].dtype is torch.int64 and not FIELDS["force"].migrates
+    assert {f.name for f in FIELDS.values() if f.halo} >= {"id", "species", "position", "shift"}
+    assert all(f.migrates for f in FIELDS.values() if f.checkpoint)
+
+
+@pytest.mark.parametrize("exact_fit", [10**6, 10])
+def test_growth_keeps_rows(monkeypatch: pytest.MonkeyPatch, exact_fit: int) -> None:
+    monkeypatch.setattr(module, "EXACT_FIT_ABOVE", exact_fit)
+    state = make(20)
+    before = {name: state.local(name).clone() for name in FIELDS}
+    for n_ghost in (1, 50, 5, 500, 0):
+        state.resize(20, n_ghost)
+        assert state.n_all == 20 + n_ghost
+        for name, field in FIELDS.items():
+            assert state.all(name).shape == (20 + n_ghost, *field.shape)
+            assert state.all(name).dtype is field.dtype
+            assert torch.equal(state.local(name), before[name])
+
+
+def test_growth_keeps_ghosts() -> None:
+    state = make(3)
+    state.resize(3, 60)
+    state.all("position")[:] = 7.0
+    state.resize(3, 5000)
+    assert torch.equal(state.all("position")[:63], torch.full((63, 3), 7.0, dtype=torch.float64))
+
+
+def test_views_share_memory() -> None:
+    state = make(4)
+    state.resize(4, 2)
+    state.all("position")[1] = 5.0
+    assert state.local("position")[1].tolist() == [5.0] * 3
+    state.local("position").numpy()[2] = 6.0
+    assert state.all("position")[2].tolist() == [6.0] * 3
+
+
+def test_set_local_drops_ghosts() -> None:
+    state = make(4)
+    state.resize(4, 9)
+    state.set_local({name: state.local(name)[:2].clone() for name, f in FIELDS.items() if f.migrates})
+    assert (state.n_local, state.n_ghost) == (2, 0)
+
+
+def test_masses_follow_species() -> None:
+    state = make(2)
+    state.local("species")[:] = torch.tensor([1, 0])
+    assert state.mass.tolist() == [63.546, 1.008]
