@@ -114,10 +114,10 @@ class Comm:
         Raises:
             PhysicsError: a term on any rank was NaN or out of range.
         """
-        summed = self.sum(np.append(total.words.ravel(), np.int64(bool(total.fault))))
+        summed = self.sum(np.append(total.limbs.ravel(), np.int64(bool(total.fault))))
         if summed[-1]:
             self.raise_together(PhysicsError(total.fault) if total.fault else None)
-        return ExactSum(summed[:-1].reshape(total.words.shape), total.kind).value()
+        return ExactSum(summed[:-1].reshape(total.limbs.shape), total.kind).value()
 
     def decide(self, compute: Callable[[], T]) -> T:
         """The result of `compute` on rank 0, on all ranks: libm, and so any decision, may differ between machines."""

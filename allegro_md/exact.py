@@ -3,8 +3,8 @@
 Two formats, one table of scales:
 
 * forces: one int64 word, quantum 2⁻⁴⁴ eV/Å (range ±5.2·10⁵ eV/Å);
-* every global sum: two int64 words (``high``, ``low``), value = (high·2³² + low) · quantum. A term is split into
-  a high part of whole 2³² quanta and a low part below 2³²; both words are plain integer sums.
+* every global sum: a term is split into a high part of whole 2³² quanta and a low part below 2³², which one rank adds
+  up in two int64 words; between ranks they travel as three limbs of 32 bits, with 31 bits free for the sum over ranks.
 
 A term outside the range of its format is an error, never a wrap.
 """
@@ -57,16 +57,16 @@ def _accumulate(values: NDArray[np.float64], scale: float, words: NDArray[np.int
 
 @dataclass(frozen=True)
 class ExactSum:
-    """Sum of k quantities in two-word fixed point.
+    """Sum of k quantities in fixed point.
 
     Attributes:
-        words: (k, 2) int64, (high, low).
+        limbs: (k, 3) int64, value = (limb₀·2⁶⁴ + limb₁·2³² + limb₂) · quantum; of 32 bits each until added over ranks.
         kind: key of `GLOBAL_BITS`.
-        fault: why the sum is none, or empty. It travels with the words and is raised where ranks meet or a value is
+        fault: why the sum is none, or empty. It travels with the limbs and is raised where ranks meet or a value is
             read: raised here, on one rank, it would leave the others waiting.
     """
 
-    words: NDArray[np.int64]
+    limbs: NDArray[np.int64]
     kind: str
     fault: str = ""
 
@@ -87,9 +87,9 @@ class ExactSum:
         if bad >= 0:
             owner = f"row {bad}" if ids is None else f"atom {int(ids[bad])}"
             fault = f"the {kind} of {owner} is not finite or out of range: {table[bad].tolist()}"
-        words[:, 0] += words[:, 1] >> 32  # carry, so that sums over ranks keep 31 free bits
-        words[:, 1] &= 0xFFFFFFFF
-        return ExactSum(words, kind, fault)
+        high = words[:, 0] + (words[:, 1] >> 32)
+        limbs = np.stack([high >> 32, high & 0xFFFFFFFF, words[:, 1] & 0xFFFFFFFF], axis=1)
+        return ExactSum(limbs, kind, fault)
 
     def value(self) -> NDArray[np.float64]:
         """The k sums, each correctly rounded to float64.
@@ -100,4 +100,4 @@ class ExactSum:
         if self.fault:
             raise PhysicsError(self.fault)
         quanta = Fraction(1, 2 ** GLOBAL_BITS[self.kind])
-        return np.array([float(quanta * ((int(h) << 32) + int(low))) for h, low in self.words])
+        return np.array([float(quanta * ((int(a) << 64) + (int(b) << 32) + int(c))) for a, b, c in self.limbs])

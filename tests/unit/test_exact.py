@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_RANGE, FORCE_SCALE, GLOBAL_BITS, ExactSum
 
@@ -44,8 +45,8 @@ def test_correctly_rounded(integers: list[int]) -> None:
 def test_order_and_splitting_do_not_matter(values: list[float], random: object, parts: int) -> None:
     shuffled = list(values)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    words = sum(ExactSum.of(np.array(shuffled[k::parts]), "energy").words for k in range(parts))
-    assert ExactSum(words, "energy").value()[0] == total(values)
+    limbs = sum(ExactSum.of(np.array(shuffled[k::parts]), "energy").limbs for k in range(parts))
+    assert ExactSum(limbs, "energy").value()[0] == total(values)
 
 
 def test_order_matters_in_floating_point() -> None:
@@ -72,6 +73,21 @@ def test_largest_terms(kind: str) -> None:
     largest = np.nextafter(2.0**68 / 2.0 ** GLOBAL_BITS[kind], 0.0)
     for sign in (1.0, -1.0):
         assert ExactSum.of(np.full(8, sign * largest), kind).value()[0] == sign * 8 * largest
+
+
+class _ManyRanks(Comm):
+    """As if this many ranks had the same part."""
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        return values * 2**20
+
+
+def test_sum_over_a_million_full_ranks_does_not_wrap() -> None:
+    """Each rank holds as much as its words can: (2³⁶ − 1)·2²⁷ in the high one."""
+    high = (2**36 - 1) * 2**27
+    part = ExactSum(np.array([[high >> 32, high & 0xFFFFFFFF, 0xFFFFFFFF]]), "energy")
+    expected = float(Fraction((high << 32) + 0xFFFFFFFF) * QUANTUM) * 2**20
+    assert _ManyRanks().reduce(part)[0] == expected
 
 
 def test_force_format() -> None:
