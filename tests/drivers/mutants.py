@@ -22,7 +22,7 @@ from allegro_md.state import AtomState
 class FloatSum:
     """What an ordinary program does: a sum in float64, in whatever order the atoms have."""
 
-    def __init__(self, values: Any, kind: str) -> None:
+    def __init__(self, values: Any, kind: str, ids: Any = None) -> None:
         table = np.asarray(values, dtype=np.float64)
         self.total = np.atleast_1d(table.sum(axis=0))
 
