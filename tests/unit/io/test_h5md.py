@@ -275,7 +275,6 @@ def run_child(tmp_path, root, body, **options):
         from pathlib import Path
         from allegro_md.errors import AllegroError
         from allegro_md.io.h5md import TrajectoryWriter
-from allegro_md.state import FIELDS
         rows = {TRICLINIC.tolist()}
         writer = TrajectoryWriter(Path({str(tmp_path)!r}), 1, {ALL}, "float32", Comm.serial())
         """
