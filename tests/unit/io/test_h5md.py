@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.geometry import cell_to_cellpar
 
 from allegro_md.comm import Comm
-from allegro_md.config.output import FIELDS as accepted
+from allegro_md.config import output
 from allegro_md.errors import InputError, PhysicsError, ResourceError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.io import h5md, segments
@@ -78,7 +78,7 @@ def write(directory, steps, *, n=50, dtype="float32", fields=ALL, rows=TRICLINIC
 def test_the_input_knows_the_fields_there_are():
     """It has a list of its own since it is read before torch is loaded."""
     of_the_state = [name for name, field in FIELDS.items() if field.trajectory and name not in ("id", "species")]
-    assert list(h5md.UNITS) == [*of_the_state, "image"] == list(accepted)
+    assert list(h5md.UNITS) == [*of_the_state, "image"] == list(output.FIELDS)
 
 
 def universe(path):

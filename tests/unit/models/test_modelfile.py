@@ -72,7 +72,12 @@ def test_document_holds_what_the_contract_asks_for(network, file):
 
 @pytest.mark.parametrize(
     ("number", "error"),
-    [(errno.ENOSPC, ResourceError), (errno.EFBIG, ResourceError), (errno.EACCES, InputError), (errno.EROFS, InputError)],
+    [
+        (errno.ENOSPC, ResourceError),
+        (errno.EFBIG, ResourceError),
+        (errno.EACCES, InputError),
+        (errno.EROFS, InputError),
+    ],
 )
 def test_a_failed_write_names_the_file_and_leaves_the_old_one(network, file, monkeypatch, number, error):
     before = file.read_bytes()
