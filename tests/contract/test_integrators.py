@@ -1,0 +1,82 @@
+"""What every integrator owes the engine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from systems import Breathing, Soft, grid_points, spread, thermal
+
+from allegro_md.comm import Comm
+from allegro_md.integrators import INTEGRATORS
+from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.integrators.nvt_nose_hoover import NoseHooverChain
+from allegro_md.simulation.forces import Forces
+from allegro_md.state import AtomState
+from allegro_md.timers import Timers
+
+KINDS = ("nve", "nvt-nose-hoover", "breathing")
+
+
+def system() -> AtomState:
+    x = grid_points((3, 3, 3), 2.0, 0.1, 1)
+    return spread(x, np.eye(3) * 6.0, (True,) * 3, Comm.serial(), thermal(27, 10.0, 800.0, 2), 10.0)
+
+
+def build(kind: str, state: AtomState) -> Any:
+    if kind == "nve":
+        return VelocityVerlet(1.0)
+    if kind == "breathing":
+        return Breathing(1.0, state.cell, Comm.serial())
+    return NoseHooverChain(1.0, (500.0, 900.0), 40, 50.0, 3, 3, 78, Comm.serial())
+
+
+def run(integrator: Any, state: AtomState, first: int, last: int) -> None:
+    forces = Forces(Soft(), Comm.serial(), 0.5, None, Timers())
+    forces(state)
+    for index in range(first, last + 1):
+        integrator.step(state, forces, index)
+
+
+def by_id(state: AtomState) -> dict[str, bytes]:
+    order = torch.argsort(state.local("id"))
+    return {name: state.local(name)[order].numpy().tobytes() for name in ("position", "velocity", "force")}
+
+
+def test_all_are_covered() -> None:
+    assert set(INTEGRATORS) <= set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_continuation_has_the_same_bits(kind: str) -> None:
+    """Stopped in the middle, written down as JSON, taken up by a new object in a state that kept only the masters."""
+    whole, state = system(), system()
+    start = state.cell
+    one = build(kind, whole)
+    run(one, whole, 1, 40)
+    first = build(kind, state)
+    run(first, state, 1, 17)
+    kept = json.loads(json.dumps(first.state_dict()))
+    order = torch.randperm(27, generator=torch.Generator().manual_seed(0))
+    again = system()
+    again.set_local({name: state.local(name)[order].clone() for name in ("id", "species", "position", "velocity")})
+    second = build(kind, again)
+    again.cell = start.with_matrix(np.array(state.cell.matrix))
+    second.load_state_dict(kept)
+    run(second, again, 18, 40)
+    assert by_id(again) == by_id(whole)
+    assert second.thermostat_energy() == one.thermostat_energy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keeps_nothing_per_atom(kind: str) -> None:
+    state = system()
+    integrator = build(kind, state)
+    run(integrator, state, 1, 3)
+    arrays = [v for v in vars(integrator).values() if isinstance(v, (list, np.ndarray, torch.Tensor))]
+    sizes = [np.size(v) for v in arrays]
+    assert max(sizes, default=0) < 27
+    assert integrator.timestep == 1.0 and isinstance(integrator.needs_virial, bool)
