@@ -85,6 +85,7 @@ def test_canonical_20_ps(engine, liquid):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_canonical_200_ps(engine, liquid):
     steps = round(200e3 / TIMESTEP)
     check_canonical(engine.simulate(engine.copy(liquid[0]), argon(1.0), thermostat(500, steps), steps), 200.0)

@@ -85,7 +85,7 @@ def allegro(precision: str) -> AllegroPotential:
 
 
 def test_allegro_second_order_and_single_precision_adds_no_drift(engine, copper):
-    """The 4,000-atom runs over picoseconds are in `test_long_conservation`; this is their short form.
+    """The 4,000-atom runs over picoseconds are in `test_long.py`; this is their short form.
 
     Over 160 fs the fluctuation of the integrator, second order in the timestep, hides any drift of 1 µeV/(atom·ps). It
     is the same in both precisions while the trajectories are together, so their difference shows what float32 does.
