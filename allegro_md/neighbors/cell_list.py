@@ -45,7 +45,7 @@ def build_pairs(
     order = _order_by_id_and_shift(ids, shift)
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
-    return _fill(place, index, bins, starts, members, rank, order, n_centers, distance)
+    return _fill(place, place[members], rank, rank[members], index, bins, starts, order, n_centers, distance)
 
 
 def _bin_indices(fraction: NDArray[np.float64], heights: NDArray[np.float64], distance: float) -> NDArray[np.int64]:
@@ -91,61 +91,49 @@ def _counting_sort(linear: NDArray[np.int64], n_bins: int) -> tuple[NDArray[np.i
     return starts, members
 
 
-@numba.njit(cache=True, inline="always")
-def _shell_sort(values: NDArray[np.int32], n: int) -> None:
-    for gap in (132, 57, 23, 10, 4, 1):
-        for i in range(gap, n):
-            value = values[i]
-            j = i
-            while j >= gap and values[j - gap] > value:
-                values[j] = values[j - gap]
-                j -= gap
-            values[j] = value
-
-
 @numba.njit(cache=True)
 def _fill(
     place: NDArray[np.float64],
+    binned_place: NDArray[np.float64],
+    rank: NDArray[np.int32],
+    binned_rank: NDArray[np.int32],
     index: NDArray[np.int64],
     bins: NDArray[np.int64],
     starts: NDArray[np.int64],
-    members: NDArray[np.int32],
-    rank: NDArray[np.int32],
     order: NDArray[np.int32],
     n_centers: int,
     distance: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """One pass over the centers; the list grows by half when it is full."""
+    """One pass over the centers. The list grows to what the centers so far let expect of all, and a tenth.
+
+    Candidates are read in the order of the bins, written without a branch and kept by moving the end of the list.
+    """
     offsets = np.zeros(n_centers + 1, dtype=np.int64)
-    neighbors = np.empty(max(64, 16 * n_centers), dtype=np.int32)
-    found = np.empty(256, dtype=np.int32)
+    neighbors = np.empty(256, dtype=np.int32)
     limit = distance * distance
+    end = 0
     for i in range(n_centers):
-        n = 0
+        x, y, z, own = place[i, 0], place[i, 1], place[i, 2], rank[i]
         for bx in range(max(0, index[i, 0] - 1), min(bins[0], index[i, 0] + 2)):
             for by in range(max(0, index[i, 1] - 1), min(bins[1], index[i, 1] + 2)):
                 row = (bx * bins[1] + by) * bins[2]
                 first = starts[row + max(0, index[i, 2] - 1)]
                 last = starts[row + min(bins[2], index[i, 2] + 2)]  # bins along the last axis are contiguous
+                if end + last - first >= len(neighbors):
+                    needed = end + last - first + 1
+                    expected = end * (n_centers - i) // max(i, 1)
+                    grown = np.empty(needed + needed // 10 + expected, dtype=np.int32)
+                    grown[:end] = neighbors[:end]
+                    neighbors = grown
                 for m in range(first, last):
-                    j = members[m]
-                    dx = place[j, 0] - place[i, 0]
-                    dy = place[j, 1] - place[i, 1]
-                    dz = place[j, 2] - place[i, 2]
-                    if dx * dx + dy * dy + dz * dz < limit and j != i:
-                        if n == len(found):
-                            larger = np.empty(2 * n, dtype=np.int32)
-                            larger[:n] = found
-                            found = larger
-                        found[n] = rank[j]
-                        n += 1
-        _shell_sort(found, n)
-        start = offsets[i]
-        if start + n > len(neighbors):
-            grown = np.empty(start + n + (start + n) // 2, dtype=np.int32)
-            grown[:start] = neighbors[:start]
-            neighbors = grown
-        for m in range(n):
-            neighbors[start + m] = order[found[m]]
-        offsets[i + 1] = start + n
-    return offsets, neighbors[: offsets[-1]].copy()
+                    dx = binned_place[m, 0] - x
+                    dy = binned_place[m, 1] - y
+                    dz = binned_place[m, 2] - z
+                    neighbors[end] = binned_rank[m]
+                    end += (dx * dx + dy * dy + dz * dz < limit) & (binned_rank[m] != own)
+        found = neighbors[offsets[i] : end]
+        found.sort()
+        for m in range(len(found)):
+            found[m] = order[found[m]]
+        offsets[i + 1] = end
+    return offsets, neighbors[:end]  # no copy: memory beyond the end was never touched

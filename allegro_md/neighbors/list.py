@@ -43,6 +43,7 @@ class NeighborList:
 
     def build(self, state: AtomState) -> None:
         """Finds all pairs from the state's positions and shifts; ghosts must be in place."""
+        self.neighbors = self.neighbors[:0].copy()  # the largest array there is: never held twice
         self.offsets, self.neighbors = build_pairs(
             state.all("position").cpu().numpy(),
             state.all("shift").cpu().numpy(),

@@ -22,6 +22,7 @@ from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.thermo import ThermoWriter
 from allegro_md.reporting import Reporter
 from allegro_md.simulation import assembly, record
+from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.simulation.progress import Log, Progress
 from allegro_md.state import AtomState
@@ -92,6 +93,7 @@ class Simulation:
         Raises:
             InputError: the input does not fit the files it names, or the run directory.
         """
+        return_large_arrays()
         torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
         with comm.together():
             if comm.rank == 0:

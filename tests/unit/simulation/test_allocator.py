@@ -1,0 +1,39 @@
+"""Freed arrays go back to the system, whatever sizes came before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# Raises glibc's threshold as arrays of growing size do, then leaves fragments between arrays that are freed.
+SCRIPT = """
+import sys
+import numpy as np
+from allegro_md.simulation.allocator import return_large_arrays
+def resident():
+    return [int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")][0] / 1024
+if sys.argv[1] == "fixed":
+    return_large_arrays()
+for megabytes in (1, 4, 16, 31):
+    del_me = np.ones(megabytes * 131072)
+    del del_me
+before = resident()
+kept, freed = [], []
+for _ in range(20):
+    freed.append(np.ones(6 * 131072))
+    kept.append(np.ones(8192))
+del freed
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_freed_arrays_leave_no_fragments():
+    def held(how: str) -> float:
+        done = subprocess.run([sys.executable, "-c", SCRIPT, how], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    assert held("fixed") < 10.0  # MB, of 120
+    assert held("as it comes") > 60.0
