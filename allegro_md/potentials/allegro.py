@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.config import AllegroTerm
-from allegro_md.errors import InputError, PhysicsError, ResourceError
+from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.tile import TILE, padded
@@ -135,7 +135,7 @@ class AllegroPotential:
 
     def _halve(self, taken: int, error: Exception) -> None:
         """Half as many tiles, for this block and all that follow, when memory ran out."""
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not out_of_memory(error):
             raise error
         if taken == 1 or self._tiles == 1:
             raise ResourceError(f"{self.name}: out of memory for the smallest block of edges") from error
