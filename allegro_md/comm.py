@@ -26,6 +26,9 @@ T = TypeVar("T")
 ROUND_BYTES = 64 * 2**20
 """Largest message of one round of `exchange`: bounds memory and stays below MPI's 2³¹ counts."""
 
+FORWARDING_SECONDS = 0.5
+"""What a launcher gets to pass on the last words of a rank before it is told to end all of them."""
+
 # Variables in which launchers tell how many ranks they started.
 _LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
 
@@ -259,5 +262,6 @@ class Comm:
         sys.stdout.flush()
         sys.stderr.flush()
         if self._mpi is not None and self.size > 1:
+            time.sleep(FORWARDING_SECONDS)  # mpirun drops what it has not yet read from a rank that aborts
             self._mpi.Abort(status)
         sys.exit(status)
