@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.errors import AllegroError, InputError, PhysicsError, ResourceError, out_of_memory
+from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory
 from allegro_md.exact import ExactSum
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class Comm:
         """
         summed = self.sum(np.append(total.limbs.ravel(), np.int64(bool(total.fault))))
         if summed[-1]:
-            self.raise_together(PhysicsError(total.fault) if total.fault else None)
+            self.raise_together(total.error)
         return ExactSum(summed[:-1].reshape(total.limbs.shape), total.kind).value()
 
     def decide(self, compute: Callable[[], T]) -> T:

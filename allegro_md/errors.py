@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AllegroError(Exception):
     """Base of all expected failures.
@@ -30,9 +32,20 @@ class InputError(AllegroError):
 
 
 class PhysicsError(AllegroError):
-    """The simulation broke (NaN, runaway force, lost atom, overflow of an exact sum)."""
+    """The simulation broke (NaN, runaway force, lost atom, overflow of an exact sum).
+
+    Attributes:
+        atoms: ids of the atoms to blame, the worst first; empty where none is known.
+    """
 
     exit_status = 3
+
+    def __init__(self, what: str, atoms: Sequence[int] = ()) -> None:
+        self.what, self.atoms = what, tuple(atoms)
+        super().__init__(what)
+
+    def __reduce__(self) -> tuple[type[PhysicsError], tuple[str, tuple[int, ...]]]:
+        return type(self), (self.what, self.atoms)
 
 
 class ResourceError(AllegroError):

@@ -64,11 +64,13 @@ class ExactSum:
         kind: key of `GLOBAL_BITS`.
         fault: why the sum is none, or empty. It travels with the limbs and is raised where ranks meet or a value is
             read: raised here, on one rank, it would leave the others waiting.
+        culprit: id of the atom whose term it was, if known.
     """
 
     limbs: NDArray[np.int64]
     kind: str
     fault: str = ""
+    culprit: int | None = None
 
     @staticmethod
     def of(values: NDArray[np.float64], kind: str, ids: NDArray[np.int64] | None = None) -> ExactSum:
@@ -84,12 +86,18 @@ class ExactSum:
         words = np.zeros((table.shape[1], 2), dtype=np.int64)
         fault = f"more than {_TERMS_LIMIT} terms on one rank" if len(table) > _TERMS_LIMIT else ""
         bad = -1 if fault else _accumulate(table, 2.0 ** GLOBAL_BITS[kind], words)
+        culprit = int(ids[bad]) if bad >= 0 and ids is not None else None
         if bad >= 0:
-            owner = f"row {bad}" if ids is None else f"atom {int(ids[bad])}"
+            owner = f"row {bad}" if culprit is None else f"atom {culprit}"
             fault = f"the {kind} of {owner} is not finite or out of range: {table[bad].tolist()}"
         high = words[:, 0] + (words[:, 1] >> 32)
         limbs = np.stack([high >> 32, high & 0xFFFFFFFF, words[:, 1] & 0xFFFFFFFF], axis=1)
-        return ExactSum(limbs, kind, fault)
+        return ExactSum(limbs, kind, fault, culprit)
+
+    @property
+    def error(self) -> PhysicsError | None:
+        """What is to be raised, if anything."""
+        return PhysicsError(self.fault, () if self.culprit is None else (self.culprit,)) if self.fault else None
 
     def value(self) -> NDArray[np.float64]:
         """The k sums, each correctly rounded to float64.
@@ -97,7 +105,7 @@ class ExactSum:
         Raises:
             PhysicsError: a term was NaN or too large for the format.
         """
-        if self.fault:
-            raise PhysicsError(self.fault)
+        if self.error is not None:
+            raise self.error
         quanta = Fraction(1, 2 ** GLOBAL_BITS[self.kind])
         return np.array([float(quanta * ((int(a) << 64) + (int(b) << 32) + int(c))) for a, b, c in self.limbs])

@@ -63,6 +63,8 @@ DIMENSIONS: dict[str, dict[str, float]] = {
     },
     "mass": {"amu": 1.0, "u": 1.0, "Da": 1.0},
     "velocity": {"Å/fs": 1.0, "A/fs": 1.0, "Å/ps": 1e-3, "A/ps": 1e-3, "m/s": 1e-5},
+    "force": {"eV/Å": 1.0, "eV/A": 1.0, "meV/Å": 1e-3, "meV/A": 1e-3},
+    "wall time": {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 """Unit name → factor to the internal unit, per dimension."""
 
@@ -74,6 +76,8 @@ _INTERNAL = {
     "energy": "eV",
     "mass": "amu",
     "velocity": "Å/fs",
+    "force": "eV/Å",
+    "wall time": "s",
 }
 _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*?)?\s*$")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from allegro_md.cli.loading import Assignments, InputFile, load, ranks_wanted
+from allegro_md.cli.loading import Assignments, InputFile, load
 
 
 def check(context: typer.Context, input_file: InputFile, assignments: Assignments = None) -> None:
@@ -16,7 +16,7 @@ def check(context: typer.Context, input_file: InputFile, assignments: Assignment
     plan = {}
     with comm.together():
         if comm.rank == 0:
-            plan = plan_run(config, ranks_wanted(config, comm.size))
+            plan = plan_run(config, config.parallel.ranks_wanted(comm.size))
     typer.echo(config.to_toml())
     for name, value in plan.items():
         typer.echo(f"# {name}: {value}")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from allegro_md.config.dynamics import ENSEMBLES
 from allegro_md.config.fields import Table, show
+from allegro_md.config.guard import Guard, Stop
 from allegro_md.config.output import Output, Parallel
 from allegro_md.config.potential import KINDS
 from allegro_md.config.schema import Input
@@ -23,7 +24,7 @@ LONGEST = 300
 
 _SECTIONS: dict[str, tuple[type[Table], ...]] = {
     "system": (System,), "potential": tuple(KINDS.values()), "dynamics": tuple(ENSEMBLES.values()),
-    "parallel": (Parallel,), "output": (Output,),
+    "parallel": (Parallel,), "guard": (Guard,), "stop": (Stop,), "output": (Output,),
 }
 
 

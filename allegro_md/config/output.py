@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from allegro_md.config.fields import (
     problem,
     show,
 )
+from allegro_md.errors import InputError
 
 FIELDS = ("position", "velocity", "force", "image")
 
@@ -37,6 +39,27 @@ class Parallel(Table):
     grid: Annotated[Literal["auto"] | tuple[int, int, int], Triple(word="auto")] = "auto"
     skin: LengthOrZero = 0.5
     balance: Annotated[str, Choice(("auto", "off"))] = "auto"
+
+    def ranks_wanted(self, size: int) -> int:
+        """How many ranks the grid is for; the `size` there are where it leaves the choice."""
+        return size if isinstance(self.grid, str) else math.prod(self.grid)
+
+    def grid_for(self, size: int, where: str = "parallel.grid") -> tuple[int, int, int] | None:
+        """The rank grid asked for; None leaves the choice to the decomposition.
+
+        Raises:
+            InputError: it is for another number of ranks.
+        """
+        if isinstance(self.grid, str):
+            return None
+        wanted = self.ranks_wanted(size)
+        if wanted != size:
+            raise InputError(
+                f"the grid {list(self.grid)} is for {wanted} ranks, but there are {size}",
+                where,
+                f'use mpirun -n {wanted}, or grid = "auto"',
+            )
+        return self.grid
 
 
 class _Fields(Marker):

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from allegro_md.config.dynamics import Dynamics
 from allegro_md.config.fields import Table, problem
+from allegro_md.config.guard import Guard, Stop
 from allegro_md.config.output import Output, Parallel
 from allegro_md.config.potential import AllegroTerm, LennardJonesTerm, Potential
 from allegro_md.config.system import System
@@ -24,6 +25,8 @@ class Input(Table):
         potential: the terms whose energies are summed, at least one.
         dynamics: the integrator and its parameters; the class tells the ensemble.
         parallel: decomposition.
+        guard: limits beyond which the physics has broken.
+        stop: an end before the last step.
         output: what is written.
     """
 
@@ -31,6 +34,8 @@ class Input(Table):
     potential: Potential = Field(examples=['{ model = "ag.allegro" }'])
     dynamics: Dynamics = Field(examples=['{ ensemble = "nve", timestep = 2.0, steps = 1000 }'])
     parallel: Parallel = Parallel()
+    guard: Guard = Guard()
+    stop: Stop = Stop()
     output: Output = Field(default_factory=lambda: Output())
 
     @model_validator(mode="after")

@@ -132,7 +132,7 @@ def _require_finite(state: AtomState, positions: NDArray[np.float64]) -> None:
     if len(bad):
         atom = int(state.local("id")[int(bad[0])])
         raise PhysicsError(
-            f"the position of atom {atom} is not finite, or beyond any box: {positions[bad[0]].tolist()} Å"
+            f"the position of atom {atom} is not finite, or beyond any box: {positions[bad[0]].tolist()} Å", [atom]
         )
 
 

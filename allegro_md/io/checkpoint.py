@@ -76,13 +76,22 @@ def write_checkpoint(
         ResourceError: the disk is full; older checkpoints are untouched.
     """
     path = directory / f"checkpoint-{step}.h5"
+    save_checkpoint(path, step, state, comm, extras)
+    with comm.together(), disk_errors(path):
+        if comm.rank == 0:
+            _prune(directory, step, keep)
+    return path
+
+
+def save_checkpoint(path: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any]) -> None:
+    """Writes one checkpoint file, whole or not at all; collective. Arguments and errors as of `write_checkpoint`."""
     part = unfinished(path)
     slabs = IdSlabs(state.n_total, comm, BLOCK)
     rows = slabs.gather(state.local("id").cpu().numpy(), {c.name: state.local(c.name).cpu().numpy() for c in COLUMNS})
     try:
         with comm.together(), disk_errors(path):
             if comm.rank == 0:
-                for old in directory.glob("checkpoint-*.h5.part"):
+                for old in path.parent.glob("checkpoint-*.h5.part"):
                     old.unlink()
                 lay_out(part, COLUMNS, state.n_total, 1, 1)
         with comm.together(), disk_errors(path):
@@ -100,10 +109,6 @@ def write_checkpoint(
         if comm.rank == 0:
             part.unlink(missing_ok=True)
         raise
-    with comm.together(), disk_errors(path):
-        if comm.rank == 0:
-            _prune(directory, step, keep)
-    return path
 
 
 def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:

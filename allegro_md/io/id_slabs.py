@@ -51,9 +51,8 @@ class IdSlabs:
             held = np.bincount(place, minlength=self.stop - self.start)
             if np.any(held != 1):
                 bad = int(np.flatnonzero(held != 1)[0])
-                raise PhysicsError(
-                    f"atom {self.start + bad} exists {int(held[bad])} times: an atom was lost or doubled"
-                )
+                atom = self.start + bad
+                raise PhysicsError(f"atom {atom} exists {int(held[bad])} times: an atom was lost or doubled", [atom])
         slab = {}
         for name, rows in fields.items():
             received, _ = self._comm.exchange(rows[order], counts)

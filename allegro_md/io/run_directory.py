@@ -20,7 +20,7 @@ RUN = "run.json"
 RESULTS = ("thermo.csv", "trajectory.h5", "trajectory", "*.part")
 """What a run that starts from the beginning replaces, as patterns."""
 
-OURS = (*RESULTS, "checkpoint-*.h5", "log.txt", RUN)
+OURS = (*RESULTS, "checkpoint-*.h5", "emergency-*.h5", "emergency-*.extxyz", "log.txt", RUN)
 """What a run leaves in its directory; all that `overwrite` removes, the sign that it is ours last."""
 
 

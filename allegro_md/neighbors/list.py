@@ -23,6 +23,7 @@ class NeighborList:
         skin: Å.
         offsets: (n_centers + 1,) int64; the neighbors of center i are ``neighbors[offsets[i]:offsets[i + 1]]``.
         neighbors: int32 indices of held atoms.
+        approach: how much closer any two atoms of the list may have come since it was built, Å; see `excess`.
     """
 
     def __init__(self, cutoff: float, skin: float, reach: float | None = None) -> None:
@@ -32,6 +33,7 @@ class NeighborList:
         self.skin = skin
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.neighbors: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self.approach = np.inf
         self._reference = np.zeros((0, 3))
         self._reference_inverse = np.eye(3)
         self._reference_matrix: NDArray[np.float64] | None = None
@@ -55,6 +57,7 @@ class NeighborList:
         self._reference = state.local("position").cpu().numpy().copy()
         self._reference_matrix = state.cell.matrix
         self._reference_inverse = state.cell.inverse
+        self.approach = 0.0
 
     def excess(self, state: AtomState) -> float:
         """How far this rank's list is beyond what its skin allows, Å; stale where positive on any rank.
@@ -68,7 +71,9 @@ class NeighborList:
         matrix = state.cell.matrix
         positions = state.local("position").cpu().numpy()
         if matrix is self._reference_matrix or np.array_equal(matrix, self._reference_matrix):
-            return 2.0 * _largest_displacement(positions, self._reference, np.eye(3), True) - self.skin
+            self.approach = 2.0 * _largest_displacement(positions, self._reference, np.eye(3), True)
+            return self.approach - self.skin
+        self.approach = np.inf
         deformation = self._reference_inverse @ matrix
         shrink = float(np.linalg.norm(np.linalg.inv(deformation), 2))
         displacement = _largest_displacement(positions, self._reference, deformation, False)

@@ -98,7 +98,7 @@ class AllegroPotential:
             status = spread_block(first, edges, *block, gradient, own, virials)
             if status != FINE:
                 atom = int(state.all("id")[int(status)])
-                raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range")
+                raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range", [atom])
             energy[first : first + taken] = values[:taken]
             first += taken
         state.all("force").add_(torch.from_numpy(own).to(state.device))

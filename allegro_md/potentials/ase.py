@@ -62,7 +62,7 @@ class AsePotential:
         bad = np.flatnonzero(~(np.abs(force) < CENTER_BOUND).all(axis=1) | ~np.isfinite(energy))
         if len(bad):
             atom = int(state.all("id")[bad[0]])
-            raise PhysicsError(f"ase: the energy or the force of atom {atom} is not finite or out of range")
+            raise PhysicsError(f"ase: the energy or the force of atom {atom} is not finite or out of range", [atom])
         state.local("force").add_(torch.from_numpy(np.rint(force * FORCE_SCALE).astype(np.int64)).to(state.device))
         if virials is not None:  # the stresses of the atoms add up to the stress of the box they were handed in
             virials = -atoms.get_stresses()[:n] * atoms.get_volume()

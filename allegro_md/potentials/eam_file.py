@@ -55,9 +55,22 @@ def read_eam(path: str | Path) -> EamTables:
     if not (setfl or funcfl):
         raise InputError("neither an EAM table in setfl nor one in funcfl format", str(path))
     try:
-        return _setfl(path, lines) if setfl else _funcfl(path, lines)
+        tables = _setfl(path, lines) if setfl else _funcfl(path, lines)
+        _require_usable(tables)
     except ValueError as error:
         raise InputError(f"broken EAM table: {error}", str(path)) from error
+    return tables
+
+
+def _require_usable(tables: EamTables) -> None:
+    """Raises ValueError for what float() and int() let pass."""
+    numbers = {"spacing of ρ": tables.rho_spacing, "spacing of r": tables.r_spacing, "cutoff": tables.cutoff}
+    for name, value in numbers.items():
+        if not 0.0 < value < np.inf:
+            raise ValueError(f"the {name} is {value}")
+    for name in ("embedding", "density", "r_phi"):
+        if not np.isfinite(getattr(tables, name)).all():
+            raise ValueError(f"a value of {name} is not finite")
 
 
 def _is_grid(line: str) -> bool:

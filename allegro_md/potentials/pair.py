@@ -53,7 +53,8 @@ def evaluate(
         virials,
     )
     if status != FINE:
-        raise PhysicsError(_complaint(name, int(status), state, neighbors))
+        center = int(status)
+        raise PhysicsError(_complaint(name, center, state, neighbors), [int(state.all("id")[center])])
     if quanta is not force:
         force.copy_(quanta)
     return ForceResult(

@@ -8,14 +8,15 @@ import numpy as np
 import torch
 
 from allegro_md.comm import Comm
-from allegro_md.config import Input
+from allegro_md.config import AllegroTerm, Input, NvtNoseHoover
 from allegro_md.domain.grid import Domain, choose_grid
 from allegro_md.domain.migrate import claim
-from allegro_md.errors import InputError
+from allegro_md.guards import Guard, Limits
 from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.structure import Blueprint
+from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import build_potential
 from allegro_md.simulation.forces import Forces
 from allegro_md.simulation.loop import degrees_of_freedom
@@ -55,28 +56,10 @@ def empty_state(plan: Blueprint) -> AtomState:
     return AtomState(plan.cell, plan.species_table, plan.n_total)
 
 
-def rank_grid(config: Input, comm: Comm) -> tuple[int, int, int] | None:
-    """The rank grid an input asks for; None leaves the choice to the decomposition.
-
-    Raises:
-        InputError: it is for another number of ranks.
-    """
-    grid = config.parallel.grid
-    if grid == "auto":
-        return None
-    if math.prod(grid) != comm.size:
-        raise InputError(
-            f"the grid {list(grid)} is for {math.prod(grid)} ranks, but there are {comm.size}",
-            "parallel.grid",
-            f'use mpirun -n {math.prod(grid)}, or grid = "auto"',
-        )
-    return grid
-
-
 def populate(state: AtomState, plan: Blueprint, config: Input, comm: Comm) -> None:
     """Makes each rank's part of the system and its start velocities (collective)."""
     nowhere, everywhere = np.zeros(3), np.ones(3)
-    shape = rank_grid(config, comm) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
+    shape = config.parallel.grid_for(comm.size) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
     domain = Domain.uniform(shape, comm.rank, state.cell.periodic, nowhere, everywhere)
     with comm.together():
         part = plan.select(domain.lower, domain.upper)
@@ -92,9 +75,40 @@ def forces(config: Input, state: AtomState, comm: Comm, timers: Timers) -> Force
     """Potential, neighbor list and decomposition of an input (collective)."""
     with comm.together():
         potential = build_potential(config.potential, state.species_table)
-    return Forces(potential, comm, config.parallel.skin, rank_grid(config, comm), timers)
+    return Forces(potential, comm, config.parallel.skin, config.parallel.grid_for(comm.size), timers)
 
 
 def integrator(config: Input, state: AtomState, comm: Comm) -> Integrator:
     """The integrator of an input."""
     return build_integrator(config.dynamics, degrees_of_freedom(state.n_total), comm)
+
+
+def guard(config: Input, state: AtomState, comm: Comm) -> Guard:
+    """The guard of an input (collective)."""
+    table = state.species_table
+    distance = np.zeros((len(table.symbols), len(table.symbols)))
+    with comm.together():
+        for term in config.potential:
+            seen = read_document(term.model)["shortest_distance"] if isinstance(term, AllegroTerm) else {}
+            for pair, shortest in seen.items():
+                a, b = pair.split("-")
+                if a in table.symbols and b in table.symbols:
+                    i, j = table.symbols.index(a), table.symbols.index(b)
+                    distance[i, j] = distance[j, i] = config.guard.min_distance * float(shortest)
+    limits = Limits(
+        force=config.guard.max_force,
+        displacement=config.guard.max_displacement or math.inf,
+        distance=distance,
+        temperature=_hottest(config),
+    )
+    return Guard(limits, comm)
+
+
+def _hottest(config: Input) -> float:
+    """Temperature beyond which a run has broken, K."""
+    if config.guard.max_temperature != "auto":
+        return float(config.guard.max_temperature)
+    velocities, dynamics = config.system.velocities, config.dynamics
+    asked = [0.0 if velocities is None else velocities.temperature]
+    asked += dynamics.ramp if isinstance(dynamics, NvtNoseHoover) else ()
+    return max(10_000.0, 10.0 * max(asked))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from allegro_md.comm import Comm
@@ -22,7 +24,8 @@ class Forces:
         result: of the latest evaluation, for own atoms.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
-        stop_requested: set on any rank, makes `stopping` true on all at the next evaluation.
+        stop_wanted: asked on every rank before every evaluation; not 0: a reason to end the run.
+        stopping: the largest answer of any rank, the same on all.
     """
 
     result: ForceResult
@@ -36,8 +39,8 @@ class Forces:
         self.want_virial = False
         self.rebuilds = 0
         self.migrations = 0
-        self.stop_requested = False
-        self.stopping = False
+        self.stop_wanted: Callable[[], int] = int
+        self.stopping = 0
         self._comm = comm
         self._skin = skin
         self._grid = grid
@@ -49,9 +52,9 @@ class Forces:
     def __call__(self, state: AtomState) -> None:
         """Evaluates at the present positions; own atoms may have migrated when it returns."""
         with self._timers.phase("halo"):
-            flags = np.array([self.neighbors.excess(state), float(self.stop_requested)])
+            flags = np.array([self.neighbors.excess(state), self.stop_wanted()], dtype=np.float64)
             excess, stop = self._comm.max(flags)
-            self.stopping = bool(stop)
+            self.stopping = int(stop)
             if excess <= 0.0:
                 self._halo.forward(state.all("position"))
         if excess > 0.0:

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InterruptedRun
+from allegro_md.guards import Guard
 from allegro_md.integrators.base import Integrator
 from allegro_md.observables import kinetic_tensor, summed, thermo
 from allegro_md.reporting import Reporter, Snapshot, Thermo, needs_of
 from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.stopping import REASONS
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Steps that are made in several equal parts, where the full timestep has failed.
+
+    Attributes:
+        parts: into which a step is divided.
+        until: last step of which this holds.
+    """
+
+    parts: int = 1
+    until: int = 0
+
+    def of(self, step: int) -> int:
+        """Parts of a step."""
+        return self.parts if step <= self.until else 1
 
 
 class StepLoop:
@@ -23,9 +43,13 @@ class StepLoop:
     Attributes:
         state: atoms of this rank.
         step: steps made so far.
+        underway: the step that is being made, or the last one.
         forces: see `Forces`.
         integrator: moves the atoms.
+        timestep: of a whole step, fs.
         reporters: look at it now and then.
+        guard: looks at every step.
+        refinement: steps to be made in parts.
     """
 
     def __init__(
@@ -38,6 +62,8 @@ class StepLoop:
         reporters: Sequence[Reporter] = (),
         step: int = 0,
         wall: float = 0.0,
+        guard: Guard | None = None,
+        refinement: Refinement = Refinement(),
     ) -> None:
         self.state = state
         self.forces = forces
@@ -45,7 +71,10 @@ class StepLoop:
         self.comm = comm
         self.timers = timers
         self.reporters = list(reporters)
-        self.step = step
+        self.step = self.underway = step
+        self.timestep = integrator.timestep
+        self.guard = guard
+        self.refinement = refinement
         self._began = time.perf_counter() - wall
 
     @property
@@ -54,9 +83,14 @@ class StepLoop:
         return time.perf_counter() - self._began
 
     def start(self) -> None:
-        """Forces at the present positions, and the reports due at the present step."""
+        """Forces at the present positions, and the reports due at the present step.
+
+        Raises:
+            PhysicsError: the forces cannot be, or a guard objects.
+        """
         self.forces.want_virial = True
         self.forces(self.state)
+        self._look(0.0)
         self._report(self._due(self.step))
 
     def advance(self, last_step: int) -> None:
@@ -64,17 +98,22 @@ class StepLoop:
 
         Raises:
             InterruptedRun: a stop was requested; the step under way is complete and reported.
+            PhysicsError: as in `start`.
         """
         while self.step < last_step:
-            index = self.step + 1
-            due = self._due(index)
+            self.underway = self.step + 1
+            due = self._due(self.underway)
             self.forces.want_virial = self.integrator.needs_virial or "thermo" in needs_of(due)
-            with self.timers.phase("step"):
-                self.integrator.step(self.state, self.forces, index)
-            self.step = index
+            parts = self.refinement.of(self.underway)
+            self.integrator.timestep = self.timestep / parts
+            for _ in range(parts):
+                with self.timers.phase("step"):
+                    self.integrator.step(self.state, self.forces, self.underway)
+                self._look(self.integrator.timestep)
+            self.step = self.underway
             self._report(due)
             if self.forces.stopping:
-                raise InterruptedRun(f"stopped on request after step {self.step}")
+                raise InterruptedRun(f"{REASONS[self.forces.stopping]}; stopped after step {self.step}")
 
     def measure(self) -> Thermo:
         """Global observables of the present step (collective).
@@ -94,6 +133,11 @@ class StepLoop:
             degrees_of_freedom=degrees_of_freedom(self.state.n_total),
         )
 
+    def _look(self, timestep: float) -> None:
+        if self.guard is not None:
+            with self.timers.phase("guard"):
+                self.guard(self.state, self.forces.neighbors, timestep)
+
     def _due(self, step: int) -> list[Reporter]:
         return [r for r in self.reporters if r.trigger(step)]
 
@@ -101,12 +145,11 @@ class StepLoop:
         if not due:
             return
         with self.timers.phase("output"):
+            thermo = self.measure() if "thermo" in needs_of(due) else None
+            if thermo is not None and self.guard is not None:
+                self.guard.temperature(thermo)
             snapshot = Snapshot(
-                step=self.step,
-                time=self.step * self.integrator.timestep,
-                state=self.state,
-                wall=self.wall,
-                thermo=self.measure() if "thermo" in needs_of(due) else None,
+                step=self.step, time=self.step * self.timestep, state=self.state, wall=self.wall, thermo=thermo
             )
             for reporter in due:
                 reporter(snapshot)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input, load_input
-from allegro_md.errors import AllegroError, InputError
+from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
 from allegro_md.io.checkpoint import Checkpoint, latest_checkpoint, write_checkpoint
 from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.io.run_directory import RunDirectory
@@ -23,12 +20,16 @@ from allegro_md.io.thermo import ThermoWriter
 from allegro_md.reporting import Reporter
 from allegro_md.simulation import assembly, record
 from allegro_md.simulation.allocator import return_large_arrays
-from allegro_md.simulation.loop import StepLoop
+from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
+from allegro_md.simulation.evidence import keep_evidence
+from allegro_md.simulation.loop import Refinement, StepLoop
 from allegro_md.simulation.progress import Log, Progress
+from allegro_md.simulation.stopping import StopRequest
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+DISK_BYTES_PER_SECOND = 100e6
+"""A modest disk: how long the first checkpoint may take, as far as a walltime is concerned."""
 
 
 class Simulation:
@@ -61,15 +62,23 @@ class Simulation:
         with comm.together():
             self._digests = record.file_digests(config) if comm.rank == 0 else []
         self._digests = comm.bcast(self._digests)
-        step, wall = 0, 0.0
+        self._rollbacks: list[dict[str, Any]] = []
+        step, wall, refinement = 0, 0.0, Refinement()
         if checkpoint is not None:
-            _require_same_physics(checkpoint, record.physics(config, self._digests))
+            require_same_physics(checkpoint, record.physics(config, self._digests))
             step, wall = checkpoint.step, float(checkpoint.extras["wall"])
+            refinement = Refinement(*checkpoint.extras["refinement"])
         forces = assembly.forces(config, state, comm, self._timers)
         integrator = assembly.integrator(config, state, comm)
         if checkpoint is not None:
             integrator.load_state_dict(checkpoint.extras["integrator"])
-        self.loop = StepLoop(state, forces, integrator, comm, self._timers, step=step, wall=wall)
+        guard = assembly.guard(config, state, comm)
+        self.loop = StepLoop(
+            state, forces, integrator, comm, self._timers, step=step, wall=wall, guard=guard, refinement=refinement
+        )
+        first_checkpoint = 56.0 * state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
+        self._stop = StopRequest(config.stop.walltime, first_checkpoint)
+        forces.stop_wanted = self._stop.wanted
 
     @staticmethod
     def from_toml(path: str | Path, overrides: Sequence[str] = (), **options: bool) -> Simulation:
@@ -104,7 +113,7 @@ class Simulation:
         if checkpoint is None:
             assembly.populate(state, plan, config, comm)
         else:
-            _restore(state, checkpoint)
+            restore(state, checkpoint)
             checkpoint = replace(checkpoint, slab={})  # now in the state
         return Simulation(config, comm, state, checkpoint, resume, overwrite)
 
@@ -122,8 +131,8 @@ class Simulation:
             self._say_what_runs(log)
             directory.write_run_json(self._record("running", began))
             try:
-                with self._stopping_on_signals():
-                    self._run_to_the_end(lambda: directory.write_run_json(self._record("running", began)))
+                with self._stop.on_signals():
+                    self._run_to_the_end(log, lambda: directory.write_run_json(self._record("running", began)))
             except AllegroError as error:  # on all ranks alike; after any other fault nothing collective is safe
                 log.note(str(error))
                 self._finish(directory, f"{type(error).__name__}: {error}", began)
@@ -132,7 +141,9 @@ class Simulation:
             log.say(f"done: {self.loop.step} steps in {self.loop.wall:.1f} s; results in {directory.path}")
 
     def _record(self, status: str, began: float) -> dict[str, Any]:
-        return record.describe(self.config, self._digests, self.loop, status, began)
+        changed = [] if self._checkpoint is None else changed_keys(self._checkpoint, self.config.as_dict())
+        story = {"changed_on_resume": changed, "rollbacks": self._rollbacks}
+        return record.describe(self.config, self._digests, self.loop, status, began) | story
 
     def _finish(self, directory: RunDirectory, status: str, began: float) -> None:
         """Closes all reporters, also when one of them cannot save its last data, and says how the run ended."""
@@ -148,21 +159,67 @@ class Simulation:
         if faults:
             raise faults[0]
 
-    def _run_to_the_end(self, note_progress: Callable[[], None]) -> None:
+    def _run_to_the_end(self, log: Log, note_progress: Callable[[], None]) -> None:
+        """All steps; where the physics breaks, what happened is kept and, if asked for, tried again more finely."""
+        while True:
+            try:
+                self._make_steps(note_progress)
+                return
+            except PhysicsError as error:
+                radius = self.loop.forces.potential.cutoff
+                where, step = self.config.output.directory, self.loop.underway
+                for line in keep_evidence(where, step, error, self.state, radius, self.comm, self._extras()):
+                    log.say(line)
+                self._roll_back(error, log)
+                note_progress()
+
+    def _make_steps(self, note_progress: Callable[[], None]) -> None:
         last, every = self.config.dynamics.steps, self.config.output.checkpoint.every
         try:
             self.loop.start()
+            if self.config.guard.rollback:
+                self._save()
             while self.loop.step < last:
                 target = last if every == 0 else min(last, (self.loop.step // every + 1) * every)
                 self.loop.advance(target)
                 if target < last:
                     self._save()
                     note_progress()
-        except AllegroError as error:
-            if error.exit_status == 130:
-                self._save()
-            raise
+        except InterruptedRun:
+            self._save()
+            if self.loop.step < last:
+                raise
         self._save()
+
+    def _roll_back(self, error: PhysicsError, log: Log) -> None:
+        """Back to the last checkpoint, and from there past the fault with half the timestep.
+
+        Raises:
+            PhysicsError: the given one, where that has been done as often as the input allows.
+        """
+        loop, directory = self.loop, self.config.output.directory
+        failed = loop.underway
+        if len(self._rollbacks) >= self.config.guard.rollback or self._saved_at < 0:
+            raise error
+        for reporter in loop.reporters:
+            reporter.close()
+        checkpoint = latest_checkpoint(directory, self.comm)
+        if checkpoint is None:
+            raise error
+        parts = 2 * loop.refinement.of(failed)
+        self._rollbacks.append({"fault": str(error), "step": failed, "to": checkpoint.step, "parts": parts})
+        log.say(f"{error}")
+        log.say(
+            f"going back from step {failed} to {checkpoint.step}; from there to step {2 * failed - checkpoint.step} "
+            f"in parts of {loop.timestep / parts:g} fs"
+        )
+        restore(self.state, checkpoint)
+        loop.integrator.load_state_dict(checkpoint.extras["integrator"])
+        loop.forces.invalidate()
+        loop.step = loop.underway = self._saved_at = checkpoint.step
+        loop.refinement = Refinement(parts, 2 * failed - checkpoint.step)
+        self._checkpoint = replace(checkpoint, slab={})
+        loop.reporters = self._reporters(directory, log)
 
     def _reporters(self, directory: Path, log: Log) -> list[Reporter]:
         output, comm = self.config.output, self.comm
@@ -185,16 +242,20 @@ class Simulation:
         with self._timers.phase("checkpoint"):
             for reporter in self.loop.reporters:
                 reporter.flush()
-            extras: dict[str, Any] = {
-                "integrator": self.loop.integrator.state_dict(),
-                "reporters": {r.name: r.state_dict() for r in self.loop.reporters},
-                "input": self.config.as_dict(),
-                "physics": record.physics(self.config, self._digests),
-                "wall": self.comm.bcast(self.loop.wall),
-            }
             keep = self.config.output.checkpoint.keep
-            write_checkpoint(self.config.output.directory, self.loop.step, self.state, self.comm, extras, keep)
+            write_checkpoint(self.config.output.directory, self.loop.step, self.state, self.comm, self._extras(), keep)
         self._saved_at = self.loop.step
+
+    def _extras(self) -> dict[str, Any]:
+        """What a continuation needs beside the atoms."""
+        return {
+            "integrator": self.loop.integrator.state_dict(),
+            "reporters": {r.name: r.state_dict() for r in self.loop.reporters},
+            "refinement": [self.loop.refinement.parts, self.loop.refinement.until],
+            "input": self.config.as_dict(),
+            "physics": record.physics(self.config, self._digests),
+            "wall": self.comm.bcast(self.loop.wall),
+        }
 
     def _say_what_runs(self, log: Log) -> None:
         potential, table = self.loop.forces.potential, self.state.species_table
@@ -208,59 +269,5 @@ class Simulation:
             for message in self._checkpoint.passed_over:
                 log.say(f"passed over: {message}")
             log.say(f"going on from {self._checkpoint.path.name}")
-
-    @contextmanager
-    def _stopping_on_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the step under way, with a checkpoint; a second one at once."""
-
-        def request(number: int, frame: FrameType | None) -> None:
-            self.loop.forces.stop_requested = True
-            signal.signal(number, before[number])
-
-        before: dict[int, Any] = {number: signal.signal(number, request) for number in STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _require_same_physics(checkpoint: Checkpoint, now: dict[str, Any]) -> None:
-    """Refuses to continue under other forces or another integrator.
-
-    Raises:
-        InputError: names the first key that differs.
-    """
-    before = checkpoint.extras["physics"]
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise InputError(
-                "the content of a model or table file has changed since the run began"
-                if key == "files"
-                else f"{key} = {now.get(key)}, but the run began with {before.get(key)}",
-                str(checkpoint.path),
-                "resume with the input that began the run, or choose another output.directory",
-            )
-
-
-def _restore(state: AtomState, checkpoint: Checkpoint) -> None:
-    """Puts a rank's share of a checkpoint into its state; the first evaluation sends the atoms to their owners.
-
-    Raises:
-        InputError: the checkpoint is of another system.
-    """
-    table, saved = state.species_table, checkpoint.species_table
-    same = (
-        state.n_total == checkpoint.n_total
-        and table.symbols == saved.symbols
-        and list(table.masses) == list(saved.masses)
-    )
-    if not same:
-        raise InputError(
-            f"is of another system ({checkpoint.n_total} atoms of {', '.join(saved.symbols)}; "
-            f"the input has {state.n_total} of {', '.join(table.symbols)})",
-            str(checkpoint.path),
-            "resume with the input that began the run, or choose another output.directory",
-        )
-    state.cell = checkpoint.cell
-    state.set_local({name: torch.from_numpy(values) for name, values in checkpoint.slab.items()})
+            for message in changed_keys(self._checkpoint, self.config.as_dict()):
+                log.say(f"changed since then: {message}")

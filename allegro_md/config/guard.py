@@ -1,0 +1,49 @@
+"""``[guard]`` and ``[stop]``: when a run must end although its steps are not all made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ValidationInfo
+
+from allegro_md.config.fields import LengthOrZero, Marker, Quantity, Table, Temperature, Whole, problem, show
+
+
+class _Fraction(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+            raise problem(f"expected a fraction between 0 and 1, got {show(value)}", "0 switches this guard off")
+        return float(value)
+
+
+class _Limit(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> float | str:
+        return value if value == "auto" else Quantity("temperature").parse(value, info)
+
+
+class Guard(Table):
+    """Limits beyond which the physics has broken; looked at in every step.
+
+    Attributes:
+        max_force: largest force on an atom, eV/Å.
+        max_displacement: farthest an atom may move in one step, Å; 0: no limit.
+        min_distance: of a pair, as a fraction of the shortest distance its model has seen in training; 0: no limit.
+        max_temperature: K; "auto": ten times the highest temperature the input asks for, at least 10,000 K.
+        rollback: how often a run that broke goes back to its last checkpoint and on with half the timestep.
+    """
+
+    max_force: Annotated[float, Quantity("force")] = 1000.0
+    max_displacement: LengthOrZero = 1.0
+    min_distance: Annotated[float, _Fraction()] = 0.7
+    max_temperature: Annotated[Literal["auto"] | Temperature, _Limit()] = "auto"
+    rollback: Annotated[int, Whole(0)] = 0
+
+
+class Stop(Table):
+    """An end before the last step, with a checkpoint.
+
+    Attributes:
+        walltime: seconds that the program may take; None: no limit.
+    """
+
+    walltime: Annotated[float, Quantity("wall time")] | None = None

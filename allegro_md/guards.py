@@ -1,0 +1,166 @@
+"""Guards: whether the physics still holds, looked at in every step on values all ranks share.
+
+A blow-up is found in the step in which it happens, with the atoms that caused it, before a frame of it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.comm import Comm
+from allegro_md.errors import PhysicsError
+from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.guard import largest_length, least_clearance
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.reporting import Thermo
+from allegro_md.state import AtomState
+
+MOST_ATOMS = 10
+"""Atoms that a message and the file of offenders name."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond these a run ends.
+
+    Attributes:
+        force: largest force on an atom, eV/Å.
+        displacement: farthest move of an atom in one step, Å; infinite: none.
+        distance: (species, species) Å, least distance of a pair; 0: none.
+        temperature: K.
+    """
+
+    force: float
+    displacement: float
+    distance: NDArray[np.float64]
+    temperature: float
+
+
+class Guard:
+    """Looks at a state after every step; collective, one reduction."""
+
+    def __init__(self, limits: Limits, comm: Comm) -> None:
+        """`limits` are the same on all ranks."""
+        self._limits, self._comm = limits, comm
+        self._watches_distance = bool((limits.distance > 0.0).any())
+        self._measured: NeighborList | None = None
+        self._offsets: NDArray[np.int64] | None = None
+        self._clearance = 0.0
+
+    def __call__(self, state: AtomState, neighbors: NeighborList, timestep: float) -> None:
+        """Checks forces, the last move and the distances of pairs.
+
+        Args:
+            state: with forces and velocities of the same step.
+            neighbors: the list the forces were made with.
+            timestep: of the last move, fs; 0: there was none.
+
+        Raises:
+            PhysicsError: a limit is passed; names the worst atoms (on all ranks).
+        """
+        limits = self._limits
+        force, velocity = state.local("force").cpu().numpy(), state.local("velocity").cpu().numpy()
+        beyond = np.array(
+            [
+                largest_length(force) / FORCE_SCALE - limits.force,
+                largest_length(velocity) * timestep - limits.displacement,
+                -self._least_clearance(state, neighbors) if self._watches_distance else -1.0,
+            ]
+        )
+        beyond_force, beyond_move, beyond_distance = self._comm.max(beyond)
+        if beyond_force > 0.0:
+            self._blame("max_force", _long(state, force / FORCE_SCALE, limits.force, "the force on", "eV/Å"))
+        if beyond_move > 0.0:
+            self._blame("max_displacement", _long(state, velocity * timestep, limits.displacement, "a step of", "Å"))
+        if beyond_distance > 0.0:
+            self._blame("min_distance", self._close_pair(state, neighbors))
+
+    def temperature(self, thermo: Thermo) -> None:
+        """Checks a measured temperature.
+
+        Raises:
+            PhysicsError: it is beyond the limit (on all ranks).
+        """
+        if not thermo.temperature <= self._limits.temperature:
+            raise PhysicsError(
+                f"the temperature is {thermo.temperature:.6g} K, beyond guard.max_temperature = "
+                f"{self._limits.temperature:g} K"
+            )
+
+    def _least_clearance(self, state: AtomState, neighbors: NeighborList) -> float:
+        """A lower bound of distance − limit over all pairs, exact where it could be negative.
+
+        The pairs are measured once per list; until atoms may have come closer than that allows, nothing is to be done.
+        """
+        if neighbors is not self._measured or neighbors.offsets is not self._offsets:
+            self._clearance = self._closest(state, neighbors)[0] - neighbors.approach
+            self._measured, self._offsets = neighbors, neighbors.offsets
+        bound = self._clearance - neighbors.approach
+        return bound if bound >= 0.0 else self._closest(state, neighbors)[0]
+
+    def _closest(self, state: AtomState, neighbors: NeighborList) -> tuple[float, int, int]:
+        found: tuple[float, int, int] = least_clearance(
+            *_geometry(state), neighbors.offsets, neighbors.neighbors, self._limits.distance
+        )
+        return found
+
+    def _close_pair(self, state: AtomState, neighbors: NeighborList) -> list[_Offence]:
+        """The worst pair of this rank's atoms: one suffices to see what happens."""
+        clearance, i, j = self._closest(state, neighbors)
+        if not clearance < 0.0:
+            return []
+        limit = float(self._limits.distance[int(state.all("species")[i]), int(state.all("species")[j])])
+        text = f"{_name(state, i)} and {_name(state, j)} are {clearance + limit:.6g} Å apart; {limit:.4g} Å are allowed"
+        return [_Offence(-clearance, int(state.all("id")[i]), text)]
+
+    def _blame(self, key: str, offences: list[_Offence]) -> None:
+        """Raises, on all ranks alike, for the worst of all ranks' offences."""
+        found = sorted((o for part in self._comm.allgather(offences) for o in part), key=lambda o: (-o.excess, o.atom))
+        others = ", ".join(str(o.atom) for o in found[1:MOST_ATOMS])
+        raise PhysicsError(
+            f"{found[0].text} (guard.{key})"
+            + (f"; also atoms {others}" if others else "")
+            + " — is the timestep too long, the start far from equilibrium, or the model far from its training?",
+            [o.atom for o in found[:MOST_ATOMS]],
+        )
+
+
+@dataclass(frozen=True)
+class _Offence:
+    """How far beyond its limit an atom is, its id, and what to say."""
+
+    excess: float
+    atom: int
+    text: str
+
+
+def _name(state: AtomState, index: int) -> str:
+    symbol = state.species_table.symbols[int(state.all("species")[index])]
+    return f"atom {int(state.all('id')[index])} ({symbol})"
+
+
+def _long(state: AtomState, rows: NDArray[np.float64], limit: float, what: str, unit: str) -> list[_Offence]:
+    """The own atoms with the longest rows beyond the limit."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.nan_to_num(np.linalg.norm(rows, axis=1), nan=np.inf)
+    far = np.flatnonzero(length > limit)
+    far = far[np.argsort(-length[far], kind="stable")][:MOST_ATOMS]
+    ids = state.local("id")
+    return [
+        _Offence(
+            float(length[i] - limit), int(ids[i]),
+            f"{what} {_name(state, i)} is {length[i]:.6g} {unit}; {limit:g} {unit} are allowed",
+        )
+        for i in far.tolist()
+    ]  # fmt: skip
+
+
+def _geometry(state: AtomState) -> Iterator[NDArray[Any]]:
+    """Positions, shifts, species and lattice rows."""
+    yield from (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
+    yield state.cell.matrix

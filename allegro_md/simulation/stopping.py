@@ -1,0 +1,73 @@
+"""Ends before the last step: a signal, or the end of the time the program may take."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C; what batch systems and launchers send; what batch systems can be told to send some time before the end."""
+
+REASONS = {1: "interrupted", 2: "the walltime is nearly over"}
+"""What `StopRequest.wanted` answers."""
+
+REPEAT_SECONDS = 1.0
+"""Within these a signal that arrives twice is one: launchers pass on what the terminal has sent already."""
+
+
+class StopRequest:
+    """Whether this rank has a reason to end the run."""
+
+    def __init__(self, walltime: float | None, first_checkpoint: float) -> None:
+        """Starts the clock.
+
+        Args:
+            walltime: seconds from now; None: no limit.
+            first_checkpoint: expected seconds for a checkpoint, until one has been seen.
+        """
+        self._walltime, self._longest = walltime, first_checkpoint
+        self._began = time.monotonic()
+        self._looked: float | None = None
+        self._looks = 0
+        self._signaled_at: float | None = None
+
+    def wanted(self) -> int:
+        """0: none; else a key of `REASONS`. To be asked before every step.
+
+        The longest time between two such questions, in which a checkpoint may have been written, is what the end will
+        take, too; twice that is kept in reserve. The first one does not count: in it kernels may have been compiled.
+        """
+        if self._signaled_at is not None:
+            return 1
+        if self._walltime is None:
+            return 0
+        now = time.monotonic()
+        if self._looked is not None and self._looks > 1:
+            self._longest = max(self._longest, now - self._looked)
+        self._looked, self._looks = now, self._looks + 1
+        return 2 if now - self._began + 2.0 * self._longest > self._walltime else 0
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Within: a signal ends the run after the step under way; a second one, later, ends the process at once."""
+        before: dict[int, Any] = {}
+
+        def request(number: int, frame: FrameType | None) -> None:
+            now = time.monotonic()
+            if self._signaled_at is not None and now - self._signaled_at > REPEAT_SECONDS:
+                signal.signal(number, before[number])
+                signal.raise_signal(number)
+            elif self._signaled_at is None:
+                self._signaled_at = now
+
+        for kind in SIGNALS:
+            before[kind] = signal.signal(kind, request)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
