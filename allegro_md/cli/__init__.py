@@ -11,12 +11,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from allegro_md.cli import check, importing, info, run
 from allegro_md.comm import Comm
+from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -94,6 +96,9 @@ def _dispatch(arguments: list[str], comm: Comm) -> int:
     if first in UNBUILT:
         raise InputError(f"'{first}' is not yet available", "allegro-md", f"available: {', '.join(COMMANDS)}")
     if first not in (*COMMANDS, "--help", "-h", "--version"):
+        near = nearest(first, COMMANDS)
+        if near and not Path(first).exists():
+            raise InputError("no such input file or subcommand", first, f"did you mean '{near}'?")
         arguments = ["run", *arguments]
     status = app(args=arguments or [first], prog_name="allegro-md", standalone_mode=False, obj=comm)
     return status if isinstance(status, int) else 0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
+from allegro_md.io.closest import refuse_overlaps
 from allegro_md.rng import Stream, normals
 from allegro_md.state import SpeciesTable
 
@@ -22,6 +23,9 @@ CHUNK_ATOMS = 1 << 18
 
 MARGIN = 1e-6
 """Widening of a selected region in fractional coordinates, so that rounding never loses an atom at a face."""
+
+_MOST_ATOMS = 1 << 53
+"""Ids beyond would be rounded where they meet floating-point numbers."""
 
 _LARGEST_NORMAL = 12.2
 """No vector of three Box–Muller deviates from 52 bits is longer: sqrt(2) · sqrt(2·53·ln 2) = 12.13."""
@@ -79,7 +83,7 @@ class Blueprint:
             where: file or key, for messages.
 
         Raises:
-            InputError: no atoms, numbers that are not finite, an unusable cell.
+            InputError: no atoms or too many, numbers that are not finite, atoms on top of each other, an unusable cell.
         """
         self.has_velocities = base.velocity is not None
         self._base = base
@@ -95,8 +99,11 @@ class Blueprint:
                 )
         flags = (bool(periodic[0]), bool(periodic[1]), bool(periodic[2]))
         small = Cell.from_rows(base.rows, flags, where)
+        refuse_overlaps(base.position, small, [f or n > 1 for f, n in zip(flags, repeat, strict=True)], where)
         self.cell = Cell.from_rows(base.rows * self._repeat[:, None], flags, where)
         self.n_total = len(base.numbers) * math.prod(self._repeat.tolist())
+        if self.n_total > _MOST_ATOMS:
+            raise InputError(f"{self.n_total:.3g} atoms are more than can be numbered", where, "make fewer copies")
         self.species_table, self._species = _species(base)
 
         # Where each base atom sits: fraction in the base cell, whole cells taken off along periodic axes.

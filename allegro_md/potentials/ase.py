@@ -58,7 +58,12 @@ class AsePotential:
             return ForceResult(torch.zeros(0, dtype=torch.float64, device=state.device), _tensor(virials, state))
         atoms = _cluster(state, self.cutoff)
         atoms.calc = self._calculator
-        force, energy = atoms.get_forces()[:n], atoms.get_potential_energies()[:n]
+        try:
+            force, energy = atoms.get_forces()[:n], atoms.get_potential_energies()[:n]
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  calculators raise anything
+            raise PhysicsError(f"ase: the calculator failed ({_reason(error)})") from error
         bad = np.flatnonzero(~(np.abs(force) < CENTER_BOUND).all(axis=1) | ~np.isfinite(energy))
         if len(bad):
             atom = int(state.all("id")[bad[0]])
@@ -89,7 +94,6 @@ def build(term: AseTerm, species: SpeciesTable) -> AsePotential:
     Raises:
         InputError: there is no such calculator, or it cannot be made from the options.
     """
-    del species
     try:
         if ":" in term.calculator:
             module, factory = term.calculator.split(":")
@@ -104,4 +108,24 @@ def build(term: AseTerm, species: SpeciesTable) -> AsePotential:
         calculator = make(**term.options)
     except (TypeError, ValueError) as error:
         raise InputError(f"'{term.calculator}': {error}", "potential.options") from error
-    return AsePotential(calculator, term.range)
+    potential = AsePotential(calculator, term.range)
+    _try_elements(calculator, species, term.calculator)
+    return potential
+
+
+def _try_elements(calculator: Calculator, species: SpeciesTable, name: str) -> None:
+    """Refuses elements the calculator does not know: it tells only when asked for a result."""
+    from ase import Atoms
+
+    row = [[3.0 * k, 0.0, 0.0] for k in range(len(species.numbers))]
+    atoms = Atoms(species.numbers, row, calculator=calculator)
+    try:
+        atoms.get_forces()
+    except Exception as error:  # noqa: BLE001  calculators raise anything
+        symbols = ", ".join(dict.fromkeys(species.symbols))
+        raise InputError(f"'{name}' cannot compute {symbols} ({_reason(error)})", "potential.calculator",
+                         "use a calculator that knows every element of the system") from error  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -120,7 +120,7 @@ def test_nan_ends_with_status_3(tmp_path: Path) -> None:
     """Atoms on top of each other: the force overflows, the run says which atom and ends."""
     path = write_input(tmp_path, "burst", steps=5)
     ended = subprocess.run(
-        [sys.executable, "-m", "allegro_md", str(path), "--set", "system.crystal.a=0.4"],
+        [sys.executable, "-m", "allegro_md", str(path), "--set", "system.crystal.a=0.6"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr

@@ -1,0 +1,92 @@
+"""Bad input: the right status, one helpful line, nothing written, soon; the table is in drivers/bad_input_table.py.
+
+By default all cases of a number of ranks go through one launch (drivers/refusals.py), and a few are launched the way a
+user does; behind the marker `long` that is done with all of them, on four ranks as well.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from bad_input_table import CASES
+from bad_inputs import Case, make_good
+from once import once
+from refusals import complaints, copy, listing
+
+DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "refusals.py"
+BY_NAME = {case.name: case for case in CASES}
+LAUNCHED = ("typo in a key", "NaN coordinate", "atoms closer than 0.3 Å", "model cut short", "run directory exists")
+
+MpiRun = Callable[..., "CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad-input") / "good"
+    make_good(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(mpirun: MpiRun, good: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Complaints per case, for a number of ranks."""
+
+    def run(ranks: int) -> dict[str, list[str]]:
+        folder = tmp_path_factory.mktemp(f"on-{ranks}")
+        done = mpirun(ranks, [DRIVER, good, folder], timeout=200, check=False)
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        result = {line["case"]: line.get("complaints", [f"ended the program: {done.stderr}"]) for line in lines}
+        assert result, done.stderr
+        return result
+
+    return once(run)
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("case", BY_NAME)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_refused(found: Any, ranks: int, case: str) -> None:
+    assert found(ranks).get(case, ["never tried"]) == []
+
+
+@pytest.mark.long
+@pytest.mark.parallel
+@pytest.mark.parametrize("case", BY_NAME)
+def test_refused_on_four_ranks(found: Any, case: str) -> None:
+    test_refused(found, 4, case)
+
+
+def launch(mpirun: MpiRun, ranks: int, case: Case, good: Path, folder: Path) -> list[str]:
+    """Complaints about a case that is started as a user does."""
+    place = copy(good, folder, case)
+    before = listing(place)
+    began = time.perf_counter()
+    done = mpirun(ranks, ["-m", "allegro_md", *case.arguments], cwd=place, check=False, timeout=60)
+    seconds = time.perf_counter() - began
+    found = complaints(case, done.returncode, done.stderr, listing(place) != before, seconds)
+    return [*found, *([f"said: {done.stderr}{done.stdout}"] if found or done.stdout else [])]
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("case", LAUNCHED)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_refused_when_launched(mpirun: MpiRun, good: Path, tmp_path: Path, ranks: int, case: str) -> None:
+    assert launch(mpirun, ranks, BY_NAME[case], good, tmp_path) == []
+
+
+@pytest.mark.long
+@pytest.mark.parallel
+@pytest.mark.parametrize("case", BY_NAME)
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_every_one_when_launched(mpirun: MpiRun, good: Path, tmp_path: Path, ranks: int, case: str) -> None:
+    test_refused_when_launched(mpirun, good, tmp_path, ranks, case)
+
+
+def test_at_least_forty_kinds() -> None:
+    assert len(BY_NAME) >= 45
