@@ -22,6 +22,7 @@ import pytest  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
+MpiLaunch = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="session")
@@ -46,15 +47,31 @@ def launcher() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def mpirun() -> MpiRun:
+def mpi_launch() -> MpiLaunch:
+    """Start a Python command line on n ranks and return the running Popen: `mpi_launch(2, ["-m", "allegro_md", …])`."""
+    command = launcher()
+    if command is None:
+        pytest.skip("no mpirun: install the mpi extra")
+
+    def launch(
+        n: int, args: Sequence[str | Path], *, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [command, "-n", str(n), sys.executable, *map(str, args)],
+            env={**os.environ, **SINGLE_THREAD, **(env or {})}, cwd=cwd, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    return launch
+
+
+@pytest.fixture(scope="session")
+def mpirun(mpi_launch: MpiLaunch) -> MpiRun:
     """Run a Python command line on n ranks: `mpirun(4, ["-m", "allegro_md", "x.toml"], timeout=60)`.
 
     Returns the CompletedProcess (text); a job that outlives its timeout is killed and fails the test,
     so that a hang is a failure with the output so far.
     """
-    command = launcher()
-    if command is None:
-        pytest.skip("no mpirun: install the mpi extra")
 
     def run(
         n: int,
@@ -65,12 +82,7 @@ def mpirun() -> MpiRun:
         cwd: Path | None = None,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        line = [command, "-n", str(n), sys.executable, *map(str, args)]
-        environment = {**os.environ, **SINGLE_THREAD, **(env or {})}
-        job = subprocess.Popen(
-            line, env=environment, cwd=cwd, text=True, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        job = mpi_launch(n, args, env=env, cwd=cwd)
         try:
             out, err = job.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -78,10 +90,10 @@ def mpirun() -> MpiRun:
             time.sleep(2.0)
             os.killpg(job.pid, signal.SIGKILL)
             out, err = job.communicate()
-            pytest.fail(f"{n} ranks still running after {timeout} s: {line}\n{out}\n{err}")
-        done = subprocess.CompletedProcess(line, job.returncode, out, err)
+            pytest.fail(f"{n} ranks still running after {timeout} s: {job.args}\n{out}\n{err}")
+        done = subprocess.CompletedProcess(job.args, job.returncode, out, err)
         if check and done.returncode != 0:
-            pytest.fail(f"exit {done.returncode} of {line}\n{done.stdout}\n{done.stderr}")
+            pytest.fail(f"exit {done.returncode} of {job.args}\n{done.stdout}\n{done.stderr}")
         return done
 
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import signal
 import subprocess
@@ -11,51 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-
-INPUT = """
-[system]
-crystal = {{ symbol = "Ar", lattice = "fcc", a = 5.4, repeat = [4, 4, 4], rattle = 0.1, seed = 3 }}
-velocities = {{ temperature = 120.0, seed = 2 }}
-
-[potential]
-kind = "lj"
-epsilon = 0.0103
-sigma = 3.4
-cutoff = 8.0
-
-[dynamics]
-ensemble = "nvt-nose-hoover"
-timestep = 4.0
-steps = {steps}
-temperature = [120.0, 240.0]
-
-[output]
-directory = "{directory}"
-trajectory = {{ every = 7, fields = ["position", "image", "velocity", "force"], dtype = "float64" }}
-thermo = {{ every = 5 }}
-checkpoint = {{ every = 40, keep = 3 }}
-"""
-
-
-def write_input(folder: Path, directory: str, steps: int = 120) -> Path:
-    path = folder / f"{directory}.toml"
-    path.write_text(INPUT.format(directory=directory, steps=steps))
-    return path
-
-
-def rows(directory: Path) -> list[dict[str, str]]:
-    with (directory / "thermo.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != "wall_s"} for row in csv.DictReader(file)]
-
-
-def frames(directory: Path) -> dict[str, np.ndarray]:
-    with h5py.File(directory / "trajectory.h5") as file:
-        names = ("position", "image", "velocity", "force")
-        values = {name: file[f"particles/all/{name}/value"][()] for name in names}
-        return {"step": file["particles/all/position/step"][()], **values}
+from runs import frames, rows, write_input
 
 
 @pytest.mark.parallel

@@ -1,0 +1,93 @@
+"""The program with one fault built in: ``python dying.py '{"fault": …}' ARGUMENTS`` runs ``allegro-md ARGUMENTS``.
+
+The fault is a JSON table:
+    fault: kill (this process, while it writes), or in an evaluation of the model: die, nan, exception, disk (from
+        then on no file may grow beyond 4 KiB)
+    rank: on which rank only
+    call: at which call of what is counted, from 1: system calls that write, or blocks of the model
+    log: file that gets the time of it, or at the end, if it never came, how many calls there were
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from allegro_md.cli import main
+from allegro_md.comm import Comm
+
+
+class Fault:
+    """Counts calls and strikes at one of them."""
+
+    def __init__(self, kind: str, call: int, log: str) -> None:
+        self.kind, self.call, self.log, self.count = kind, call, Path(log), 0
+
+    def due(self) -> bool:
+        self.count += 1
+        if self.count == self.call:
+            self.log.write_text(f"struck {time.time()}\n")
+        return self.count == self.call
+
+    def farewell(self) -> None:
+        if self.count < self.call:
+            self.log.write_text(f"calls {self.count}\n")
+
+    def around(self, name: str) -> Callable[..., Any]:
+        """A system call during which this process dies: before it, after it, or in the middle of a write."""
+        call = getattr(os, name)
+
+        def counted(*args: Any, **options: Any) -> Any:
+            if self.due():
+                if name == "pwrite" and self.call % 3 == 2:
+                    fd, data, offset = args
+                    call(fd, bytes(data)[: len(data) // 2], offset)
+                elif self.call % 3 == 1:
+                    call(*args, **options)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **options)
+
+        return counted
+
+
+def strike(fault: Fault) -> None:
+    """Puts the fault in its place."""
+    if fault.kind == "kill":
+        for name in ("pwrite", "fsync", "replace", "ftruncate"):
+            setattr(os, name, fault.around(name))
+        return
+    from allegro_md.potentials.allegro import AllegroPotential
+
+    block = AllegroPotential._block
+
+    def faulty_block(self: Any, *rest: Any) -> Any:
+        energy, gradient = block(self, *rest)
+        if fault.due():
+            if fault.kind == "nan":
+                gradient = gradient * float("nan")
+            elif fault.kind == "exception":
+                raise ZeroDivisionError("deep inside the model")
+            elif fault.kind == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif fault.kind == "disk":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        return energy, gradient
+
+    AllegroPotential._block = faulty_block  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    what = json.loads(sys.argv[1])
+    if Comm.world().rank == what["rank"]:
+        fault = Fault(what["fault"], what["call"], what["log"])
+        atexit.register(fault.farewell)
+        strike(fault)
+    sys.exit(main(sys.argv[2:]))

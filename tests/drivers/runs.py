@@ -1,0 +1,70 @@
+"""A short run with everything in it, a temperature ramp included, and what is left of a run to be compared."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+INPUT = """
+[system]
+crystal = {{ symbol = "Ar", lattice = "fcc", a = 5.4, repeat = [4, 4, 4], rattle = 0.1, seed = 3 }}
+velocities = {{ temperature = 120.0, seed = 2 }}
+
+[potential]
+kind = "lj"
+epsilon = 0.0103
+sigma = 3.4
+cutoff = 8.0
+
+[dynamics]
+ensemble = "nvt-nose-hoover"
+timestep = 4.0
+steps = {steps}
+temperature = [120.0, 240.0]
+
+[output]
+directory = "{directory}"
+trajectory = {{ every = 7, fields = ["position", "image", "velocity", "force"], dtype = "float64" }}
+thermo = {{ every = 5 }}
+checkpoint = {{ every = 40, keep = 3 }}
+"""
+
+FRAME = ("position", "image", "velocity", "force")
+
+
+def write_input(folder: Path, directory: str, steps: int = 120) -> Path:
+    path = folder / f"{directory}.toml"
+    path.write_text(INPUT.format(directory=directory, steps=steps))
+    return path
+
+
+def rows(directory: Path) -> list[dict[str, str]]:
+    """``thermo.csv`` without the one column that is of this machine and day."""
+    with (directory / "thermo.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "wall_s"} for row in csv.DictReader(file)]
+
+
+def frames(directory: Path) -> dict[str, np.ndarray]:
+    with h5py.File(directory / "trajectory.h5") as file:
+        values = {name: file[f"particles/all/{name}/value"][()] for name in FRAME}
+        return {"step": file["particles/all/position/step"][()], **values}
+
+
+def end_state(directory: Path, step: int) -> dict[str, Any]:
+    """All per-atom columns of a checkpoint."""
+    with h5py.File(directory / f"checkpoint-{step}.h5") as file:
+        return {name: file[name][()] for name in file if name != "header"}
+
+
+def assert_same(directory: Path, undisturbed: Path, steps: int) -> None:
+    """The same run, bit for bit: end state, every row, every frame, none missing or doubled."""
+    assert rows(directory) == rows(undisturbed)
+    for compare in (frames, lambda where: end_state(where, steps)):
+        found, expected = compare(directory), compare(undisturbed)
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            assert found[name].tobytes() == values.tobytes(), name
