@@ -1,0 +1,220 @@
+"""Environments of single atoms, cut out of the system and evaluated alone.
+
+They are gathered from the own atoms of all ranks and their periodic images by comparing every atom with every sample,
+without halo, neighbor list, domain or the cell's own inverse, so that a fault in one of those shows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+from allegro_md.comm import Comm
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import ForceResult, Potential
+from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.verify.samples import CHUNK
+
+MARGIN = 0.05
+"""Å; how far beyond its reach an environment goes, so that atoms may be moved a little."""
+
+TIE = 1e-6
+"""Å, far above rounding: an atom at the very end of a reach belongs to it; beyond a cutoff it adds exactly nothing."""
+
+COPY = np.dtype([("sample", "i8"), ("id", "i8"), ("species", "i8"), ("position", "f8", 3), ("shift", "i8", 3)])
+"""One atom or image on its way to the rank that owns the sample."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An atom and all atoms and images around it, the atom itself first, then by (id, shift).
+
+    Attributes:
+        species_table: of the system.
+        matrix: (3, 3) Å, lattice rows.
+        id: (n,).
+        species: (n,) int16.
+        position: (n, 3) Å, masters.
+        shift: (n, 3) lattice translations relative to the atom.
+    """
+
+    species_table: SpeciesTable
+    matrix: NDArray[np.float64]
+    id: NDArray[np.int64]
+    species: NDArray[np.int16]
+    position: NDArray[np.float64]
+    shift: NDArray[np.int64]
+
+    @property
+    def atom(self) -> int:
+        """Id of the atom in the middle."""
+        return int(self.id[0])
+
+    @property
+    def place(self) -> NDArray[np.float64]:
+        """(n, 3) Å, relative to the atom in the middle."""
+        return np.asarray((self.position - self.position[0]) + self.shift @ self.matrix, dtype=np.float64)
+
+    def displaced(self, by: NDArray[np.float64]) -> Environment:
+        """With other masters; `by` (n, 3) Å."""
+        rows = (self.id, self.species, self.position + by, self.shift)
+        return Environment(self.species_table, self.matrix, *rows)
+
+    def within(self, radius: float) -> Environment:
+        """The part within a radius, Å."""
+        near = np.linalg.norm(self.place, axis=1) <= radius + TIE
+        rows = (self.id[near], self.species[near], self.position[near], self.shift[near])
+        return Environment(self.species_table, self.matrix, *rows)
+
+
+class Cluster:
+    """An environment as a state of its own: centers within `reach` of the atom in the middle, free boundaries.
+
+    Attributes:
+        environment: with the centers in front.
+        n_centers: how many.
+        place: (n, 3) Å, relative to the atom in the middle, which has row 0.
+    """
+
+    def __init__(self, environment: Environment, reach: float, cutoff: float) -> None:
+        """Lists the pairs within `cutoff` by comparing all with all."""
+        distance = np.linalg.norm(environment.place, axis=1)
+        rank = np.empty(len(distance), dtype=np.int64)
+        rank[np.lexsort((*environment.shift.T[::-1], environment.id))] = np.arange(len(rank))
+        order = np.lexsort((rank, distance > reach + TIE, np.arange(len(rank)) > 0))
+        rows = (environment.id[order], environment.species[order], environment.position[order])
+        self.environment = Environment(
+            environment.species_table, environment.matrix, *rows, environment.shift[order]
+        )
+        self.n_centers = max(1, int(np.count_nonzero(distance <= reach + TIE)))
+        self.place = self.environment.place
+        self._cutoff = cutoff
+        found = [self._neighbors(k, rank[order]) for k in range(self.n_centers)]
+        self._offsets = np.concatenate([[0], np.cumsum([len(f) for f in found])]).astype(np.int64)
+        self._neighbors_of = np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
+
+    def _neighbors(self, center: int, rank: NDArray[np.int64]) -> NDArray[np.int32]:
+        squared = ((self.place - self.place[center]) ** 2).sum(axis=1)
+        near = np.flatnonzero(squared < (self._cutoff + MARGIN) ** 2)
+        near = near[near != center]
+        return np.asarray(near[np.argsort(rank[near])], dtype=np.int32)
+
+    def evaluate(
+        self, potential: Potential, n_centers: int | None = None, place: NDArray[np.float64] | None = None
+    ) -> Alone:
+        """Energies of the first `n_centers` centers (all by default), with forces and virials.
+
+        Args:
+            potential: evaluated as the engine would, on masters and shifts, so that bits agree with a run's.
+            n_centers: how many centers count.
+            place: (n, 3) Å, other places than the atoms have, at most `MARGIN` away.
+        """
+        n = self.n_centers if n_centers is None else n_centers
+        own = self.environment
+        state = AtomState(Cell(own.matrix, (False, False, False)), own.species_table, len(own.id))
+        state.resize(n, len(own.id) - n)
+        fields: dict[str, Any] = {"id": own.id, "species": own.species, "position": own.position, "shift": own.shift}
+        if place is not None:
+            fields |= {"position": place, "shift": np.zeros_like(own.shift)}
+        for name, values in fields.items():
+            state.all(name)[:] = torch.from_numpy(np.ascontiguousarray(values))
+        state.all("force").zero_()
+        lists = NeighborList(potential.cutoff, MARGIN)
+        lists.offsets = self._offsets[: n + 1]
+        lists.neighbors = self._neighbors_of[: self._offsets[n]]
+        result = potential(state, lists, True)
+        return Alone(state.all("force").cpu().numpy(), result)
+
+
+class Alone:
+    """What a potential says of a cluster.
+
+    Attributes:
+        energy: (n_centers,) eV.
+        force: (n, 3) quanta; complete for the atom in the middle only.
+        virial: (n_centers, 6) eV, or None.
+    """
+
+    def __init__(self, force: NDArray[np.int64], result: ForceResult) -> None:
+        self.energy: NDArray[np.float64] = result.energy.cpu().numpy()
+        self.force = force
+        self.virial = None if result.virial is None else result.virial.cpu().numpy()
+
+
+def gather(state: AtomState, rows: NDArray[np.int64], radius: float, comm: Comm) -> list[Environment]:
+    """The environments of own atoms, `MARGIN` wider than `radius` (Å); collective.
+
+    Every rank looks for all samples among its own atoms, a chunk at a time: memory does not grow with the system.
+    """
+    mine = state.local("position").cpu().numpy()[rows]
+    centers = comm.allgather(mine)
+    counts = [len(part) for part in centers]
+    found = _copies_around(state, np.concatenate(centers), radius + MARGIN)
+    owner = np.repeat(np.arange(comm.size), counts)[found["sample"]]
+    arrived, _ = comm.exchange(found, np.bincount(owner, minlength=comm.size).astype(np.int64))
+    first = sum(counts[: comm.rank])
+    ids = state.local("id").cpu().numpy()
+    return [_environment(state, arrived[arrived["sample"] == first + k], int(ids[row])) for k, row in enumerate(rows)]
+
+
+def _environment(state: AtomState, copies: NDArray[Any], atom: int) -> Environment:
+    """Puts the atom in the middle in front."""
+    other = (copies["id"] != atom) | copies["shift"].any(axis=1)
+    copies = copies[np.lexsort((*copies["shift"].T[::-1], copies["id"], other))]
+    species = copies["species"].astype(np.int16)
+    table, matrix = state.species_table, state.cell.matrix
+    return Environment(table, matrix, copies["id"], species, copies["position"], copies["shift"])
+
+
+def _copies_around(state: AtomState, centers: NDArray[np.float64], radius: float) -> NDArray[Any]:
+    """Own atoms and images of them around each center (s, 3), sorted by sample."""
+    inverse = np.linalg.inv(state.cell.matrix)
+    periodic = np.array(state.cell.periodic)
+    widths = radius * np.linalg.norm(inverse, axis=0)  # half thickness in fractional coordinates
+    middle = centers @ inverse
+    found: list[list[NDArray[Any]]] = [[] for _ in centers]
+    for start in range(0, state.n_local, CHUNK):
+        rows = slice(start, min(start + CHUNK, state.n_local))
+        position = state.local("position")[rows].cpu().numpy()
+        fraction = position @ inverse
+        for k, center in enumerate(centers):
+            near, shift = _images(fraction - middle[k], widths, periodic)
+            vector = (position[near] - center) + shift @ state.cell.matrix
+            inside = (vector**2).sum(axis=1) < radius**2
+            copies = np.zeros(int(inside.sum()), dtype=COPY)
+            chosen = near[inside] + start
+            copies["sample"], copies["shift"] = k, shift[inside]
+            for name in ("id", "species", "position"):
+                copies[name] = state.local(name).cpu().numpy()[chosen]
+            found[k].append(copies)
+    parts: Sequence[NDArray[Any]] = [part for parts in found for part in parts]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=COPY)
+
+
+def _images(
+    offset: NDArray[np.float64], widths: NDArray[np.float64], periodic: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and lattice shifts (m, 3) that bring fractional offsets (n, 3) between −widths and widths."""
+    rows = np.arange(len(offset))
+    for axis in np.argsort(widths):  # the longest axis leaves the fewest
+        distance = offset[rows, axis]
+        if periodic[axis]:
+            distance = distance - np.rint(distance)
+        rows = rows[np.abs(distance) <= widths[axis]]
+    if len(rows) == 0:
+        return rows, np.zeros((0, 3), dtype=np.int64)
+    home = np.where(periodic, -np.rint(offset[rows]), 0.0)
+    most = np.where(periodic, np.ceil(widths + 0.5), 0.0).astype(np.int64)
+    found_rows, found_shifts = [], []
+    for image in itertools.product(*(range(-n, n + 1) for n in most)):
+        inside = (np.abs(offset[rows] + home + np.array(image)) <= widths).all(axis=1)
+        found_rows.append(rows[inside])
+        found_shifts.append((home[inside] + np.array(image)).astype(np.int64))
+    return np.concatenate(found_rows), np.concatenate(found_shifts)

@@ -1,0 +1,213 @@
+"""Checks on environments: what a run says of an atom against what the atom's surroundings, evaluated alone, say.
+
+The potential is taken at its word nowhere: forces and virials are compared with difference quotients of energies, of a
+few centers and in float64, not of a total of 10⁸ eV.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.exact import FORCE_SCALE
+from allegro_md.observables import VOIGT
+from allegro_md.potentials.base import Potential
+from allegro_md.verify.environment import Alone, Cluster, Environment
+from allegro_md.verify.result import Tally
+
+STEP = 1e-4
+"""Å, of difference quotients, where no two atoms are closer than 1 Å."""
+
+QUOTIENT = 1e-5
+"""Allowed error of a difference quotient, relative to the forces at play."""
+
+SINGLE = 1e-4
+"""Allowed error of single precision, relative to the forces at play (1 Å of them, for energies)."""
+
+FOREIGN = 1e-4
+"""The same of calculators whose precision is unknown."""
+
+ROUNDING = 50.0 * float(np.finfo(np.float64).eps)
+"""Of an energy in float64, relative."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run says of one atom: energy (eV), force (3,) in quanta, virial (6,) eV or None."""
+
+    energy: float
+    force: NDArray[np.int64]
+    virial: NDArray[np.float64] | None
+
+
+class LocalChecks:
+    """The checks that look at one atom after another, on one rank.
+
+    Attributes:
+        tallies: of the checks, in order; every rank has the same.
+    """
+
+    def __init__(
+        self, potential: Potential, reference: Potential, axes: NDArray[np.float64] | None, seconds: float
+    ) -> None:
+        """Prepares the checks.
+
+        Args:
+            potential: of the run.
+            reference: the same in float64; may be the same object.
+            axes: (k, 3) unit vectors along which forces are differentiated; None: one per atom, by its id.
+            seconds: after which no further atom is begun.
+        """
+        self._potential, self._reference, self._axes = potential, reference, axes
+        self._deadline = time.perf_counter() + seconds
+        self._reach = potential.halo_hops * potential.cutoff
+        self.alone = Tally("environment", "energy, force and virial of atoms against their surroundings alone")
+        self.locality = Tally("locality", "energy and virial of atoms against the atoms within their reach alone")
+        self.precision = Tally("reference", "energy, force and virial of atoms against the float64 reference")
+        self.force = Tally("force", "force against -dE/dx by central differences, in float64")
+        self.virial = Tally("virial", "virial of atoms against -dE/dstrain, six components, in float64")
+        precision = [] if potential is reference else [self.precision]
+        self.tallies = [self.alone, self.locality, *precision, self.force, self.virial]
+
+    def __call__(self, environment: Environment, seen: Seen) -> None:
+        """Makes the checks on one atom, or notes that time is up."""
+        if time.perf_counter() > self._deadline:
+            for tally in self.tallies:
+                tally.leave_out("no time")
+            return
+        began = time.perf_counter()
+        cluster = Cluster(environment, self._reach, self._potential.cutoff)
+        mine = cluster.evaluate(self._potential)
+        cost = time.perf_counter() - began
+        exact = self._potential is self._reference
+        truth = mine if exact else cluster.evaluate(self._reference)
+        scale = _scale(truth)
+        if not self._potential.bit_exact:
+            self.force.leave_out("of unknown precision")
+            self.virial.leave_out("of unknown precision")
+        elif time.perf_counter() + 3.0 * cost > self._deadline:
+            self.force.leave_out("no time")
+            self.virial.leave_out("no time")
+        else:
+            scale = max(scale, self._derivatives(cluster, truth))
+        self._compare(self.alone, cluster, mine, seen, 0.0 if self._potential.bit_exact else FOREIGN * scale)
+        if not exact:
+            self._compare(self.precision, cluster, truth, seen, SINGLE * scale)
+        self._within_reach(cluster, mine, 0.0 if self._potential.bit_exact else FOREIGN * scale)
+
+    def _compare(self, tally: Tally, cluster: Cluster, truth: Alone, seen: Seen, allowed: float) -> None:
+        """What the run says against an evaluation alone; `allowed` in eV/Å."""
+        atom = cluster.environment.atom
+        rounding = 2e-15 * abs(seen.energy) if allowed else 0.0  # a shift of 10⁴ eV has few digits left
+        tally.add("the energy", seen.energy - truth.energy[0], allowed + rounding, "eV", atom)
+        tally.add("the force", (seen.force - truth.force[0]) / FORCE_SCALE, allowed, "eV/Å", atom)
+        if seen.virial is not None and truth.virial is not None:
+            tally.add("the virial", seen.virial - truth.virial[0], allowed * self._potential.cutoff, "eV", atom)
+
+    def _within_reach(self, cluster: Cluster, mine: Alone, allowed: float) -> None:
+        """The atom with nothing but what lies within its reach."""
+        near = Cluster(cluster.environment.within(self._reach), 0.0, self._potential.cutoff)
+        only = near.evaluate(self._potential, 1)
+        atom = cluster.environment.atom
+        self.locality.add("the energy", only.energy - mine.energy[:1], allowed, "eV", atom)
+        if only.virial is not None and mine.virial is not None:
+            difference = only.virial[0] - mine.virial[0]
+            self.locality.add("the virial", difference, allowed * self._potential.cutoff, "eV", atom)
+
+    def _derivatives(self, cluster: Cluster, truth: Alone) -> float:
+        """Force and virial of the atom in the middle against difference quotients; returns the scale of forces."""
+        atom = cluster.environment.atom
+        step = STEP * min(1.0, max(1e-2, self._nearest(cluster)))
+        axes = self._axes if self._axes is not None else _direction(atom)
+        scale = 0.0
+        for axis in axes:
+
+            def moved(t: float, axis: NDArray[np.float64] = axis) -> Alone:
+                place = cluster.place.copy()
+                place[0] += t * axis
+                return cluster.evaluate(self._reference, None, place)
+
+            pushed = np.abs(moved(step).force[0] - truth.force[0]).max() / FORCE_SCALE
+            scale = max(scale, _scale(truth), 0.1 * float(pushed) / step)
+            noise = ROUNDING * float(np.linalg.norm(truth.energy)) / step
+            expected = -float(truth.force[0] @ axis) / FORCE_SCALE
+            self._quotient(self.force, atom, "the force", lambda t: moved(t).energy, expected, step,
+                           QUOTIENT * scale + noise, "eV/Å")  # fmt: skip
+        if truth.virial is None:
+            self.virial.leave_out("the potential has none")
+            return scale
+        for k, (a, b) in enumerate(VOIGT):
+            shape = np.zeros((3, 3))
+            shape[a, b] = shape[b, a] = 1.0 if a == b else 0.5
+
+            def strained(t: float, shape: NDArray[np.float64] = shape) -> NDArray[np.float64]:
+                place = cluster.place + t * cluster.place @ shape
+                return cluster.evaluate(self._reference, 1, place).energy
+
+            strain = step / self._potential.cutoff
+            allowed = QUOTIENT * scale * self._potential.cutoff + ROUNDING * abs(float(truth.energy[0])) / strain
+            self._quotient(self.virial, atom, f"component {'xx yy zz yz xz xy'.split()[k]}", strained,
+                           -float(truth.virial[0, k]), strain, allowed, "eV")  # fmt: skip
+        return scale
+
+    def _quotient(
+        self, tally: Tally, atom: int, what: str, energy: Callable[[float], NDArray[np.float64]], expected: float,
+        step: float, allowed: float, unit: str,
+    ) -> None:  # fmt: skip
+        miss = disagreement(energy, expected, step, allowed)
+        if miss is None:
+            tally.leave_out("where the energy is not smooth, as at the cutoff of a truncated potential")
+        else:
+            tally.add(what, miss, allowed, unit, atom)
+
+    @staticmethod
+    def _nearest(cluster: Cluster) -> float:
+        """Distance of the nearest neighbor, Å; 1 for an atom alone."""
+        return float(np.linalg.norm(cluster.place[1:], axis=1).min(initial=1.0))
+
+
+def disagreement(
+    energy: Callable[[float], NDArray[np.float64]], expected: float, step: float, allowed: float
+) -> float | None:
+    """How far dE/dt at t = 0 is from `expected` by central differences, or None where E is not smooth there.
+
+    Where they disagree, other steps tell a wrong derivative (quotients of all steps agree, and the one-sided ones
+    approach each other) from a jump or a kink of the energy, as a truncated potential has at its cutoff.
+
+    Args:
+        energy: terms of E as a function of t; differences are taken term by term.
+        expected: the derivative.
+        step: of t.
+        allowed: the disagreement that is none.
+    """
+
+    def central(h: float) -> float:
+        return float((energy(h) - energy(-h)).sum()) / (2.0 * h)
+
+    def kink(h: float) -> float:
+        return abs(float((energy(h) - 2.0 * energy(0.0) + energy(-h)).sum())) / h
+
+    miss = abs(central(step) - expected)
+    if miss <= allowed:
+        return miss
+    quotients = [central(4.0 * step), central(step), central(0.25 * step)]
+    miss = abs(quotients[-1] - expected)
+    converged = max(quotients) - min(quotients) < 0.1 * miss
+    smooth = kink(0.25 * step) <= 0.5 * kink(step) + 0.1 * miss
+    return miss if not np.isfinite(miss) or (converged and smooth) else None
+
+
+def _scale(alone: Alone) -> float:
+    """Largest force component on any atom of a cluster, eV/Å: on its rim they do not cancel."""
+    return float(np.abs(alone.force).max()) / FORCE_SCALE
+
+
+def _direction(atom: int) -> NDArray[np.float64]:
+    """(1, 3) a unit vector with no small component, by id."""
+    angle = 1.0 + 0.6180339887498949 * atom % 1.0 * 0.3
+    axis = np.array([[np.cos(angle), np.sin(angle), 0.7]])
+    return np.asarray(axis / np.linalg.norm(axis), dtype=np.float64)

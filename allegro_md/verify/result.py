@@ -1,0 +1,176 @@
+"""What a check found: on one rank, on all ranks, and all checks together."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from allegro_md.comm import Comm
+from allegro_md.errors import PhysicsError
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found, the same on all ranks.
+
+    Attributes:
+        name: of the check, as in the manual.
+        passed: false also where a number was NaN.
+        measured: the largest deviation, relative to what is allowed; zero where nothing could be compared.
+        tolerance: what is allowed there; zero where bits must agree.
+        unit: of both.
+        atom: id of the worst atom, where the check is about atoms.
+        explanation: one line: what was compared, how often, and what was left out.
+    """
+
+    name: str
+    passed: bool
+    measured: float
+    tolerance: float
+    unit: str
+    atom: int | None
+    explanation: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-like; a deviation that is no number is null."""
+        return {**vars(self), "measured": self.measured if math.isfinite(self.measured) else None}
+
+
+@dataclass(frozen=True)
+class _Worst:
+    ratio: float
+    measured: float
+    tolerance: float
+    unit: str
+    atom: int | None
+    what: str
+
+
+class Tally:
+    """Collects the comparisons of one check on one rank."""
+
+    def __init__(self, name: str, meaning: str) -> None:
+        """`meaning`: what is compared with what, a phrase."""
+        self.name, self._meaning = name, meaning
+        self._worst: _Worst | None = None
+        self._compared = 0
+        self._left_out: Counter[str] = Counter()
+
+    def add(self, what: str, deviation: ArrayLike, tolerance: float, unit: str, atom: int | None = None) -> None:
+        """Compares the largest of some deviations, which belong to one atom, with what is allowed."""
+        table = np.abs(np.asarray(deviation, dtype=np.float64))
+        measured = float(table.max(initial=0.0))  # NaN stays NaN
+        self._compared += 1
+        self._keep(_Worst(_ratio(measured, tolerance), measured, tolerance, unit, atom, what))
+
+    def add_atoms(self, what: str, deviation: ArrayLike, tolerance: ArrayLike, unit: str, ids: ArrayLike) -> None:
+        """Compares deviations (n, …) of atoms with what is allowed, (n,) or one number for all."""
+        ids = np.asarray(ids)
+        table = np.abs(np.asarray(deviation, dtype=np.float64)).reshape(len(ids), -1)
+        measured = table.max(axis=1, initial=0.0)
+        allowed = np.broadcast_to(np.asarray(tolerance, dtype=np.float64), measured.shape)
+        self._compared += len(ids)
+        if len(ids):
+            ratios = np.array([_ratio(m, a) for m, a in zip(measured, allowed, strict=True)])
+            k = int(np.argmax(ratios))
+            worst = _Worst(float(ratios[k]), float(measured[k]), float(allowed[k]), unit, int(ids[k]), what)
+            self._keep(worst)
+
+    def leave_out(self, reason: str, count: int = 1) -> None:
+        """Notes comparisons that could not be made, and why."""
+        self._left_out[reason] += count
+
+    def result(self, comm: Comm) -> Result:
+        """The worst of all ranks (collective)."""
+        parts = comm.allgather((self._worst, self._compared, self._left_out))
+        compared = sum(part[1] for part in parts)
+        left_out = sum((part[2] for part in parts), Counter[str]())
+        found = [part[0] for part in parts if part[0] is not None]
+        remarks = "".join(f"; {reason} ({count})" for reason, count in sorted(left_out.items()))
+        if not found:
+            return Result(self.name, True, 0.0, 0.0, "", None, f"{self._meaning}: nothing to compare{remarks}")
+        worst = min(found, key=lambda w: (-w.ratio, -1 if w.atom is None else w.atom))
+        explanation = f"{self._meaning}: {worst.what} is the worst of {compared}{remarks}"
+        return Result(
+            self.name, worst.ratio <= 1.0, worst.measured, worst.tolerance, worst.unit, worst.atom, explanation
+        )
+
+    def _keep(self, other: _Worst) -> None:
+        if self._worst is None or other.ratio > self._worst.ratio:
+            self._worst = other
+
+
+def _ratio(measured: float, tolerance: float) -> float:
+    """Deviation in units of what is allowed; infinite for NaN."""
+    if measured == 0.0:
+        return 0.0
+    return measured / tolerance if tolerance > 0.0 and measured < math.inf else math.inf
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """All checks of a system.
+
+    Attributes:
+        results: in the order of the checks.
+        samples: atoms whose environments were looked at.
+        seconds: it took.
+        remarks: what a reader should know.
+    """
+
+    results: Sequence[Result]
+    samples: int
+    seconds: float
+    remarks: Sequence[str] = ()
+
+    @property
+    def failed(self) -> list[Result]:
+        """The checks that did not pass."""
+        return [result for result in self.results if not result.passed]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-like, for ``run.json``."""
+        return {
+            "passed": not self.failed,
+            "seconds": round(self.seconds, 3),
+            "samples": self.samples,
+            "checks": [result.as_dict() for result in self.results],
+            "remarks": list(self.remarks),
+        }
+
+    def lines(self) -> list[str]:
+        """For the log."""
+        names = ", ".join(result.name for result in self.results)
+        head = f"verify: {self.samples} sampled atoms, {self.seconds:.1f} s; passed: {names}"
+        return [*map(complaint, self.failed)] or [head, *(f"verify: {remark}" for remark in self.remarks)]
+
+    def require(self) -> None:
+        """Nothing where all passed.
+
+        Raises:
+            PhysicsError: names the first check that failed and its worst atom.
+        """
+        if self.failed:
+            first = self.failed[0]
+            raise PhysicsError(complaint(first), () if first.atom is None else (first.atom,))
+
+
+def complaint(result: Result) -> str:
+    """One line on a check that failed."""
+    where = "" if result.atom is None else f" at atom {result.atom}"
+    allowed = f"{result.tolerance:.2g} {result.unit} is allowed" if result.tolerance else "the bits must agree"
+    return (
+        f"verify: the check '{result.name}' failed{where}: off by {result.measured:.3g} {result.unit}, {allowed} "
+        f"({result.explanation})"
+    )
+
+
+def results_of(tallies: Iterable[Tally], comm: Comm) -> list[Result]:
+    """The results of several checks (collective)."""
+    return [tally.result(comm) for tally in tallies]
