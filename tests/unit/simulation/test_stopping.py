@@ -1,0 +1,74 @@
+"""When a run must end early."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from allegro_md.simulation import stopping
+from allegro_md.simulation.stopping import StopRequest
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(stopping, "time", clock)
+    return clock
+
+
+def test_no_limit(clock: Clock) -> None:
+    request = StopRequest(None, 0.0)
+    clock.now = 1e9
+    assert request.wanted() == 0
+
+
+def test_room_is_left_for_the_last_step_and_a_checkpoint(clock: Clock) -> None:
+    """Steps of 1 s, every tenth with a checkpoint of 5 s: the run ends with more than 6 s left, and not much more."""
+    request = StopRequest(100.0, 0.0)
+    clock.now = 20.0  # compiling is not typical
+    step = 0
+    while not request.wanted():
+        step += 1
+        clock.now += 6.0 if step % 10 == 0 else 1.0
+    assert request.wanted() == 2 and 100.0 - 2 * 6.0 - 6.0 <= clock.now <= 100.0 - 6.0
+
+
+def test_first_checkpoint_is_expected_before_it_was_seen(clock: Clock) -> None:
+    request = StopRequest(100.0, 30.0)
+    clock.now = 39.0
+    assert request.wanted() == 0
+    clock.now = 41.0
+    assert request.wanted() == 2
+
+
+def test_signals(clock: Clock) -> None:
+    """One is a request; the same again at once is the launcher's echo; a later one is the user's last word."""
+    request, before = StopRequest(None, 0.0), signal.getsignal(signal.SIGINT)
+    with request.on_signals():
+        assert request.wanted() == 0
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.wanted() == 1
+        clock.now = 0.5
+        os.kill(os.getpid(), signal.SIGINT)
+        clock.now = 10.0
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("the process went on")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", stopping.SIGNALS)
+def test_every_signal_that_asks_for_an_end(number: signal.Signals) -> None:
+    request = StopRequest(None, 0.0)
+    with request.on_signals():
+        os.kill(os.getpid(), number)
+        assert request.wanted() == 1

@@ -1,0 +1,110 @@
+"""What the guards see, and what they say about it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from allegro_md.cell import Cell
+from allegro_md.comm import Comm
+from allegro_md.errors import PhysicsError
+from allegro_md.exact import FORCE_SCALE
+from allegro_md.guards import Guard, Limits
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.reporting import Thermo
+from allegro_md.state import AtomState, SpeciesTable
+
+SALT = SpeciesTable(("Na", "Cl"), np.array([11, 17]), np.array([22.99, 35.45]))
+LOOSE = Limits(force=1000.0, displacement=1.0, distance=np.zeros((2, 2)), temperature=1e4)
+
+
+def line(places: list[float], skin: float = 0.5) -> tuple[AtomState, NeighborList]:
+    """Atoms along x in free space, Na and Cl in turn, with ids that are not their places in memory."""
+    n = len(places)
+    state = AtomState(Cell.from_rows(np.zeros((3, 3)), (False, False, False)), SALT, n)
+    state.set_local(
+        {
+            "id": torch.arange(10, 10 + n),
+            "species": torch.arange(n, dtype=torch.int16) % 2,
+            "position": torch.tensor(places, dtype=torch.float64)[:, None] * torch.tensor([1.0, 0.0, 0.0]),
+            "velocity": torch.zeros(n, 3, dtype=torch.float64),
+        }
+    )
+    state.all("shift").zero_()
+    state.all("force").zero_()
+    neighbors = NeighborList(5.0, skin)
+    neighbors.build(state)
+    return state, neighbors
+
+
+def raised(guard: Guard, state: AtomState, neighbors: NeighborList, timestep: float = 2.0) -> PhysicsError:
+    with pytest.raises(PhysicsError) as caught:
+        guard(state, neighbors, timestep)
+    return caught.value
+
+
+def test_nothing_to_say() -> None:
+    state, neighbors = line([0.0, 2.0, 4.5])
+    state.local("velocity")[:] = 0.28  # 0.97 Å in 2 fs
+    Guard(LOOSE, Comm.serial())(state, neighbors, 2.0)
+    state, neighbors = line([])
+    Guard(LOOSE, Comm.serial())(state, neighbors, 2.0)
+
+
+def test_force() -> None:
+    state, neighbors = line([0.0, 2.0, 4.5])
+    state.local("force")[1, 2] = int(-1500.0 * FORCE_SCALE)
+    state.local("force")[2, 0] = int(2000.0 * FORCE_SCALE)
+    error = raised(Guard(LOOSE, Comm.serial()), state, neighbors)
+    assert error.atoms == (12, 11)
+    assert "force on atom 12 (Na) is 2000 eV/Å; 1000 eV/Å are allowed (guard.max_force); also atoms 11" in str(error)
+
+
+@pytest.mark.parametrize("speed", [0.6, np.nan, np.inf])
+def test_displacement(speed: float) -> None:
+    state, neighbors = line([0.0, 2.0])
+    state.local("velocity")[1, 1] = speed
+    error = raised(Guard(LOOSE, Comm.serial()), state, neighbors)
+    assert error.atoms == (11,) and "guard.max_displacement" in str(error)
+    Guard(LOOSE, Comm.serial())(state, neighbors, 0.0) if np.isfinite(speed) else None
+
+
+def test_distance_by_pair_of_species() -> None:
+    distance = np.array([[3.0, 1.5], [1.5, 2.0]])
+    guard = Guard(Limits(1000.0, 1.0, distance, 1e4), Comm.serial())
+    state, neighbors = line([0.0, 2.0, 4.5])  # Na–Cl 2.0, Cl–Na 2.5, Na–Na 4.5
+    guard(state, neighbors, 2.0)
+    state.local("position")[1, 0] = 3.1  # Cl–Na 1.4
+    assert neighbors.excess(state) > 0.0  # the engine asks before every evaluation
+    error = raised(guard, state, neighbors)
+    assert set(error.atoms) <= {11, 12} and "1.4 Å apart; 1.5 Å are allowed (guard.min_distance)" in str(error)
+
+
+def test_distances_are_never_missed_between_rebuilds() -> None:
+    """The pass over all pairs is left out only where no pair can have come too close; here all are looked at."""
+    rng = np.random.default_rng(4)
+    guard = Guard(Limits(1e9, 1e9, np.full((2, 2), 1.0), 1e9), Comm.serial())
+    trips = 0
+    state, neighbors = line(list(1.35 * np.arange(12.0)), skin=1.0)
+    for _ in range(400):
+        state.local("position")[:, 0] += torch.from_numpy(rng.normal(scale=0.02, size=12))
+        if neighbors.excess(state) > 0.0:
+            neighbors.build(state)
+        x = np.sort(state.local("position")[:, 0].numpy())
+        if np.diff(x).min() < 1.0:
+            raised(guard, state, neighbors)
+            trips += 1
+            state.local("position")[:, 0] = torch.from_numpy(1.35 * np.arange(12.0))
+            neighbors.build(state)
+        else:
+            guard(state, neighbors, 2.0)
+    assert trips > 3
+
+
+@pytest.mark.parametrize("kelvin", [2e4, np.nan])
+def test_temperature(kelvin: float) -> None:
+    guard = Guard(LOOSE, Comm.serial())
+    with pytest.raises(PhysicsError, match="guard.max_temperature"):
+        guard.temperature(Thermo(0, 0, 0, 0, kelvin, 0, 1, np.zeros(6)))
+    guard.temperature(Thermo(0, 0, 0, 0, 300.0, 0, 1, np.zeros(6)))
