@@ -26,7 +26,7 @@ from allegro_md.verify.result import Certificate, Tally, results_of
 from allegro_md.verify.samples import CHUNK, choose, directions, scrambled, share
 from allegro_md.verify.vector import check_vector
 
-START_SAMPLES, START_PER_RANK, START_SECONDS = 64, 12, 4.0
+START_SAMPLES, START_PER_RANK, START_SECONDS = 64, 8, 3.0
 """Atoms looked at when a run starts, on all ranks together and on one, and the time for them on each rank, s."""
 
 SLOW = 2.0

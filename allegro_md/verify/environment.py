@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Potential
+from allegro_md.potentials.base import Potential
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.verify.samples import CHUNK
 
@@ -106,33 +106,60 @@ class Cluster:
         near = near[near != center]
         return np.asarray(near[np.argsort(rank[near])], dtype=np.int32)
 
-    def evaluate(
-        self, potential: Potential, n_centers: int | None = None, place: NDArray[np.float64] | None = None
-    ) -> Alone:
-        """Energies of the first `n_centers` centers (all by default), with forces and virials.
+    def evaluate(self, potential: Potential) -> Alone:
+        """Energies, forces and virials of the centers, as the engine would: bits agree with a run's."""
+        own = self.environment
+        return self._run(potential, self.n_centers, np.arange(len(own.id)), own.position, own.shift)
+
+    def elsewhere(self, potential: Potential, places: NDArray[np.float64], n_centers: int) -> list[Alone]:
+        """The same for other places of the atoms, side by side in one evaluation; not for ASE calculators.
 
         Args:
-            potential: evaluated as the engine would, on masters and shifts, so that bits agree with a run's.
+            potential: takes the pairs from the list and sees no others.
+            places: (m, n, 3) Å, at most `MARGIN` from where the atoms are.
             n_centers: how many centers count.
-            place: (n, 3) Å, other places than the atoms have, at most `MARGIN` away.
         """
-        n = self.n_centers if n_centers is None else n_centers
+        m, n, _ = places.shape
+        # Centers of all copies come first: copy, row → its row in the common state.
+        centers, others = np.split(np.arange(m * n), [m * n_centers])
+        rows = np.concatenate([centers.reshape(m, -1), others.reshape(m, -1)], axis=1)
+        back = np.empty(m * n, dtype=np.int64)
+        back[rows.ravel()] = np.arange(m * n)
+        shift = np.zeros((m * n, 3), dtype=np.int64)
+        both = self._run(potential, n_centers, back % n, places.reshape(-1, 3)[back], shift, rows)
+        energy = both.energy.reshape(m, n_centers)
+        virial = [None] * m if both.virial is None else both.virial.reshape(m, n_centers, 6)
+        return [Alone(energy[k], both.force[rows[k]], virial[k]) for k in range(m)]
+
+    def _run(
+        self,
+        potential: Potential,
+        n_centers: int,
+        atoms: NDArray[np.int64],
+        position: NDArray[np.float64],
+        shift: NDArray[np.int64],
+        rows: NDArray[np.int64] | None = None,
+    ) -> Alone:
+        """Evaluates `atoms` (rows of the environment, those of `rows` (m, n) side by side) at given positions."""
         own = self.environment
-        state = AtomState(Cell(own.matrix, (False, False, False)), own.species_table, len(own.id))
-        state.resize(n, len(own.id) - n)
-        fields: dict[str, Any] = {"id": own.id, "species": own.species, "position": own.position, "shift": own.shift}
-        if place is not None:
-            fields |= {"position": place, "shift": np.zeros_like(own.shift)}
+        rows = np.arange(len(own.id))[None] if rows is None else rows
+        state = AtomState(Cell(own.matrix, (False, False, False)), own.species_table, len(atoms))
+        state.resize(len(rows) * n_centers, len(atoms) - len(rows) * n_centers)
+        fields = {"id": own.id[atoms], "species": own.species[atoms], "position": position, "shift": shift}
         for name, values in fields.items():
-            state.all(name)[:] = torch.from_numpy(np.ascontiguousarray(values))
+            state.all(name)[:] = torch.from_numpy(values)
         state.all("force").zero_()
         lists = NeighborList(potential.cutoff, MARGIN)
-        lists.offsets = self._offsets[: n + 1]
-        lists.neighbors = self._neighbors_of[: self._offsets[n]]
+        counts = np.diff(self._offsets[: n_centers + 1])
+        lists.offsets = np.concatenate([[0], np.cumsum(np.tile(counts, len(rows)))]).astype(np.int64)
+        first = self._neighbors_of[: self._offsets[n_centers]]
+        lists.neighbors = np.concatenate([copy[first] for copy in rows]).astype(np.int32)
         result = potential(state, lists, True)
-        return Alone(state.all("force").cpu().numpy(), result)
+        virial = None if result.virial is None else result.virial.cpu().numpy()
+        return Alone(result.energy.cpu().numpy(), state.all("force").cpu().numpy(), virial)
 
 
+@dataclass(frozen=True)
 class Alone:
     """What a potential says of a cluster.
 
@@ -142,10 +169,9 @@ class Alone:
         virial: (n_centers, 6) eV, or None.
     """
 
-    def __init__(self, force: NDArray[np.int64], result: ForceResult) -> None:
-        self.energy: NDArray[np.float64] = result.energy.cpu().numpy()
-        self.force = force
-        self.virial = None if result.virial is None else result.virial.cpu().numpy()
+    energy: NDArray[np.float64]
+    force: NDArray[np.int64]
+    virial: NDArray[np.float64] | None
 
 
 def gather(state: AtomState, rows: NDArray[np.int64], radius: float, comm: Comm) -> list[Environment]:

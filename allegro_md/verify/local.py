@@ -111,7 +111,7 @@ class LocalChecks:
     def _within_reach(self, cluster: Cluster, mine: Alone, allowed: float) -> None:
         """The atom with nothing but what lies within its reach."""
         near = Cluster(cluster.environment.within(self._reach), 0.0, self._potential.cutoff)
-        only = near.evaluate(self._potential, 1)
+        only = near.evaluate(self._potential)
         atom = cluster.environment.atom
         self.locality.add("the energy", only.energy - mine.energy[:1], allowed, "eV", atom)
         if only.virial is not None and mine.virial is not None:
@@ -123,42 +123,56 @@ class LocalChecks:
         atom = cluster.environment.atom
         step = STEP * min(1.0, max(1e-2, self._nearest(cluster)))
         axes = self._axes if self._axes is not None else _direction(atom)
-        scale = 0.0
+        scale = _scale(truth)
+        noise = ROUNDING * float(np.linalg.norm(truth.energy)) / step
         for axis in axes:
-
-            def moved(t: float, axis: NDArray[np.float64] = axis) -> Alone:
-                place = cluster.place.copy()
-                place[0] += t * axis
-                return cluster.evaluate(self._reference, None, place)
-
-            pushed = np.abs(moved(step).force[0] - truth.force[0]).max() / FORCE_SCALE
-            scale = max(scale, _scale(truth), 0.1 * float(pushed) / step)
-            noise = ROUNDING * float(np.linalg.norm(truth.energy)) / step
+            moves = _at_first(len(cluster.place)) * axis
+            pushed = self._moved(cluster, moves, np.array([step, -step]), cluster.n_centers)
+            stiffness = np.abs(pushed[0].force[0] - pushed[1].force[0]).max() / FORCE_SCALE / (2.0 * step)
+            scale = max(scale, 0.1 * float(stiffness))
             expected = -float(truth.force[0] @ axis) / FORCE_SCALE
-            self._quotient(self.force, atom, "the force", lambda t: moved(t).energy, expected, step,
+            self._quotient(self.force, cluster, "the force", moves, cluster.n_centers, pushed, expected, step,
                            QUOTIENT * scale + noise, "eV/Å")  # fmt: skip
         if truth.virial is None:
             self.virial.leave_out("the potential has none")
-            return scale
-        for k, (a, b) in enumerate(VOIGT):
-            shape = np.zeros((3, 3))
-            shape[a, b] = shape[b, a] = 1.0 if a == b else 0.5
-
-            def strained(t: float, shape: NDArray[np.float64] = shape) -> NDArray[np.float64]:
-                place = cluster.place + t * cluster.place @ shape
-                return cluster.evaluate(self._reference, 1, place).energy
-
-            strain = step / self._potential.cutoff
-            allowed = QUOTIENT * scale * self._potential.cutoff + ROUNDING * abs(float(truth.energy[0])) / strain
-            self._quotient(self.virial, atom, f"component {'xx yy zz yz xz xy'.split()[k]}", strained,
-                           -float(truth.virial[0, k]), strain, allowed, "eV")  # fmt: skip
+        else:
+            self._strains(cluster, truth.virial[0], step / self._potential.cutoff, scale)
         return scale
 
+    def _strains(self, cluster: Cluster, virial: NDArray[np.float64], strain: float, scale: float) -> None:
+        """The virial of the atom in the middle, component by component; `scale` of the forces, eV/Å."""
+        near = Cluster(cluster.environment.within(self._reach), 0.0, self._potential.cutoff)
+        moves = np.zeros((6, *near.place.shape))
+        for k, (a, b) in enumerate(VOIGT):
+            moves[k, :, a] += 0.5 * near.place[:, b]
+            moves[k, :, b] += 0.5 * near.place[:, a]
+        both = near.elsewhere(self._reference, near.place + strain * np.concatenate([moves, -moves]), 1)
+        for k, name in enumerate(("xx", "yy", "zz", "yz", "xz", "xy")):
+            noise = ROUNDING * abs(float(both[k].energy[0])) / strain
+            allowed = QUOTIENT * scale * self._potential.cutoff + noise
+            self._quotient(self.virial, near, f"component {name}", moves[k], 1, [both[k], both[k + 6]],
+                           -float(virial[k]), strain, allowed, "eV")  # fmt: skip
+
+    def _moved(
+        self, cluster: Cluster, moves: NDArray[np.float64], times: NDArray[np.float64], n_centers: int
+    ) -> list[Alone]:
+        """The cluster with `moves` (n, 3) made to different extents."""
+        return cluster.elsewhere(self._reference, cluster.place + times[:, None, None] * moves, n_centers)
+
     def _quotient(
-        self, tally: Tally, atom: int, what: str, energy: Callable[[float], NDArray[np.float64]], expected: float,
-        step: float, allowed: float, unit: str,
+        self, tally: Tally, cluster: Cluster, what: str, moves: NDArray[np.float64], n_centers: int,
+        pair: list[Alone], expected: float, step: float, allowed: float, unit: str,
     ) -> None:  # fmt: skip
-        miss = disagreement(energy, expected, step, allowed)
+        """Tallies how far dE/dt of `moves` is from `expected`; `pair`: evaluated at t = step and −step."""
+        atom = cluster.environment.atom
+        first = abs(float((pair[0].energy - pair[1].energy).sum()) / (2.0 * step) - expected)
+        miss: float | None = first
+        if not first <= allowed:
+
+            def energies(times: NDArray[np.float64]) -> NDArray[np.float64]:
+                return np.stack([alone.energy for alone in self._moved(cluster, moves, times, n_centers)])
+
+            miss = persisting(energies, expected, step)
         if miss is None:
             tally.leave_out("where the energy is not smooth, as at the cutoff of a truncated potential")
         else:
@@ -170,40 +184,38 @@ class LocalChecks:
         return float(np.linalg.norm(cluster.place[1:], axis=1).min(initial=1.0))
 
 
-def disagreement(
-    energy: Callable[[float], NDArray[np.float64]], expected: float, step: float, allowed: float
+def persisting(
+    energies: Callable[[NDArray[np.float64]], NDArray[np.float64]], expected: float, step: float
 ) -> float | None:
-    """How far dE/dt at t = 0 is from `expected` by central differences, or None where E is not smooth there.
+    """How far dE/dt at t = 0 is from `expected`, or None where E is not smooth there.
 
-    Where they disagree, other steps tell a wrong derivative (quotients of all steps agree, and the one-sided ones
-    approach each other) from a jump or a kink of the energy, as a truncated potential has at its cutoff.
+    Tells a wrong derivative (the quotients of all steps agree, and the one-sided ones approach each other) from a jump
+    or a kink of the energy, as a truncated potential has at its cutoff.
 
     Args:
-        energy: terms of E as a function of t; differences are taken term by term.
+        energies: t (m,) → terms of E (m, k); differences are taken term by term.
         expected: the derivative.
         step: of t.
-        allowed: the disagreement that is none.
     """
-
-    def central(h: float) -> float:
-        return float((energy(h) - energy(-h)).sum()) / (2.0 * h)
-
-    def kink(h: float) -> float:
-        return abs(float((energy(h) - 2.0 * energy(0.0) + energy(-h)).sum())) / h
-
-    miss = abs(central(step) - expected)
-    if miss <= allowed:
-        return miss
-    quotients = [central(4.0 * step), central(step), central(0.25 * step)]
-    miss = abs(quotients[-1] - expected)
-    converged = max(quotients) - min(quotients) < 0.1 * miss
-    smooth = kink(0.25 * step) <= 0.5 * kink(step) + 0.1 * miss
+    steps = step * np.array([4.0, 1.0, 0.25])
+    terms = energies(np.concatenate([steps, -steps, [0.0]]))
+    up, down, here = terms[:3], terms[3:6], terms[6]
+    quotients = (up - down).sum(axis=1) / (2.0 * steps)
+    kinks = np.abs((up - 2.0 * here + down).sum(axis=1)) / steps
+    miss = abs(float(quotients[-1]) - expected)
+    converged = np.ptp(quotients) < 0.1 * miss
+    smooth = kinks[2] <= 0.5 * kinks[1] + 0.1 * miss
     return miss if not np.isfinite(miss) or (converged and smooth) else None
 
 
 def _scale(alone: Alone) -> float:
     """Largest force component on any atom of a cluster, eV/Å: on its rim they do not cancel."""
     return float(np.abs(alone.force).max()) / FORCE_SCALE
+
+
+def _at_first(n: int) -> NDArray[np.float64]:
+    """(n, 1) one for the atom in the middle, zero for the others."""
+    return np.eye(n, 1)
 
 
 def _direction(atom: int) -> NDArray[np.float64]:
