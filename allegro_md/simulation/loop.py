@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,8 +82,11 @@ class StepLoop:
         """Seconds spent on this run, those before a continuation included."""
         return time.perf_counter() - self._began
 
-    def start(self) -> None:
+    def start(self, inspect: Callable[[], None] | None = None) -> None:
         """Forces at the present positions, and the reports due at the present step.
+
+        Args:
+            inspect: called in between, with forces and virial in place.
 
         Raises:
             PhysicsError: the forces cannot be, or a guard objects.
@@ -91,6 +94,8 @@ class StepLoop:
         self.forces.want_virial = True
         self.forces(self.state)
         self._look(0.0)
+        if inspect is not None:
+            inspect()
         self._report(self._due(self.step))
 
     def advance(self, last_step: int) -> None:

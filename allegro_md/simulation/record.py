@@ -74,7 +74,6 @@ def describe(config: Input, digests: list[str], loop: StepLoop, status: str, beg
         "rebuilds": forces.rebuilds,
         "migrations": int(comm.sum(np.array([forces.migrations]))[0]),
         "bit_exact": forces.potential.bit_exact,
-        "verify": None,  # the certificate of a run is not built yet
     }
 
 

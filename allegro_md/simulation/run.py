@@ -20,6 +20,7 @@ from allegro_md.io.thermo import ThermoWriter
 from allegro_md.reporting import Reporter
 from allegro_md.simulation import assembly, record
 from allegro_md.simulation.allocator import return_large_arrays
+from allegro_md.simulation.certificate import certify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
 from allegro_md.simulation.evidence import keep_evidence
 from allegro_md.simulation.loop import Refinement, StepLoop
@@ -27,6 +28,7 @@ from allegro_md.simulation.progress import Log, Progress
 from allegro_md.simulation.stopping import StopRequest
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
+from allegro_md.verify.result import Certificate
 
 DISK_BYTES_PER_SECOND = 100e6
 """A modest disk: how long the first checkpoint may take, as far as a walltime is concerned."""
@@ -63,6 +65,7 @@ class Simulation:
             self._digests = record.file_digests(config) if comm.rank == 0 else []
         self._digests = comm.bcast(self._digests)
         self._rollbacks: list[dict[str, Any]] = []
+        self._certificate: Certificate | None = None
         step, wall, refinement = 0, 0.0, Refinement()
         if checkpoint is not None:
             require_same_physics(checkpoint, record.physics(config, self._digests))
@@ -142,7 +145,11 @@ class Simulation:
 
     def _record(self, status: str, began: float) -> dict[str, Any]:
         changed = [] if self._checkpoint is None else changed_keys(self._checkpoint, self.config.as_dict())
-        story = {"changed_on_resume": changed, "rollbacks": self._rollbacks}
+        story = {
+            "changed_on_resume": changed,
+            "rollbacks": self._rollbacks,
+            "verify": None if self._certificate is None else self._certificate.as_dict(),
+        }
         return record.describe(self.config, self._digests, self.loop, status, began) | story
 
     def _finish(self, directory: RunDirectory, status: str, began: float) -> None:
@@ -163,7 +170,7 @@ class Simulation:
         """All steps; where the physics breaks, what happened is kept and, if asked for, tried again more finely."""
         while True:
             try:
-                self._make_steps(note_progress)
+                self._make_steps(log, note_progress)
                 return
             except PhysicsError as error:
                 radius = self.loop.forces.potential.cutoff
@@ -173,10 +180,10 @@ class Simulation:
                 self._roll_back(error, log)
                 note_progress()
 
-    def _make_steps(self, note_progress: Callable[[], None]) -> None:
+    def _make_steps(self, log: Log, note_progress: Callable[[], None]) -> None:
         last, every = self.config.dynamics.steps, self.config.output.checkpoint.every
         try:
-            self.loop.start()
+            self.loop.start(lambda: self._certify(log))
             if self.config.guard.rollback:
                 self._save()
             while self.loop.step < last:
@@ -190,6 +197,19 @@ class Simulation:
             if self.loop.step < last:
                 raise
         self._save()
+
+    def _certify(self, log: Log) -> None:
+        """The cheap part of the physics certificate, once per process.
+
+        Raises:
+            PhysicsError: a check failed; the run does not start.
+        """
+        if self._certificate is None:
+            with self._timers.phase("verify"):
+                self._certificate = certify_start(self.config, self.loop)
+            for line in self._certificate.lines():
+                log.say(line)
+            self._certificate.require()
 
     def _roll_back(self, error: PhysicsError, log: Log) -> None:
         """Back to the last checkpoint, and from there past the fault with half the timestep.
