@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,27 +14,59 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
-from allegro_md.config import AllegroTerm, Input
-from allegro_md.exact import FORCE_SCALE
+from allegro_md.config import AllegroTerm, Input, LennardJonesTerm
+from allegro_md.integrators.base import Integrator
+from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential, build_potential
+from allegro_md.simulation import assembly
+from allegro_md.simulation.engine import WholeEngine, gathered
 from allegro_md.simulation.forces import Forces
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.timers import Timers
+from allegro_md.verify.drift import check_drift
 from allegro_md.verify.environment import Environment, gather
-from allegro_md.verify.local import LocalChecks, Seen
+from allegro_md.verify.local import SINGLE, LocalChecks, Seen
 from allegro_md.verify.result import Certificate, Tally, results_of
 from allegro_md.verify.samples import CHUNK, choose, directions, scrambled, share
 from allegro_md.verify.vector import check_vector
+from allegro_md.verify.whole import System, WholeChecks, check_net_force
 
-START_SAMPLES, START_PER_RANK, START_SECONDS = 64, 8, 3.0
-"""Atoms looked at when a run starts, on all ranks together and on one, and the time for them on each rank, s."""
 
-SLOW = 2.0
-"""A run whose force evaluation takes longer (s) is looked at where it stands, without evaluating it again."""
+@dataclass(frozen=True)
+class Effort:
+    """How much is looked at.
+
+    Attributes:
+        samples: atoms, on all ranks together.
+        per_rank: at most.
+        seconds: for the atoms of one rank.
+        slow: a run whose force evaluation takes longer (s) is looked at as it stands, without evaluating it again.
+        thorough: see `LocalChecks`.
+    """
+
+    samples: int
+    per_rank: int
+    seconds: float
+    slow: float
+    thorough: bool
+
+
+START = Effort(samples=64, per_rank=8, seconds=3.0, slow=2.0, thorough=False)
+FULL = Effort(samples=256, per_rank=12, seconds=60.0, slow=60.0, thorough=True)
 
 NUDGE = 0.01
 """Å; how far atoms are moved at most, so that the halo is used and forces of a perfect lattice do not vanish."""
+
+WHOLE_ATOMS, WHOLE_SECONDS = 50_000, 10.0
+"""Most atoms, and longest time of one evaluation (s), of a system that is looked at as a whole."""
+
+STEPS = 5
+"""Of the run that must conserve energy."""
+
+NOISE = {"double": 1e-10, "mixed": 2e-6, "foreign": 2e-6}
+"""What rounding may do to a conserved energy, eV per atom."""
 
 
 def certify_start(config: Input, loop: StepLoop) -> Certificate:
@@ -46,37 +79,150 @@ def certify_start(config: Input, loop: StepLoop) -> Certificate:
         loop: with forces and virial evaluated at the present positions, on a list just built.
     """
     began = time.perf_counter()
-    state, forces, comm = loop.state, loop.forces, loop.comm
-    potential = forces.potential
-    with comm.together():
-        reference = reference_potential(config, potential, state.species_table)
-        count = share(comm.size, comm.rank, START_SAMPLES, START_PER_RANK)
-        rows = choose(state, forces.domain.lower, forces.domain.upper, count, comm.rank)
-    environments = gather(state, rows, 2.0 * potential.halo_hops * potential.cutoff, comm)
-    remarks = []
-    checks = LocalChecks(potential, reference, None, START_SECONDS)
-    balance, again = net_force(), Tally("repeat", "forces and energies at the same positions, evaluated twice")
-    nudge = min(NUDGE, 0.2 * config.parallel.skin)
-    costly = bool(comm.max(loop.timers.seconds["potential"]) > SLOW)
-    if costly or nudge == 0.0:
-        remarks.append("the halo was not exercised: " + ("a force evaluation takes long" if costly else "no skin"))
-        _check_atoms(checks, balance, environments, rows, forces, state, comm)
+    checks = _Checks(config, loop)
+    checks.sampled(START)
+    return checks.certificate(began)
+
+
+def certify(config: Input, comm: Comm) -> Certificate:
+    """All checks, on the system of an input; writes nothing (collective).
+
+    A system that is too large or too slow to be evaluated many times is sampled only.
+
+    Raises:
+        PhysicsError: its forces cannot be evaluated at all.
+    """
+    began = time.perf_counter()
+    torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
+    plan = assembly.blueprint(config, comm)
+    state, timers = assembly.empty_state(plan), Timers()
+    assembly.populate(state, plan, config, comm)
+    forces = assembly.forces(config, state, comm, timers)
+    loop = StepLoop(state, forces, assembly.integrator(config, state, comm), comm, timers)
+    forces.want_virial = True
+    forces(state)
+    checks = _Checks(config, loop)
+    checks.sampled(FULL)
+    longest = float(comm.max(timers.seconds["potential"] / 3.0))
+    if state.n_total <= WHOLE_ATOMS and longest <= WHOLE_SECONDS:
+        checks.whole()
     else:
-        before = fingerprint(state, forces, comm)
-        with _nudged(state, environments, nudge, comm) as moved:
+        checks.remarks.append(
+            f"{state.n_total} atoms, {longest:.1f} s per evaluation: too many for the checks of the system as a whole; "
+            "atoms were sampled"
+        )
+    return checks.certificate(began)
+
+
+class _Checks:
+    """The checks on one system (all methods are collective).
+
+    Attributes:
+        tallies: of all checks made so far.
+        remarks: what a reader should know.
+    """
+
+    def __init__(self, config: Input, loop: StepLoop) -> None:
+        self.tallies: list[Tally] = []
+        self.remarks: list[str] = []
+        self._config, self._loop = config, loop
+        self._state, self._forces, self._comm = loop.state, loop.forces, loop.comm
+        self._potential = loop.forces.potential
+        self._samples = 0
+        with self._comm.together():
+            self._reference = reference_potential(config, self._potential, self._state.species_table)
+        exact = "double" if self._reference is self._potential else "mixed"
+        self._precision = exact if self._potential.bit_exact else "foreign"
+        terms = config.potential
+        self._truncated = any(isinstance(term, LennardJonesTerm) and not term.shift for term in terms)
+
+    def certificate(self, began: float) -> Certificate:
+        """What was found since `began`."""
+        results = results_of(self.tallies, self._comm)
+        return Certificate(results, self._samples, self._comm.bcast(time.perf_counter() - began), self.remarks)
+
+    def sampled(self, effort: Effort) -> None:
+        """Environments of sampled atoms, the net force, and the test vectors of model files."""
+        state, forces, comm, potential = self._state, self._forces, self._comm, self._potential
+        local = LocalChecks(potential, self._reference, effort.seconds, effort.thorough, self._truncated)
+        again = Tally("repeat", "forces and energies at the same positions, evaluated twice")
+        with comm.together():
+            count = share(comm.size, comm.rank, effort.samples, effort.per_rank)
+            rows = choose(state, forces.domain.lower, forces.domain.upper, count, comm.rank)
+        self._samples = int(comm.sum(np.array([len(rows)]))[0])
+        environments = gather(state, rows, 2.0 * potential.halo_hops * potential.cutoff, comm)
+        nudge = min(NUDGE, 0.2 * self._config.parallel.skin)
+        costly = bool(comm.max(self._loop.timers.seconds["potential"]) > effort.slow)
+        if costly or nudge == 0.0:
+            why = "a force evaluation takes long" if costly else "there is no skin"
+            self.remarks.append(f"the forces were looked at as they are, not also with atoms moved: {why}")
+            balance = self._atoms(local, environments, rows)
+        else:
+            before = fingerprint(state, forces, comm)
+            with _nudged(state, environments, nudge, comm) as moved:
+                forces(state)
+                balance = self._atoms(local, moved, rows)
             forces(state)
-            _check_atoms(checks, balance, moved, rows, forces, state, comm)
-        forces(state)
-        if potential.bit_exact:
-            changed = not np.array_equal(before, fingerprint(state, forces, comm))
-            again.add("a number made of all bits", float(changed), 0.0, "")
-    vector = Tally("test vector", "the model file's own cluster, with the species of this system")
-    with comm.together():
-        if comm.rank == 0:
-            check_vectors(vector, config, state.species_table)
-    samples = int(comm.sum(np.array([len(rows)]))[0])
-    results = results_of([*checks.tallies, balance, again, vector], comm)
-    return Certificate(results, samples, comm.bcast(time.perf_counter() - began), remarks)
+            if potential.bit_exact:
+                changed = not np.array_equal(before, fingerprint(state, forces, comm))
+                again.add("a number made of all bits", float(changed), 0.0, "")
+        vector = Tally("test vector", "the model file's own cluster, with the species of this system")
+        with comm.together():
+            if comm.rank == 0:
+                check_vectors(vector, self._config, state.species_table)
+        self.tallies += [*local.tallies, balance, again, vector]
+
+    def _atoms(self, local: LocalChecks, environments: Sequence[Environment], rows: NDArray[np.int64]) -> Tally:
+        """The checks of single atoms, and of the net force, at the present positions."""
+        state, comm = self._state, self._comm
+        with comm.together():
+            for environment, row in zip(environments, rows, strict=True):
+                local(environment, seen_by(self._forces, state, int(row)))
+        total = comm.sum(state.local("force").sum(dim=0).cpu().numpy())
+        return check_net_force(total, self._potential.bit_exact)
+
+    def whole(self) -> None:
+        """What needs the system as a whole, with every atom moved a little: no symmetry hides a fault."""
+        config, comm, table = self._config, self._comm, self._state.species_table
+        atoms = gathered(self._state, comm)
+        position = atoms["position"] + NUDGE * directions(np.arange(len(atoms["position"])))
+        system = System(self._state.cell, table, atoms["species"], position)
+        grid, skin = config.parallel.grid_for(comm.size), config.parallel.skin
+        engine = WholeEngine(self._potential, comm, skin, grid)
+        reference = WholeEngine(self._reference, comm, skin, grid)
+        checks = WholeChecks(engine, system, self._precision, self._potential.cutoff)
+        if comm.size > 1:
+            alone = WholeEngine(self._potential, Comm.serial(), skin, None)
+            one = comm.decide(lambda: alone(system))
+            exact = 0.0 if self._potential.bit_exact else SINGLE
+            checks.same_as("ranks", f"{comm.size} ranks against one", one, exact)
+        checks.rebuild(skin)
+        checks.wrapping()
+        checks.rotation()
+        checks.reflection()
+        checks.permutation()
+        if self._precision == "mixed":
+            meaning = "all atoms against the float64 reference"
+            checks.same_as("engine", meaning, reference(system), SINGLE)
+        checks.strain(reference)
+        self.tallies += [*checks.tallies, self._drift(engine, system, atoms["velocity"])]
+
+    def _drift(self, engine: WholeEngine, system: System, velocity: NDArray[np.float64]) -> Tally:
+        """A short run at constant energy, and one with the integrator of the input where that is another."""
+        config, tally = self._config, Tally("drift", "a short run with the input's timestep")
+        if self._truncated:
+            tally.leave_out("the energy jumps at the cutoff, as the input asks")
+            return tally
+        noise = NOISE[self._precision] * len(velocity)
+        makers: dict[str, Callable[[], Integrator]] = {"nve": lambda: VelocityVerlet(config.dynamics.timestep)}
+        makers.setdefault(config.dynamics.ensemble, lambda: assembly.integrator(config, self._state, self._comm))
+        for name, make in makers.items():
+
+            def conserved(parts: int, make: Callable[[], Integrator] = make) -> NDArray[np.float64]:
+                return engine.conserved(system, velocity, make(), STEPS, parts)
+
+            check_drift(tally, name, conserved, noise)
+        return tally
 
 
 def reference_potential(config: Input, potential: Potential, table: SpeciesTable) -> Potential:
@@ -105,28 +251,11 @@ def _in_precision(term: Any, precision: str) -> Any:
     return term.model_copy(update={"precision": precision, "device": "cpu", "engine": "reference"})
 
 
-def net_force() -> Tally:
-    """The check that forces add up to zero."""
-    return Tally("net force", "the sum of all forces, in quanta of the fixed-point format")
-
-
 def seen_by(forces: Forces, state: AtomState, row: int) -> Seen:
     """What the run says of an own atom."""
     result = forces.result
     virial = None if result.virial is None else result.virial[row].cpu().numpy()
     return Seen(float(result.energy[row]), state.local("force")[row].cpu().numpy(), virial)
-
-
-def _check_atoms(
-    checks: LocalChecks, balance: Tally, environments: Sequence[Environment], rows: NDArray[np.int64], forces: Forces,
-    state: AtomState, comm: Comm,
-) -> None:  # fmt: skip
-    """All checks at the present positions (collective)."""
-    if forces.potential.bit_exact:
-        balance.add("a component", comm.sum(state.local("force").sum(dim=0).cpu().numpy()) / FORCE_SCALE, 0.0, "eV/Å")
-    with comm.together():
-        for environment, row in zip(environments, rows, strict=True):
-            checks(environment, seen_by(forces, state, int(row)))
 
 
 def fingerprint(state: AtomState, forces: Forces, comm: Comm) -> NDArray[np.int64]:

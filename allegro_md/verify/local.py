@@ -7,7 +7,6 @@ few centers and in float64, not of a total of 10⁸ eV.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +34,13 @@ ROUNDING = 50.0 * float(np.finfo(np.float64).eps)
 """Of an energy in float64, relative."""
 
 
+PROBES = np.array([4.0, 1.0, 0.25, -4.0, -1.0, -0.25, 0.0])
+"""Where else an energy is asked for that seems to disagree with its derivative, in steps."""
+
+SCAN, SMOOTH = 128, 1e-3
+"""Steps in which a neighbor is taken across the cutoff, and the allowed jump relative to the forces at play (1 Å)."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a run says of one atom: energy (eV), force (3,) in quanta, virial (6,) eV or None."""
@@ -52,17 +58,19 @@ class LocalChecks:
     """
 
     def __init__(
-        self, potential: Potential, reference: Potential, axes: NDArray[np.float64] | None, seconds: float
+        self, potential: Potential, reference: Potential, seconds: float, thorough: bool, truncated: bool
     ) -> None:
         """Prepares the checks.
 
         Args:
             potential: of the run.
             reference: the same in float64; may be the same object.
-            axes: (k, 3) unit vectors along which forces are differentiated; None: one per atom, by its id.
             seconds: after which no further atom is begun.
+            thorough: forces along three axes instead of one; and neighbors are taken across the cutoff.
+            truncated: the energy jumps at the cutoff because the input asks for it.
         """
-        self._potential, self._reference, self._axes = potential, reference, axes
+        self._potential, self._reference = potential, reference
+        self._thorough, self._truncated = thorough, truncated
         self._deadline = time.perf_counter() + seconds
         self._reach = potential.halo_hops * potential.cutoff
         self.alone = Tally("environment", "energy, force and virial of atoms against their surroundings alone")
@@ -71,7 +79,9 @@ class LocalChecks:
         self.force = Tally("force", "force against -dE/dx by central differences, in float64")
         self.virial = Tally("virial", "virial of atoms against -dE/dstrain, six components, in float64")
         precision = [] if potential is reference else [self.precision]
+        self.cutoff = Tally("cutoff", "the energy of atoms while a neighbor is taken beyond the cutoff")
         self.tallies = [self.alone, self.locality, *precision, self.force, self.virial]
+        self.tallies += [self.cutoff] if thorough else []
 
     def __call__(self, environment: Environment, seen: Seen) -> None:
         """Makes the checks on one atom, or notes that time is up."""
@@ -86,14 +96,14 @@ class LocalChecks:
         exact = self._potential is self._reference
         truth = mine if exact else cluster.evaluate(self._reference)
         scale = _scale(truth)
-        if not self._potential.bit_exact:
-            self.force.leave_out("of unknown precision")
-            self.virial.leave_out("of unknown precision")
-        elif time.perf_counter() + 3.0 * cost > self._deadline:
-            self.force.leave_out("no time")
-            self.virial.leave_out("no time")
-        else:
+        enough = time.perf_counter() + 3.0 * cost <= self._deadline
+        if self._potential.bit_exact and enough:
             scale = max(scale, self._derivatives(cluster, truth))
+            if self._thorough:
+                self._across_the_cutoff(cluster, scale)
+        else:
+            for tally in (self.force, self.virial, self.cutoff):
+                tally.leave_out("no time" if self._potential.bit_exact else "a calculator of unknown precision")
         self._compare(self.alone, cluster, mine, seen, 0.0 if self._potential.bit_exact else FOREIGN * scale)
         if not exact:
             self._compare(self.precision, cluster, truth, seen, SINGLE * scale)
@@ -122,7 +132,7 @@ class LocalChecks:
         """Force and virial of the atom in the middle against difference quotients; returns the scale of forces."""
         atom = cluster.environment.atom
         step = STEP * min(1.0, max(1e-2, self._nearest(cluster)))
-        axes = self._axes if self._axes is not None else _direction(atom)
+        axes = np.eye(3) if self._thorough else _direction(atom)
         scale = _scale(truth)
         noise = ROUNDING * float(np.linalg.norm(truth.energy)) / step
         for axis in axes:
@@ -153,6 +163,26 @@ class LocalChecks:
             self._quotient(self.virial, near, f"component {name}", moves[k], 1, [both[k], both[k + 6]],
                            -float(virial[k]), strain, allowed, "eV")  # fmt: skip
 
+    def _across_the_cutoff(self, cluster: Cluster, scale: float) -> None:
+        """Takes the nearest neighbor outward: no step of the way may change the energy out of line with the others."""
+        distance = np.linalg.norm(cluster.place, axis=1)
+        cutoff = self._potential.cutoff
+        if self._truncated or len(distance) < 2 or distance[1:].min() >= cutoff:
+            self.cutoff.leave_out("truncated, as the input asks" if self._truncated else "no neighbor")
+            return
+        near = Cluster(cluster.environment.within(self._reach), 0.0, cutoff)
+        distance = np.linalg.norm(near.place, axis=1)
+        taken = 1 + int(np.argmin(distance[1:]))
+        radii = np.linspace(max(distance[taken], 0.5 * cutoff), 1.02 * cutoff, SCAN)
+        places = np.repeat(near.place[None], SCAN, axis=0)
+        places[:, taken] *= radii[:, None] / distance[taken]
+        energy = np.array([alone.energy[0] for alone in near.elsewhere(self._reference, places, 1)])
+        change = np.abs(np.diff(energy))
+        in_line = 3.0 * np.maximum(change[:-2], change[2:])
+        excess = np.maximum(change[1:-1] - in_line, 0.0)
+        where = radii[1 + int(np.argmax(excess))]
+        self.cutoff.add(f"the jump at {where:.2f} Å", excess, SMOOTH * scale, "eV", cluster.environment.atom)
+
     def _moved(
         self, cluster: Cluster, moves: NDArray[np.float64], times: NDArray[np.float64], n_centers: int
     ) -> list[Alone]:
@@ -168,13 +198,10 @@ class LocalChecks:
         first = abs(float((pair[0].energy - pair[1].energy).sum()) / (2.0 * step) - expected)
         miss: float | None = first
         if not first <= allowed:
-
-            def energies(times: NDArray[np.float64]) -> NDArray[np.float64]:
-                return np.stack([alone.energy for alone in self._moved(cluster, moves, times, n_centers)])
-
-            miss = persisting(energies, expected, step)
+            terms = np.stack([a.energy for a in self._moved(cluster, moves, step * PROBES, n_centers)])
+            miss = persisting(terms, expected, step)
         if miss is None:
-            tally.leave_out("where the energy is not smooth, as at the cutoff of a truncated potential")
+            tally.leave_out("the energy is not smooth, as at the cutoff of a truncated potential")
         else:
             tally.add(what, miss, allowed, unit, atom)
 
@@ -184,21 +211,18 @@ class LocalChecks:
         return float(np.linalg.norm(cluster.place[1:], axis=1).min(initial=1.0))
 
 
-def persisting(
-    energies: Callable[[NDArray[np.float64]], NDArray[np.float64]], expected: float, step: float
-) -> float | None:
+def persisting(terms: NDArray[np.float64], expected: float, step: float) -> float | None:
     """How far dE/dt at t = 0 is from `expected`, or None where E is not smooth there.
 
     Tells a wrong derivative (the quotients of all steps agree, and the one-sided ones approach each other) from a jump
     or a kink of the energy, as a truncated potential has at its cutoff.
 
     Args:
-        energies: t (m,) → terms of E (m, k); differences are taken term by term.
+        terms: (7, k) of E at t = step · `PROBES`; differences are taken term by term.
         expected: the derivative.
         step: of t.
     """
-    steps = step * np.array([4.0, 1.0, 0.25])
-    terms = energies(np.concatenate([steps, -steps, [0.0]]))
+    steps = step * PROBES[:3]
     up, down, here = terms[:3], terms[3:6], terms[6]
     quotients = (up - down).sum(axis=1) / (2.0 * steps)
     kinks = np.abs((up - 2.0 * here + down).sum(axis=1)) / steps

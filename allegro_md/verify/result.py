@@ -26,7 +26,9 @@ class Result:
         tolerance: what is allowed there; zero where bits must agree.
         unit: of both.
         atom: id of the worst atom, where the check is about atoms.
-        explanation: one line: what was compared, how often, and what was left out.
+        meaning: what is compared with what, a phrase.
+        compared: how often.
+        explanation: one line: what was worst, and what was left out.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Result:
     tolerance: float
     unit: str
     atom: int | None
+    meaning: str
+    compared: int
     explanation: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,10 +81,11 @@ class Tally:
         allowed = np.broadcast_to(np.asarray(tolerance, dtype=np.float64), measured.shape)
         self._compared += len(ids)
         if len(ids):
-            ratios = np.array([_ratio(m, a) for m, a in zip(measured, allowed, strict=True)])
-            k = int(np.argmax(ratios))
-            worst = _Worst(float(ratios[k]), float(measured[k]), float(allowed[k]), unit, int(ids[k]), what)
-            self._keep(worst)
+            fine = np.where(allowed > 0.0, allowed, 1.0)
+            ratios = np.where(measured == 0.0, 0.0, np.where(allowed > 0.0, measured / fine, np.inf))
+            k = int(np.argmax(np.where(np.isfinite(measured), ratios, np.inf)))
+            ratio = _ratio(float(measured[k]), float(allowed[k]))
+            self._keep(_Worst(ratio, float(measured[k]), float(allowed[k]), unit, int(ids[k]), what))
 
     def leave_out(self, reason: str, count: int = 1) -> None:
         """Notes comparisons that could not be made, and why."""
@@ -92,14 +97,16 @@ class Tally:
         compared = sum(part[1] for part in parts)
         left_out = sum((part[2] for part in parts), Counter[str]())
         found = [part[0] for part in parts if part[0] is not None]
-        remarks = "".join(f"; {reason} ({count})" for reason, count in sorted(left_out.items()))
+        remarks = "".join(f"; left out: {reason} ({count})" for reason, count in sorted(left_out.items()))
         if not found:
-            return Result(self.name, True, 0.0, 0.0, "", None, f"{self._meaning}: nothing to compare{remarks}")
+            explanation = f"nothing to compare{remarks}"
+            return Result(self.name, True, 0.0, 0.0, "", None, self._meaning, compared, explanation)
         worst = min(found, key=lambda w: (-w.ratio, -1 if w.atom is None else w.atom))
-        explanation = f"{self._meaning}: {worst.what} is the worst of {compared}{remarks}"
+        explanation = f"{worst.what}{remarks}"
         return Result(
-            self.name, worst.ratio <= 1.0, worst.measured, worst.tolerance, worst.unit, worst.atom, explanation
-        )
+            self.name, worst.ratio <= 1.0, worst.measured, worst.tolerance, worst.unit, worst.atom, self._meaning,
+            compared, explanation,
+        )  # fmt: skip
 
     def _keep(self, other: _Worst) -> None:
         if self._worst is None or other.ratio > self._worst.ratio:
@@ -167,7 +174,7 @@ def complaint(result: Result) -> str:
     allowed = f"{result.tolerance:.2g} {result.unit} is allowed" if result.tolerance else "the bits must agree"
     return (
         f"verify: the check '{result.name}' failed{where}: off by {result.measured:.3g} {result.unit}, {allowed} "
-        f"({result.explanation})"
+        f"({result.meaning}; {result.explanation})"
     )
 
 

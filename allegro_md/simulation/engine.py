@@ -1,0 +1,90 @@
+"""The engine as a function of a whole system, on all ranks of a communicator: for systems of moderate size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.comm import Comm
+from allegro_md.integrators.base import Integrator
+from allegro_md.observables import summed
+from allegro_md.potentials import Potential
+from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.loop import Refinement, StepLoop
+from allegro_md.state import AtomState
+from allegro_md.timers import Timers
+from allegro_md.verify.whole import Evaluated, System
+
+
+class WholeEngine:
+    """Evaluates systems from scratch, whatever rank the atoms begin on; see `verify.whole.Engine` (collective)."""
+
+    def __init__(self, potential: Potential, comm: Comm, skin: float, grid: tuple[int, int, int] | None) -> None:
+        """Joins the parts; `skin` in Å, `grid` None for the one with the least surface."""
+        self._potential, self._comm, self._skin, self._grid = potential, comm, skin, grid
+
+    def __call__(
+        self, system: System, skin: float | None = None, order: NDArray[np.int64] | None = None
+    ) -> Evaluated:
+        """Energies, forces and virials of all atoms, on every rank."""
+        comm = self._comm
+        forces, state = self._forces(skin), self._state(system, order)
+        forces(state)
+        result = forces.result
+        fields = {"position": state.local("position"), "force": state.local("force"), "energy": result.energy}
+        total = comm.reduce(summed(result.energy, "energy", state))
+        if not comm.any(result.virial is None) and result.virial is not None:
+            fields["virial"] = result.virial
+            total = np.append(total, comm.reduce(summed(result.virial, "virial", state)))
+        atoms = _by_id({"id": state.local("id"), **fields}, comm)
+        return Evaluated(atoms["position"], atoms["energy"], atoms["force"], atoms.get("virial"), total)
+
+    def conserved(
+        self, system: System, velocity: NDArray[np.float64], integrator: Integrator, steps: int, parts: int
+    ) -> NDArray[np.float64]:
+        """The conserved energy at the start and after each step made in so many parts, (steps + 1,) eV."""
+        state = self._state(system, None)
+        state.local("velocity")[:] = torch.from_numpy(velocity)[state.local("id")]
+        loop = StepLoop(
+            state, self._forces(None), integrator, self._comm, Timers(), refinement=Refinement(parts, steps)
+        )
+        loop.start()
+        energies = [loop.measure().conserved]
+        for step in range(1, steps + 1):
+            loop.advance(step)
+            energies.append(loop.measure().conserved)
+        return np.array(energies)
+
+    def _forces(self, skin: float | None) -> Forces:
+        forces = Forces(self._potential, self._comm, self._skin if skin is None else skin, self._grid, Timers())
+        forces.want_virial = True
+        return forces
+
+    def _state(self, system: System, order: NDArray[np.int64] | None) -> AtomState:
+        n = len(system.position)
+        ids = (np.arange(n) if order is None else order)[self._comm.rank :: self._comm.size]
+        state = AtomState(system.cell, system.species_table, n)
+        state.set_local(
+            {
+                "id": torch.from_numpy(ids),
+                "species": torch.from_numpy(system.species[ids]),
+                "position": torch.from_numpy(system.position[ids]),
+                "velocity": torch.zeros((len(ids), 3), dtype=torch.float64),
+            }
+        )
+        return state
+
+
+def gathered(state: AtomState, comm: Comm) -> dict[str, NDArray[Any]]:
+    """Species, positions and velocities of all atoms in id order, on every rank."""
+    return _by_id({name: state.local(name) for name in ("id", "species", "position", "velocity")}, comm)
+
+
+def _by_id(fields: dict[str, torch.Tensor], comm: Comm) -> dict[str, NDArray[Any]]:
+    """Per-atom tensors of all ranks in id order."""
+    parts = comm.allgather({name: tensor.cpu().numpy() for name, tensor in fields.items()})
+    order = np.argsort(np.concatenate([part["id"] for part in parts]))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in fields}

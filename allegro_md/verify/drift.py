@@ -1,0 +1,31 @@
+"""Whether an integrator conserves what it should: its error must fall with the square of the timestep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.verify.result import Tally
+
+ORDER = 0.4
+"""Largest ratio of the errors with half and with the whole timestep: 1/4 for second order, 1/2 for first."""
+
+
+def check_drift(
+    tally: Tally, what: str, conserved: Callable[[int], NDArray[np.float64]], noise: float
+) -> None:
+    """Runs the same steps whole and halved.
+
+    Args:
+        tally: of the check.
+        what: the integrator.
+        conserved: number of equal parts in which each step is made → the conserved energy before the first step and
+            after each (steps + 1,), eV.
+        noise: what rounding may do to it, eV.
+    """
+    whole, halved = conserved(1), conserved(2)
+    error = float(np.abs(whole - whole[0]).max())
+    finer = float(np.abs(halved - halved[0]).max())
+    tally.add(f"the error of {what} with half the timestep", finer, ORDER * error + noise, "eV")
