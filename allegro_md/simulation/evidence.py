@@ -14,8 +14,8 @@ from allegro_md.errors import AllegroError, PhysicsError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.io.checkpoint import save_checkpoint
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.neighbors.environment import own_atoms_around
 from allegro_md.state import AtomState
+from allegro_md.verify.environment import gather
 
 KEPT = ("id", "species", "velocity", "force")
 
@@ -60,18 +60,24 @@ def keep_evidence(
 
 def _frame(atom: int, state: AtomState, radius: float, comm: Comm) -> dict[str, NDArray[Any]]:
     """An atom, first, and all others within the radius by distance, as columns; on all ranks. Empty: nobody has it."""
-    mine = np.flatnonzero(state.local("id").cpu().numpy() == atom)
-    places = [p for p in comm.allgather(state.local("position").cpu().numpy()[mine].copy()) if len(p)]
-    index, vector = mine, np.zeros((len(mine), 3))
-    if places and np.isfinite(places[0]).all():
-        index, vector = own_atoms_around(state, places[0][0], radius)
-    columns = {name: state.local(name).cpu().numpy()[index] for name in KEPT} | {"vector": vector}
+    ids, positions = state.local("id").cpu().numpy(), state.local("position").cpu().numpy()
+    mine = np.flatnonzero(ids == atom)
+    columns: dict[str, NDArray[Any]] = {"id": ids[mine], "place": positions[mine], "distance": np.zeros(len(mine))}
+    around = mine[np.isfinite(positions[mine]).all(axis=1)]
+    for environment in gather(state, around, radius, comm):
+        distance = np.linalg.norm(environment.place, axis=1)
+        order = np.lexsort((environment.id, distance))
+        order = order[distance[order] < radius]
+        place = positions[mine] + environment.place[order]
+        columns = {"id": environment.id[order], "place": place, "distance": distance[order]}
     parts = comm.allgather(columns)
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in columns}
-    joined["place"] = (places[0][0] if places else np.zeros(3)) + joined["vector"]
-    joined["distance"] = np.linalg.norm(joined["vector"], axis=1)
-    order = np.lexsort((joined["id"], joined["distance"]))
-    return {name: values[order] for name, values in joined.items()}
+    columns = next((part for part in parts if len(part["id"])), columns)
+    held = np.flatnonzero(np.isin(ids, columns["id"]))
+    rows = comm.allgather({name: state.local(name).cpu().numpy()[held] for name in KEPT})
+    joined = {name: np.concatenate([part[name] for part in rows]) for name in KEPT}
+    back = np.argsort(joined["id"])
+    at = back[np.searchsorted(joined["id"][back], columns["id"])]
+    return columns | {name: joined[name][at] for name in KEPT}
 
 
 def _write(

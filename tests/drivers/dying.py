@@ -5,6 +5,7 @@ The fault is a JSON table:
         then on no file may grow beyond 4 KiB)
     rank: on which rank only
     call: at which call of what is counted, from 1: system calls that write, or blocks of the model
+    after: file before whose appearance nothing counts
     log: file that gets the time of it, or at the end, if it never came, how many calls there were
 """
 
@@ -28,11 +29,11 @@ from allegro_md.comm import Comm
 class Fault:
     """Counts calls and strikes at one of them."""
 
-    def __init__(self, kind: str, call: int, log: str) -> None:
-        self.kind, self.call, self.log, self.count = kind, call, Path(log), 0
+    def __init__(self, kind: str, call: int, log: str, after: str = ".") -> None:
+        self.kind, self.call, self.log, self.after, self.count = kind, call, Path(log), Path(after), 0
 
     def due(self) -> bool:
-        self.count += 1
+        self.count += self.after.exists()
         if self.count == self.call:
             self.log.write_text(f"struck {time.time()}\n")
         return self.count == self.call
@@ -87,7 +88,7 @@ def strike(fault: Fault) -> None:
 if __name__ == "__main__":
     what = json.loads(sys.argv[1])
     if Comm.world().rank == what["rank"]:
-        fault = Fault(what["fault"], what["call"], what["log"])
+        fault = Fault(what["fault"], what["call"], what["log"], what.get("after", "."))
         atexit.register(fault.farewell)
         strike(fault)
     sys.exit(main(sys.argv[2:]))

@@ -35,8 +35,8 @@ thermo = {{ every = 1 }}
 checkpoint = {{ every = 5 }}
 """
 
-STRIKE = 40
-"""Block of the model in whose evaluation the fault comes: after some steps, whatever the number of ranks."""
+STRIKE = 20
+"""Block of the model in whose evaluation the fault comes, after the first frame: some steps on any number of ranks."""
 
 ENDS: dict[str, tuple[int | None, str]] = {
     "die": (None, ""),  # the launcher's own status and words
@@ -58,7 +58,8 @@ def test_a_fault_on_one_rank_ends_all(
 ) -> None:
     path, run = tmp_path / "copper.toml", tmp_path / "run"
     path.write_text(INPUT.format(model=root / "inputs" / "models" / "cu.allegro"))
-    what: dict[str, Any] = {"fault": fault, "rank": ranks - 1, "call": STRIKE, "log": str(tmp_path / "log")}
+    what: dict[str, Any] = {"fault": fault, "rank": ranks - 1, "call": STRIKE}
+    what |= {"log": str(tmp_path / "log"), "after": str(run / "trajectory.h5")}
     ended = mpirun(ranks, [DRIVER, json.dumps(what), path], check=False)
     took = time.time() - float((tmp_path / "log").read_text().split()[1])
     assert took < PATIENCE, ended.stderr
