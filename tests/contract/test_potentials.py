@@ -1,8 +1,9 @@
-"""What every bit-exact potential owes the engine, whatever its formula."""
+"""What every bit-exact potential owes the engine, whatever its formula: the checks of `allegro-md verify`, on each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,25 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import EamTerm, ZblTerm
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.models.modelfile import read_document
+from allegro_md.potentials import POTENTIALS as BUILT
 from allegro_md.potentials import build_potential
 from allegro_md.potentials.allegro import AllegroPotential
 from allegro_md.potentials.sum import SumPotential
+from allegro_md.simulation.certificate import seen_by
+from allegro_md.simulation.engine import WholeEngine
 from allegro_md.simulation.forces import Forces
 from allegro_md.state import FIELDS, AtomState, SpeciesTable
 from allegro_md.timers import Timers
+from allegro_md.verify.environment import gather
+from allegro_md.verify.local import SINGLE, LocalChecks
+from allegro_md.verify.result import Result, Tally
+from allegro_md.verify.vector import check_vector
+from allegro_md.verify.whole import System, WholeChecks, check_net_force
 
 SILVER = SpeciesTable(("Ag",), np.array([47]), np.array([107.87]))
 COPPER = SpeciesTable(("Cu",), np.array([29]), np.array([63.546]))
+MODEL = INPUTS / "models" / "cu.allegro"
 
 
 def eam() -> Any:
@@ -35,7 +46,7 @@ def zbl() -> Any:
 
 
 def allegro(precision: str) -> Any:
-    return AllegroPotential(INPUTS / "models" / "cu.allegro", ("Cu",), precision)
+    return AllegroPotential(MODEL, ("Cu",), precision)
 
 
 POTENTIALS: dict[str, tuple[Callable[[], Any], SpeciesTable]] = {
@@ -47,8 +58,87 @@ POTENTIALS: dict[str, tuple[Callable[[], Any], SpeciesTable]] = {
     "allegro-double": (lambda: allegro("double"), COPPER),
 }
 ROWS = np.array([[7.8, 0.0, 0.0], [2.0, 7.8, 0.0], [-3.0, 1.0, 7.8]])
+SKIN = 0.4
+LOCAL = ("environment", "locality", "reference", "force", "virial", "cutoff")
+WHOLE = ("net force", "rebuild", "wrapping", "rotation", "reflection", "permutation", "engine", "strain")
 
-Array = NDArray[Any]
+
+def system(table: SpeciesTable) -> System:
+    x = grid_points((3, 3, 3), 2.6, 0.12, 5)
+    return System(Cell(ROWS), table, np.zeros(len(x), dtype=np.int16), x)
+
+
+def evaluated(potential: Any, atoms: System, virial: bool = True) -> tuple[Forces, AtomState]:
+    state = AtomState(atoms.cell, atoms.species_table, len(atoms.position))
+    n = len(atoms.position)
+    state.set_local(
+        {
+            "id": torch.arange(n), "species": torch.from_numpy(atoms.species),
+            "position": torch.from_numpy(atoms.position), "velocity": torch.zeros(n, 3, dtype=torch.float64),
+        }
+    )  # fmt: skip
+    forces = Forces(potential, Comm.serial(), SKIN, None, Timers())
+    forces.want_virial = virial
+    forces(state)
+    return forces, state
+
+
+class Case:
+    """One potential on the small tilted system, and what all checks say of it."""
+
+    def __init__(self, name: str) -> None:
+        make, table = POTENTIALS[name]
+        self.potential = make()
+        reference = allegro("double") if name == "allegro-mixed" else self.potential
+        self.atoms = system(table)
+        self.forces, self.state = evaluated(self.potential, self.atoms)
+        engine = WholeEngine(self.potential, Comm.serial(), SKIN, None)
+        whole = WholeChecks(engine, self.atoms, "mixed" if "mixed" in name else "double", self.potential.cutoff)
+        self.plain = whole.plain
+        whole.rebuild(SKIN)
+        whole.wrapping()
+        whole.rotation()
+        whole.reflection()
+        whole.permutation()
+        truth = WholeEngine(reference, Comm.serial(), SKIN, None)
+        whole.same_as("engine", "against float64", truth(self.atoms), SINGLE if "mixed" in name else 0.0)
+        whole.strain(truth)
+        local = LocalChecks(self.potential, reference, 60.0, thorough=True, truncated=False)
+        rows = np.array([0, 13, 26])
+        for environment, row in zip(gather(self.state, rows, 2.0 * self.potential.cutoff, Comm.serial()), rows,
+                                    strict=True):  # fmt: skip
+            local(environment, seen_by(self.forces, self.state, int(row)))
+        balance = check_net_force(self.plain.force.sum(axis=0), bit_exact=True)
+        tallies: list[Tally] = [*whole.tallies, *local.tallies, balance]
+        self.results: dict[str, Result] = {tally.name: tally.result(Comm.serial()) for tally in tallies}
+
+
+@pytest.fixture(scope="module", params=POTENTIALS)
+def case(request: Any) -> Case:
+    return Case(request.param)
+
+
+def test_all_are_covered() -> None:
+    assert set(BUILT) - {"ase"} <= {name.split("-")[0] for name in POTENTIALS}
+
+
+def test_there_is_something_to_compare(case: Case) -> None:
+    assert np.abs(case.plain.force).max() > 0.01 * FORCE_SCALE and case.plain.energy.dtype == np.float64
+    assert case.plain.virial is not None and case.plain.virial.shape == (27, 6)
+    assert case.plain.virial.dtype == np.float64 and case.plain.force.dtype == np.int64
+
+
+@pytest.mark.parametrize("check", [*LOCAL, *WHOLE])
+def test_certificate(case: Case, check: str) -> None:
+    """Each check passes and has compared something: bits without any tolerance, difference quotients with a small one."""
+    if check == "reference" and check not in case.results:
+        pytest.skip("is the float64 reference itself")
+    result = case.results[check]
+    assert result.passed and result.compared >= (1 if check == "net force" else 3), result
+    if check in ("environment", "locality", "net force", "rebuild"):
+        assert result.tolerance == 0.0, result
+    if check in ("force", "virial", "strain", "rotation", "reflection"):
+        assert 0.0 < result.measured < result.tolerance, result
 
 
 def held(state: AtomState, name: str) -> torch.Tensor:
@@ -56,109 +146,42 @@ def held(state: AtomState, name: str) -> torch.Tensor:
     return state.all(name) if FIELDS[name].halo else state.local(name)
 
 
-class Evaluated:
-    """Energies, force quanta and virials by id."""
-
-    def __init__(
-        self,
-        name: str,
-        order: Array | None = None,
-        skin: float = 0.4,
-        virial: bool = True,
-        images: Array | None = None,
-        strain: Array | None = None,
-        displacement: Array | None = None,
-    ) -> None:
-        make, species = POTENTIALS[name]
-        x = grid_points((3, 3, 3), 2.6, 0.12, 5)
-        x = x + (0.0 if displacement is None else displacement)
-        x = x @ (np.eye(3) if strain is None else strain)
-        rows = ROWS @ (np.eye(3) if strain is None else strain)
-        x = x + (0.0 if images is None else images @ rows)
-        order = np.arange(len(x)) if order is None else order
-        state = AtomState(Cell(rows), species, len(x))
-        state.set_local(
-            {
-                "id": torch.from_numpy(order), "species": torch.zeros(len(x), dtype=torch.int16),
-                "position": torch.from_numpy(x[order]), "velocity": torch.zeros(len(x), 3, dtype=torch.float64),
-            }
-        )  # fmt: skip
-        forces = Forces(make(), Comm.serial(), skin, None, Timers())
-        forces.want_virial = virial
-        forces(state)
-        before = {name: held(state, name).clone() for name in FIELDS if name != "force"}
-        forces(state)  # a second time, on the list and halo at hand
-        self.untouched = all(torch.equal(before[name], held(state, name)) for name in before)
-        back = np.argsort(state.local("id").numpy())
-        self.energy = forces.result.energy.numpy()[back]
-        self.force = state.local("force").numpy()[back]
-        self.virial = None if forces.result.virial is None else forces.result.virial.numpy()[back]
-
-    def same(self, other: Evaluated) -> bool:
-        return self.energy.tobytes() == other.energy.tobytes() and self.force.tobytes() == other.force.tobytes()
+def test_changes_nothing_but_forces(case: Case) -> None:
+    forces, state = evaluated(case.potential, case.atoms)
+    before = {name: held(state, name).clone() for name in FIELDS if name != "force"}
+    forces(state)
+    assert all(torch.equal(before[name], held(state, name)) for name in before)
 
 
-@pytest.fixture(scope="module", params=POTENTIALS)
-def name(request: Any) -> str:
-    return str(request.param)
+def test_asking_for_the_virial_changes_no_bit(case: Case) -> None:
+    forces, state = evaluated(case.potential, case.atoms, virial=False)
+    assert forces.result.virial is None
+    assert torch.equal(state.local("force"), case.state.local("force"))
+    assert torch.equal(forces.result.energy, case.forces.result.energy)
 
 
-@pytest.fixture(scope="module")
-def plain(name: str) -> Evaluated:
-    return Evaluated(name)
+def test_atoms_without_neighbors(case: Case) -> None:
+    """Far apart, nothing acts: energies are those of single atoms, whatever the order."""
+    apart = replace(case.atoms, cell=Cell(np.eye(3), (False,) * 3), position=case.atoms.position * 50.0)
+    forces, state = evaluated(case.potential, apart)
+    assert not state.local("force").any() and forces.result.virial is not None and not forces.result.virial.any()
+    assert len(np.unique(forces.result.energy.numpy())) == 1
 
 
-def test_there_is_something_to_compare(plain: Evaluated) -> None:
-    assert np.abs(plain.force).max() > 0.01 * FORCE_SCALE and plain.energy.dtype == np.float64
-    assert plain.virial is not None and plain.virial.shape == (27, 6) and plain.virial.dtype == np.float64
+def test_no_atoms_at_all(case: Case) -> None:
+    none = replace(case.atoms, species=np.zeros(0, dtype=np.int16), position=np.zeros((0, 3)))
+    forces, state = evaluated(case.potential, none)
+    assert state.n_all == 0 and len(forces.result.energy) == 0
 
 
-def test_net_force_is_exactly_zero(plain: Evaluated) -> None:
-    assert plain.force.sum(axis=0).tolist() == [0, 0, 0]
+@pytest.mark.parametrize("table", [COPPER, SpeciesTable(("H", "Cu"), np.array([1, 29]), np.array([1.0, 63.5]))])
+def test_test_vector_of_a_model(table: SpeciesTable) -> None:
+    """Through species table, state and list, whatever stands in front of copper."""
 
+    def make(full: SpeciesTable, precision: str) -> Any:
+        return AllegroPotential(MODEL, [s if s == "Cu" else "Cu" for s in full.symbols], precision)
 
-def test_changes_nothing_but_forces(plain: Evaluated) -> None:
-    assert plain.untouched
-
-
-def test_order_of_atoms_changes_no_bit(name: str, plain: Evaluated) -> None:
-    other = Evaluated(name, order=np.random.default_rng(1).permutation(27))
-    assert other.same(plain)
-    assert plain.virial is not None and other.virial is not None
-    assert other.virial.tobytes() == plain.virial.tobytes()
-
-
-@pytest.mark.parametrize("skin", [0.0, 1.7])
-def test_skin_changes_no_bit(name: str, plain: Evaluated, skin: float) -> None:
-    assert Evaluated(name, skin=skin).same(plain)
-
-
-def test_asking_for_the_virial_changes_no_bit(name: str, plain: Evaluated) -> None:
-    other = Evaluated(name, virial=False)
-    assert other.same(plain) and other.virial is None
-
-
-def test_images_do_not_matter(name: str, plain: Evaluated) -> None:
-    """Atoms that have traveled: the same up to the rounding of their coordinates."""
-    other = Evaluated(name, images=np.random.default_rng(2).integers(-20, 20, (27, 3)))
-    scale = 1e-4 if "mixed" in name else 1e-10
-    np.testing.assert_allclose(other.energy, plain.energy, rtol=0, atol=scale * np.abs(plain.energy).max())
-    np.testing.assert_allclose(other.force, plain.force, rtol=0, atol=scale * np.abs(plain.force).max())
-
-
-def test_force_and_virial_are_derivatives_of_the_energy(name: str, plain: Evaluated) -> None:
-    """Along one random direction each, by central differences."""
-    if "mixed" in name:
-        pytest.skip("single precision has no use for difference quotients")
-    step, rng = 1e-5, np.random.default_rng(3)
-    direction = rng.normal(size=(27, 3))
-    up, down = (Evaluated(name, displacement=s * step * direction).energy.sum() for s in (1, -1))
-    along = (plain.force / FORCE_SCALE * direction).sum()
-    assert -(up - down) / (2 * step) == pytest.approx(along, rel=1e-5, abs=1e-6)
-    assert plain.virial is not None
-    a = rng.normal(size=(3, 3))
-    a = a + a.T
-    up, down = (Evaluated(name, strain=np.eye(3) + s * step * a).energy.sum() for s in (1, -1))
-    weights = np.array([a[0, 0], a[1, 1], a[2, 2], 2 * a[1, 2], 2 * a[0, 2], 2 * a[0, 1]])
-    along = (plain.virial.sum(axis=0) * weights).sum()
-    assert -(up - down) / (2 * step) == pytest.approx(along, rel=1e-5, abs=1e-5)
+    tally = Tally("test vector", "")
+    check_vector(tally, read_document(MODEL)["test"], table, make, {"Cu": 29})
+    result = tally.result(Comm.serial())
+    assert result.passed and result.compared == 6 and result.measured > 0.0
