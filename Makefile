@@ -10,7 +10,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export NUMBA_NUM_THREADS := 1
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test test-long coverage lint clean
 
 demo: .venv/run.stamp
 	$(BIN)/mpirun -n 2 $(BIN)/allegro-md inputs/quickstart.toml --overwrite
@@ -23,6 +23,12 @@ test: lint
 
 test-long: .venv/dev.stamp
 	$(BIN)/python -m pytest -m long --timeout 3600
+
+coverage: .venv/dev.stamp
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
