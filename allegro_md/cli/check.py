@@ -8,15 +8,18 @@ from allegro_md.cli.loading import Assignments, InputFile, load
 
 
 def check(context: typer.Context, input_file: InputFile, assignments: Assignments = None) -> None:
-    """Validate an input and print it with every default, rank grid, memory per rank and disk needed; run nothing."""
+    """Validate an input and print it with every default, rank grid, memory per rank and disk needed; run nothing.
+
+    Fails with status 4 where the ranks there are (of mpirun) do not have the memory, or the disk is too small.
+    """
     comm = context.obj
     config = load(comm, input_file, assignments, check_grid=False)
     from allegro_md.simulation.plan import plan_run
 
-    plan = {}
-    with comm.together():
-        if comm.rank == 0:
-            plan = plan_run(config, config.parallel.ranks_wanted(comm.size))
+    plan = plan_run(config, comm)
+    n_ranks = config.parallel.ranks_wanted(comm.size)
     typer.echo(config.to_toml())
-    for name, value in plan.items():
+    for name, value in plan.rows(n_ranks).items():
         typer.echo(f"# {name}: {value}")
+    if n_ranks == comm.size:
+        plan.require()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
@@ -23,6 +25,9 @@ CHUNK_ATOMS = 1 << 18
 
 MARGIN = 1e-6
 """Widening of a selected region in fractional coordinates, so that rounding never loses an atom at a face."""
+
+SAMPLES = 64
+"""Atoms whose neighbors are counted."""
 
 _MOST_ATOMS = 1 << 53
 """Ids beyond would be rounded where they meet floating-point numbers."""
@@ -110,7 +115,7 @@ class Blueprint:
         fraction = base.position @ small.inverse
         self._offset = np.where(flags, np.floor(fraction), 0.0).astype(np.int64)
         self._fraction = fraction - self._offset
-        self._rows = small.matrix
+        self._rows, self._heights = small.matrix, small.heights
         self._reach = _LARGEST_NORMAL * self._rattle / small.heights
 
     @staticmethod
@@ -212,6 +217,49 @@ class Blueprint:
             "position": part["position"][order],
             "velocity": np.zeros((len(base), 3)) if self._base.velocity is None else self._base.velocity[base],
         }
+
+    def count(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> int:
+        """How many atoms, and images of atoms along periodic axes, a region holds, before any rattle; makes none.
+
+        Args:
+            lower: (3,) fractional coordinates of the whole cell; −inf allowed on free axes.
+            upper: (3,) likewise, +inf allowed on free axes.
+        """
+        copies = np.ones(len(self._fraction))
+        for axis, n in enumerate(self._repeat.tolist()):
+            fraction = self._fraction[:, axis]
+            # The first copy inside, and the first beyond.
+            bounds = np.ceil([lower[axis] * n - fraction, upper[axis] * n - fraction])
+            if not self.cell.periodic[axis]:
+                bounds = np.clip(bounds, 0, n)
+            copies *= bounds[1] - bounds[0]
+        return int(copies.sum())
+
+    @property
+    def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(3,) lower and upper fractional bounds of the atoms on free axes, before any rattle; 0 and 1 on others."""
+        periodic, n = np.array(self.cell.periodic), self._repeat
+        lower, upper = self._fraction.min(axis=0) / n, (self._fraction.max(axis=0) + n - 1) / n
+        return np.where(periodic, 0.0, lower), np.where(periodic, 1.0, upper)
+
+    @property
+    def middle(self) -> NDArray[np.float64]:
+        """(3,) fractional coordinates of an atom halfway through the copies."""
+        return np.asarray((self._fraction[0] + self._repeat // 2) / self._repeat)
+
+    def neighbors(self, distance: float) -> float:
+        """How many atoms an atom has within a distance (Å), the mean over some atoms, before any rattle.
+
+        Atoms at the outside of what is repeated along a free axis count as if there were more copies beyond.
+        """
+        place = self._fraction @ self._rows
+        some = place[np.unique(np.linspace(0, len(place) - 1, SAMPLES).astype(int))]
+        copied = np.array(self.cell.periodic) | (self._repeat > 1)
+        reach = np.where(copied, np.ceil(distance / self._heights), 0).astype(int)
+        tree, found = cKDTree(place), 0
+        for shift in itertools.product(*(range(-n, n + 1) for n in reach)):
+            found += tree.query_ball_point(some + np.array(shift) @ self._rows, distance, return_length=True).sum()
+        return float(found) / len(some) - 1.0
 
     def _candidates(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
         """Base cells (n, 3) that may hold atoms of the region, in chunks."""

@@ -1,67 +1,283 @@
-"""What a run will need, before it starts."""
+"""What a run will need before it starts: atoms, rank grid, memory of every rank, disk; and whether it is there."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input
-from allegro_md.domain.grid import choose_grid
-from allegro_md.potentials import build_potential
+from allegro_md.domain.grid import Domain, choose_grid
+from allegro_md.errors import ResourceError
+from allegro_md.io.structure import Blueprint
+from allegro_md.potentials import Potential, build_potential
+from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.assembly import blueprint
+from allegro_md.simulation.placement import by_host, placement, resident_memory
+from allegro_md.simulation.rehearsal import rehearse
 from allegro_md.state import FIELDS
 
-PROGRAM_BYTES = 450e6
-"""Python with torch, numba and the rest, before any atom."""
+ROW = sum(math.prod(field.shape) * field.dtype.itemsize for field in FIELDS.values())
+"""Bytes of an own atom in the state."""
 
-REBUILD_BYTES = 150
-"""Per held atom: what migration and the building of the list hold for a moment."""
+GHOST_ROW = ROW - 24
+"""Of a ghost: the rows of its velocity are never touched."""
+
+LISTED = 8 + 24 + 56
+"""Per own atom: offset and reference position of the neighbor list, energy and virial of the last evaluation."""
+
+MIGRATING, BINNING, SAVING, FRAMING = 145, 96, 107, 200
+"""What comes on top for a moment: per own atom while atoms migrate, per held atom while the list is built, per own
+atom while a checkpoint or a frame is put together. Measured; see tests/unit/simulation/test_plan.py."""
+
+EVALUATING = 32, 56
+"""Per held and per own atom while the potential is evaluated: forces of its own, species, energy and virial."""
+
+FRAMES_AHEAD = 3
+"""Frames that wait for the disk."""
+
+MOST_BRICKS = 64
+"""Bricks looked at to find the one with the most atoms."""
 
 
-def plan_run(config: Input, n_ranks: int) -> dict[str, Any]:
-    """Atoms, rank grid, memory per rank and disk of an input on so many ranks; runs on one rank alone.
+@dataclass(frozen=True)
+class Load:
+    """Atoms of one rank: its own, and all it holds with the ghosts."""
+
+    own: int
+    held: int
+
+
+class Plan:
+    """What an input needs on any number of ranks.
+
+    Attributes:
+        config: the input.
+        system: its atoms.
+        neighbors: length of an atom's neighbor list, the mean.
+        program: bytes of a rank before any atom, the libraries and kernels loaded.
+        block: bytes that evaluating the potential takes for a moment, whatever the number of atoms.
+    """
+
+    def __init__(self, config: Input, system: Blueprint, potential: Potential, comm: Comm) -> None:
+        """Counts atoms and neighbors, and measures what the program itself takes (collective)."""
+        self.config, self.system = config, system
+        skin = config.parallel.skin
+        self._halo = potential.halo_hops * potential.cutoff + skin
+        self.neighbors = system.neighbors(potential.cutoff + skin)
+        self._comm, self._places = comm, placement(comm)
+        self._loads: dict[int, Load] = {}
+        now, self._most = comm.max(np.array(resident_memory(), dtype=np.float64))
+        self.program, self.block = float(now), 0.0
+        if comm.decide(self._short_of_memory) is None:  # else that is all there is to say, and soon
+            with comm.together():
+                after, most = rehearse(system, potential, skin, self.neighbors)
+            self.program, self.block, self._most = comm.max(np.array([after, most - after, most], dtype=np.float64))
+
+    def grid(self, n_ranks: int) -> tuple[int, int, int]:
+        """The rank grid."""
+        wanted = self.config.parallel.grid
+        if not isinstance(wanted, str) and math.prod(wanted) == n_ranks:
+            return wanted
+        return choose_grid(n_ranks, self.system.cell, *self.system.extent)
+
+    def load(self, n_ranks: int) -> Load:
+        """Of the rank that needs most, among `MOST_BRICKS` of them."""
+        if n_ranks not in self._loads:
+            self._loads[n_ranks] = max(self._bricks(n_ranks), key=self._atom_bytes)
+        return self._loads[n_ranks]
+
+    def _bricks(self, n_ranks: int) -> list[Load]:
+        shape, periodic = self.grid(n_ranks), self.system.cell.periodic
+        lower, upper = self.system.extent
+        width = self._halo / self.system.cell.heights
+        bricks = [Domain.uniform(shape, int(rank), periodic, lower, upper)
+                  for rank in np.unique(np.linspace(0, n_ranks - 1, MOST_BRICKS).astype(int))]  # fmt: skip
+        for axis in range(3):
+            if not periodic[axis] and shape[axis] > 1:
+                cuts = self._even_cuts(axis, shape[axis])
+                for brick in bricks:
+                    brick.planes[axis][1:-1] = cuts
+        count = self.system.count
+        return [Load(count(b.lower, b.upper), count(b.lower - width, b.upper + width)) for b in bricks]
+
+    def memory(self, n_ranks: int) -> float:
+        """Largest memory of a rank at any time, bytes."""
+        return max(self._most, self.program + self._atom_bytes(self.load(n_ranks)))
+
+    def _atom_bytes(self, load: Load) -> float:
+        """Per-atom data of a rank, and what comes on top of it at the worst moment."""
+        ghosts = load.held - load.own
+        lasting = ROW * load.own + (GHOST_ROW + 8) * ghosts + (LISTED + 4.0 * self.neighbors) * load.own
+        frame = self._frame_row * load.own
+        moments = (
+            MIGRATING * load.own,
+            BINNING * load.held,
+            SAVING * load.own,
+            (FRAMING * load.own + FRAMES_AHEAD * frame) if frame else 0,
+            EVALUATING[0] * load.held + EVALUATING[1] * load.own + self.block,
+        )
+        return lasting + max(moments)
+
+    def _even_cuts(self, axis: int, n_bricks: int) -> list[float]:
+        """Planes of a free axis with as many atoms between each two."""
+        first, last = (float(bound[axis]) for bound in self.system.extent)
+        cuts = []
+        for part in range(1, n_bricks):
+            low, high = first, last
+            for _ in range(40):
+                middle = 0.5 * (low + high)
+                if self._below(axis, middle) * n_bricks < part * self.system.n_total:
+                    low = middle
+                else:
+                    high = middle
+            cuts.append(high)
+        return cuts
+
+    def _below(self, axis: int, plane: float) -> int:
+        """Atoms below a plane across a free axis."""
+        periodic = np.array(self.system.cell.periodic)
+        upper = np.where(periodic, 1.0, np.inf)
+        upper[axis] = plane
+        return self.system.count(np.where(periodic, 0.0, -np.inf), upper)
+
+    @property
+    def _frame_row(self) -> int:
+        """Bytes of an atom in a frame of the trajectory."""
+        trajectory = self.config.output.trajectory
+        if trajectory is None or not trajectory.every:
+            return 0
+        width = {"float32": 4, "float64": 8}[trajectory.dtype]
+        return sum(12 if name == "image" else 3 * width for name in trajectory.fields)
+
+    def rows(self, n_ranks: int) -> dict[str, str]:
+        """What there is to tell about a run on so many ranks, line by line."""
+        load, grid = self.load(n_ranks), self.grid(n_ranks)
+        left = {host: ranks[0]["memory"] for host, ranks in by_host(self._places).items()}
+        here = ", ".join(f"{_text(memory)} on {host}" for host, memory in left.items() if memory is not None)
+        return {
+            "atoms": str(self.system.n_total),
+            "rank grid": f"{grid[0]} x {grid[1]} x {grid[2]} ({_ranks(n_ranks)})",
+            "atoms per rank": f"at most {load.own}, and {load.held - load.own} ghosts",
+            "neighbors per atom within cutoff + skin": f"{self.neighbors:.1f}",
+            "memory per rank": f"{_text(self.memory(n_ranks))}, {_text(self.program)} of it the program",
+            "memory available": here or "unknown",
+            "disk": f"{_text(self.disk())}, {_text(free_disk(self.config.output.directory))} are free",
+        }
+
+    def require(self, first_step: int = 0, replaces: bool = False) -> None:
+        """Refuses a run on all ranks of the communicator that cannot be (collective; the same on all ranks).
+
+        Args:
+            first_step: where it goes on.
+            replaces: the run directory is overwritten.
+
+        Raises:
+            ResourceError: memory or disk is too small; names what would fit.
+        """
+        complaint = self._comm.decide(lambda: self._short_of_memory() or self._short_of_disk(first_step, replaces))
+        if complaint:
+            raise ResourceError(complaint)
+
+    def disk(self, first_step: int = 0) -> float:
+        """Trajectory, checkpoints and thermo.csv from a step on, bytes."""
+        output, steps, n_atoms = self.config.output, self.config.dynamics.steps - first_step, self.system.n_total
+        total = 0.0
+        if output.trajectory is not None and output.trajectory.every:
+            total += (steps // output.trajectory.every + 1) * n_atoms * self._frame_row
+        saved = sum(math.prod(f.shape) * f.dtype.itemsize for f in FIELDS.values() if f.checkpoint)
+        total += (output.checkpoint.keep + 1) * n_atoms * saved
+        if output.thermo.every:
+            total += 300.0 * (steps // output.thermo.every + 1)
+        return total
+
+    def _short_of_disk(self, first_step: int, replaces: bool) -> str | None:
+        """The complaint when what will be written does not fit."""
+        directory = self.config.output.directory
+        free, needed = free_disk(directory) + (_size(directory) if replaces else 0), self.disk(first_step)
+        if needed <= free:
+            return None
+        return (
+            f"{directory}: {_text(needed)} will be written, but {_text(free)} of the disk are free — raise "
+            "output.trajectory.every, write fewer fields, or choose an output.directory on a larger disk"
+        )
+
+    def _short_of_memory(self) -> str | None:
+        """The complaint when the ranks of a host need more than it has left, and what would fit."""
+        n_ranks, n_atoms = self._comm.size, self.system.n_total
+        needed = self.memory(n_ranks)
+        for host, ranks in by_host(self._places).items():
+            left = ranks[0]["memory"]
+            if left is None or len(ranks) * (needed - ranks[0]["resident"]) <= left:
+                continue
+            share = left / len(ranks) + ranks[0]["resident"]  # of one rank
+            complaint = (
+                f"{n_atoms} atoms on {_ranks(n_ranks)} need {_text(needed)} of memory per rank, but on {host} "
+                f"{_ranks(len(ranks))} can have {_text(share)} each — "
+            )
+            if share <= self.program:
+                return complaint + f"use at most {_ranks(max(1, int(left / self.program)))} per host"
+            fitting = 0.95 * n_atoms * (share - self.program) / (needed - self.program)
+            wanted = self._ranks_for(share)
+            hosts = -(-wanted // len(ranks))
+            return complaint + (
+                f"at most {_rounded(fitting)} atoms fit there; all fit on about {_ranks(hosts * len(ranks))} with as "
+                f"much memory each, {len(ranks)} per host"
+            )
+        return None
+
+    def _ranks_for(self, share: float) -> int:
+        """How many ranks bring the memory of one of them down to a share (bytes)."""
+        n_ranks = self._comm.size
+        for _ in range(40):
+            excess = (self.memory(n_ranks) - self.program) / (share - self.program)
+            if excess <= 1.0:
+                break
+            n_ranks = math.ceil(n_ranks * max(1.05, excess))
+            n_ranks += n_ranks % 2  # a prime number of ranks can only be cut into slabs
+        return n_ranks
+
+
+def plan_run(config: Input, comm: Comm) -> Plan:
+    """The plan of an input (collective).
 
     Raises:
         InputError: the system or its potential cannot be made.
     """
-    system = blueprint(config, Comm.serial())
-    potential = build_potential(config.potential, system.species_table)
-    cell, skin = system.cell, config.parallel.skin
-    grid = config.parallel.grid
-    shape = choose_grid(n_ranks, cell, np.zeros(3), np.ones(3)) if grid == "auto" else grid
-    own = system.n_total / n_ranks
-    brick = cell.heights / np.array(shape)
-    halo = potential.halo_hops * potential.cutoff + skin
-    has_halo = np.array([shape[k] > 1 or cell.periodic[k] for k in range(3)])
-    held = own * float(np.prod(np.where(has_halo, 1.0 + 2.0 * halo / brick, 1.0)))
-    density = system.n_total / cell.volume if cell.bounded else math.nan
-    neighbors = density * 4.0 / 3.0 * math.pi * (potential.cutoff + skin) ** 3
-    row = sum(int(np.prod(f.shape, dtype=int)) * f.dtype.itemsize for f in FIELDS.values())
-    list_bytes = 0.0 if math.isnan(neighbors) else 4.0 * neighbors
-    memory = PROGRAM_BYTES + held * (row + REBUILD_BYTES) + own * (list_bytes + 24.0)
-    return {
-        "atoms": system.n_total,
-        "rank grid": f"{shape[0]} x {shape[1]} x {shape[2]} ({n_ranks} ranks)",
-        "atoms per rank": f"{own:.0f}, and about {held - own:.0f} ghosts",
-        "neighbors per atom within cutoff + skin": "unknown" if math.isnan(neighbors) else f"{neighbors:.0f}",
-        "memory per rank": f"about {memory / 1e6:.0f} MB",
-        "disk": f"about {_disk_bytes(config, system.n_total) / 1e6:.1f} MB",
-    }
+    return_large_arrays()
+    torch.set_num_threads(1)
+    system = blueprint(config, comm)
+    with comm.together():
+        potential = build_potential(config.potential, system.species_table)
+    return Plan(config, system, potential, comm)
 
 
-def _disk_bytes(config: Input, n_atoms: int) -> float:
-    """Trajectory, checkpoints and thermo.csv, bytes."""
-    output, steps = config.output, config.dynamics.steps
-    total = 0.0
-    if output.trajectory is not None and output.trajectory.every:
-        frames = steps // output.trajectory.every + 1
-        width = {"float32": 4, "float64": 8}[output.trajectory.dtype]
-        total += frames * n_atoms * sum(12 if f == "image" else 3 * width for f in output.trajectory.fields)
-    saved = sum(int(np.prod(f.shape, dtype=int)) * f.dtype.itemsize for f in FIELDS.values() if f.checkpoint)
-    total += (output.checkpoint.keep + 1) * n_atoms * saved
-    if output.thermo.every:
-        total += 300.0 * (steps // output.thermo.every + 1)
-    return total
+def free_disk(directory: Path) -> int:
+    """Bytes free where a directory is or would be made."""
+    there = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def _text(size: float) -> str:
+    """Bytes for people."""
+    power = min(5, max(2, int(math.log10(max(size, 1.0)) // 3)))
+    return f"{size / 1e3**power:.4g} {'kMGTP'[power - 1]}B"
+
+
+def _ranks(n: int) -> str:
+    return f"{n} rank{'s' if n > 1 else ''}"
+
+
+def _rounded(number: float) -> int:
+    """Down to two digits."""
+    digits = 10 ** max(0, len(str(int(number))) - 2)
+    return int(number) // digits * digits

@@ -1,0 +1,123 @@
+"""Where the ranks run: hosts, cores, threads, devices and memory, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from allegro_md.comm import Comm
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def placement(comm: Comm) -> list[dict[str, Any]]:
+    """Per rank: host, cores it may use, threads it starts, its device, memory its host can still give (collective).
+
+    Returns:
+        Per rank ``rank``, ``host``, ``cores`` (list of their numbers), ``threads``, ``device``, ``memory`` (bytes,
+        None where the system does not tell) and ``resident`` (bytes this process has already).
+    """
+    here = {
+        "rank": comm.rank,
+        "host": socket.gethostname(),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "memory": available_memory(),
+        "resident": resident_memory()[0],
+    }
+    return comm.allgather(here)
+
+
+def warnings(places: Sequence[dict[str, Any]]) -> list[str]:
+    """What in a placement makes a run slow, one sentence with its remedy each."""
+    found = []
+    for host, ranks in by_host(places).items():
+        cores = set().union(*(place["cores"] for place in ranks))
+        threads = sum(place["threads"] for place in ranks)
+        if len(ranks) > len(cores):
+            found.append(
+                f"{len(ranks)} ranks share {len(cores)} cores on {host}: use mpirun -n {len(cores)}, or more hosts"
+            )
+        elif threads > len(cores):
+            found.append(
+                f"{len(ranks)} ranks with {threads} threads in all share {len(cores)} cores on {host}: "
+                "set OMP_NUM_THREADS=1"
+            )
+        pinned = [tuple(place["cores"]) for place in ranks]
+        if len(cores) >= len(ranks) > len(set(pinned)) and any(len(p) == 1 for p in pinned):
+            found.append(f"several ranks are bound to one and the same core of {host}: let mpirun bind to other cores")
+    return found
+
+
+def by_host(places: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The ranks of each host."""
+    hosts: dict[str, list[dict[str, Any]]] = {}
+    for place in places:
+        hosts.setdefault(place["host"], []).append(place)
+    return hosts
+
+
+def usable_cores() -> list[int]:
+    """Numbers of the cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def available_memory() -> int | None:
+    """Bytes that this host, or the control group this process is in, can still give; None where nothing tells."""
+    told = [limit for limit in (_meminfo("MemAvailable"), *_group_limits()) if limit is not None]
+    return min(told, default=None)
+
+
+def resident_memory() -> tuple[int, int]:
+    """Bytes of this process in memory now, and the most there ever were; (0, 0) where the system does not tell."""
+    text = _read("/proc/self/status")
+    found = [re.search(rf"^{key}:\s+(\d+) kB", text, re.MULTILINE) for key in ("VmRSS", "VmHWM")]
+    now, most = (int(match[1]) * 1024 if match else 0 for match in found)
+    return now, most
+
+
+def _meminfo(key: str) -> int | None:
+    found = re.search(rf"^{key}:\s+(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _group_limits() -> list[int]:
+    """What is left of the limits of this process's control groups and of those around them, bytes."""
+    left = []
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        names = ("memory.max", "memory.current") if not controllers else (
+            "memory.limit_in_bytes", "memory.usage_in_bytes")  # fmt: skip
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = _CGROUPS if not controllers else _CGROUPS / "memory"
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(root):
+                break
+            limit, used = (_read(folder / name).strip() for name in names)
+            if limit.isdigit() and used.isdigit():
+                left.append(int(limit) - int(used) + _reclaimable(folder))
+    return left
+
+
+def _reclaimable(folder: Path) -> int:
+    """Bytes of a control group that are file cache and go when memory is asked for."""
+    found = re.search(r"^(?:total_)?inactive_file (\d+)", _read(folder / "memory.stat"), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,63 @@
+"""A first evaluation on a few atoms: loads the kernels, and shows what the potential takes for a system of any size."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+from allegro_md.errors import PhysicsError
+from allegro_md.io.structure import Blueprint
+from allegro_md.kernels.tile import TILE
+from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials import Potential
+from allegro_md.potentials.allegro import TILES
+from allegro_md.simulation.placement import resident_memory
+from allegro_md.state import AtomState
+
+
+def rehearse(system: Blueprint, potential: Potential, skin: float, neighbors: float) -> tuple[int, int]:
+    """Evaluates the potential on some atoms of the system and their surroundings, as many as fill a block of edges.
+
+    Args:
+        system: where the atoms come from.
+        potential: evaluated once; a fault of the physics is the run's to find.
+        skin: of the neighbor list, Å.
+        neighbors: length of an atom's list.
+
+    Returns:
+        Bytes of this process after it, and the most there ever were.
+    """
+    centers = min(system.n_total, 2 + int(2 * TILES * TILE / max(1.0, neighbors)))
+    distance = potential.cutoff + skin
+    radius = distance * (centers / (neighbors + 1.0)) ** (1.0 / 3.0)  # of a ball with so many atoms
+    state = _cluster(system, centers, radius + potential.halo_hops * distance)
+    pairs = NeighborList(potential.cutoff, skin)
+    pairs.build(state)
+    with suppress(PhysicsError):
+        potential(state, pairs, True)
+    del pairs, state
+    return resident_memory()
+
+
+def _cluster(system: Blueprint, centers: int, half: float) -> AtomState:
+    """The atoms of a box with edges 2·half (Å): the innermost as own atoms of a free cluster, the others as ghosts."""
+    cell, middle = system.cell, system.middle
+    width = np.where(cell.periodic, np.minimum(half / cell.heights, 0.5), half / cell.heights)
+    part = system.select(middle - width, middle + width)
+    fraction = (part["position"] - cell.origin) @ cell.inverse - middle
+    fraction -= np.where(cell.periodic, np.round(fraction), 0.0)
+    place: NDArray[np.float64] = fraction @ cell.matrix
+    order = np.argsort(np.linalg.norm(place, axis=1), kind="stable")
+    n = len(order)
+    state = AtomState(Cell.from_rows(np.zeros((3, 3)), (False, False, False)), system.species_table, n)
+    state.set_local({name: torch.from_numpy(rows[order[:centers]]) for name, rows in part.items()})
+    state.resize(min(centers, n), max(0, n - centers))
+    for name, rows in (("id", part["id"]), ("species", part["species"]), ("position", place)):
+        state.all(name)[:] = torch.from_numpy(rows[order])
+    state.all("shift").zero_()
+    state.all("force").zero_()
+    return state
