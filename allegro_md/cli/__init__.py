@@ -16,17 +16,18 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from allegro_md.cli import check, importing, info, run, verify
+from allegro_md.cli import check, doctor, importing, info, run, verify
 from allegro_md.comm import Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
+    "doctor": doctor.doctor,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("train", "eval", "doctor", "analyze", "report", "scale", "plan")
+UNBUILT = ("train", "eval", "analyze", "report", "scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
 PATIENCE = 5.0
@@ -38,6 +39,7 @@ EXAMPLES = {
     "verify": "Example: mpirun -n 2 allegro-md verify argon.toml --json certificate.json",
     "info": "Example: allegro-md info cu.allegro",
     "import": "Example: allegro-md import trained_model/ cu.allegro",
+    "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 
 app = typer.Typer(
