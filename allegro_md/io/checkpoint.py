@@ -149,6 +149,13 @@ def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
     )
 
 
+def checkpoint_steps(directory: Path) -> list[int]:
+    """Steps of the complete checkpoints of a run directory, damaged or not; none where there is no directory."""
+    if not directory.is_dir():
+        return []
+    return [int(m.group(1)) for p in directory.iterdir() if (m := _NAME.fullmatch(p.name))]
+
+
 def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
     """The newest checkpoint of a run directory that is whole, or None when there is none; collective.
 
@@ -157,8 +164,8 @@ def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
     """
     steps: list[int] = []
     with comm.together():
-        if comm.rank == 0 and directory.is_dir():
-            steps = _steps(directory)
+        if comm.rank == 0:
+            steps = checkpoint_steps(directory)
     bad: list[str] = []
     for step in sorted(comm.bcast(steps), reverse=True):
         try:
@@ -172,14 +179,9 @@ def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
     return None
 
 
-def _steps(directory: Path) -> list[int]:
-    """Steps of the complete checkpoints."""
-    return [int(m.group(1)) for p in directory.iterdir() if (m := _NAME.fullmatch(p.name))]
-
-
 def _prune(directory: Path, step: int, keep: int) -> None:
     """Removes the oldest; those of later steps, left by an abandoned continuation, neither count nor go."""
-    older = sorted(s for s in _steps(directory) if s < step)
+    older = sorted(s for s in checkpoint_steps(directory) if s < step)
     for s in older[: max(0, len(older) - (keep - 1))]:
         (directory / f"checkpoint-{s}.h5").unlink(missing_ok=True)
 
