@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DRIVER = ROOT / "tests" / "drivers" / "faults.py"
 
 SHORTER = {
-    "quickstart": ["system.repeat=[1,1,1]", 'system.crystal={symbol="Cu",lattice="fcc",a=3.64,repeat=[3,3,3]}'],
+    "quickstart": ['system.crystal={symbol="Cu",lattice="fcc",a=3.64,repeat=[2,2,2]}'],
     "argon-lj": ["system.crystal.repeat=[3,3,3]"],
     "ag-crystal": ["system.crystal.repeat=[3,3,3]"],
     "triclinic": ["system.repeat=[5,5,5]"],
@@ -81,32 +81,47 @@ def test_faults_cover_the_list() -> None:
             "missing-image"} <= set(FAULTS)  # fmt: skip
 
 
-def shortened(name: str, folder: Path) -> Path:
-    """An input of the project with a smaller system, beside copies of nothing: paths stay what they were."""
+def shortened(name: str, folder: Path) -> None:
+    """An input of the project, its files where they are."""
     text = (ROOT / "inputs" / f"{name}.toml").read_text()
     for kind in ("structures", "models", "potentials"):
         text = text.replace(f'"{kind}/', f'"{ROOT / "inputs" / kind}/')
-    path = folder / f"{name}.toml"
-    if name == "quickstart":
+    if name == "quickstart":  # a crystal in place of the file
         text = "\n".join(line for line in text.splitlines() if not line.startswith("structure"))
-    path.write_text(text)
-    return path
+    (folder / f"{name}.toml").write_text(text)
 
 
 @pytest.mark.parallel
 @pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "inputs").glob("*.toml")))
-def test_inputs_are_certified(mpirun: Any, tmp_path: Path, name: str, ranks: int) -> None:
-    """The command, on every input: table, JSON, status 0, and nothing written but what was asked for."""
-    path, out = shortened(name, tmp_path), tmp_path / "out.json"
-    settings = [word for setting in SHORTER[name] for word in ("--set", setting)]
-    job = mpirun(ranks, ["-m", "allegro_md", "verify", path, "--json", out, *settings], timeout=200, cwd=tmp_path)
-    certificate = json.loads(out.read_text())
-    assert certificate["passed"] and certificate["samples"] > 0
-    names = [check["name"] for check in certificate["checks"]]
-    assert all(name in job.stdout for name in names) and job.stdout.count("environment") == 1
-    assert ("ranks" in names) == (ranks > 1) and {"rebuild", "wrapping", "drift"} <= set(names)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [path.name, out.name]
+def test_inputs_are_certified(mpirun: Any, tmp_path: Path, ranks: int) -> None:
+    """The command, on every input: table once, JSON, status 0, and nothing written but what was asked for."""
+    assert set(SHORTER) == {path.stem for path in (ROOT / "inputs").glob("*.toml")}
+    work, todo, done = tmp_path / "work", tmp_path / "todo.json", tmp_path / "done.json"
+    work.mkdir()
+    jobs = []
+    for name, settings in SHORTER.items():
+        shortened(name, work)
+        jobs.append(["verify", f"{work / name}.toml", "--json", f"{work / name}.json"])
+        jobs[-1] += [word for setting in settings for word in ("--set", setting)]
+    todo.write_text(json.dumps(jobs))
+    job = mpirun(ranks, [ROOT / "tests" / "drivers" / "commands.py", todo, done], timeout=280, cwd=work)
+    assert json.loads(done.read_text()) == [0] * len(jobs) and job.stderr == ""
+    assert job.stdout.count("environment  passed") == len(jobs)
+    assert {path.name for path in work.iterdir()} == {f"{name}.{kind}" for name in SHORTER for kind in ("toml", "json")}
+    for name in SHORTER:
+        certificate = json.loads((work / f"{name}.json").read_text())
+        assert certificate["passed"] and certificate["samples"] > 0
+        names = {check["name"] for check in certificate["checks"]}
+        assert ("ranks" in names) == (ranks > 1) and {"rebuild", "wrapping", "drift"} <= names
+
+
+@pytest.mark.long
+@pytest.mark.parallel
+@pytest.mark.timeout(600)
+def test_more_ranks_than_atoms(mpirun: Any) -> None:
+    """Ranks without atoms, and without samples, take part in everything."""
+    job = mpirun(4, ["-m", "allegro_md", "verify", ROOT / "inputs" / "molecule.toml", "--json", "-"], timeout=500)
+    assert json.loads(job.stdout)["passed"]
 
 
 @pytest.mark.long
