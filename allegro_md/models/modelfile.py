@@ -1,7 +1,8 @@
 """``NAME.allegro``: a safetensors file whose metadata hold one JSON document. No pickle.
 
 The document: format and version, architecture, cutoff, units, energy scales and shifts, provenance of the training, the
-shortest distance per pair seen in it, a digest of the tensors, and a test vector that is evaluated at load.
+shortest distance per pair seen in it, a digest of the tensors, a test vector that is evaluated at load, and a checksum
+of all that.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +67,7 @@ def save_model(
         "digest": _digest(tensors),
         "test": test_vector(network),
     }
+    document["checksum"] = _checksum(document)
     try:
         content = save(tensors, metadata={_KEY: json.dumps(document, ensure_ascii=False)})
     except SafetensorError as error:
@@ -98,20 +101,56 @@ def load_model(path: Path | str) -> Network:
     try:
         architecture = parse_architecture(document["architecture"])
     except (ValidationError, KeyError) as error:
-        raise InputError(f"its architecture is not one of this program: {error}", where) from error
+        reason = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else "it has none"
+        raise InputError(f"its architecture is not one of this program: {reason}", where) from error
+    if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in tensors.values()):
+        raise InputError("its tensors are neither float32 nor float64", where)
     if document.get("digest") != _digest(tensors):
         raise InputError("the model is damaged: its weights do not have the digest they were saved with", where)
     kinds = {t.dtype for name, t in tensors.items() if name.startswith("weights.")}
-    network = Network(architecture, torch.float32 if torch.float32 in kinds else torch.float64)
+    dtype = torch.float32 if torch.float32 in kinds else torch.float64
     try:
+        with torch.device("meta"):  # a wrong number could ask for any amount of memory
+            Network(architecture, dtype).load_state_dict(tensors, assign=True)
+        network = Network(architecture, dtype)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, OverflowError) as error:
         raise InputError(f"its tensors do not fit its architecture: {error}", where) from error
     problem = disagreement(network, document.get("test"))
     if problem:
         raise InputError(f"the model does not give the result it was saved with: {problem}", where,
                          "the file or this installation (torch, e3nn) is not what it was made for")  # fmt: skip
+    if contradiction := _contradiction(document, network):
+        raise InputError(f"the model is damaged: {contradiction}", where)
     return network
+
+
+def _contradiction(document: Mapping[str, Any], network: Network) -> str:
+    """What in a document does not say the same as the network, or is not as it was saved; empty when all is well."""
+    a = network.architecture
+    said = {"symbols": list(a.symbols), "cutoff": a.cutoff, "units": _UNITS}
+    for key, values in (("scales", network.scales), ("shifts", network.shifts)):
+        said[key] = dict(zip(a.symbols, values.tolist(), strict=True))
+    for key, value in said.items():
+        if document.get(key) != value:
+            return f"its {key} are not those of its network"
+    shortest = document.get("shortest_distance")
+    if not isinstance(document.get("training"), dict) or not isinstance(shortest, dict):
+        return "training or shortest_distance is missing"
+    for pair, distance in shortest.items():
+        if len(pair.split("-")) != 2 or isinstance(distance, bool) or not isinstance(distance, (int, float)):
+            return "shortest_distance is not a table of pairs and distances"
+        if not 0.0 < distance < math.inf:
+            return f"shortest_distance of {pair} is {distance}"
+    if document.get("checksum", _checksum(document)) != _checksum(document):  # older files have none
+        return "its document does not have the checksum it was saved with"
+    return ""
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """SHA-256 over everything but itself, in one spelling."""
+    rest = {key: value for key, value in document.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_document(path: Path | str) -> dict[str, Any]:
@@ -131,8 +170,10 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         with safe_open(path, framework="pt") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except (SafetensorError, json.JSONDecodeError, OSError, ValueError) as error:
-        raise InputError(f"not a model file, or damaged ({error})", where) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  bytes of any kind raise anything
+        raise InputError(f"not a model file, or damaged ({error or type(error).__name__})", where) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError("a safetensors file, but not a model of this program", where,
                          "convert other models with: allegro-md import SOURCE OUT.allegro")  # fmt: skip

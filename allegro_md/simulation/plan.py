@@ -257,10 +257,11 @@ def plan_run(config: Input, comm: Comm) -> Plan:
     return Plan(config, system, potential, comm)
 
 
-def free_disk(directory: Path) -> int:
-    """Bytes free where a directory is or would be made."""
+def free_disk(directory: Path) -> float:
+    """Bytes free where a directory is or would be made; infinite where the file system does not count them."""
     there = next(folder for folder in (directory, *directory.parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    usage = shutil.disk_usage(there)
+    return usage.free if usage.total else math.inf
 
 
 def _size(directory: Path) -> int:
