@@ -68,6 +68,7 @@ class Simulation:
             self._digests = record.file_digests(config) if comm.rank == 0 else []
         self._digests = comm.bcast(self._digests)
         self._places = placement.placement(comm)
+        self._changed = [] if checkpoint is None else changed_keys(checkpoint, config.as_dict())
         self._rollbacks: list[dict[str, Any]] = []
         self._certificate: Certificate | None = None
         step, wall, refinement = 0, 0.0, Refinement()
@@ -153,9 +154,8 @@ class Simulation:
             log.say(f"done: {self.loop.step} steps in {self.loop.wall:.1f} s; results in {directory.path}")
 
     def _record(self, status: str, began: float) -> dict[str, Any]:
-        changed = [] if self._checkpoint is None else changed_keys(self._checkpoint, self.config.as_dict())
         story = {
-            "changed_on_resume": changed,
+            "changed_on_resume": self._changed,
             "rollbacks": self._rollbacks,
             "verify": None if self._certificate is None else self._certificate.as_dict(),
         }
@@ -302,5 +302,5 @@ class Simulation:
             for message in self._checkpoint.passed_over:
                 log.say(f"passed over: {message}")
             log.say(f"going on from {self._checkpoint.path.name}")
-            for message in changed_keys(self._checkpoint, self.config.as_dict()):
+            for message in self._changed:
                 log.say(f"changed since then: {message}")
