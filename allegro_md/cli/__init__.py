@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -77,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _launcher_rank() == 0:
             _say(error)
         return error.exit_status
-    with _only_root_prints(comm):
+    with _only_root_prints(comm), warnings.catch_warnings():
+        if not sys.warnoptions:  # what libraries remark, once per rank, would bury the message
+            warnings.simplefilter("ignore")
         try:
             return _dispatch(arguments, comm)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where everything ends

@@ -26,8 +26,8 @@ CHUNK_ATOMS = 1 << 18
 MARGIN = 1e-6
 """Widening of a selected region in fractional coordinates, so that rounding never loses an atom at a face."""
 
-SAMPLES = 64
-"""Atoms whose neighbors are counted."""
+SAMPLES, MOST_SHIFTS = 64, 20_000
+"""Atoms whose neighbors are counted, and copies of the base cell in which they are looked for."""
 
 _MOST_ATOMS = 1 << 53
 """Ids beyond would be rounded where they meet floating-point numbers."""
@@ -252,12 +252,15 @@ class Blueprint:
 
         Atoms at the outside of what is repeated along a free axis count as if there were more copies beyond.
         """
+        copied = np.array(self.cell.periodic) | (self._repeat > 1)
+        reach = np.where(copied, np.ceil(distance / self._heights), 0)
+        if np.prod(2.0 * reach + 1.0) > MOST_SHIFTS:  # as many as in a box around the middle, less its corners
+            width = distance / self.cell.heights
+            return self.count(self.middle - width, self.middle + width) * math.pi / 6.0
         place = self._fraction @ self._rows
         some = place[np.unique(np.linspace(0, len(place) - 1, SAMPLES).astype(int))]
-        copied = np.array(self.cell.periodic) | (self._repeat > 1)
-        reach = np.where(copied, np.ceil(distance / self._heights), 0).astype(int)
         tree, found = cKDTree(place), 0
-        for shift in itertools.product(*(range(-n, n + 1) for n in reach)):
+        for shift in itertools.product(*(range(-n, n + 1) for n in reach.astype(int).tolist())):
             found += tree.query_ball_point(some + np.array(shift) @ self._rows, distance, return_length=True).sum()
         return float(found) / len(some) - 1.0
 
