@@ -27,6 +27,9 @@ from allegro_md.models.check import disagreement, test_vector
 from allegro_md.models.network import Network
 
 FORMAT, VERSION = "allegro-md model", 1
+LONGEST = 300
+"""Characters of what a library says about a fault."""
+
 _KEY = "allegro-md"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "virial": "eV"}
@@ -115,7 +118,7 @@ def load_model(path: Path | str) -> Network:
         network = Network(architecture, dtype)
         network.load_state_dict(tensors)
     except (RuntimeError, TypeError, OverflowError) as error:
-        raise InputError(f"its tensors do not fit its architecture: {error}", where) from error
+        raise InputError(f"its tensors do not fit its architecture: {_reason(error)}", where) from error
     problem = disagreement(network, document.get("test"))
     if problem:
         raise InputError(f"the model does not give the result it was saved with: {problem}", where,
@@ -173,7 +176,7 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  bytes of any kind raise anything
-        raise InputError(f"not a model file, or damaged ({error or type(error).__name__})", where) from error
+        raise InputError(f"not a model file, or damaged ({_reason(error)})", where) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError("a safetensors file, but not a model of this program", where,
                          "convert other models with: allegro-md import SOURCE OUT.allegro")  # fmt: skip
@@ -181,6 +184,12 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise InputError(f"model file of version {document.get('version')}, this program reads {VERSION}", where,
                          "use a newer allegro-md")  # fmt: skip
     return document, tensors
+
+
+def _reason(error: Exception) -> str:
+    """What a library says, without its stack and its listings."""
+    text = " ".join(str(error).partition("\nException raised")[0].split()) or type(error).__name__
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
