@@ -231,7 +231,7 @@ def _read_header(path: Path) -> dict[str, Any]:
 def _system(header: dict[str, Any]) -> tuple[int, int, Cell, SpeciesTable]:
     """Step, number of atoms, cell and species in a header; raises anything where it holds something else."""
     step, n, box, species = header["step"], header["n_total"], header["cell"], header["species"]
-    whole = isinstance(step, int) and isinstance(n, int) and step >= 0 and n >= 1
+    whole = isinstance(step, int) and isinstance(n, int) and 0 <= step < 1 << 63 and 1 <= n < 1 << 53
     if not whole or not isinstance(header["extras"], dict):
         raise ValueError("step, number of atoms or extras")
     matrix, origin = np.array(box["matrix"], np.float64), np.array(box["origin"], np.float64)
