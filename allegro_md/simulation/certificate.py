@@ -56,7 +56,7 @@ class Effort:
 START = Effort(samples=64, per_rank=8, seconds=3.0, slow=2.0, thorough=False)
 FULL = Effort(samples=256, per_rank=12, seconds=60.0, slow=60.0, thorough=True)
 
-NUDGE = 0.01
+NUDGE = 0.002
 """Å; how far atoms are moved at most, so that the halo is used and forces of a perfect lattice do not vanish."""
 
 WHOLE_ATOMS, WHOLE_SECONDS = 50_000, 10.0

@@ -201,7 +201,7 @@ class LocalChecks:
         miss: float | None = first
         if not first <= allowed:
             terms = np.stack([a.energy for a in self._moved(cluster, moves, step * PROBES, n_centers)])
-            miss = persisting(terms, expected, step)
+            miss = persisting(terms, expected, step, allowed)
         if miss is None:
             tally.leave_out("the energy is not smooth, as at the cutoff of a truncated potential")
         else:
@@ -213,8 +213,8 @@ class LocalChecks:
         return float(np.linalg.norm(cluster.place[1:], axis=1).min(initial=1.0))
 
 
-def persisting(terms: NDArray[np.float64], expected: float, step: float) -> float | None:
-    """How far dE/dt at t = 0 is from `expected`, or None where E is not smooth there.
+def persisting(terms: NDArray[np.float64], expected: float, step: float, allowed: float) -> float | None:
+    """How far dE/dt at t = 0 is from `expected` where the quotient of one step was too far, None if E is not smooth.
 
     Tells a wrong derivative (the quotients of all steps agree, and the one-sided ones approach each other) from a jump
     or a kink of the energy, as a truncated potential has at its cutoff.
@@ -223,6 +223,7 @@ def persisting(terms: NDArray[np.float64], expected: float, step: float) -> floa
         terms: (7, k) of E at t = step · `PROBES`; differences are taken term by term.
         expected: the derivative.
         step: of t.
+        allowed: a difference that is none.
     """
     steps = step * PROBES[:3]
     up, down, here = terms[:3], terms[3:6], terms[6]
@@ -231,7 +232,7 @@ def persisting(terms: NDArray[np.float64], expected: float, step: float) -> floa
     miss = abs(float(quotients[-1]) - expected)
     converged = np.ptp(quotients) < 0.1 * miss
     smooth = kinks[2] <= 0.5 * kinks[1] + 0.1 * miss
-    return miss if not np.isfinite(miss) or (converged and smooth) else None
+    return miss if miss <= allowed or not np.isfinite(miss) or (converged and smooth) else None
 
 
 def reach_of(potential: Potential) -> float:

@@ -181,7 +181,7 @@ class WholeChecks:
             doubtful = np.flatnonzero(~(miss <= allowed))
             if len(doubtful):
                 table = energies(step * PROBES)
-                persist = [persisting(table[:, [i]], float(expected[i]), step) for i in doubtful]
+                persist = [persisting(table[:, [i]], float(expected[i]), step, float(allowed[i])) for i in doubtful]
                 tally.leave_out("the energy is not smooth", sum(m is None for m in persist))
                 miss[doubtful] = [0.0 if m is None else m for m in persist]
             tally.add_atoms(f"component {name}", miss, allowed, "eV", self._ids)

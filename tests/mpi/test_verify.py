@@ -117,6 +117,18 @@ def test_inputs_are_certified(mpirun: Any, tmp_path: Path, ranks: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parallel
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_awkward_places_pass(mpirun: Any, tmp_path: Path, ranks: int) -> None:
+    """No false alarm where boxes are small, tilted, far away or empty, and atoms on faces or alone."""
+    mpirun(ranks, [ROOT / "tests" / "drivers" / "awkward.py", tmp_path / "out.json"], timeout=280)
+    found = json.loads((tmp_path / "out.json").read_text())
+    wrong = {name: [check for check in checks if not check["passed"]] for name, checks in found.items()}
+    assert wrong == dict.fromkeys(found, [])
+    assert all(check["compared"] for check in found["cube"])
+
+
+@pytest.mark.long
+@pytest.mark.parallel
 @pytest.mark.timeout(600)
 def test_more_ranks_than_atoms(mpirun: Any) -> None:
     """Ranks without atoms, and without samples, take part in everything."""

@@ -17,11 +17,11 @@ from allegro_md.verify.result import Tally
 from allegro_md.verify.samples import TARGETS, choose, directions, share
 
 ARGON = SpeciesTable(("Ar", "Kr"), np.array([18, 36]), np.array([39.948, 83.8]))
-STEP = 1e-4
+STEP, ALLOWED = 1e-4, 1e-5
 
 
 def probed(energy: Callable[[float], float], expected: float) -> float | None:
-    return persisting(np.array([[energy(t)] for t in STEP * PROBES]), expected, STEP)
+    return persisting(np.array([[energy(t)] for t in STEP * PROBES]), expected, STEP, ALLOWED)
 
 
 def test_a_wrong_derivative_persists() -> None:
@@ -44,7 +44,8 @@ def test_a_truncated_potential_is_no_fault(kind: str, where: float) -> None:
         return float(smooth + 1e-2 * max(beyond, 0.0))
 
     right = np.cos(1.0) + (1e-2 if kind == "kink" and where < 0.0 else 0.0)
-    assert probed(energy, right) is None or (abs(where) > 1.0 and probed(energy, right) < 1e-3)
+    found = probed(energy, right)
+    assert found is None or (found <= ALLOWED and abs(where) > 0.25)
 
 
 def test_orders_of_an_integrator_are_told_apart() -> None:
