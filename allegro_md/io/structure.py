@@ -236,6 +236,11 @@ class Blueprint:
         return int(copies.sum())
 
     @property
+    def n_base(self) -> int:
+        """Atoms of the base cell."""
+        return len(self._fraction)
+
+    @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(3,) lower and upper fractional bounds of the atoms on free axes, before any rattle; 0 and 1 on others."""
         periodic, n = np.array(self.cell.periodic), self._repeat

@@ -44,6 +44,9 @@ FRAMES_AHEAD = 3
 MOST_BRICKS, MOST_RANKS = 64, 100_000
 """Bricks looked at to find the one with the most atoms, and ranks tried to find a number that suffices."""
 
+MOST_COUNTED = 10_000_000
+"""Atoms of base cells gone through for all bricks together: about a second."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -96,7 +99,8 @@ class Plan:
         grid = self.grid(n_ranks)
         width = self._halo / self.system.cell.heights
         loads = []
-        for rank in sorted({k * (n_ranks - 1) // (MOST_BRICKS - 1) for k in range(MOST_BRICKS)}):
+        n_bricks = max(8, min(MOST_BRICKS, MOST_COUNTED // self.system.n_base))
+        for rank in sorted({k * (n_ranks - 1) // (n_bricks - 1) for k in range(n_bricks)}):
             place = rank // (grid[1] * grid[2]), rank // grid[2] % grid[1], rank % grid[2]
             lower, upper = (np.array([self._plane(axis, place[axis] + side, grid[axis]) for axis in range(3)])
                             for side in (0, 1))  # fmt: skip
