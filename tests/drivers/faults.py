@@ -248,7 +248,7 @@ FAULTS: dict[str, Fault] = {
     "float-forces": Fault("lj", "net force", patch(lj, "lj", floating), ranks=BOTH),
     "float-reduce": Fault("lj", "rebuild", float_reduce, start=False),
     "float-reduce-ranks": Fault("lj", "ranks", float_reduce, start=False, ranks=(2,)),
-    "wrapped-in-place": Fault("lj", "rebuild", patch(migrate, "_settle", _wrap_in_place), start=False, ranks=BOTH),
+    "wrapped-in-place": Fault("lj", "wrapping", patch(migrate, "_settle", _wrap_in_place), start=False, ranks=BOTH),
     "hidden-state": Fault("lj", "repeat", lambda: [changed_result(lj.LennardJones, remembering())]),
     "rough-precision": Fault("allegro", "reference", result_of(allegro.AllegroPotential, rough)),
     "anisotropic": Fault("lj", "rotation", patch(lj, "lj", stretched), start=False),
