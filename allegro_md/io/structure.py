@@ -317,17 +317,17 @@ class Blueprint:
 def _check(base: Base, where: str) -> None:
     """Raises InputError unless the base cell has atoms and only finite numbers."""
     if len(base.numbers) == 0:
-        raise InputError("holds no atoms", where)
+        raise InputError("holds no atoms", where, "give a structure with atoms")
     for name, array in (("position", base.position), ("velocity", base.velocity)):
         if array is not None and not np.all(np.isfinite(array)):
             atom = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise InputError(f"the {name} of atom {atom} is not finite ({array[atom]})", where)
+            raise InputError(f"the {name} of atom {atom} is not finite ({array[atom]})", where, "correct it")
     for what, bad in (
         ("is of no known element", base.numbers < 1),
         ("has no positive mass", ~(np.isfinite(base.masses) & (base.masses > 0.0))),
     ):
         if bad.any():
-            raise InputError(f"atom {int(np.flatnonzero(bad)[0])} {what}", where)
+            raise InputError(f"atom {int(np.flatnonzero(bad)[0])} {what}", where, "correct it")
 
 
 def _species(base: Base) -> tuple[SpeciesTable, NDArray[np.int16]]:
@@ -344,14 +344,15 @@ def _species(base: Base) -> tuple[SpeciesTable, NDArray[np.int16]]:
 def _read(path: Path, frame: int, masses: Mapping[str, float]) -> tuple[Base, tuple[bool, bool, bool]]:
     """Base cell and periodic flags of one frame of a file."""
     if not path.is_file():
-        raise InputError("no such structure file", str(path))
+        raise InputError("no such structure file", str(path), "correct the path")
     try:
         atoms = _frame(path, frame)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  ASE's readers raise anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"ASE cannot read a structure from it ({reason})", str(path)) from None
+        remedy = "give a whole file in a format ASE knows, such as extxyz"
+        raise InputError(f"ASE cannot read a structure from it ({reason})", str(path), remedy) from None
     if atoms is None:
         raise InputError(f"has no frame {frame}", str(path), "0 is the first frame, -1 the last")
     flags = atoms.get_pbc()

@@ -31,6 +31,7 @@ LONGEST = 300
 """Characters of what a library says about a fault."""
 
 _KEY = "allegro-md"
+_COPY = "copy the file again from where it came; other models are converted with: allegro-md import SOURCE OUT.allegro"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "virial": "eV"}
 
@@ -105,11 +106,11 @@ def load_model(path: Path | str) -> Network:
         architecture = parse_architecture(document["architecture"])
     except (ValidationError, KeyError) as error:
         reason = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else "it has none"
-        raise InputError(f"its architecture is not one of this program: {reason}", where) from error
+        raise InputError(f"its architecture is not one of this program: {reason}", where, _COPY) from error
     if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in tensors.values()):
-        raise InputError("its tensors are neither float32 nor float64", where)
+        raise InputError("its tensors are neither float32 nor float64", where, _COPY)
     if document.get("digest") != _digest(tensors):
-        raise InputError("the model is damaged: its weights do not have the digest they were saved with", where)
+        raise InputError("the model is damaged: its weights do not have the digest they were saved with", where, _COPY)
     kinds = {t.dtype for name, t in tensors.items() if name.startswith("weights.")}
     dtype = torch.float32 if torch.float32 in kinds else torch.float64
     try:
@@ -118,13 +119,13 @@ def load_model(path: Path | str) -> Network:
         network = Network(architecture, dtype)
         network.load_state_dict(tensors)
     except (RuntimeError, TypeError, OverflowError) as error:
-        raise InputError(f"its tensors do not fit its architecture: {_reason(error)}", where) from error
+        raise InputError(f"its tensors do not fit its architecture: {_reason(error)}", where, _COPY) from error
     problem = disagreement(network, document.get("test"))
     if problem:
         raise InputError(f"the model does not give the result it was saved with: {problem}", where,
                          "the file or this installation (torch, e3nn) is not what it was made for")  # fmt: skip
     if contradiction := _contradiction(document, network):
-        raise InputError(f"the model is damaged: {contradiction}", where)
+        raise InputError(f"the model is damaged: {contradiction}", where, _COPY)
     return network
 
 
@@ -168,7 +169,7 @@ def read_document(path: Path | str) -> dict[str, Any]:
 def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     where = str(path)
     if not Path(path).is_file():
-        raise InputError("no such model file", where)
+        raise InputError("no such model file", where, "give the path of a file NAME.allegro")
     try:
         with safe_open(path, framework="pt") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "null"))
@@ -176,7 +177,7 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  bytes of any kind raise anything
-        raise InputError(f"not a model file, or damaged ({_reason(error)})", where) from error
+        raise InputError(f"not a model file, or damaged ({_reason(error)})", where, _COPY) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError("a safetensors file, but not a model of this program", where,
                          "convert other models with: allegro-md import SOURCE OUT.allegro")  # fmt: skip

@@ -170,7 +170,7 @@ POTENTIALS = (
     Case("EAM table cut short", TABLE, ("cu.eam", "values expected"), cut("cu.eam", 0.7)),
     Case("EAM table with a word", TABLE, ("cu.eam", "broken"), change("cu.eam", "0.1\n", "x\n")),
     Case("EAM table that is no number", TABLE, ("cu.eam", "finite"), change("cu.eam", "0.1\n", "nan\n")),
-    Case("EAM table of another element", sets("system.crystal.symbol=Ag", file="eam.toml"), ("cu.eam", "Ag", "29")),
+    Case("EAM table of another element", sets("system.crystal.symbol=Ag", file="eam.toml"), ("cu.eam", "Ag", "for Cu")),
     Case("no pair for the crystal", sets("potential={ kind = 'lj', cutoff = 6, pairs = { Kr-Kr = [0.01, 3.4] } }"),
          ("potential.pairs", "Ar-Ar")),
     Case("no pair for the structure",
