@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -49,9 +50,17 @@ def test_first_checkpoint_is_expected_before_it_was_seen(clock: Clock) -> None:
     assert request.wanted() == 2
 
 
-def test_signals(clock: Clock) -> None:
+@pytest.fixture
+def keyboard() -> Iterator[None]:
+    """Ctrl-C as in a terminal; a shell ignores it for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_signals(clock: Clock, keyboard: None) -> None:
     """One is a request; the same again at once is the launcher's echo; a later one is the user's last word."""
-    request, before = StopRequest(None, 0.0), signal.getsignal(signal.SIGINT)
+    request = StopRequest(None, 0.0)
     with request.on_signals():
         assert request.wanted() == 0
         signal.raise_signal(signal.SIGINT)
@@ -62,7 +71,7 @@ def test_signals(clock: Clock) -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
             raise AssertionError("the process went on")
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("number", stopping.SIGNALS)
