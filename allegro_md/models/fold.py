@@ -70,7 +70,7 @@ class Fold:
         cutoffs: (n, n) Å, [center, neighbor].
         factors: (n,) eV per unit of Σ_j z_K, by species of the center.
         shifts: (n,) eV.
-        repulsion: (2, n, n) ½ e² Z Z' (eV·Å) and the inverse screening length (1/Å), or None.
+        repulsion: (3, n, n) ½ e² Z Z' (eV·Å), inverse screening length (1/Å) and cutoff (Å); (3, 0, 0) without.
         pairs: (n, n) ordered pair of the model.
         columns: the radial functions; see `sample`.
     """
@@ -82,7 +82,7 @@ class Fold:
     cutoffs: Array
     factors: Array
     shifts: Array
-    repulsion: Array | None
+    repulsion: Array
     pairs: NDArray[np.int64]
     columns: Columns
 
@@ -137,16 +137,17 @@ def fold(network: Network, symbols: Sequence[str]) -> Fold:
         factors = (network.scales / torch.sqrt(double_counting * norms)).numpy()[species]
         shifts = network.shifts.numpy()[species]
     n = len(a.symbols)
-    cutoffs = np.array(a.pair_cutoffs) if a.pair_cutoffs else np.full((n, n), a.cutoff)
+    every = np.array(a.pair_cutoffs) if a.pair_cutoffs else np.full((n, n), a.cutoff)
+    cutoffs = every[np.ix_(species, species)]
     return Fold(
-        a.l_max + 1, a.channels, shared, levels, cutoffs[np.ix_(species, species)], factors, shifts,
-        _repulsion(symbols) if a.zbl else None, species[:, None] * n + species, columns,
+        a.l_max + 1, a.channels, shared, levels, cutoffs, factors, shifts,
+        _repulsion(symbols, cutoffs) if a.zbl else np.zeros((3, 0, 0)), species[:, None] * n + species, columns,
     )  # fmt: skip
 
 
-def _repulsion(symbols: Sequence[str]) -> Array:
+def _repulsion(symbols: Sequence[str], cutoffs: Array) -> Array:
     numbers = np.array([atomic_numbers[s] for s in symbols], dtype=np.float64)
-    return np.stack([HALF_E2 * np.outer(numbers, numbers), 1.0 / screening_length(numbers[:, None], numbers)])
+    return np.stack([HALF_E2 * np.outer(numbers, numbers), 1.0 / screening_length(numbers[:, None], numbers), cutoffs])
 
 
 def _coupling(degrees: int) -> torch.Tensor:

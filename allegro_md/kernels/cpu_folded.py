@@ -1,0 +1,311 @@
+"""Folded networks of one layer (`models.fold`): forward and hand-written backward, block after block of centers.
+
+A block's edges lie in whole tiles; every matrix product has exactly `TILE` rows and everything else is elementwise or a
+sum in canonical order within one edge or one center, so nothing of a result depends on the division into blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.kernels.blocks import fill_block, spread_block
+from allegro_md.kernels.cpu_activation import activate
+from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
+from allegro_md.kernels.cpu_repulsion import add_repulsion
+from allegro_md.kernels.cpu_table import dot, fresh_row, locate, row, slope
+from allegro_md.kernels.cpu_tensor import environment_row, pulled_row, scalars_row, tensor_gradient
+from allegro_md.kernels.fixed import FINE
+
+TILE = 256
+"""Rows of every matrix product."""
+
+
+class Network(NamedTuple):
+    """A folded network of K ≥ 2 levels. Real: float32 or float64, of everything that is not stated.
+
+    Attributes:
+        degrees: l_max + 1.
+        channels: C.
+        shared: the scalars of all degrees are added up.
+        per_spacing: (n, n) float64, 1/Å, inverse spacing of the table of each ordered pair.
+        factors: (n,) float64, eV.
+        shifts: (n,) float64, eV.
+        table: (n · n, intervals, 4, columns).
+        starts: (K,) int64, first column of the level's f(r); −1 where it has none.
+        cut_column: of the envelope, −1 where there is none.
+        cuts: (K,) whether the level is cut.
+        codes: (K − 1,) int64, activation of each but the last level.
+        matrices: of each but the last level, (fan in, width).
+        transposed: the same, (width, fan in).
+        last: (fan in,) of the last level.
+    """
+
+    degrees: int
+    channels: int
+    shared: bool
+    per_spacing: NDArray[np.float64]
+    factors: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+    table: NDArray[Any]
+    starts: NDArray[np.int64]
+    cut_column: int
+    cuts: NDArray[np.bool_]
+    codes: NDArray[np.int64]
+    matrices: tuple[NDArray[Any], ...]
+    transposed: tuple[NDArray[Any], ...]
+    last: NDArray[Any]
+
+
+class Work(NamedTuple):
+    """Memory of one block of `rows` edges, a multiple of `TILE`; as `Network` for types, and as `allocate` for shapes."""
+
+    vector: NDArray[np.float64]
+    center: NDArray[np.int64]
+    neighbor: NDArray[np.int64]
+    radius: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+    by_fraction: NDArray[np.float64]
+    place: NDArray[np.int64]
+    fraction: NDArray[Any]
+    cut: NDArray[Any]
+    harmonics: NDArray[Any]
+    tensor: NDArray[Any]
+    tensor_gradient: NDArray[Any]
+    dots: NDArray[Any]
+    environment: NDArray[Any]
+    pulled: NDArray[Any]
+    inputs: tuple[NDArray[Any], ...]
+    slopes: tuple[NDArray[Any], ...]
+    gradients: tuple[NDArray[Any], ...]
+    scratch: NDArray[Any]
+
+
+def allocate(network: Network, rows: int) -> Work:
+    """Memory for blocks of at most `rows` edges and as many centers."""
+    real = network.table.dtype
+    c, d = network.channels, network.degrees
+    widths = [len(m) for m in network.matrices] + [len(network.last)]
+
+    def wide(*shape: int) -> NDArray[Any]:
+        return np.zeros((rows, *shape), dtype=real)
+
+    centers = np.zeros((rows + 1, d * d, c), dtype=real)
+    return Work(
+        np.zeros((rows, 3)), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows), np.zeros((rows, 3)),
+        np.zeros(rows), np.zeros((rows, 2), np.int64), wide(), wide(), wide(d * d), wide(2 * d * c), wide(2 * d * c),
+        wide(d * c), centers, centers.copy(), tuple(wide(w) for w in widths), tuple(wide(w) for w in widths[1:]),
+        tuple(wide(w) for w in widths), np.zeros(max(2 * d * c, *widths), dtype=real),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def folded(
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    species: NDArray[np.int16],
+    h: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+    cutoff2: NDArray[np.float64],
+    network: Network,
+    repulsion: NDArray[np.float64],
+    work: Work,
+    force: NDArray[np.int64],
+    energy: NDArray[np.float64],
+    virial: NDArray[np.float64],
+) -> int:
+    """Energies, forces and virials of the centers.
+
+    Args:
+        position: (n_all, 3) Å.
+        shift: (n_all, 3).
+        species: (n_all,).
+        h: (3, 3) Å, lattice rows.
+        offsets: (n_centers + 1,).
+        neighbors: (offsets[-1],) held indices.
+        cutoff2: (n, n) Å², [center, neighbor].
+        network: the model.
+        repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
+        work: at least as many rows as any center has neighbors.
+        force: (n_all, 3) quanta, added to; of this potential alone.
+        energy: (n_centers,) eV, stored.
+        virial: (n_centers, 6) eV, added to; (0, 6) when not wanted.
+
+    Returns:
+        `FINE`, or the first center whose forces are out of range.
+    """
+    first, n = 0, len(offsets) - 1
+    while first < n:
+        taken, edges = fill_block(
+            first, position, shift, species, h, offsets, neighbors, cutoff2, work.vector, work.center, work.neighbor
+        )
+        used = -(-edges // TILE) * TILE
+        for i in range(first, first + taken):
+            energy[i] = 0.0
+        _radial(first, edges, used, species, network, work)
+        _forward(taken, used, network, work)
+        _energies(first, edges, used, species, network, work, energy)
+        _backward(taken, used, network, work)
+        _gradients(edges, network, work)
+        if repulsion.shape[1] > 0:
+            add_repulsion(
+                first, edges, species, repulsion, work.vector, work.center, work.neighbor, energy, work.gradient
+            )
+        status = spread_block(first, edges, work.vector, work.center, work.neighbor, work.gradient, force, virial)
+        if status != FINE:
+            return status
+        for i in range(first, first + taken):
+            energy[i] += network.shifts[species[i]]
+        first += taken
+    return FINE
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _radial(first: int, edges: int, used: int, species: NDArray[np.int16], network: Network, work: Work) -> None:
+    """Distances, places in the table, harmonics, tensor weights and envelopes."""
+    d, n, intervals = network.degrees, len(network.factors), network.table.shape[1]
+    columns = 2 * d * network.channels
+    for e in range(used):
+        x, y, z = work.vector[e, 0], work.vector[e, 1], work.vector[e, 2]
+        r = np.sqrt(x * x + y * y + z * z)
+        work.radius[e] = r
+        a = b = 0
+        if n > 1 and e < edges:
+            a, b = species[first + work.center[e]], species[work.neighbor[e]]
+        k, fraction = locate(r, network.per_spacing[a, b], intervals)
+        work.place[e, 0], work.place[e, 1] = a * n + b, k
+        p = network.table.dtype.type(fraction)
+        work.fraction[e] = p
+        cell = network.table[a * n + b, k]
+        fresh_row(cell, 0, columns, p, work.tensor[e])
+        if network.cut_column >= 0:
+            fresh_row(cell, network.cut_column, network.cut_column + 1, p, work.cut[e : e + 1])
+        harmonics(x / r, y / r, z / r, d, work.harmonics[e])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _forward(taken: int, used: int, network: Network, work: Work) -> None:
+    """Environments, scalars, and the inputs of all levels; leaves the slopes of the activations."""
+    d, c = network.degrees, network.channels
+    work.environment[: taken + 1] = 0.0
+    for e in range(used):
+        environment_row(d, c, work.harmonics[e], work.tensor[e], work.environment[work.center[e]])
+    for e in range(used):
+        scalars_row(
+            d, c, network.shared, work.harmonics[e], work.tensor[e], work.environment[work.center[e]], work.dots[e],
+            work.inputs[0][e],
+        )  # fmt: skip
+    one = network.table.dtype.type(1.0)
+    for level in range(len(network.matrices)):
+        source, z, start = work.inputs[level], work.slopes[level], network.starts[level]
+        for t in range(0, used, TILE):
+            np.dot(source[t : t + TILE], network.matrices[level], z[t : t + TILE])
+        if start >= 0:
+            stop = start + z.shape[1]
+            for e in range(used):
+                scale = work.cut[e] if network.cuts[level] else one
+                row(network.table[work.place[e, 0], work.place[e, 1]], start, stop, work.fraction[e], scale, z[e])
+        flat = z[:used].reshape(-1)
+        activate(network.codes[level], flat, work.inputs[level + 1][:used].reshape(-1), flat)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _energies(
+    first: int,
+    edges: int,
+    used: int,
+    species: NDArray[np.int16],
+    network: Network,
+    work: Work,
+    energy: NDArray[np.float64],
+) -> None:
+    """The last level: energies, and where the backward pass begins."""
+    level = len(network.matrices)
+    x, gradient, start, cut = work.inputs[level], work.gradients[level], network.starts[level], network.cuts[level]
+    real = network.table.dtype.type
+    value = np.zeros(1, network.table.dtype)
+    for e in range(used):
+        cell, p = network.table[work.place[e, 0], work.place[e, 1]], work.fraction[e]
+        i = first + work.center[e]
+        factor = network.factors[species[i]] if e < edges else 0.0
+        product = dot(x[e], network.last, work.scratch)
+        value[0] = product
+        seed, by_fraction = real(factor), 0.0
+        if start >= 0:
+            row(cell, start, start + 1, p, work.cut[e] if cut else real(1.0), value)
+            by_fraction = factor * _lone_slope(cell, start, p)
+        elif cut:
+            value[0] = work.cut[e] * product
+        if cut:
+            by_fraction += seed * product * _lone_slope(cell, network.cut_column, p)
+            seed *= work.cut[e]
+        work.by_fraction[e] = by_fraction
+        for k in range(len(network.last)):
+            gradient[e, k] = seed * network.last[k]
+        if e < edges:
+            energy[i] += factor * value[0]
+
+
+@numba.njit(cache=True)
+def _lone_slope(cell: NDArray[Any], column: int, p: Any) -> Any:
+    """df/dp of one column."""
+    two = p + p
+    return cell[1, column] + (two * cell[2, column] + p * (two + p) * cell[3, column])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _backward(taken: int, used: int, network: Network, work: Work) -> None:
+    """From the gradient at the last level's input to those at the scalars; collects the slopes of radial functions."""
+    levels = len(network.matrices)
+    for back in range(levels):
+        level = levels - 1 - back
+        gradient, slopes, start = work.gradients[level + 1], work.slopes[level], network.starts[level]
+        gradient[:used] *= slopes[:used]
+        below = work.gradients[level]
+        for t in range(0, used, TILE):
+            np.dot(gradient[t : t + TILE], network.transposed[level], below[t : t + TILE])
+        for e in range(used):
+            cell, p = network.table[work.place[e, 0], work.place[e, 1]], work.fraction[e]
+            if start >= 0:
+                work.by_fraction[e] += slope(cell, start, start + gradient.shape[1], p, gradient[e], work.scratch)
+            if network.cuts[level]:
+                cut = dot(below[e], work.inputs[level][e], work.scratch)
+                work.by_fraction[e] += cut * _lone_slope(cell, network.cut_column, p)
+                below[e] *= work.cut[e]
+    work.pulled[: taken + 1] = 0.0
+    for e in range(used):
+        pulled_row(
+            network.degrees, network.channels, network.shared, work.harmonics[e], work.tensor[e], work.gradients[0][e],
+            work.dots[e], work.tensor_gradient[e], work.pulled[work.center[e]],
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _gradients(edges: int, network: Network, work: Work) -> None:
+    """dE/dd of each edge."""
+    d, c = network.degrees, network.channels
+    on_harmonics = np.zeros(d * d, network.table.dtype)
+    for e in range(edges):
+        i = work.center[e]
+        tensor_gradient(
+            d, c, work.harmonics[e], work.tensor[e], work.dots[e], work.environment[i], work.pulled[i],
+            work.tensor_gradient[e], on_harmonics, work.scratch,
+        )  # fmt: skip
+        pair, k = work.place[e, 0], work.place[e, 1]
+        by_fraction = work.by_fraction[e]
+        by_fraction += slope(
+            network.table[pair, k], 0, 2 * d * c, work.fraction[e], work.tensor_gradient[e], work.scratch
+        )
+        n = len(network.factors)
+        by_distance = by_fraction * network.per_spacing[pair // n, pair % n]
+        inverse = 1.0 / work.radius[e]
+        x, y, z = work.vector[e, 0] * inverse, work.vector[e, 1] * inverse, work.vector[e, 2] * inverse
+        g0, g1, g2 = pull_back(x, y, z, d, on_harmonics)
+        along = by_distance - (g0 * x + g1 * y + g2 * z) * inverse
+        work.gradient[e, 0] = along * x + g0 * inverse
+        work.gradient[e, 1] = along * y + g1 * inverse
+        work.gradient[e, 2] = along * z + g2 * inverse
