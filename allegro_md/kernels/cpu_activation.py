@@ -1,7 +1,7 @@
 """Activations and their derivatives over whole arrays, in loops that the compiler turns into vector instructions.
 
-The exponential is written out, because a call into the C library keeps a loop scalar. Every operation is elementwise and
-correctly rounded, so the lane a number lands in cannot be seen.
+The exponential is written out, because a call into the C library keeps a loop scalar. Every operation is elementwise
+and correctly rounded, so the lane a number lands in cannot be seen.
 """
 
 from __future__ import annotations

@@ -39,9 +39,9 @@ class Network(NamedTuple):
         cut_column: of the envelope, −1 where there is none.
         cuts: (K,) whether the level is cut.
         codes: (K − 1,) int64, activation of each but the last level.
-        matrices: of each but the last level, (fan in, width).
+        fan_in: (K + 1,) int64, of each level, and the width of the last one, 1.
+        matrices: of all levels, row by row (fan in, width), one after the other; the last one is one column.
         transposed: the same, (width, fan in).
-        last: (fan in,) of the last level.
     """
 
     degrees: int
@@ -55,13 +55,17 @@ class Network(NamedTuple):
     cut_column: int
     cuts: NDArray[np.bool_]
     codes: NDArray[np.int64]
-    matrices: tuple[NDArray[Any], ...]
-    transposed: tuple[NDArray[Any], ...]
-    last: NDArray[Any]
+    fan_in: NDArray[np.int64]
+    matrices: NDArray[Any]
+    transposed: NDArray[Any]
 
 
 class Work(NamedTuple):
-    """Memory of one block of `rows` edges, a multiple of `TILE`; as `Network` for types, and as `allocate` for shapes."""
+    """Memory of one block of `rows` edges, a multiple of `TILE`; see `allocate` for shapes.
+
+    `inputs`, `slopes` and `gradients` hold, one after the other, what belongs to the input of each level (`part`): its
+    values, the derivatives of the activations that made them, and dE/dinput.
+    """
 
     vector: NDArray[np.float64]
     center: NDArray[np.int64]
@@ -78,9 +82,9 @@ class Work(NamedTuple):
     dots: NDArray[Any]
     environment: NDArray[Any]
     pulled: NDArray[Any]
-    inputs: tuple[NDArray[Any], ...]
-    slopes: tuple[NDArray[Any], ...]
-    gradients: tuple[NDArray[Any], ...]
+    inputs: NDArray[Any]
+    slopes: NDArray[Any]
+    gradients: NDArray[Any]
     scratch: NDArray[Any]
 
 
@@ -88,7 +92,7 @@ def allocate(network: Network, rows: int) -> Work:
     """Memory for blocks of at most `rows` edges and as many centers."""
     real = network.table.dtype
     c, d = network.channels, network.degrees
-    widths = [len(m) for m in network.matrices] + [len(network.last)]
+    widths = int(network.fan_in[:-1].sum())
 
     def wide(*shape: int) -> NDArray[Any]:
         return np.zeros((rows, *shape), dtype=real)
@@ -97,9 +101,28 @@ def allocate(network: Network, rows: int) -> Work:
     return Work(
         np.zeros((rows, 3)), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows), np.zeros((rows, 3)),
         np.zeros(rows), np.zeros((rows, 2), np.int64), wide(), wide(), wide(d * d), wide(2 * d * c), wide(2 * d * c),
-        wide(d * c), centers, centers.copy(), tuple(wide(w) for w in widths), tuple(wide(w) for w in widths[1:]),
-        tuple(wide(w) for w in widths), np.zeros(max(2 * d * c, *widths), dtype=real),
+        wide(d * c), centers, centers.copy(), wide(widths).ravel(), wide(widths).ravel(), wide(widths).ravel(),
+        np.zeros(max(2 * d * c, int(network.fan_in.max())), dtype=real),
     )  # fmt: skip
+
+
+@numba.njit(cache=True)
+def _part(values: NDArray[Any], rows: int, level: int, network: Network) -> NDArray[Any]:
+    """(rows, fan in) of the input of a level, in a buffer of a block."""
+    start, width = rows * network.fan_in[:level].sum(), network.fan_in[level]
+    return values[start : start + rows * width].reshape((rows, width))
+
+
+@numba.njit(cache=True)
+def _matrix(values: NDArray[Any], level: int, network: Network, transposed: bool) -> NDArray[Any]:
+    """(fan in, width) of a level, or its transpose."""
+    start = 0
+    for k in range(level):
+        start += network.fan_in[k] * network.fan_in[k + 1]
+    a, b = network.fan_in[level], network.fan_in[level + 1]
+    if transposed:
+        a, b = b, a
+    return values[start : start + a * b].reshape((a, b))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -191,26 +214,30 @@ def _radial(first: int, edges: int, used: int, species: NDArray[np.int16], netwo
 def _forward(taken: int, used: int, network: Network, work: Work) -> None:
     """Environments, scalars, and the inputs of all levels; leaves the slopes of the activations."""
     d, c = network.degrees, network.channels
+    rows = len(work.vector)
+    scalars = _part(work.inputs, rows, 0, network)
     work.environment[: taken + 1] = 0.0
     for e in range(used):
         environment_row(d, c, work.harmonics[e], work.tensor[e], work.environment[work.center[e]])
     for e in range(used):
         scalars_row(
             d, c, network.shared, work.harmonics[e], work.tensor[e], work.environment[work.center[e]], work.dots[e],
-            work.inputs[0][e],
+            scalars[e],
         )  # fmt: skip
     one = network.table.dtype.type(1.0)
-    for level in range(len(network.matrices)):
-        source, z, start = work.inputs[level], work.slopes[level], network.starts[level]
+    for level in range(len(network.codes)):
+        source, z = _part(work.inputs, rows, level, network), _part(work.slopes, rows, level + 1, network)
+        start, matrix = network.starts[level], _matrix(network.matrices, level, network, False)
         for t in range(0, used, TILE):
-            np.dot(source[t : t + TILE], network.matrices[level], z[t : t + TILE])
+            np.dot(source[t : t + TILE], matrix, z[t : t + TILE])
         if start >= 0:
             stop = start + z.shape[1]
             for e in range(used):
                 scale = work.cut[e] if network.cuts[level] else one
                 row(network.table[work.place[e, 0], work.place[e, 1]], start, stop, work.fraction[e], scale, z[e])
         flat = z[:used].reshape(-1)
-        activate(network.codes[level], flat, work.inputs[level + 1][:used].reshape(-1), flat)
+        values = _part(work.inputs, rows, level + 1, network)
+        activate(network.codes[level], flat, values[:used].reshape(-1), flat)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -224,15 +251,16 @@ def _energies(
     energy: NDArray[np.float64],
 ) -> None:
     """The last level: energies, and where the backward pass begins."""
-    level = len(network.matrices)
-    x, gradient, start, cut = work.inputs[level], work.gradients[level], network.starts[level], network.cuts[level]
+    level, rows = len(network.codes), len(work.vector)
+    x, gradient = _part(work.inputs, rows, level, network), _part(work.gradients, rows, level, network)
+    start, cut, last = network.starts[level], network.cuts[level], _matrix(network.matrices, level, network, True)[0]
     real = network.table.dtype.type
     value = np.zeros(1, network.table.dtype)
     for e in range(used):
         cell, p = network.table[work.place[e, 0], work.place[e, 1]], work.fraction[e]
         i = first + work.center[e]
         factor = network.factors[species[i]] if e < edges else 0.0
-        product = dot(x[e], network.last, work.scratch)
+        product = dot(x[e], last, work.scratch)
         value[0] = product
         seed, by_fraction = real(factor), 0.0
         if start >= 0:
@@ -244,8 +272,8 @@ def _energies(
             by_fraction += seed * product * _lone_slope(cell, network.cut_column, p)
             seed *= work.cut[e]
         work.by_fraction[e] = by_fraction
-        for k in range(len(network.last)):
-            gradient[e, k] = seed * network.last[k]
+        for k in range(len(last)):
+            gradient[e, k] = seed * last[k]
         if e < edges:
             energy[i] += factor * value[0]
 
@@ -260,26 +288,28 @@ def _lone_slope(cell: NDArray[Any], column: int, p: Any) -> Any:
 @numba.njit(cache=True, error_model="numpy")
 def _backward(taken: int, used: int, network: Network, work: Work) -> None:
     """From the gradient at the last level's input to those at the scalars; collects the slopes of radial functions."""
-    levels = len(network.matrices)
+    levels, rows = len(network.codes), len(work.vector)
     for back in range(levels):
         level = levels - 1 - back
-        gradient, slopes, start = work.gradients[level + 1], work.slopes[level], network.starts[level]
+        gradient, slopes = _part(work.gradients, rows, level + 1, network), _part(work.slopes, rows, level + 1, network)
         gradient[:used] *= slopes[:used]
-        below = work.gradients[level]
+        below, inputs = _part(work.gradients, rows, level, network), _part(work.inputs, rows, level, network)
+        start, matrix = network.starts[level], _matrix(network.transposed, level, network, True)
         for t in range(0, used, TILE):
-            np.dot(gradient[t : t + TILE], network.transposed[level], below[t : t + TILE])
+            np.dot(gradient[t : t + TILE], matrix, below[t : t + TILE])
         for e in range(used):
             cell, p = network.table[work.place[e, 0], work.place[e, 1]], work.fraction[e]
             if start >= 0:
                 work.by_fraction[e] += slope(cell, start, start + gradient.shape[1], p, gradient[e], work.scratch)
             if network.cuts[level]:
-                cut = dot(below[e], work.inputs[level][e], work.scratch)
+                cut = dot(below[e], inputs[e], work.scratch)
                 work.by_fraction[e] += cut * _lone_slope(cell, network.cut_column, p)
                 below[e] *= work.cut[e]
+    on_scalars = _part(work.gradients, rows, 0, network)
     work.pulled[: taken + 1] = 0.0
     for e in range(used):
         pulled_row(
-            network.degrees, network.channels, network.shared, work.harmonics[e], work.tensor[e], work.gradients[0][e],
+            network.degrees, network.channels, network.shared, work.harmonics[e], work.tensor[e], on_scalars[e],
             work.dots[e], work.tensor_gradient[e], work.pulled[work.center[e]],
         )  # fmt: skip
 

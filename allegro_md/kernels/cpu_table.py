@@ -1,6 +1,7 @@
 """Rows of radial tables: all functions of an ordered pair at one distance, and what a gradient says of the distance.
 
-A table is (pairs, intervals, 4, columns): per interval the coefficients of cubics in its fraction p, lowest power first.
+A table is (pairs, intervals, 4, columns): per interval the coefficients of cubics in its fraction p, lowest power
+first.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-import numpy as np
 from numpy.typing import NDArray
 
 

@@ -55,7 +55,7 @@ class Compiled:
         virial: Array,
     ) -> int:
         """Energies, forces and virials of the centers; see `cpu_folded.folded` for the arguments and the status."""
-        atoms = (position, shift, species, h, offsets, neighbors)
+        atoms = (position, shift, species, np.array(h), offsets, neighbors)  # writable, so kernels are compiled once
         if isinstance(self._model, Sums):
             cutoff = float(np.sqrt(self._cutoff2.max()))
             return int(collapsed(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
@@ -73,13 +73,13 @@ def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:
         starts.append(column if level.radial else -1)
         column += level.matrix.shape[1] if level.radial else 0
     cuts = np.array([level.cut for level in fold.levels])
-    hidden = [level.matrix.astype(real) for level in fold.levels[:-1]]
+    matrices = [level.matrix.astype(real) for level in fold.levels]
     return Network(
         degrees=fold.degrees, channels=fold.channels, shared=fold.shared, per_spacing=per_spacing,
         factors=fold.factors, shifts=fold.shifts, table=table, starts=np.array(starts, dtype=np.int64),
         cut_column=column if cuts.any() else -1, cuts=cuts,
         codes=np.array([CODES[level.activation] for level in fold.levels[:-1]], dtype=np.int64),
-        matrices=tuple(np.ascontiguousarray(m) for m in hidden),
-        transposed=tuple(np.ascontiguousarray(m.T) for m in hidden),
-        last=np.ascontiguousarray(fold.levels[-1].matrix[:, 0].astype(real)),
+        fan_in=np.array([*(len(m) for m in matrices), 1], dtype=np.int64),
+        matrices=np.concatenate([m.ravel() for m in matrices]),
+        transposed=np.concatenate([m.T.ravel() for m in matrices]),
     )  # fmt: skip

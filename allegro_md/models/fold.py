@@ -1,16 +1,16 @@
 """A trained network of one layer, rewritten: radial functions per ordered species pair, one tensor sum, small matrices.
 
-Everything before the sum over neighbors depends on the two species and the distance alone, and so do its linear images
-in every later pre-activation. What is left of an edge (i, j) with slots s and levels k = 0 … K:
+Everything before the sum over neighbors depends on the two species and the distance alone, and so do its linear
+images in every later pre-activation. What is left of an edge (i, j) with slots s and levels k = 0 … K:
 
     A_i[lm, u] = Σ_j env_lu(r_ij) Y_lm(ij)                        environment of the center
     s[slot(l, u)] += own_lu(r) Σ_m Y_lm A_i[lm, u]                coupling coefficients and path weights are in own
     z_0 = f_0(r) + c_0(r) · s W_0,  z_k = f_k(r) + c_k(r) · act(z_{k−1}) W_k
     E_i = factor_i Σ_j z_K + shift_i
 
-with f_k (absent in most levels) and c_k (the envelope, or 1) radial. Two maps without an activation between them are one
-level. A model whose only level is z_K is *collapsed*: linear in s, so bilinear in sums over the neighbors; else *folded*.
-Musaelian et al., Nat. Commun. 14, 579 (2023) for the network.
+with f_k (absent in most levels) and c_k (the envelope, or 1) radial. Two maps without an activation between them are
+one level. A model whose only level is z_K is *collapsed*: linear in s, so bilinear in sums over the neighbors; else it
+is *folded*. Musaelian et al., Nat. Commun. 14, 579 (2023) for the network.
 """
 
 from __future__ import annotations

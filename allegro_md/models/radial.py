@@ -1,7 +1,7 @@
 """Tables of the radial functions of a folded network: cubic splines with continuous curvature on a uniform grid.
 
-Value, slope and curvature vanish at the cutoff: in the last interval a spline is c (r_c − r)³, which leaves its value at
-the last inner knot to the continuity of the curvature instead of the sample.
+Value, slope and curvature vanish at the cutoff: in the last interval a spline is c (r_c − r)³, which leaves its value
+at the last inner knot to the continuity of the curvature instead of the sample.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def tabulate(fold: Fold, intervals: int) -> Array:
 
 
 def collapsed_sample(fold: Fold, center: int, neighbor: int, x: Array) -> Array:
-    """(len(x), 2 · degrees · C + 1): env_lu, q_lu, a of E_i = Σ_j a + Σ_lmu (Σ_j env_lu Y_lm) (Σ_j q_lu Y_lm) + shift."""
+    """(len(x), 2 · degrees · C + 1): env_lu, q_lu, a of Σ_j a + Σ_lmu (Σ_j env_lu Y_lm) (Σ_j q_lu Y_lm) + shift."""
     (level,) = fold.levels
     width = fold.degrees * fold.channels
     values = fold.sample(center, neighbor, x)

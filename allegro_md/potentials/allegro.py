@@ -19,6 +19,7 @@ from allegro_md.models.modelfile import load_model
 from allegro_md.models.network import Evaluator, Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.fused import FusedPotential
 from allegro_md.state import AtomState, SpeciesTable
 
 TILES = 8
@@ -142,12 +143,16 @@ class AllegroPotential:
         self._tiles //= 2
 
 
-def build(term: AllegroTerm, species: SpeciesTable) -> AllegroPotential:
+def build(term: AllegroTerm, species: SpeciesTable) -> AllegroPotential | FusedPotential:
     """The potential of an input section for the species of a system.
 
     Raises:
-        InputError: see `AllegroPotential`; or a device that is not there.
+        InputError: see `AllegroPotential` and `FusedPotential`; or a device that is not there.
     """
+    if term.engine == "fused":
+        if term.device == "cuda":
+            raise InputError("the fused engine runs on the CPU only", "potential.device", 'use device = "auto"')
+        return FusedPotential(term.model, species.symbols, term.precision)
     if term.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device = \"cuda\", but torch finds no GPU", "potential.device", 'use device = "auto"')
     device = "cuda" if term.device == "cuda" else "cpu"  # auto: this engine is at home on the CPU
