@@ -69,14 +69,15 @@ def _exponential_of(x: Any) -> Any:
 
 @numba.njit(cache=True, error_model="numpy")
 def silu(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
-    """z σ(z) and its derivative; one-dimensional arrays, slope may be z."""
+    """z σ(z) and its derivative; one-dimensional arrays that do not overlap."""
     one = z.dtype.type(1.0)
     for k in range(len(z)):
         x = z[k]
-        s = one / (one + exponential(-x))
+        e = exponential(-x)
+        s = one / (one + e)
         h = x * s
         value[k] = h
-        slope[k] = s + h * (one - s)
+        slope[k] = s + h * (e * s)  # 1 − σ = e σ, without cancellation
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -12,10 +12,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
 from allegro_md.kernels.cpu_repulsion import repulsion_at
 from allegro_md.kernels.cpu_table import locate, total
-from allegro_md.kernels.fixed import EDGE_BOUND, EDGE_TERMS, FINE, to_fixed
+from allegro_md.kernels.fixed import FINE, to_fixed
 from allegro_md.kernels.pair import D0, D1, D2, R2, gather, packed, widest
 
 LANES = 8
@@ -68,7 +69,7 @@ def collapsed(
         cutoff: Å, the largest.
         sums: the model.
         repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
-        force: (n_all, 3) quanta, added to, neighbors' rows too.
+        force: (n_all, 3) quanta, added to, neighbors' rows too; of this potential alone (`blocks.LIMIT`).
         energy: (n_centers,) eV, stored.
         virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
 
@@ -86,8 +87,6 @@ def collapsed(
     codes = rows.view(np.int64)
     for i in range(len(offsets) - 1):
         n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
-        if n > EDGE_TERMS:
-            return i
         lanes = -(-n // LANES) * LANES
         for k in range(n, lanes):
             work[D0, k], work[D1, k], work[D2, k], work[R2, k] = cutoff, 0.0, 0.0, cutoff * cutoff
@@ -253,10 +252,10 @@ def _spread(
     bad = False
     for k in range(n):
         g0, g1, g2 = work[_G0, k], work[_G1, k], work[_G2, k]
-        bad |= not g0 * g0 + g1 * g1 + g2 * g2 < EDGE_BOUND * EDGE_BOUND
+        bad |= not g0 * g0 + g1 * g1 + g2 * g2 < LIMIT * LIMIT
     if bad:
         return False
-    f0 = f1 = f2 = 0
+    f0 = f1 = f2 = most = 0
     for k in range(n):
         q0, q1, q2 = to_fixed(work[_G0, k]), to_fixed(work[_G1, k]), to_fixed(work[_G2, k])
         f0 += q0
@@ -266,7 +265,9 @@ def _spread(
         force[j, 0] -= q0
         force[j, 1] -= q1
         force[j, 2] -= q2
+        most = max(most, abs(f0), abs(f1), abs(f2), abs(force[j, 0]), abs(force[j, 1]), abs(force[j, 2]))
     force[i, 0] += f0
     force[i, 1] += f1
     force[i, 2] += f2
-    return True
+    most = max(most, abs(force[i, 0]), abs(force[i, 1]), abs(force[i, 2]))
+    return most <= to_fixed(LIMIT)

@@ -226,7 +226,8 @@ def _forward(taken: int, used: int, network: Network, work: Work) -> None:
         )  # fmt: skip
     one = network.table.dtype.type(1.0)
     for level in range(len(network.codes)):
-        source, z = _part(work.inputs, rows, level, network), _part(work.slopes, rows, level + 1, network)
+        source = _part(work.inputs, rows, level, network)
+        z = _part(work.gradients, rows, level + 1, network)  # lent: arrays that overlap are not vectorized
         start, matrix = network.starts[level], _matrix(network.matrices, level, network, False)
         for t in range(0, used, TILE):
             np.dot(source[t : t + TILE], matrix, z[t : t + TILE])
@@ -235,9 +236,8 @@ def _forward(taken: int, used: int, network: Network, work: Work) -> None:
             for e in range(used):
                 scale = work.cut[e] if network.cuts[level] else one
                 row(network.table[work.place[e, 0], work.place[e, 1]], start, stop, work.fraction[e], scale, z[e])
-        flat = z[:used].reshape(-1)
-        values = _part(work.inputs, rows, level + 1, network)
-        activate(network.codes[level], flat, values[:used].reshape(-1), flat)
+        values, slopes = _part(work.inputs, rows, level + 1, network), _part(work.slopes, rows, level + 1, network)
+        activate(network.codes[level], z[:used].reshape(-1), values[:used].reshape(-1), slopes[:used].reshape(-1))
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -116,7 +116,8 @@ def test_a_center_with_more_edges_than_a_tile(lab):
     one, many = (lab.run(fused("dense", symbols=("Cu",), tiles=t), packed) for t in (1, 8))
     assert np.bincount(lab.pairs(packed, 4.2)[0]).max() > TILE
     same(one, many)
-    close(one.force, lab.run(AllegroPotential(network("dense"), ("Cu",), "double"), packed).force)
+    wanted = lab.run(AllegroPotential(network("dense"), ("Cu",), "double"), packed).force
+    assert np.abs(one.force - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("name", ["dense", "spline"])
