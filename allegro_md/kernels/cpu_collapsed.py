@@ -16,10 +16,9 @@ from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
 from allegro_md.kernels.cpu_repulsion import repulsion_at
 from allegro_md.kernels.cpu_table import locate, total
+from allegro_md.kernels.cpu_vector import LANES
 from allegro_md.kernels.fixed import FINE, to_fixed
 from allegro_md.kernels.pair import D0, D1, D2, R2, gather, packed, widest
-
-LANES = 8
 
 _G0, _G1, _G2, _ROWS = R2 + 1, R2 + 2, R2 + 3, R2 + 4  # more rows of the work table: dE/dd, eV/Å
 

@@ -16,8 +16,9 @@ from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.cpu_activation import activate
 from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
 from allegro_md.kernels.cpu_repulsion import add_repulsion
-from allegro_md.kernels.cpu_table import dot, fresh_row, locate, row, slope
-from allegro_md.kernels.cpu_tensor import environment_row, pulled_row, scalars_row, tensor_gradient
+from allegro_md.kernels.cpu_table import dot, fresh, locate, lone_slope, lone_value, slope, values
+from allegro_md.kernels.cpu_tensor import make_scalars, pull_environments, pull_scalars, sum_environments
+from allegro_md.kernels.cpu_vector import LANES, load, store, times
 from allegro_md.kernels.fixed import FINE
 
 TILE = 256
@@ -25,7 +26,9 @@ TILE = 256
 
 
 class Network(NamedTuple):
-    """A folded network of K ≥ 2 levels. Real: float32 or float64, of everything that is not stated.
+    """A folded network of K levels. Real: float32 or float64, of everything that is not stated.
+
+    Channels, and the fan in of every level, are whole vectors (`cpu_vector.LANES`), filled up with zeros.
 
     Attributes:
         degrees: l_max + 1.
@@ -73,7 +76,8 @@ class Work(NamedTuple):
     radius: NDArray[np.float64]
     gradient: NDArray[np.float64]
     by_fraction: NDArray[np.float64]
-    place: NDArray[np.int64]
+    interval: NDArray[np.int64]
+    pair: NDArray[np.int64]
     fraction: NDArray[Any]
     cut: NDArray[Any]
     harmonics: NDArray[Any]
@@ -85,7 +89,7 @@ class Work(NamedTuple):
     inputs: NDArray[Any]
     slopes: NDArray[Any]
     gradients: NDArray[Any]
-    scratch: NDArray[Any]
+    on_harmonics: NDArray[Any]
 
 
 def allocate(network: Network, rows: int) -> Work:
@@ -100,9 +104,9 @@ def allocate(network: Network, rows: int) -> Work:
     centers = np.zeros((rows + 1, d * d, c), dtype=real)
     return Work(
         np.zeros((rows, 3)), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows), np.zeros((rows, 3)),
-        np.zeros(rows), np.zeros((rows, 2), np.int64), wide(), wide(), wide(d * d), wide(2 * d * c), wide(2 * d * c),
-        wide(d * c), centers, centers.copy(), wide(widths).ravel(), wide(widths).ravel(), wide(widths).ravel(),
-        np.zeros(max(2 * d * c, int(network.fan_in.max())), dtype=real),
+        np.zeros(rows), np.zeros(rows, np.int64), np.zeros(rows, np.int64), wide(), wide(), wide(d * d),
+        wide(2 * d * c), wide(2 * d * c), wide(d * c), centers, centers.copy(), wide(widths).ravel(),
+        wide(widths).ravel(), wide(widths).ravel(), wide(d * d),
     )  # fmt: skip
 
 
@@ -190,8 +194,8 @@ def folded(
 @numba.njit(cache=True, error_model="numpy")
 def _radial(first: int, edges: int, used: int, species: NDArray[np.int16], network: Network, work: Work) -> None:
     """Distances, places in the table, harmonics, tensor weights and envelopes."""
-    d, n, intervals = network.degrees, len(network.factors), network.table.shape[1]
-    columns = 2 * d * network.channels
+    d, n, table = network.degrees, len(network.factors), network.table
+    intervals, columns, width = table.shape[1], table.shape[3], 2 * network.degrees * network.channels
     for e in range(used):
         x, y, z = work.vector[e, 0], work.vector[e, 1], work.vector[e, 2]
         r = np.sqrt(x * x + y * y + z * z)
@@ -200,13 +204,12 @@ def _radial(first: int, edges: int, used: int, species: NDArray[np.int16], netwo
         if n > 1 and e < edges:
             a, b = species[first + work.center[e]], species[work.neighbor[e]]
         k, fraction = locate(r, network.per_spacing[a, b], intervals)
-        work.place[e, 0], work.place[e, 1] = a * n + b, k
-        p = network.table.dtype.type(fraction)
-        work.fraction[e] = p
-        cell = network.table[a * n + b, k]
-        fresh_row(cell, 0, columns, p, work.tensor[e])
+        at = ((a * n + b) * intervals + k) * (4 * columns)
+        p = table.dtype.type(fraction)
+        work.interval[e], work.pair[e], work.fraction[e] = at, a * n + b, p
+        fresh(table, at, width, p, work.tensor, e * width)
         if network.cut_column >= 0:
-            fresh_row(cell, network.cut_column, network.cut_column + 1, p, work.cut[e : e + 1])
+            work.cut[e] = lone_value(table, at + network.cut_column, p)
         harmonics(x / r, y / r, z / r, d, work.harmonics[e])
 
 
@@ -214,30 +217,25 @@ def _radial(first: int, edges: int, used: int, species: NDArray[np.int16], netwo
 def _forward(taken: int, used: int, network: Network, work: Work) -> None:
     """Environments, scalars, and the inputs of all levels; leaves the slopes of the activations."""
     d, c = network.degrees, network.channels
-    rows = len(work.vector)
-    scalars = _part(work.inputs, rows, 0, network)
-    work.environment[: taken + 1] = 0.0
-    for e in range(used):
-        environment_row(d, c, work.harmonics[e], work.tensor[e], work.environment[work.center[e]])
-    for e in range(used):
-        scalars_row(
-            d, c, network.shared, work.harmonics[e], work.tensor[e], work.environment[work.center[e]], work.dots[e],
-            scalars[e],
-        )  # fmt: skip
-    one = network.table.dtype.type(1.0)
+    rows, zero, one = len(work.vector), network.table.dtype.type(0.0), network.table.dtype.type(1.0)
+    work.environment[: taken + 1] = zero
+    sum_environments(used, d, c, work.center, work.harmonics, work.tensor, work.environment)
+    make_scalars(
+        used, d, c, network.shared, work.center, work.harmonics, work.tensor, work.environment, work.dots,
+        _part(work.inputs, rows, 0, network),
+    )  # fmt: skip
     for level in range(len(network.codes)):
         source = _part(work.inputs, rows, level, network)
         z = _part(work.gradients, rows, level + 1, network)  # lent: arrays that overlap are not vectorized
-        start, matrix = network.starts[level], _matrix(network.matrices, level, network, False)
+        start, matrix, width = network.starts[level], _matrix(network.matrices, level, network, False), z.shape[1]
         for t in range(0, used, TILE):
             np.dot(source[t : t + TILE], matrix, z[t : t + TILE])
         if start >= 0:
-            stop = start + z.shape[1]
             for e in range(used):
                 scale = work.cut[e] if network.cuts[level] else one
-                row(network.table[work.place[e, 0], work.place[e, 1]], start, stop, work.fraction[e], scale, z[e])
-        values, slopes = _part(work.inputs, rows, level + 1, network), _part(work.slopes, rows, level + 1, network)
-        activate(network.codes[level], z[:used].reshape(-1), values[:used].reshape(-1), slopes[:used].reshape(-1))
+                values(network.table, work.interval[e] + start, width, work.fraction[e], scale, z, e * width)
+        out, slopes = _part(work.inputs, rows, level + 1, network), _part(work.slopes, rows, level + 1, network)
+        activate(network.codes[level], z[:used].reshape(-1), out[:used].reshape(-1), slopes[:used].reshape(-1))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -251,90 +249,78 @@ def _energies(
     energy: NDArray[np.float64],
 ) -> None:
     """The last level: energies, and where the backward pass begins."""
-    level, rows = len(network.codes), len(work.vector)
+    level, rows, table = len(network.codes), len(work.vector), network.table
     x, gradient = _part(work.inputs, rows, level, network), _part(work.gradients, rows, level, network)
     start, cut, last = network.starts[level], network.cuts[level], _matrix(network.matrices, level, network, True)[0]
-    real = network.table.dtype.type
-    value = np.zeros(1, network.table.dtype)
+    width = len(last)
     for e in range(used):
-        cell, p = network.table[work.place[e, 0], work.place[e, 1]], work.fraction[e]
-        i = first + work.center[e]
+        at, p, i = work.interval[e], work.fraction[e], first + work.center[e]
         factor = network.factors[species[i]] if e < edges else 0.0
-        product = dot(x[e], last, work.scratch)
-        value[0] = product
-        seed, by_fraction = real(factor), 0.0
-        if start >= 0:
-            row(cell, start, start + 1, p, work.cut[e] if cut else real(1.0), value)
-            by_fraction = factor * _lone_slope(cell, start, p)
-        elif cut:
-            value[0] = work.cut[e] * product
+        product = dot(x, e * width, last, 0, width)
+        seed, value, by_fraction = table.dtype.type(factor), product, 0.0
         if cut:
-            by_fraction += seed * product * _lone_slope(cell, network.cut_column, p)
+            value = work.cut[e] * product
+            by_fraction += factor * product * lone_slope(table, at + network.cut_column, p)
             seed *= work.cut[e]
+        if start >= 0:
+            value += lone_value(table, at + start, p)
+            by_fraction += factor * lone_slope(table, at + start, p)
         work.by_fraction[e] = by_fraction
-        for k in range(len(last)):
+        for k in range(width):
             gradient[e, k] = seed * last[k]
         if e < edges:
-            energy[i] += factor * value[0]
-
-
-@numba.njit(cache=True)
-def _lone_slope(cell: NDArray[Any], column: int, p: Any) -> Any:
-    """df/dp of one column."""
-    two = p + p
-    return cell[1, column] + (two * cell[2, column] + p * (two + p) * cell[3, column])
+            energy[i] += factor * value
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _backward(taken: int, used: int, network: Network, work: Work) -> None:
     """From the gradient at the last level's input to those at the scalars; collects the slopes of radial functions."""
+    d, c, table = network.degrees, network.channels, network.table
     levels, rows = len(network.codes), len(work.vector)
     for back in range(levels):
         level = levels - 1 - back
         gradient, slopes = _part(work.gradients, rows, level + 1, network), _part(work.slopes, rows, level + 1, network)
-        gradient[:used] *= slopes[:used]
         below, inputs = _part(work.gradients, rows, level, network), _part(work.inputs, rows, level, network)
         start, matrix = network.starts[level], _matrix(network.transposed, level, network, True)
+        width, fan_in = gradient.shape[1], below.shape[1]
+        for e in range(used):
+            for k in range(0, width, LANES):
+                at = e * width + k
+                store(gradient, at, times(load(gradient, at), load(slopes, at)))
+            if start >= 0:
+                on_radial = slope(table, work.interval[e] + start, width, work.fraction[e], gradient, e * width)
+                work.by_fraction[e] += on_radial
         for t in range(0, used, TILE):
             np.dot(gradient[t : t + TILE], matrix, below[t : t + TILE])
-        for e in range(used):
-            cell, p = network.table[work.place[e, 0], work.place[e, 1]], work.fraction[e]
-            if start >= 0:
-                work.by_fraction[e] += slope(cell, start, start + gradient.shape[1], p, gradient[e], work.scratch)
-            if network.cuts[level]:
-                cut = dot(below[e], inputs[e], work.scratch)
-                work.by_fraction[e] += cut * _lone_slope(cell, network.cut_column, p)
+        if network.cuts[level]:
+            for e in range(used):
+                cut = dot(below, e * fan_in, inputs, e * fan_in, fan_in)
+                work.by_fraction[e] += cut * lone_slope(table, work.interval[e] + network.cut_column, work.fraction[e])
                 below[e] *= work.cut[e]
-    on_scalars = _part(work.gradients, rows, 0, network)
-    work.pulled[: taken + 1] = 0.0
-    for e in range(used):
-        pulled_row(
-            network.degrees, network.channels, network.shared, work.harmonics[e], work.tensor[e], on_scalars[e],
-            work.dots[e], work.tensor_gradient[e], work.pulled[work.center[e]],
-        )  # fmt: skip
+    work.pulled[: taken + 1] = table.dtype.type(0.0)
+    pull_scalars(
+        used, d, c, network.shared, work.center, work.harmonics, work.tensor, _part(work.gradients, rows, 0, network),
+        work.dots, work.tensor_gradient, work.pulled,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _gradients(edges: int, network: Network, work: Work) -> None:
     """dE/dd of each edge."""
-    d, c = network.degrees, network.channels
-    on_harmonics = np.zeros(d * d, network.table.dtype)
+    d, c, n = network.degrees, network.channels, len(network.factors)
+    width = 2 * d * c
+    pull_environments(
+        edges, d, c, work.center, work.harmonics, work.tensor, work.dots, work.environment, work.pulled,
+        work.tensor_gradient, work.on_harmonics,
+    )  # fmt: skip
     for e in range(edges):
-        i = work.center[e]
-        tensor_gradient(
-            d, c, work.harmonics[e], work.tensor[e], work.dots[e], work.environment[i], work.pulled[i],
-            work.tensor_gradient[e], on_harmonics, work.scratch,
-        )  # fmt: skip
-        pair, k = work.place[e, 0], work.place[e, 1]
         by_fraction = work.by_fraction[e]
-        by_fraction += slope(
-            network.table[pair, k], 0, 2 * d * c, work.fraction[e], work.tensor_gradient[e], work.scratch
-        )
-        n = len(network.factors)
+        by_fraction += slope(network.table, work.interval[e], width, work.fraction[e], work.tensor_gradient, e * width)
+        pair = work.pair[e]
         by_distance = by_fraction * network.per_spacing[pair // n, pair % n]
         inverse = 1.0 / work.radius[e]
         x, y, z = work.vector[e, 0] * inverse, work.vector[e, 1] * inverse, work.vector[e, 2] * inverse
-        g0, g1, g2 = pull_back(x, y, z, d, on_harmonics)
+        g0, g1, g2 = pull_back(x, y, z, d, work.on_harmonics[e])
         along = by_distance - (g0 * x + g1 * y + g2 * z) * inverse
         work.gradient[e, 0] = along * x + g0 * inverse
         work.gradient[e, 1] = along * y + g1 * inverse

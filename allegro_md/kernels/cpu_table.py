@@ -1,7 +1,7 @@
 """Rows of radial tables: all functions of an ordered pair at one distance, and what a gradient says of the distance.
 
 A table is (pairs, intervals, 4, columns): per interval the coefficients of cubics in its fraction p, lowest power
-first.
+first. An interval is named by the offset of its first coefficient; runs of columns are whole vectors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any
 
 import numba
 from numpy.typing import NDArray
+
+from allegro_md.kernels.cpu_vector import LANES, fma, load, splat, store, sum_of
 
 
 @numba.njit(cache=True)
@@ -21,58 +23,70 @@ def locate(r: float, per_spacing: float, intervals: int) -> tuple[int, float]:
 
 
 @numba.njit(cache=True)
-def row(interval: NDArray[Any], start: int, stop: int, p: Any, scale: Any, out: NDArray[Any]) -> None:
-    """out[c] = f_c(p) + scale · out[c] for the columns start … stop of an interval (4, columns)."""
-    p2 = p * p
-    p3 = p2 * p
-    c0, c1, c2, c3 = interval[0, start:stop], interval[1, start:stop], interval[2, start:stop], interval[3, start:stop]
-    for c in range(stop - start):
-        out[c] = ((c0[c] + p * c1[c]) + (p2 * c2[c] + p3 * c3[c])) + scale * out[c]
+def fresh(table: NDArray[Any], at: int, width: int, p: Any, out: NDArray[Any], to: int) -> None:
+    """out[to + c] = f_c(p) of `width` columns."""
+    columns = table.shape[3]
+    first, second, third = splat(p), splat(p * p), splat(p * p * p)
+    for c in range(0, width, LANES):
+        v = fma(load(table, at + columns + c), first, load(table, at + c))
+        v = fma(load(table, at + 2 * columns + c), second, v)
+        store(out, to + c, fma(load(table, at + 3 * columns + c), third, v))
 
 
 @numba.njit(cache=True)
-def fresh_row(interval: NDArray[Any], start: int, stop: int, p: Any, out: NDArray[Any]) -> None:
-    """out[c] = f_c(p)."""
-    p2 = p * p
-    p3 = p2 * p
-    c0, c1, c2, c3 = interval[0, start:stop], interval[1, start:stop], interval[2, start:stop], interval[3, start:stop]
-    for c in range(stop - start):
-        out[c] = (c0[c] + p * c1[c]) + (p2 * c2[c] + p3 * c3[c])
+def values(table: NDArray[Any], at: int, width: int, p: Any, scale: Any, out: NDArray[Any], to: int) -> None:
+    """out[to + c] = f_c(p) + scale · out[to + c] of `width` columns."""
+    columns = table.shape[3]
+    first, second, third, factor = splat(p), splat(p * p), splat(p * p * p), splat(scale)
+    for c in range(0, width, LANES):
+        v = fma(load(table, at + columns + c), first, load(table, at + c))
+        v = fma(load(table, at + 2 * columns + c), second, v)
+        v = fma(load(table, at + 3 * columns + c), third, v)
+        store(out, to + c, fma(load(out, to + c), factor, v))
 
 
 @numba.njit(cache=True)
-def slope(interval: NDArray[Any], start: int, stop: int, p: Any, gradient: NDArray[Any], work: NDArray[Any]) -> Any:
-    """Σ_c gradient[c] · df_c/dp of the columns start … stop."""
-    two = p + p
-    three = p * (two + p)
-    c1, c2, c3 = interval[1, start:stop], interval[2, start:stop], interval[3, start:stop]
-    for c in range(stop - start):
-        work[c] = gradient[c] * (c1[c] + (two * c2[c] + three * c3[c]))
-    return total(work, stop - start)
+def slope(table: NDArray[Any], at: int, width: int, p: Any, gradient: NDArray[Any], start: int) -> Any:
+    """Σ_c gradient[start + c] · df_c/dp of `width` columns."""
+    columns = table.shape[3]
+    second, third = splat(p + p), splat(p * p + p * p + p * p)
+    result = splat(p - p)
+    for c in range(0, width, LANES):
+        v = fma(load(table, at + 2 * columns + c), second, load(table, at + columns + c))
+        v = fma(load(table, at + 3 * columns + c), third, v)
+        result = fma(load(gradient, start + c), v, result)
+    return sum_of(result)
 
 
 @numba.njit(cache=True)
-def total(values: NDArray[Any], n: int) -> Any:
-    """Sum of the first n values: eight partial sums, always in the same order."""
-    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = values.dtype.type(0.0)
-    whole = n - n % 8
-    for k in range(0, whole, 8):
-        a0 += values[k]
-        a1 += values[k + 1]
-        a2 += values[k + 2]
-        a3 += values[k + 3]
-        a4 += values[k + 4]
-        a5 += values[k + 5]
-        a6 += values[k + 6]
-        a7 += values[k + 7]
-    for k in range(whole, n):
-        a0 += values[k]
-    return ((a0 + a4) + (a1 + a5)) + ((a2 + a6) + (a3 + a7))
+def lone_value(table: NDArray[Any], at: int, p: Any) -> Any:
+    """f(p) of one column."""
+    flat, columns = table.reshape(-1), table.shape[3]
+    return flat[at] + p * (flat[at + columns] + p * (flat[at + 2 * columns] + p * flat[at + 3 * columns]))
 
 
 @numba.njit(cache=True)
-def dot(x: NDArray[Any], y: NDArray[Any], work: NDArray[Any]) -> Any:
-    """Σ x y of two rows."""
-    for k in range(len(x)):
-        work[k] = x[k] * y[k]
-    return total(work, len(x))
+def lone_slope(table: NDArray[Any], at: int, p: Any) -> Any:
+    """df/dp of one column."""
+    flat, columns = table.reshape(-1), table.shape[3]
+    cubic = flat[at + 3 * columns]
+    return flat[at + columns] + p * (flat[at + 2 * columns] + flat[at + 2 * columns] + p * (cubic + cubic + cubic))
+
+
+@numba.njit(cache=True)
+def dot(x: NDArray[Any], start: int, y: NDArray[Any], other: int, width: int) -> Any:
+    """Σ x[start + k] y[other + k], k < width."""
+    result = splat(x.dtype.type(0.0))
+    for k in range(0, width, LANES):
+        result = fma(load(x, start + k), load(y, other + k), result)
+    return sum_of(result)
+
+
+@numba.njit(cache=True)
+def total(numbers: NDArray[Any], n: int) -> Any:
+    """Sum of the first n numbers, n a whole number of vectors."""
+    result = splat(numbers.dtype.type(0.0))
+    one = splat(numbers.dtype.type(1.0))
+    for k in range(0, n, LANES):
+        result = fma(load(numbers, k), one, result)
+    return sum_of(result)

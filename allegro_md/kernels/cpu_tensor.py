@@ -1,6 +1,8 @@
-"""The tensor sum of a folded network, edge by edge: environments, scalars, and the way back.
+"""The tensor sum of a folded network over a block of edges: environments, scalars, and the way back.
 
-Components lm of harmonics run over degrees², channels u fastest; a tensor row holds env_lu and then own_lu.
+Components lm of harmonics run over degrees², channels u fastest and in whole vectors; a tensor row holds env_lu, then
+own_lu. Shapes: y (rows, d²), tensor and its gradient (rows, 2 d C), dots (rows, d C), scalars (rows, C or d C),
+environment and pulled (centers, d², C).
 """
 
 from __future__ import annotations
@@ -8,100 +10,123 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_table import total
+from allegro_md.kernels.cpu_vector import LANES, fma, load, splat, store, sum_of, times
 
 
 @numba.njit(cache=True)
-def environment_row(d: int, c: int, y: NDArray[Any], tensor: NDArray[Any], environment: NDArray[Any]) -> None:
-    """Adds an edge to the environment (degrees², C) of its center."""
-    for degree in range(d):
-        env = tensor[degree * c : (degree + 1) * c]
-        for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            out, factor = environment[m], y[m]
-            for u in range(c):
-                out[u] += env[u] * factor
+def sum_environments(
+    used: int,
+    d: int,
+    c: int,
+    center: NDArray[np.int64],
+    y: NDArray[Any],
+    tensor: NDArray[Any],
+    environment: NDArray[Any],
+) -> None:
+    """Adds env_lu Y_lm of each edge to its center."""
+    for e in range(used):
+        at = center[e] * (d * d * c)
+        for degree in range(d):
+            for u in range(0, c, LANES):
+                env = load(tensor, e * (2 * d * c) + degree * c + u)
+                for m in range(degree * degree, (degree + 1) * (degree + 1)):
+                    place = at + m * c + u
+                    store(environment, place, fma(env, splat(y[e, m]), load(environment, place)))
 
 
 @numba.njit(cache=True)
-def scalars_row(
+def make_scalars(
+    used: int,
     d: int,
     c: int,
     shared: bool,
+    center: NDArray[np.int64],
     y: NDArray[Any],
     tensor: NDArray[Any],
     environment: NDArray[Any],
     dots: NDArray[Any],
     scalars: NDArray[Any],
 ) -> None:
-    """The scalars of an edge, and dots_lu = Σ_m Y_lm A[lm, u]."""
-    for degree in range(d):
-        dot = dots[degree * c : (degree + 1) * c]
-        dot[:] = 0.0
-        for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            row, factor = environment[m], y[m]
-            for u in range(c):
-                dot[u] += row[u] * factor
-        own = tensor[(d + degree) * c : (d + degree + 1) * c]
-        if shared and degree > 0:
-            for u in range(c):
-                scalars[u] += own[u] * dot[u]
-        else:
-            out = scalars[degree * c : (degree + 1) * c]
-            for u in range(c):
-                out[u] = own[u] * dot[u]
+    """The scalars of each edge, and dots_lu = Σ_m Y_lm A[lm, u]."""
+    nothing = splat(y.dtype.type(0.0))
+    for e in range(used):
+        at, row = center[e] * (d * d * c), e * (2 * d * c) + d * c
+        for u in range(0, c, LANES):
+            together = nothing
+            for degree in range(d):
+                dot = nothing
+                for m in range(degree * degree, (degree + 1) * (degree + 1)):
+                    dot = fma(load(environment, at + m * c + u), splat(y[e, m]), dot)
+                store(dots, e * (d * c) + degree * c + u, dot)
+                own = load(tensor, row + degree * c + u)
+                if shared:
+                    together = fma(own, dot, together)
+                else:
+                    store(scalars, e * (d * c) + degree * c + u, times(own, dot))
+            if shared:
+                store(scalars, e * c + u, together)
 
 
 @numba.njit(cache=True)
-def pulled_row(
+def pull_scalars(
+    used: int,
     d: int,
     c: int,
     shared: bool,
+    center: NDArray[np.int64],
     y: NDArray[Any],
     tensor: NDArray[Any],
     gradient: NDArray[Any],
     dots: NDArray[Any],
-    tensor_gradient: NDArray[Any],
+    on_tensor: NDArray[Any],
     pulled: NDArray[Any],
 ) -> None:
-    """From dE/dscalars of an edge: dE/down into its row, dE/denvironment into its center; dots become dE/d(dots)."""
-    for degree in range(d):
-        dot, own = dots[degree * c : (degree + 1) * c], tensor[(d + degree) * c : (d + degree + 1) * c]
-        on_own = tensor_gradient[(d + degree) * c : (d + degree + 1) * c]
-        on_scalars = gradient[:c] if shared else gradient[degree * c : (degree + 1) * c]
-        for u in range(c):
-            on_own[u] = on_scalars[u] * dot[u]
-            dot[u] = on_scalars[u] * own[u]
-        for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            out, factor = pulled[m], y[m]
-            for u in range(c):
-                out[u] += dot[u] * factor
+    """From dE/dscalars (`gradient`): dE/down into `on_tensor`, dE/dA into `pulled`; dots become dE/d(dots)."""
+    for e in range(used):
+        at, row = center[e] * (d * d * c), e * (2 * d * c) + d * c
+        for degree in range(d):
+            for u in range(0, c, LANES):
+                on_scalars = load(gradient, e * c + u if shared else e * (d * c) + degree * c + u)
+                place = e * (d * c) + degree * c + u
+                store(on_tensor, row + degree * c + u, times(on_scalars, load(dots, place)))
+                on_dots = times(on_scalars, load(tensor, row + degree * c + u))
+                store(dots, place, on_dots)
+                for m in range(degree * degree, (degree + 1) * (degree + 1)):
+                    there = at + m * c + u
+                    store(pulled, there, fma(on_dots, splat(y[e, m]), load(pulled, there)))
 
 
 @numba.njit(cache=True)
-def tensor_gradient(
+def pull_environments(
+    used: int,
     d: int,
     c: int,
+    center: NDArray[np.int64],
     y: NDArray[Any],
     tensor: NDArray[Any],
     on_dots: NDArray[Any],
     environment: NDArray[Any],
     pulled: NDArray[Any],
-    gradient: NDArray[Any],
-    on_harmonics: NDArray[Any],
-    work: NDArray[Any],
+    on_tensor: NDArray[Any],
+    on_y: NDArray[Any],
 ) -> None:
-    """dE/denv of an edge into its row, and dE/dY (degrees²; not of the constant Y_0)."""
-    for degree in range(d):
-        env, on_dot = tensor[degree * c : (degree + 1) * c], on_dots[degree * c : (degree + 1) * c]
-        on_env = gradient[degree * c : (degree + 1) * c]
-        on_env[:] = 0.0
-        for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            row, back, factor = environment[m], pulled[m], y[m]
-            for u in range(c):
-                on_env[u] += back[u] * factor
-            if degree > 0:
-                for u in range(c):
-                    work[u] = env[u] * back[u] + on_dot[u] * row[u]
-                on_harmonics[m] = total(work, c)
+    """dE/denv of each edge into `on_tensor`, and dE/dY (not of the constant Y_0)."""
+    nothing = splat(y.dtype.type(0.0))
+    for e in range(used):
+        at, row = center[e] * (d * d * c), e * (2 * d * c)
+        for degree in range(d):
+            for u in range(0, c, LANES):
+                on_env = nothing
+                for m in range(degree * degree, (degree + 1) * (degree + 1)):
+                    on_env = fma(load(pulled, at + m * c + u), splat(y[e, m]), on_env)
+                store(on_tensor, row + degree * c + u, on_env)
+            for m in range(max(1, degree * degree), (degree + 1) * (degree + 1)):
+                sums = nothing
+                for u in range(0, c, LANES):
+                    sums = fma(load(tensor, row + degree * c + u), load(pulled, at + m * c + u), sums)
+                    on_dot = load(on_dots, e * (d * c) + degree * c + u)
+                    sums = fma(on_dot, load(environment, at + m * c + u), sums)
+                on_y[e, m] = sum_of(sums)

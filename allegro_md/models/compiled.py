@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from allegro_md.kernels.cpu_activation import CODES
 from allegro_md.kernels.cpu_collapsed import Sums, collapsed
 from allegro_md.kernels.cpu_folded import TILE, Network, Work, allocate, folded
+from allegro_md.kernels.cpu_vector import LANES
 from allegro_md.models.fold import Fold
 
 Array = NDArray[np.float64]
@@ -67,19 +68,38 @@ class Compiled:
 
 
 def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:
-    real = table.dtype
-    starts, column = [], 2 * fold.degrees * fold.channels
+    """Channels and widths filled up to whole vectors: zeros that give zeros."""
+    d, c, w = fold.degrees, fold.channels, _whole(fold.channels)
+    columns = [_filled(table[..., : 2 * d * c].reshape(*table.shape[:3], 2 * d, c), 4, w).reshape(*table.shape[:3], -1)]
+    starts, at, column = [], 2 * d * c, 2 * d * w
     for level in fold.levels:
         starts.append(column if level.radial else -1)
-        column += level.matrix.shape[1] if level.radial else 0
+        if level.radial:
+            width = level.matrix.shape[1]
+            columns.append(_filled(table[..., at : at + width], 3, _whole(width)))
+            at, column = at + width, column + _whole(width)
+    columns.append(_filled(table[..., at:], 3, _whole(table.shape[3] - at)))
     cuts = np.array([level.cut for level in fold.levels])
-    matrices = [level.matrix.astype(real) for level in fold.levels]
+    first = fold.levels[0].matrix
+    by_channel = _filled(first.reshape(1 if fold.shared else d, c, -1), 1, w).reshape(-1, first.shape[1])
+    matrices = [by_channel, *(_filled(level.matrix, 0, _whole(len(level.matrix))) for level in fold.levels[1:])]
+    matrices[:-1] = [_filled(m, 1, _whole(m.shape[1])) for m in matrices[:-1]]
     return Network(
-        degrees=fold.degrees, channels=fold.channels, shared=fold.shared, per_spacing=per_spacing,
-        factors=fold.factors, shifts=fold.shifts, table=table, starts=np.array(starts, dtype=np.int64),
+        degrees=d, channels=w, shared=fold.shared, per_spacing=per_spacing, factors=fold.factors, shifts=fold.shifts,
+        table=np.ascontiguousarray(np.concatenate(columns, axis=3)), starts=np.array(starts, dtype=np.int64),
         cut_column=column if cuts.any() else -1, cuts=cuts,
         codes=np.array([CODES[level.activation] for level in fold.levels[:-1]], dtype=np.int64),
         fan_in=np.array([*(len(m) for m in matrices), 1], dtype=np.int64),
-        matrices=np.concatenate([m.ravel() for m in matrices]),
-        transposed=np.concatenate([m.T.ravel() for m in matrices]),
+        matrices=np.concatenate([m.ravel() for m in matrices]).astype(table.dtype),
+        transposed=np.concatenate([m.T.ravel() for m in matrices]).astype(table.dtype),
     )  # fmt: skip
+
+
+def _whole(width: int) -> int:
+    """The next whole number of vectors."""
+    return -(-width // LANES) * LANES
+
+
+def _filled(array: NDArray[Any], axis: int, width: int) -> NDArray[Any]:
+    """Zeros at the end of an axis."""
+    return np.pad(array, [(0, width - n if k == axis else 0) for k, n in enumerate(array.shape)])
