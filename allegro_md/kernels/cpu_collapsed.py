@@ -16,7 +16,7 @@ from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
 from allegro_md.kernels.cpu_repulsion import repulsion_at
 from allegro_md.kernels.cpu_table import locate, total
-from allegro_md.kernels.cpu_vector import LANES
+from allegro_md.kernels.cpu_vector import LANES, fma, load, splat, store, sum_of
 from allegro_md.kernels.fixed import FINE, to_fixed
 from allegro_md.kernels.pair import D0, D1, D2, R2, gather, packed, widest
 
@@ -80,7 +80,7 @@ def collapsed(
     work, index = np.empty((_ROWS, m)), np.zeros(m, np.int32)
     values, slopes = np.empty((columns, m), sums.table.dtype), np.empty((columns, m), sums.table.dtype)
     sphere, on_sphere = np.empty((d * d, m), sums.table.dtype), np.empty((d * d, m), sums.table.dtype)
-    by_distance, scratch = np.empty(m, sums.table.dtype), np.empty(m, sums.table.dtype)
+    by_distance = np.empty(m, sums.table.dtype)
     gamma, q = np.empty((d * d, c), sums.table.dtype), np.empty((d * d, c), sums.table.dtype)
     rows = packed(position, shift)
     codes = rows.view(np.int64)
@@ -92,7 +92,7 @@ def collapsed(
             index[k] = 0
         _radial(lanes, species[i], species, index, sums, work, values, slopes, sphere)
         total_energy = total(values[columns - 1], lanes)
-        total_energy += _sums(d, c, lanes, values, sphere, gamma, q, scratch)
+        total_energy += _sums(d, c, lanes, values, sphere, gamma, q)
         _pull(d, c, lanes, values, slopes, sphere, gamma, q, by_distance, on_sphere)
         _edge_gradients(d, lanes, by_distance, on_sphere, work)
         energy[i] = sums.shifts[species[i]] + total_energy
@@ -146,21 +146,18 @@ def _sums(
     sphere: NDArray[Any],
     gamma: NDArray[Any],
     q: NDArray[Any],
-    scratch: NDArray[Any],
 ) -> float:
     """Γ and Q of a center; returns Σ Γ Q."""
-    result = 0.0
+    result, width, nothing = 0.0, values.shape[1], splat(values.dtype.type(0.0))
     for degree in range(d):
         for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            y = sphere[m]
             for u in range(c):
-                env, own = values[degree * c + u], values[(d + degree) * c + u]
-                for k in range(lanes):
-                    scratch[k] = env[k] * y[k]
-                gamma[m, u] = total(scratch, lanes)
-                for k in range(lanes):
-                    scratch[k] = own[k] * y[k]
-                q[m, u] = total(scratch, lanes)
+                env, own = (degree * c + u) * width, ((d + degree) * c + u) * width
+                first = second = nothing
+                for k in range(0, lanes, LANES):
+                    y = load(sphere, m * width + k)
+                    first, second = fma(load(values, env + k), y, first), fma(load(values, own + k), y, second)
+                gamma[m, u], q[m, u] = sum_of(first), sum_of(second)
                 result += np.float64(gamma[m, u]) * np.float64(q[m, u])
     return result
 
@@ -179,18 +176,20 @@ def _pull(
     on_sphere: NDArray[Any],
 ) -> None:
     """dE/dr of the edges (eV/Å), and dE/dY."""
-    by_distance[:lanes] = slopes[2 * d * c, :lanes]
-    on_sphere[:, :lanes] = 0.0
+    width, nothing = values.shape[1], splat(values.dtype.type(0.0))
+    for k in range(0, lanes, LANES):
+        store(by_distance, k, load(slopes, 2 * d * c * width + k))
     for degree in range(d):
         for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            y, out = sphere[m], on_sphere[m]
-            for u in range(c):
-                a, b = gamma[m, u], q[m, u]
-                env, own = values[degree * c + u], values[(d + degree) * c + u]
-                env_slope, own_slope = slopes[degree * c + u], slopes[(d + degree) * c + u]
-                for k in range(lanes):
-                    by_distance[k] += y[k] * (b * env_slope[k] + a * own_slope[k])
-                    out[k] += b * env[k] + a * own[k]
+            for k in range(0, lanes, LANES):
+                along, out = nothing, nothing
+                for u in range(c):
+                    a, b = splat(gamma[m, u]), splat(q[m, u])
+                    env, own = (degree * c + u) * width + k, ((d + degree) * c + u) * width + k
+                    along = fma(b, load(slopes, env), fma(a, load(slopes, own), along))
+                    out = fma(b, load(values, env), fma(a, load(values, own), out))
+                store(by_distance, k, fma(load(sphere, m * width + k), along, load(by_distance, k)))
+                store(on_sphere, m * width + k, out)
 
 
 @numba.njit(cache=True, error_model="numpy")
