@@ -15,11 +15,11 @@ from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.tile import TILE, padded
 from allegro_md.models.edges import Edges
-from allegro_md.models.modelfile import load_model
 from allegro_md.models.network import Evaluator, Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult
 from allegro_md.potentials.fused import FusedPotential
+from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState, SpeciesTable
 
 TILES = 8
@@ -66,12 +66,8 @@ class AllegroPotential:
         Raises:
             InputError: the file is no model, or the model does not know an element.
         """
-        network = model if isinstance(model, Network) else load_model(model)
+        network, _ = trained(model, symbols)
         known = network.architecture.symbols
-        for symbol in symbols:
-            if symbol not in known:
-                where = "model" if isinstance(model, Network) else str(model)
-                raise InputError(f"the model does not know {symbol}", where, f"it was trained for {', '.join(known)}")
         self.cutoff = float(network.architecture.cutoff)
         self._species = np.array([known.index(symbol) for symbol in symbols], dtype=np.int64)
         self._device = torch.device(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +14,16 @@ from allegro_md.kernels.fixed import FINE
 from allegro_md.models.accuracy import refined
 from allegro_md.models.compiled import Compiled
 from allegro_md.models.fold import fold, obstacle
-from allegro_md.models.modelfile import load_model
 from allegro_md.models.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState
 
 TILES = 1
 """Tiles per block."""
 
-PRECISIONS = {"mixed": np.float32, "double": np.float64}
+PRECISIONS: dict[str, type[np.floating[Any]]] = {"mixed": np.float32, "double": np.float64}
 
 
 class FusedPotential:
@@ -52,12 +53,7 @@ class FusedPotential:
         Raises:
             InputError: the file is no model, the model does not know an element, or cannot be folded.
         """
-        network = model if isinstance(model, Network) else load_model(model)
-        where = "model" if isinstance(model, Network) else str(model)
-        known = network.architecture.symbols
-        for symbol in symbols:
-            if symbol not in known:
-                raise InputError(f"the model does not know {symbol}", where, f"it was trained for {', '.join(known)}")
+        network, where = trained(model, symbols)
         if problem := obstacle(network.architecture):
             raise InputError(f"the fused engine cannot run this model: {problem}", where, 'use engine = "reference"')
         self.cutoff = float(network.architecture.cutoff)

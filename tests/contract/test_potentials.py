@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from systems import INPUTS, grid_points, lennard_jones
 
 from allegro_md.cell import Cell
