@@ -45,7 +45,7 @@ class Cell:
         rows = np.array(rows, dtype=np.float64).reshape(3, 3)
         flags = (bool(periodic[0]), bool(periodic[1]), bool(periodic[2]))
         if not np.all(np.isfinite(rows)):
-            raise InputError("cell vectors are not finite", where)
+            raise InputError("cell vectors are not finite", where, "correct the cell")
         absent = np.linalg.norm(rows, axis=1) < 1e-12
         for axis in range(3):
             if absent[axis] and flags[axis]:
@@ -56,7 +56,7 @@ class Cell:
                 )
         matrix = _complete(rows, absent)
         if abs(np.linalg.det(matrix)) < 1e-9 * np.prod(np.linalg.norm(matrix, axis=1)):
-            raise InputError("the cell has no volume (its vectors are linearly dependent)", where)
+            raise InputError("the cell has no volume (its vectors are linearly dependent)", where, "correct the cell")
         return Cell(matrix, flags, bounded=not bool(absent.any()))
 
     def with_matrix(self, matrix: NDArray[np.float64]) -> Cell:

@@ -49,6 +49,7 @@ class Comm:
     Attributes:
         rank: this rank, from 0.
         size: number of ranks.
+        library: name and version of the MPI in use; empty without one.
     """
 
     def __init__(self, mpi: Any = None, api: Any = None) -> None:
@@ -58,6 +59,8 @@ class Comm:
         self._farewell: Any = mpi.Dup() if mpi is not None else None  # of its own, so that `meet` meets nothing else
         self.rank: int = mpi.Get_rank() if mpi is not None else 0
         self.size: int = mpi.Get_size() if mpi is not None else 1
+        words = api.Get_library_version().replace("Version:", "").split() if api is not None else []
+        self.library: str = " ".join(words[:3]).rstrip(",")
 
     @staticmethod
     def serial() -> Comm:

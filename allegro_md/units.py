@@ -115,5 +115,6 @@ def parse_quantity(value: float | str, dimension: str, where: str = "") -> float
     else:
         result = float(value)
     if not math.isfinite(result):
-        raise InputError(f"{dimension} must be finite, got {value!r}", where)
+        remedy = f"give a number in {_INTERNAL[dimension]}"
+        raise InputError(f"{dimension} must be finite, got {value!r}", where, remedy)
     return result

@@ -3,12 +3,17 @@
     python benchmarks/memory_per_rank.py
 
 Every rank should need the same, whether the system is a `crystal` or a `structure` with `repeat`: nothing is ever
-gathered on one rank. Writes ``results/memory-per-rank-MACHINE.json``. Less than a GB per rank.
+gathered on one rank; and no more than `allegro-md check` says beforehand, within 10 %. Writes
+``results/memory-per-rank-MACHINE.json``. Less than a GB per rank.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -71,10 +76,20 @@ def measure(folder: Path, cells: int, steps: int = STEPS) -> dict[str, Any]:
                 INPUT.format(source=source, repeat=repeat, steps=steps), f"{kind}-{ranks}", folder, ranks
             )
             versions = record["versions"]
-            runs.append(describe(record, kind, steps))
+            foreseen = predicted(folder / f"{kind}-{ranks}.toml", ranks)
+            runs.append({**describe(record, kind, steps), "predicted_peak_MB": foreseen})
             peaks += runs[-1]["peak_memory_MB"]
         spread[kind] = max(peaks) / min(peaks) - 1.0
     return {"steps": steps, "runs": runs, "spread": spread, "versions": versions}
+
+
+def predicted(path: Path, ranks: int) -> float:
+    """What `allegro-md check` says of the largest memory of a rank, in the MB (2²⁰ bytes) of run.json."""
+    command = [launch.mpirun(), "-n", str(ranks), sys.executable, "-m", "allegro_md", "check", str(path)]
+    environment = os.environ | dict.fromkeys(launch.SINGLE_THREAD, "1")
+    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    number, unit = re.findall(r"^# memory per rank: (\S+) ([MG])B", said, re.MULTILINE)[0]
+    return round(float(number) * {"M": 1e6, "G": 1e9}[unit] / 2**20, 1)
 
 
 def describe(record: dict[str, Any], kind: str, steps: int) -> dict[str, Any]:
@@ -106,7 +121,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder), cells)
     for run in figures["runs"]:
-        print(f"{run['source']:10} {run['ranks']} ranks  {run['atoms']:9} atoms  peak MB {run['peak_memory_MB']}")
+        print(f"{run['source']:10} {run['ranks']} ranks  {run['atoms']:9} atoms  peak MB {run['peak_memory_MB']}, "
+              f"predicted {run['predicted_peak_MB']}")
     print({kind: f"{100 * value:.2f} %" for kind, value in figures["spread"].items()}, "between all ranks")
     print(launch.save("memory-per-rank", figures, figures.pop("versions")))
 

@@ -10,23 +10,25 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from allegro_md.cli import check, importing, info, run, verify
+from allegro_md.cli import check, doctor, importing, info, run, verify
 from allegro_md.comm import Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
+    "doctor": doctor.doctor,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("train", "eval", "doctor", "analyze", "report", "scale", "plan")
+UNBUILT = ("train", "eval", "analyze", "report", "scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
 PATIENCE = 5.0
@@ -38,6 +40,7 @@ EXAMPLES = {
     "verify": "Example: mpirun -n 2 allegro-md verify argon.toml --json certificate.json",
     "info": "Example: allegro-md info cu.allegro",
     "import": "Example: allegro-md import trained_model/ cu.allegro",
+    "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 
 app = typer.Typer(
@@ -75,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _launcher_rank() == 0:
             _say(error)
         return error.exit_status
-    with _only_root_prints(comm):
+    with _only_root_prints(comm), warnings.catch_warnings():
+        if not sys.warnoptions:  # what libraries remark, once per rank, would bury the message
+            warnings.simplefilter("ignore")
         try:
             return _dispatch(arguments, comm)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where everything ends

@@ -7,6 +7,7 @@ raises `problem`, which carries one clear sentence and a remedy.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,12 @@ class Marker:
         return core_schema.with_info_plain_validator_function(self.parse)
 
 
+_RANGES = {
+    "time": (1e-9, 1e9, "fs"), "length": (1e-6, 1e6, "Å"), "energy": (1e-30, 1e9, "eV"), "mass": (1e-6, 1e6, "amu"),
+}  # fmt: skip
+"""Smallest and largest value of a dimension; beyond, powers overflow and a slip of the unit is likely."""
+
+
 @dataclass(frozen=True)
 class Quantity(Marker):
     """A finite number in internal units or a string with a unit, positive or (``zero=True``) not negative."""
@@ -132,6 +139,10 @@ class Quantity(Marker):
         if result < 0.0 or (result == 0.0 and not self.zero):
             limit = "zero or more" if self.zero else "positive"
             raise problem(f"must be {limit}, got {show(value)}", f"give a {limit} {self.dimension}")
+        smallest, largest, unit = _RANGES.get(self.dimension, (0.0, math.inf, ""))
+        if result > largest or 0.0 < result < smallest:
+            size = "large" if result > largest else "small"
+            raise problem(f"too {size}: {show(value)}", f"between {smallest:g} and {largest:g} {unit} make sense")
         return result
 
 

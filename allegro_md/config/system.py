@@ -60,6 +60,13 @@ class Crystal(Table):
             raise problem(f'only "hcp" has a second lattice constant, "{self.lattice}" has none', "leave it out", "c")
         return self
 
+    @model_validator(mode="after")
+    def _stays_a_crystal(self) -> Crystal:
+        if self.rattle >= self.a:
+            what = f"must be smaller than the lattice constant, got {self.rattle:g} Å against {self.a:g} Å"
+            raise problem(what, "0.05 Å is usual", "rattle")
+        return self
+
 
 class Velocities(Table):
     """Start velocities from the Maxwell–Boltzmann distribution, without net momentum.

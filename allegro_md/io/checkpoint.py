@@ -121,8 +121,9 @@ def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
     with comm.together(), _damage(path):
         if comm.rank == 0:
             header = _read_header(path)
+            _system(header)
     header = comm.bcast(header)
-    n = int(header["n_total"])
+    step, n, cell, table = _system(header)
     slabs = IdSlabs(n, comm, BLOCK)
     slab: dict[str, NDArray[Any]] = {}
     with comm.together(), _damage(path), h5py.File(path, "r") as file:
@@ -135,18 +136,16 @@ def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
             for k, digest in enumerate(_digests(slab[column.name])):
                 if digest != header["digests"][column.name][first + k]:
                     raise ValueError(f"checksum of {column.name}, atoms from {(first + k) * BLOCK} on")
-    box, species = header["cell"], header["species"]
     return Checkpoint(
-        path=path,
-        step=int(header["step"]),
-        n_total=n,
-        cell=Cell(np.array(box["matrix"]), tuple(box["periodic"]), np.array(box["origin"]), box["bounded"]),
-        species_table=SpeciesTable(
-            tuple(species["symbols"]), np.array(species["numbers"], np.int64), np.array(species["masses"], np.float64)
-        ),
-        extras=header["extras"],
-        slab=slab,
+        path=path, step=step, n_total=n, cell=cell, species_table=table, extras=header["extras"], slab=slab
     )
+
+
+def checkpoint_steps(directory: Path) -> list[int]:
+    """Steps of the complete checkpoints of a run directory, damaged or not; none where there is no directory."""
+    if not directory.is_dir():
+        return []
+    return [int(m.group(1)) for p in directory.iterdir() if (m := _NAME.fullmatch(p.name))]
 
 
 def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
@@ -157,8 +156,8 @@ def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
     """
     steps: list[int] = []
     with comm.together():
-        if comm.rank == 0 and directory.is_dir():
-            steps = _steps(directory)
+        if comm.rank == 0:
+            steps = checkpoint_steps(directory)
     bad: list[str] = []
     for step in sorted(comm.bcast(steps), reverse=True):
         try:
@@ -172,14 +171,9 @@ def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
     return None
 
 
-def _steps(directory: Path) -> list[int]:
-    """Steps of the complete checkpoints."""
-    return [int(m.group(1)) for p in directory.iterdir() if (m := _NAME.fullmatch(p.name))]
-
-
 def _prune(directory: Path, step: int, keep: int) -> None:
     """Removes the oldest; those of later steps, left by an abandoned continuation, neither count nor go."""
-    older = sorted(s for s in _steps(directory) if s < step)
+    older = sorted(s for s in checkpoint_steps(directory) if s < step)
     for s in older[: max(0, len(older) - (keep - 1))]:
         (directory / f"checkpoint-{s}.h5").unlink(missing_ok=True)
 
@@ -232,6 +226,24 @@ def _read_header(path: Path) -> dict[str, Any]:
     if header["format"] != FORMAT:
         raise InputError(f"has format {header['format']}, this program reads {FORMAT}", str(path), "use its version")
     return header
+
+
+def _system(header: dict[str, Any]) -> tuple[int, int, Cell, SpeciesTable]:
+    """Step, number of atoms, cell and species in a header; raises anything where it holds something else."""
+    step, n, box, species = header["step"], header["n_total"], header["cell"], header["species"]
+    whole = isinstance(step, int) and isinstance(n, int) and 0 <= step < 1 << 63 and 1 <= n < 1 << 53
+    if not whole or not isinstance(header["extras"], dict):
+        raise ValueError("step, number of atoms or extras")
+    matrix, origin = np.array(box["matrix"], np.float64), np.array(box["origin"], np.float64)
+    periodic = tuple(box["periodic"])
+    if matrix.shape != (3, 3) or origin.shape != (3,) or len(periodic) != 3 or not np.isfinite(matrix).all():
+        raise ValueError("the cell")
+    numbers, masses = np.array(species["numbers"], np.int64), np.array(species["masses"], np.float64)
+    if not numbers.shape == masses.shape == (len(species["symbols"]),):
+        raise ValueError("the species")
+    return step, n, Cell(matrix, periodic, origin, box["bounded"]), SpeciesTable(
+        tuple(species["symbols"]), numbers, masses
+    )
 
 
 @contextmanager

@@ -104,7 +104,8 @@ class RunDirectory:
             elif resume and _starts_anew(self.path):
                 _remove(self.path, RESULTS)
         except OSError as error:
-            raise InputError(f"cannot be used as run directory: {error.strerror}", str(self.path)) from error
+            what = f"cannot be used as run directory: {error.strerror}"
+            raise InputError(what, str(self.path), "choose another output.directory") from error
 
 
 def _of_a_run(directory: Path) -> bool:

@@ -26,8 +26,8 @@ CHUNK_ATOMS = 1 << 18
 MARGIN = 1e-6
 """Widening of a selected region in fractional coordinates, so that rounding never loses an atom at a face."""
 
-SAMPLES = 64
-"""Atoms whose neighbors are counted."""
+SAMPLES, MOST_SHIFTS = 64, 20_000
+"""Atoms whose neighbors are counted, and copies of the base cell in which they are looked for."""
 
 _MOST_ATOMS = 1 << 53
 """Ids beyond would be rounded where they meet floating-point numbers."""
@@ -236,6 +236,11 @@ class Blueprint:
         return int(copies.sum())
 
     @property
+    def n_base(self) -> int:
+        """Atoms of the base cell."""
+        return len(self._fraction)
+
+    @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(3,) lower and upper fractional bounds of the atoms on free axes, before any rattle; 0 and 1 on others."""
         periodic, n = np.array(self.cell.periodic), self._repeat
@@ -252,12 +257,15 @@ class Blueprint:
 
         Atoms at the outside of what is repeated along a free axis count as if there were more copies beyond.
         """
+        copied = np.array(self.cell.periodic) | (self._repeat > 1)
+        reach = np.where(copied, np.ceil(distance / self._heights), 0)
+        if np.prod(2.0 * reach + 1.0) > MOST_SHIFTS:  # as many as in a box around the middle, less its corners
+            width = distance / self.cell.heights
+            return self.count(self.middle - width, self.middle + width) * math.pi / 6.0
         place = self._fraction @ self._rows
         some = place[np.unique(np.linspace(0, len(place) - 1, SAMPLES).astype(int))]
-        copied = np.array(self.cell.periodic) | (self._repeat > 1)
-        reach = np.where(copied, np.ceil(distance / self._heights), 0).astype(int)
         tree, found = cKDTree(place), 0
-        for shift in itertools.product(*(range(-n, n + 1) for n in reach)):
+        for shift in itertools.product(*(range(-n, n + 1) for n in reach.astype(int).tolist())):
             found += tree.query_ball_point(some + np.array(shift) @ self._rows, distance, return_length=True).sum()
         return float(found) / len(some) - 1.0
 
@@ -309,17 +317,17 @@ class Blueprint:
 def _check(base: Base, where: str) -> None:
     """Raises InputError unless the base cell has atoms and only finite numbers."""
     if len(base.numbers) == 0:
-        raise InputError("holds no atoms", where)
+        raise InputError("holds no atoms", where, "give a structure with atoms")
     for name, array in (("position", base.position), ("velocity", base.velocity)):
         if array is not None and not np.all(np.isfinite(array)):
             atom = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise InputError(f"the {name} of atom {atom} is not finite ({array[atom]})", where)
+            raise InputError(f"the {name} of atom {atom} is not finite ({array[atom]})", where, "correct it")
     for what, bad in (
         ("is of no known element", base.numbers < 1),
         ("has no positive mass", ~(np.isfinite(base.masses) & (base.masses > 0.0))),
     ):
         if bad.any():
-            raise InputError(f"atom {int(np.flatnonzero(bad)[0])} {what}", where)
+            raise InputError(f"atom {int(np.flatnonzero(bad)[0])} {what}", where, "correct it")
 
 
 def _species(base: Base) -> tuple[SpeciesTable, NDArray[np.int16]]:
@@ -336,14 +344,15 @@ def _species(base: Base) -> tuple[SpeciesTable, NDArray[np.int16]]:
 def _read(path: Path, frame: int, masses: Mapping[str, float]) -> tuple[Base, tuple[bool, bool, bool]]:
     """Base cell and periodic flags of one frame of a file."""
     if not path.is_file():
-        raise InputError("no such structure file", str(path))
+        raise InputError("no such structure file", str(path), "correct the path")
     try:
         atoms = _frame(path, frame)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  ASE's readers raise anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"ASE cannot read a structure from it ({reason})", str(path)) from None
+        remedy = "give a whole file in a format ASE knows, such as extxyz"
+        raise InputError(f"ASE cannot read a structure from it ({reason})", str(path), remedy) from None
     if atoms is None:
         raise InputError(f"has no frame {frame}", str(path), "0 is the first frame, -1 the last")
     flags = atoms.get_pbc()

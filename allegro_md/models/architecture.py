@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from ase.data import atomic_numbers
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, model_validator
 
 Activation = Literal["silu", "gelu", "mish"] | None
 Depth = Annotated[int, Field(ge=0)]
 
+MOST_LAYERS, HIGHEST_DEGREE = 100, 12
+"""Far beyond any use: a damaged number must not keep the program busy."""
+
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Mlp(_Frozen):
@@ -66,8 +70,8 @@ class _Common(_Frozen):
 
     symbols: tuple[str, ...] = Field(min_length=1)
     cutoff: PositiveFloat
-    layers: PositiveInt
-    l_max: Depth
+    layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+    l_max: Annotated[int, Field(ge=0, le=HIGHEST_DEGREE)]
     channels: PositiveInt
     average_neighbors: PositiveFloat | tuple[PositiveFloat, ...]
     trainable_scales: bool = False
@@ -78,6 +82,9 @@ class _Common(_Frozen):
     def _species(self) -> _Common:
         if len(set(self.symbols)) != len(self.symbols):
             raise ValueError("symbols must differ")
+        for symbol in self.symbols:
+            if atomic_numbers.get(symbol, 0) < 1:
+                raise ValueError(f"{symbol} is no element")
         if isinstance(self.average_neighbors, tuple) and len(self.average_neighbors) != len(self.symbols):
             raise ValueError("average_neighbors must be one number, or one per symbol")
         return self

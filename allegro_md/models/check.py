@@ -14,6 +14,9 @@ from allegro_md.models.network import Network
 TOLERANCE = 1e-8
 """Relative to the largest component: far above rounding, far below any real difference."""
 
+MOST_ATOMS = 1000
+"""Of a test vector: all pairs are tried."""
+
 
 def evaluate_cluster(
     network: Network, positions: NDArray[np.float64], species: NDArray[np.int64]
@@ -66,8 +69,10 @@ def disagreement(network: Network, vector: Any) -> str:
         positions = np.array(vector["positions"], dtype=np.float64)
         species = np.array([network.architecture.symbols.index(s) for s in vector["symbols"]], dtype=np.int64)
         stored = [np.array(vector[key], dtype=np.float64) for key in ("energies", "forces", "virial")]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         return f"its test vector is unreadable ({error})"
+    if positions.shape != (len(species), 3) or not 0 < len(species) <= MOST_ATOMS:
+        return "its test vector is unreadable (not a small cluster)"
     shifts = network.shifts.detach().cpu().numpy()[species]
     computed = evaluate_cluster(network, positions, species)
     zeros = (shifts, np.zeros(1), np.zeros(1))

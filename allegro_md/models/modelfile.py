@@ -1,7 +1,8 @@
 """``NAME.allegro``: a safetensors file whose metadata hold one JSON document. No pickle.
 
 The document: format and version, architecture, cutoff, units, energy scales and shifts, provenance of the training, the
-shortest distance per pair seen in it, a digest of the tensors, and a test vector that is evaluated at load.
+shortest distance per pair seen in it, a digest of the tensors, a test vector that is evaluated at load, and a checksum
+of all that.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +27,11 @@ from allegro_md.models.check import disagreement, test_vector
 from allegro_md.models.network import Network
 
 FORMAT, VERSION = "allegro-md model", 1
+LONGEST = 300
+"""Characters of what a library says about a fault."""
+
 _KEY = "allegro-md"
+_COPY = "copy the file again from where it came; other models are converted with: allegro-md import SOURCE OUT.allegro"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "virial": "eV"}
 
@@ -65,6 +71,7 @@ def save_model(
         "digest": _digest(tensors),
         "test": test_vector(network),
     }
+    document["checksum"] = _checksum(document)
     try:
         content = save(tensors, metadata={_KEY: json.dumps(document, ensure_ascii=False)})
     except SafetensorError as error:
@@ -98,20 +105,56 @@ def load_model(path: Path | str) -> Network:
     try:
         architecture = parse_architecture(document["architecture"])
     except (ValidationError, KeyError) as error:
-        raise InputError(f"its architecture is not one of this program: {error}", where) from error
+        reason = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else "it has none"
+        raise InputError(f"its architecture is not one of this program: {reason}", where, _COPY) from error
+    if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in tensors.values()):
+        raise InputError("its tensors are neither float32 nor float64", where, _COPY)
     if document.get("digest") != _digest(tensors):
-        raise InputError("the model is damaged: its weights do not have the digest they were saved with", where)
+        raise InputError("the model is damaged: its weights do not have the digest they were saved with", where, _COPY)
     kinds = {t.dtype for name, t in tensors.items() if name.startswith("weights.")}
-    network = Network(architecture, torch.float32 if torch.float32 in kinds else torch.float64)
+    dtype = torch.float32 if torch.float32 in kinds else torch.float64
     try:
+        with torch.device("meta"):  # a wrong number could ask for any amount of memory
+            Network(architecture, dtype).load_state_dict(tensors, assign=True)
+        network = Network(architecture, dtype)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"its tensors do not fit its architecture: {error}", where) from error
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise InputError(f"its tensors do not fit its architecture: {_reason(error)}", where, _COPY) from error
     problem = disagreement(network, document.get("test"))
     if problem:
         raise InputError(f"the model does not give the result it was saved with: {problem}", where,
                          "the file or this installation (torch, e3nn) is not what it was made for")  # fmt: skip
+    if contradiction := _contradiction(document, network):
+        raise InputError(f"the model is damaged: {contradiction}", where, _COPY)
     return network
+
+
+def _contradiction(document: Mapping[str, Any], network: Network) -> str:
+    """What in a document does not say the same as the network, or is not as it was saved; empty when all is well."""
+    a = network.architecture
+    said = {"symbols": list(a.symbols), "cutoff": a.cutoff, "units": _UNITS}
+    for key, values in (("scales", network.scales), ("shifts", network.shifts)):
+        said[key] = dict(zip(a.symbols, values.tolist(), strict=True))
+    for key, value in said.items():
+        if document.get(key) != value:
+            return f"its {key} are not those of its network"
+    shortest = document.get("shortest_distance")
+    if not isinstance(document.get("training"), dict) or not isinstance(shortest, dict):
+        return "training or shortest_distance is missing"
+    for pair, distance in shortest.items():
+        if len(pair.split("-")) != 2 or isinstance(distance, bool) or not isinstance(distance, (int, float)):
+            return "shortest_distance is not a table of pairs and distances"
+        if not 0.0 < distance < math.inf:
+            return f"shortest_distance of {pair} is {distance}"
+    if document.get("checksum", _checksum(document)) != _checksum(document):  # older files have none
+        return "its document does not have the checksum it was saved with"
+    return ""
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """SHA-256 over everything but itself, in one spelling."""
+    rest = {key: value for key, value in document.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_document(path: Path | str) -> dict[str, Any]:
@@ -126,13 +169,15 @@ def read_document(path: Path | str) -> dict[str, Any]:
 def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     where = str(path)
     if not Path(path).is_file():
-        raise InputError("no such model file", where)
+        raise InputError("no such model file", where, "give the path of a file NAME.allegro")
     try:
         with safe_open(path, framework="pt") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except (SafetensorError, json.JSONDecodeError, OSError, ValueError) as error:
-        raise InputError(f"not a model file, or damaged ({error})", where) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  bytes of any kind raise anything
+        raise InputError(f"not a model file, or damaged ({_reason(error)})", where, _COPY) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError("a safetensors file, but not a model of this program", where,
                          "convert other models with: allegro-md import SOURCE OUT.allegro")  # fmt: skip
@@ -140,6 +185,12 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise InputError(f"model file of version {document.get('version')}, this program reads {VERSION}", where,
                          "use a newer allegro-md")  # fmt: skip
     return document, tensors
+
+
+def _reason(error: Exception) -> str:
+    """What a library says, without its stack and its listings."""
+    text = " ".join(str(error).partition("\nException raised")[0].split()) or type(error).__name__
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -19,6 +19,8 @@ from allegro_md.state import AtomState, SpeciesTable
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
+_NAMES = 'write "package.module:factory" or an ASE name such as "emt"'
+
 
 class AsePotential:
     """Hands own atoms and ghosts to a calculator as one cluster and keeps the results of the own atoms.
@@ -103,11 +105,11 @@ def build(term: AseTerm, species: SpeciesTable) -> AsePotential:
 
             make = get_calculator_class(term.calculator)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"no calculator '{term.calculator}' ({error})", "potential.calculator") from error
+        raise InputError(f"no calculator '{term.calculator}' ({error})", "potential.calculator", _NAMES) from error
     try:
         calculator = make(**term.options)
     except (TypeError, ValueError) as error:
-        raise InputError(f"'{term.calculator}': {error}", "potential.options") from error
+        raise InputError(f"'{term.calculator}': {error}", "potential.options", "correct the options") from error
     potential = AsePotential(calculator, term.range)
     _try_elements(calculator, species, term.calculator)
     return potential

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from allegro_md.config import EamTerm
@@ -66,7 +67,9 @@ def _row(tables: EamTables, symbol: str, number: int) -> int:
     for key in (symbol, number):
         if key in tables.elements:
             return tables.elements.index(key)
-    raise InputError(f"no functions for {symbol}, only for {', '.join(map(str, tables.elements))}", str(tables.path))
+    named = dict(enumerate(chemical_symbols))  # funcfl has numbers
+    known = ", ".join(key if isinstance(key, str) else named.get(key, str(key)) for key in tables.elements)
+    raise InputError(f"no functions for {symbol}, only for {known}", str(tables.path), "use a table of that element")
 
 
 def build(term: EamTerm, species: SpeciesTable) -> Eam:

@@ -53,12 +53,12 @@ def read_eam(path: str | Path) -> EamTables:
     setfl = len(lines) > 5 and _is_grid(lines[4]) and lines[3].split()[:1] == [str(len(lines[3].split()) - 1)]
     funcfl = not setfl and len(lines) > 3 and _is_grid(lines[2])
     if not (setfl or funcfl):
-        raise InputError("neither an EAM table in setfl nor one in funcfl format", str(path))
+        raise InputError("neither an EAM table in setfl nor one in funcfl format", str(path), "name such a table")
     try:
         tables = _setfl(path, lines) if setfl else _funcfl(path, lines)
         _require_usable(tables)
     except ValueError as error:
-        raise InputError(f"broken EAM table: {error}", str(path)) from error
+        raise InputError(f"broken EAM table: {error}", str(path), "copy or correct the file") from error
     return tables
 
 

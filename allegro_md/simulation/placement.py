@@ -56,6 +56,23 @@ def warnings(places: Sequence[dict[str, Any]]) -> list[str]:
     return found
 
 
+def lines(places: Sequence[dict[str, Any]]) -> list[str]:
+    """The placement for people, a line per host."""
+    found = []
+    for host, ranks in by_host(places).items():
+        numbers = [place["rank"] for place in ranks]
+        whole = numbers == list(range(numbers[0], numbers[-1] + 1))
+        named = f"{numbers[0]}-{numbers[-1]}" if whole and len(numbers) > 1 else ", ".join(map(str, numbers))
+        cores = len(set().union(*(place["cores"] for place in ranks)))
+        threads = max(place["threads"] for place in ranks)
+        devices = ", ".join(sorted({place["device"] for place in ranks}))
+        found.append(
+            f"{host}: rank{'s'[: len(numbers) > 1]} {named}, {cores} core{'s'[: cores > 1]}, "
+            f"{threads} thread{'s'[: threads > 1]} per rank, {devices}"
+        )
+    return found
+
+
 def by_host(places: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The ranks of each host."""
     hosts: dict[str, list[dict[str, Any]]] = {}

@@ -12,7 +12,7 @@ import torch
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input
-from allegro_md.domain.grid import Domain, choose_grid
+from allegro_md.domain.grid import choose_grid
 from allegro_md.errors import ResourceError
 from allegro_md.io.structure import Blueprint
 from allegro_md.potentials import Potential, build_potential
@@ -41,8 +41,11 @@ EVALUATING = 32, 56
 FRAMES_AHEAD = 3
 """Frames that wait for the disk."""
 
-MOST_BRICKS = 64
-"""Bricks looked at to find the one with the most atoms."""
+MOST_BRICKS, MOST_RANKS = 64, 100_000
+"""Bricks looked at to find the one with the most atoms, and ranks tried to find a number that suffices."""
+
+MOST_COUNTED = 10_000_000
+"""Atoms of base cells gone through for all bricks together: about a second."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +96,31 @@ class Plan:
         return self._loads[n_ranks]
 
     def _bricks(self, n_ranks: int) -> list[Load]:
-        shape, periodic = self.grid(n_ranks), self.system.cell.periodic
-        lower, upper = self.system.extent
+        grid = self.grid(n_ranks)
         width = self._halo / self.system.cell.heights
-        bricks = [Domain.uniform(shape, int(rank), periodic, lower, upper)
-                  for rank in np.unique(np.linspace(0, n_ranks - 1, MOST_BRICKS).astype(int))]  # fmt: skip
-        for axis in range(3):
-            if not periodic[axis] and shape[axis] > 1:
-                cuts = self._even_cuts(axis, shape[axis])
-                for brick in bricks:
-                    brick.planes[axis][1:-1] = cuts
-        count = self.system.count
-        return [Load(count(b.lower, b.upper), count(b.lower - width, b.upper + width)) for b in bricks]
+        loads = []
+        n_bricks = max(8, min(MOST_BRICKS, MOST_COUNTED // self.system.n_base))
+        for rank in sorted({k * (n_ranks - 1) // (n_bricks - 1) for k in range(n_bricks)}):
+            place = rank // (grid[1] * grid[2]), rank // grid[2] % grid[1], rank % grid[2]
+            lower, upper = (np.array([self._plane(axis, place[axis] + side, grid[axis]) for axis in range(3)])
+                            for side in (0, 1))  # fmt: skip
+            loads.append(Load(self.system.count(lower, upper), self.system.count(lower - width, upper + width)))
+        return loads
+
+    def _plane(self, axis: int, index: int, n_bricks: int) -> float:
+        """Fractional coordinate between two bricks; those of a free axis have as many atoms between each two."""
+        if self.system.cell.periodic[axis]:
+            return index / n_bricks
+        if index in (0, n_bricks):
+            return math.inf if index else -math.inf
+        low, high = (float(bound[axis]) for bound in self.system.extent)
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            if self._below(axis, middle) * n_bricks < index * self.system.n_total:
+                low = middle
+            else:
+                high = middle
+        return high
 
     def memory(self, n_ranks: int) -> float:
         """Largest memory of a rank at any time, bytes."""
@@ -123,21 +139,6 @@ class Plan:
             EVALUATING[0] * load.held + EVALUATING[1] * load.own + self.block,
         )
         return lasting + max(moments)
-
-    def _even_cuts(self, axis: int, n_bricks: int) -> list[float]:
-        """Planes of a free axis with as many atoms between each two."""
-        first, last = (float(bound[axis]) for bound in self.system.extent)
-        cuts = []
-        for part in range(1, n_bricks):
-            low, high = first, last
-            for _ in range(40):
-                middle = 0.5 * (low + high)
-                if self._below(axis, middle) * n_bricks < part * self.system.n_total:
-                    low = middle
-                else:
-                    high = middle
-            cuts.append(high)
-        return cuts
 
     def _below(self, axis: int, plane: float) -> int:
         """Atoms below a plane across a free axis."""
@@ -223,24 +224,27 @@ class Plan:
             if share <= self.program:
                 return complaint + f"use at most {_ranks(max(1, int(left / self.program)))} per host"
             fitting = 0.95 * n_atoms * (share - self.program) / (needed - self.program)
+            complaint += f"at most {_rounded(fitting)} atoms fit there; "
             wanted = self._ranks_for(share)
+            if wanted is None:
+                tried = min(self.system.n_total, MOST_RANKS)
+                return complaint + f"not even {_ranks(tried)} would do: fewer atoms, or a shorter cutoff"
             hosts = -(-wanted // len(ranks))
             return complaint + (
-                f"at most {_rounded(fitting)} atoms fit there; all fit on about {_ranks(hosts * len(ranks))} with as "
-                f"much memory each, {len(ranks)} per host"
+                f"all fit on about {_ranks(hosts * len(ranks))} with as much memory each, {len(ranks)} per host"
             )
         return None
 
-    def _ranks_for(self, share: float) -> int:
-        """How many ranks bring the memory of one of them down to a share (bytes)."""
+    def _ranks_for(self, share: float) -> int | None:
+        """How many ranks bring the memory of one of them down to a share (bytes); None where no number does."""
         n_ranks = self._comm.size
-        for _ in range(40):
+        while n_ranks < min(self.system.n_total, MOST_RANKS):
             excess = (self.memory(n_ranks) - self.program) / (share - self.program)
             if excess <= 1.0:
-                break
+                return n_ranks
             n_ranks = math.ceil(n_ranks * max(1.05, excess))
             n_ranks += n_ranks % 2  # a prime number of ranks can only be cut into slabs
-        return n_ranks
+        return None
 
 
 def plan_run(config: Input, comm: Comm) -> Plan:
@@ -257,10 +261,11 @@ def plan_run(config: Input, comm: Comm) -> Plan:
     return Plan(config, system, potential, comm)
 
 
-def free_disk(directory: Path) -> int:
-    """Bytes free where a directory is or would be made."""
+def free_disk(directory: Path) -> float:
+    """Bytes free where a directory is or would be made; infinite where the file system does not count them."""
     there = next(folder for folder in (directory, *directory.parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    usage = shutil.disk_usage(there)
+    return usage.free if usage.total else math.inf
 
 
 def _size(directory: Path) -> int:

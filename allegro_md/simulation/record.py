@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from allegro_md.config import Input
 from allegro_md.simulation.loop import StepLoop
+from allegro_md.simulation.placement import usable_cores
 
 PACKAGES = ("allegro-md", "torch", "numpy", "numba", "h5py", "e3nn", "ase", "mpi4py", "mpich")
 
@@ -55,6 +57,8 @@ def describe(config: Input, digests: list[str], loop: StepLoop, status: str, beg
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "device": str(loop.state.device),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
         "atoms": loop.state.n_local,
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": {name: round(value, 3) for name, value in loop.timers.seconds.items()},

@@ -13,17 +13,19 @@ import torch
 from allegro_md.comm import Comm
 from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
-from allegro_md.io.checkpoint import Checkpoint, latest_checkpoint, write_checkpoint
+from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
 from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.thermo import ThermoWriter
+from allegro_md.potentials import Potential, build_potential
 from allegro_md.reporting import Reporter
-from allegro_md.simulation import assembly, record
+from allegro_md.simulation import assembly, placement, record
 from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.certificate import certify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
 from allegro_md.simulation.evidence import keep_evidence
 from allegro_md.simulation.loop import Refinement, StepLoop
+from allegro_md.simulation.plan import Plan
 from allegro_md.simulation.progress import Log, Progress
 from allegro_md.simulation.stopping import StopRequest
 from allegro_md.state import AtomState
@@ -49,6 +51,7 @@ class Simulation:
         config: Input,
         comm: Comm,
         state: AtomState,
+        potential: Potential,
         checkpoint: Checkpoint | None,
         resume: bool,
         overwrite: bool,
@@ -64,6 +67,8 @@ class Simulation:
         with comm.together():
             self._digests = record.file_digests(config) if comm.rank == 0 else []
         self._digests = comm.bcast(self._digests)
+        self._places = placement.placement(comm)
+        self._changed = [] if checkpoint is None else changed_keys(checkpoint, config.as_dict())
         self._rollbacks: list[dict[str, Any]] = []
         self._certificate: Certificate | None = None
         step, wall, refinement = 0, 0.0, Refinement()
@@ -71,7 +76,7 @@ class Simulation:
             require_same_physics(checkpoint, record.physics(config, self._digests))
             step, wall = checkpoint.step, float(checkpoint.extras["wall"])
             refinement = Refinement(*checkpoint.extras["refinement"])
-        forces = assembly.forces(config, state, comm, self._timers)
+        forces = assembly.forces(config, state, comm, self._timers, potential)
         integrator = assembly.integrator(config, state, comm)
         if checkpoint is not None:
             integrator.load_state_dict(checkpoint.extras["integrator"])
@@ -104,21 +109,26 @@ class Simulation:
 
         Raises:
             InputError: the input does not fit the files it names, or the run directory.
+            ResourceError: memory or disk is too small for it.
         """
         return_large_arrays()
         torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
         with comm.together():
             if comm.rank == 0:
                 RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite)
-        plan = assembly.blueprint(config, comm)
-        state = assembly.empty_state(plan)
+        system = assembly.blueprint(config, comm)
+        with comm.together():
+            potential = build_potential(config.potential, system.species_table)
+            made = max(checkpoint_steps(config.output.directory), default=0) if resume else 0
+        Plan(config, system, potential, comm).require(made, overwrite)
+        state = assembly.empty_state(system)
         checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
         if checkpoint is None:
-            assembly.populate(state, plan, config, comm)
+            assembly.populate(state, system, config, comm)
         else:
             restore(state, checkpoint)
             checkpoint = replace(checkpoint, slab={})  # now in the state
-        return Simulation(config, comm, state, checkpoint, resume, overwrite)
+        return Simulation(config, comm, state, potential, checkpoint, resume, overwrite)
 
     def run(self) -> None:
         """Makes all steps; the run directory is complete when it returns, and as complete as can be when it raises.
@@ -144,9 +154,8 @@ class Simulation:
             log.say(f"done: {self.loop.step} steps in {self.loop.wall:.1f} s; results in {directory.path}")
 
     def _record(self, status: str, began: float) -> dict[str, Any]:
-        changed = [] if self._checkpoint is None else changed_keys(self._checkpoint, self.config.as_dict())
         story = {
-            "changed_on_resume": changed,
+            "changed_on_resume": self._changed,
             "rollbacks": self._rollbacks,
             "verify": None if self._certificate is None else self._certificate.as_dict(),
         }
@@ -283,11 +292,15 @@ class Simulation:
             f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {potential.name} potential, "
             f"cutoff {potential.cutoff:g} Å, {self.config.dynamics.ensemble}, {self.comm.size} ranks"
         )
+        for line in placement.lines(self._places):
+            log.say(line)
+        for warning in placement.warnings(self._places):
+            log.say(f"warning: {warning}")
         if not potential.bit_exact:
             log.say(f"note: {potential.name} is outside the promise of bit-identical results on any number of ranks")
         if self._checkpoint is not None:
             for message in self._checkpoint.passed_over:
                 log.say(f"passed over: {message}")
             log.say(f"going on from {self._checkpoint.path.name}")
-            for message in changed_keys(self._checkpoint, self.config.as_dict()):
+            for message in self._changed:
                 log.say(f"changed since then: {message}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.errors import PhysicsError
 from allegro_md.verify.result import Tally
 
 ORDER = 0.4
@@ -25,7 +26,11 @@ def check_drift(
             after each (steps + 1,), eV.
         noise: what rounding may do to it, eV.
     """
-    whole, halved = conserved(1), conserved(2)
+    try:
+        whole, halved = conserved(1), conserved(2)
+    except PhysicsError as fault:  # on all ranks together
+        tally.add(f"{what}: {fault}", np.inf, noise, "eV", fault.atoms[0] if fault.atoms else None)
+        return
     error = float(np.abs(whole - whole[0]).max())
     finer = float(np.abs(halved - halved[0]).max())
     tally.add(f"the error of {what} with half the timestep", finer, ORDER * error + noise, "eV")

@@ -182,7 +182,8 @@ def gather(state: AtomState, rows: NDArray[np.int64], radius: float, comm: Comm)
     mine = state.local("position").cpu().numpy()[rows]
     centers = comm.allgather(mine)
     counts = [len(part) for part in centers]
-    found = _copies_around(state, np.concatenate(centers), radius + MARGIN)
+    with comm.together():
+        found = _copies_around(state, np.concatenate(centers), radius + MARGIN)
     owner = np.repeat(np.arange(comm.size), counts)[found["sample"]]
     arrived, _ = comm.exchange(found, np.bincount(owner, minlength=comm.size).astype(np.int64))
     first = sum(counts[: comm.rank])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
@@ -42,8 +42,9 @@ class Result:
     explanation: str
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-like; a deviation that is no number is null."""
-        return {**vars(self), "measured": self.measured if math.isfinite(self.measured) else None}
+        """JSON-like; what is no number is null."""
+        numbers = {"measured": self.measured, "tolerance": self.tolerance}
+        return {**vars(self), **{key: value if math.isfinite(value) else None for key, value in numbers.items()}}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Tally:
         table = np.abs(np.asarray(deviation, dtype=np.float64))
         measured = float(table.max(initial=0.0))  # NaN stays NaN
         self._compared += 1
-        self._keep(_Worst(_ratio(measured, tolerance), measured, tolerance, unit, atom, what))
+        self._keep(_Worst(float(_ratio(measured, tolerance)), measured, tolerance, unit, atom, what))
 
     def add_atoms(self, what: str, deviation: ArrayLike, tolerance: ArrayLike, unit: str, ids: ArrayLike) -> None:
         """Compares deviations (n, …) of atoms with what is allowed, (n,) or one number for all."""
@@ -81,11 +82,9 @@ class Tally:
         allowed = np.broadcast_to(np.asarray(tolerance, dtype=np.float64), measured.shape)
         self._compared += len(ids)
         if len(ids):
-            fine = np.where(allowed > 0.0, allowed, 1.0)
-            ratios = np.where(measured == 0.0, 0.0, np.where(allowed > 0.0, measured / fine, np.inf))
-            k = int(np.argmax(np.where(np.isfinite(measured), ratios, np.inf)))
-            ratio = _ratio(float(measured[k]), float(allowed[k]))
-            self._keep(_Worst(ratio, float(measured[k]), float(allowed[k]), unit, int(ids[k]), what))
+            ratios = _ratio(measured, allowed)
+            k = int(np.argmax(ratios))
+            self._keep(_Worst(float(ratios[k]), float(measured[k]), float(allowed[k]), unit, int(ids[k]), what))
 
     def leave_out(self, reason: str, count: int = 1) -> None:
         """Notes comparisons that could not be made, and why."""
@@ -113,11 +112,12 @@ class Tally:
             self._worst = other
 
 
-def _ratio(measured: float, tolerance: float) -> float:
-    """Deviation in units of what is allowed; infinite for NaN."""
-    if measured == 0.0:
-        return 0.0
-    return measured / tolerance if tolerance > 0.0 and measured < math.inf else math.inf
+def _ratio(measured: ArrayLike, tolerance: ArrayLike) -> NDArray[np.float64]:
+    """Deviations in units of what is allowed; infinite where a number is none."""
+    measured, tolerance = np.asarray(measured, dtype=np.float64), np.asarray(tolerance, dtype=np.float64)
+    usable = np.isfinite(measured) & np.isfinite(tolerance) & (tolerance > 0.0)
+    beyond = np.where(measured == 0.0, 0.0, np.inf)
+    return np.divide(measured, tolerance, out=beyond, where=usable)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.observables import VOIGT
 from allegro_md.state import SpeciesTable
-from allegro_md.verify.local import PROBES, QUOTIENT, ROUNDING, STEP, persisting
+from allegro_md.verify.local import PROBES, QUOTIENT, ROUNDING, STEP, WEAK, persisting
 from allegro_md.verify.result import Tally
 from allegro_md.verify.samples import directions, scrambled
 
@@ -98,7 +98,7 @@ class WholeChecks:
         self._ids = np.arange(len(system.position))
         self._exact = precision != "foreign"
         self.plain = engine(system)
-        self._scale = float(np.abs(self.plain.force).max(initial=0)) / FORCE_SCALE
+        self._scale = max(WEAK, float(np.abs(self.plain.force).max(initial=0)) / FORCE_SCALE)
         self._rigid = RIGID[precision] * self._scale
         self.tallies: list[Tally] = []
 
@@ -168,7 +168,7 @@ class WholeChecks:
             tally.leave_out("no virial per atom")
             return
         step = STEP / self._cutoff
-        noise = ROUNDING * np.abs(truth.energy) / step
+        noise = ROUNDING * (1.0 + np.abs(truth.energy)) / step
         allowed = QUOTIENT * self._scale * self._cutoff + noise
         for k, name in enumerate(("xx", "yy", "zz", "yz", "xz", "xy")):
 
@@ -181,7 +181,7 @@ class WholeChecks:
             doubtful = np.flatnonzero(~(miss <= allowed))
             if len(doubtful):
                 table = energies(step * PROBES)
-                persist = [persisting(table[:, [i]], float(expected[i]), step) for i in doubtful]
+                persist = [persisting(table[:, [i]], float(expected[i]), step, float(allowed[i])) for i in doubtful]
                 tally.leave_out("the energy is not smooth", sum(m is None for m in persist))
                 miss[doubtful] = [0.0 if m is None else m for m in persist]
             tally.add_atoms(f"component {name}", miss, allowed, "eV", self._ids)

@@ -137,7 +137,7 @@ def test_there_is_something_to_compare(case: Case) -> None:
 
 @pytest.mark.parametrize("check", [*LOCAL, *WHOLE])
 def test_certificate(case: Case, check: str) -> None:
-    """Each check passes and has compared something: bits without any tolerance, difference quotients with a small one."""
+    """Each check passes and has compared something, bits without any tolerance."""
     if check == "reference" and check not in case.results:
         pytest.skip("is the float64 reference itself")
     result = case.results[check]

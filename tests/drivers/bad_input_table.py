@@ -170,7 +170,7 @@ POTENTIALS = (
     Case("EAM table cut short", TABLE, ("cu.eam", "values expected"), cut("cu.eam", 0.7)),
     Case("EAM table with a word", TABLE, ("cu.eam", "broken"), change("cu.eam", "0.1\n", "x\n")),
     Case("EAM table that is no number", TABLE, ("cu.eam", "finite"), change("cu.eam", "0.1\n", "nan\n")),
-    Case("EAM table of another element", sets("system.crystal.symbol=Ag", file="eam.toml"), ("cu.eam", "Ag", "29")),
+    Case("EAM table of another element", sets("system.crystal.symbol=Ag", file="eam.toml"), ("cu.eam", "Ag", "for Cu")),
     Case("no pair for the crystal", sets("potential={ kind = 'lj', cutoff = 6, pairs = { Kr-Kr = [0.01, 3.4] } }"),
          ("potential.pairs", "Ar-Ar")),
     Case("no pair for the structure",
@@ -227,10 +227,12 @@ FITTING = ("GB each", "atoms fit there", "all fit on about")
 
 RESOURCES = (
     Case("more atoms than numbers", sets("system.crystal.repeat=[10000000, 10000000, 10000000]"), ("crystal", "atoms")),
-    Case("crystal larger than memory", ("check", *sets(HUGE)), ("256000000000 atoms", *FITTING), status=4),
-    Case("copies larger than memory", ("check", *sets(COPIES, file="file.toml")), FITTING, status=4),
-    Case("network larger than memory", ("check", *sets(COPIES, file="model.toml")), FITTING, status=4),
-    Case("more frames than disk", ("check", *sets(*FRAMES)), ("/run", "output.trajectory.every"), status=4),
+    Case("crystal larger than memory", sets(HUGE), ("256000000000 atoms", *FITTING), status=4),
+    Case("copies larger than memory", sets(COPIES, file="file.toml"), FITTING, status=4),
+    Case("network larger than memory", sets(COPIES, file="model.toml"), FITTING, status=4),
+    Case("check of a crystal larger than memory", ("check", *sets(HUGE)), ("256000000000 atoms", *FITTING), status=4),
+    Case("more frames than disk", sets(*FRAMES), ("/run", "output.trajectory.every"), status=4),
+    Case("check of more frames than disk", ("check", *sets(*FRAMES)), ("/run", "output.trajectory.every"), status=4),
 )
 
 CASES = (*COMMAND_LINES, *TEXTS, *VALUES, *FILES, *MODELS, *POTENTIALS, *DIRECTORIES, *RESOURCES)

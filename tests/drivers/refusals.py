@@ -45,6 +45,7 @@ def complaints(case: Case, status: int, said: str, changed: bool, seconds: float
         f"status {status} instead of {case.status}": status == case.status,
         "not exactly one line": len(lines) == 1,
         "does not begin with 'allegro-md: '": said.startswith("allegro-md: "),
+        "no remedy": " — " in said,
         "a traceback": "Traceback" not in said,
         "something was written": not changed,
         f"took {seconds:.1f} s": seconds < 10.0,

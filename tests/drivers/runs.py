@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def write_input(folder: Path, directory: str, steps: int = 120) -> Path:
     path = folder / f"{directory}.toml"
     path.write_text(INPUT.format(directory=directory, steps=steps))
     return path
+
+
+def crowding() -> float:
+    """How many processes have shared a core of late, at least 1: what a second of an idle machine takes now."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def rows(directory: Path) -> list[dict[str, str]]:

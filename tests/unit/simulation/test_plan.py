@@ -218,4 +218,5 @@ def test_memory_within_ten_percent(
         potential=LJ if source == "lj" else model, steps=6 if source == "lj" else 2, output=output, skin=0.2,
     )  # fmt: skip
     foreseen, peak = predicted_and_measured(mpirun, path, ranks)
+    print(f"{foreseen:.0f} MB foreseen, {peak:.0f} MB measured")
     assert foreseen == pytest.approx(peak, rel=0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -55,13 +54,13 @@ def test_signals(clock: Clock) -> None:
     request, before = StopRequest(None, 0.0), signal.getsignal(signal.SIGINT)
     with request.on_signals():
         assert request.wanted() == 0
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert request.wanted() == 1
         clock.now = 0.5
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         clock.now = 10.0
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             raise AssertionError("the process went on")
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -70,5 +69,5 @@ def test_signals(clock: Clock) -> None:
 def test_every_signal_that_asks_for_an_end(number: signal.Signals) -> None:
     request = StopRequest(None, 0.0)
     with request.on_signals():
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert request.wanted() == 1

@@ -1,0 +1,72 @@
+"""The checks of `verify` on every awkward configuration; writes what failed and how much was compared.
+
+mpirun -n 3 python awkward.py out.json
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from geometry import potential
+from systems import spread
+from torture import Place, places
+
+from allegro_md.comm import Comm
+from allegro_md.simulation.certificate import NUDGE, seen_by
+from allegro_md.simulation.engine import WholeEngine, gathered
+from allegro_md.simulation.forces import Forces
+from allegro_md.timers import Timers
+from allegro_md.verify.environment import gather
+from allegro_md.verify.local import LocalChecks, reach_of
+from allegro_md.verify.result import results_of
+from allegro_md.verify.samples import choose, directions
+from allegro_md.verify.whole import System, WholeChecks
+
+
+def certified(place: Place, comm: Comm) -> list[dict[str, Any]]:
+    """All checks but those that need an input."""
+    model = potential(place)
+    state = spread(place.start, place.rows, place.periodic, comm, origin=place.origin)
+    forces = Forces(model, comm, place.skin, None, Timers())
+    forces.want_virial = True
+    forces(state)
+    rows = choose(state, forces.domain.lower, forces.domain.upper, 4, comm.rank)
+    environments = gather(state, rows, 2.0 * reach_of(model), comm)
+    local = LocalChecks(model, model, 60.0, thorough=True, truncated=False)
+    with comm.together():
+        for environment, row in zip(environments, rows, strict=True):
+            local(environment, seen_by(forces, state, int(row)))
+    atoms = gathered(state, comm)
+    off_the_lattice = NUDGE * directions(np.arange(state.n_total))  # where neighbors sit at the cutoff exactly
+    system = System(state.cell, state.species_table, atoms["species"], atoms["position"] + off_the_lattice)
+    engine = WholeEngine(model, comm, place.skin, None)
+    whole = WholeChecks(engine, system, "double", model.cutoff)
+    alone = WholeEngine(model, Comm.serial(), place.skin, None)
+    whole.same_as("ranks", "these against one", comm.decide(lambda: alone(system)), 0.0)
+    whole.rebuild(place.skin)
+    whole.wrapping()
+    whole.rotation()
+    whole.reflection()
+    whole.permutation()
+    whole.strain(engine)
+    return [result.as_dict() for result in results_of([*local.tallies, *whole.tallies], comm)]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    faulthandler.register(signal.SIGTERM, chain=True)
+    comm = Comm.world()
+    found = {name: certified(place, comm) for name, place in places().items()}
+    if comm.rank == 0:
+        Path(sys.argv[1]).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""Engines that are wrong on purpose, each in one way, and what the physics certificate says of them.
+
+mpirun -n 2 python faults.py FOLDER out.json [NAME …]
+
+FOLDER holds the inputs; every fault names the one it shows in, whether the cheap part is enough to find it, and the
+check that should.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from mutants import FloatSum, _float_reduce, _wrap_in_place
+
+from allegro_md.cell import Cell
+from allegro_md.comm import Comm
+from allegro_md.config import load_input
+from allegro_md.domain import migrate
+from allegro_md.domain.grid import Domain
+from allegro_md.domain.halo import HaloPlan
+from allegro_md.exact import FORCE_SCALE, ExactSum
+from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.integrators.steps import drift, kick
+from allegro_md.kernels.fixed import FINE
+from allegro_md.neighbors import list as lists
+from allegro_md.potentials import allegro, eam, lj
+from allegro_md.potentials.base import ForceResult
+from allegro_md.simulation import assembly, certificate
+from allegro_md.simulation.loop import StepLoop
+from allegro_md.timers import Timers
+
+SMALL = certificate.Effort(samples=16, per_rank=3, seconds=30.0, slow=60.0, thorough=True)
+
+
+def changed_result(potential: Any, change: Callable[[Any, Any, ForceResult], ForceResult]) -> Any:
+    """The potential with something done to what it returns."""
+    right = potential.__call__
+
+    def wrong(self: Any, state: Any, neighbors: Any, virial: bool) -> ForceResult:
+        return change(self, state, right(self, state, neighbors, virial))
+
+    return mock.patch.object(potential, "__call__", wrong)
+
+
+def weighted_virial(weights: list[float]) -> Callable[[Any, Any, ForceResult], ForceResult]:
+    def change(self: Any, state: Any, result: ForceResult) -> ForceResult:
+        return ForceResult(result.energy, None if result.virial is None else result.virial * torch.tensor(weights))
+
+    return change
+
+
+def shifted(self: Any, state: Any, result: ForceResult) -> ForceResult:
+    return ForceResult(result.energy + 0.01, result.virial)
+
+
+def by_parity(self: Any, state: Any, result: ForceResult) -> ForceResult:
+    return ForceResult(result.energy * (1.0 + 1e-4 * (state.local("id") % 2)), result.virial)
+
+
+def remembering() -> Callable[[Any, Any, ForceResult], ForceResult]:
+    calls = [0]
+
+    def change(self: Any, state: Any, result: ForceResult) -> ForceResult:
+        calls[0] += 1
+        return ForceResult(result.energy + 1e-9 * calls[0], result.virial)
+
+    return change
+
+
+def rough(self: Any, state: Any, result: ForceResult) -> ForceResult:
+    """The float32 network worse than float32 is."""
+    if self._evaluate._dtype == torch.float32:
+        force = state.all("force")
+        force.copy_(torch.round(force.double() * 1.0005).long())
+    return result
+
+
+def corner_lost(right: Any) -> Any:
+    """Ghosts received along one axis are not handed on along the next: those at edges and corners never arrive."""
+
+    def extend(self: Any, state: Any, domain: Any, axis: int, direction: int, candidates: Any, width: Any) -> Any:
+        return right(self, state, domain, axis, direction, candidates[candidates < state.n_local], width)
+
+    return extend
+
+
+def other_table(right: Any) -> Any:
+    """Forces and virials from an EAM table whose pair part is a thousandth off, energies from the right one."""
+
+    def kernel(*arguments: Any) -> int:
+        *head, cutoff, rho, embedding, spacing, pairs, force, energy, virial = arguments
+        right(*head, cutoff, rho, embedding, spacing, pairs, np.zeros_like(force), energy, virial)
+        off = pairs.copy()
+        off[..., 4:] *= 1.001
+        return int(right(*head, cutoff, rho, embedding, spacing, off, force, np.empty_like(energy), virial))
+
+    return kernel
+
+
+def stretched(right: Any) -> Any:
+    """Distances along z count a little more: forces and energies agree with each other, but space has a direction."""
+
+    def kernel(position: Any, shift: Any, species: Any, h: Any, *rest: Any) -> int:
+        *middle, force, energy, virial = rest
+        scale = np.array([1.0, 1.0, 1.001])
+        status = right(position * scale, shift, species, h * scale, *middle, force, energy, virial)
+        force[:, 2] = np.rint(force[:, 2] * 1.001)
+        return int(status)
+
+    return kernel
+
+
+def handed(right: Any) -> Any:
+    """A world that is not its own mirror image."""
+
+    def kernel(position: Any, shift: Any, species: Any, h: Any, *rest: Any) -> int:
+        status = right(position, shift, species, h, *rest)
+        rest[-2][:] *= 1.0 + 1e-5 * np.sign(np.linalg.det(h))
+        return int(status)
+
+    return kernel
+
+
+def floating(right: Any) -> Any:
+    """Forces added up in float64, in the order the atoms are in, as an ordinary program does."""
+
+    def kernel(position: Any, shift: Any, species: Any, h: Any, offsets: Any, neighbors: Any, cutoff: float,
+               table: Any, force: Any, energy: Any, virial: Any) -> int:  # fmt: skip
+        i = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        d = (position[neighbors] - position[i]) + (shift[neighbors] - shift[i]) @ h
+        r2 = (d * d).sum(axis=1)
+        i, j, d, r2 = (each[r2 < cutoff**2] for each in (i, neighbors, d, r2))
+        a, b, _ = table[0, 0]
+        pull = 0.5 * ((6.0 * b - 12.0 * a / r2**3) / r2**4)[:, None] * d
+        total = np.zeros(force.shape)
+        np.add.at(total, i, pull)
+        np.subtract.at(total, j, pull)
+        force += np.rint(total * FORCE_SCALE).astype(np.int64)
+        return int(right(position, shift, species, h, offsets, neighbors, cutoff, table, np.zeros_like(force), energy,
+                         virial))  # fmt: skip
+
+    return kernel
+
+
+def one_end(first: int, n_edges: int, vector: Any, center: Any, neighbor: Any, gradient: Any, force: Any,
+            virial: Any) -> int:  # fmt: skip
+    """Newton's third law forgotten: nothing is added to the neighbor."""
+    quanta = np.rint(gradient[:n_edges] * FORCE_SCALE).astype(np.int64)
+    np.add.at(force, first + center[:n_edges], quanta)
+    for v, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)] if len(virial) else []):
+        symmetric = 0.5 * (vector[:n_edges, a] * gradient[:n_edges, b] + vector[:n_edges, b] * gradient[:n_edges, a])
+        np.subtract.at(virial[:, v], first + center[:n_edges], symmetric)
+    return FINE
+
+
+def short_sighted(right: Any) -> Any:
+    def build_pairs(position: Any, shift: Any, ids: Any, cell: Any, n_centers: int, distance: float) -> Any:
+        return right(position, shift, ids, cell, n_centers, distance - 1.2)
+
+    return build_pairs
+
+
+def first_order(self: Any, state: Any, forces: Any, index: int) -> None:
+    """The forces of the step's beginning for all of it."""
+    kick(state, self.timestep)
+    drift(state, self.timestep)
+    forces(state)
+
+
+def model_order(right: Any) -> Any:
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        right(self, *arguments, **options)
+        self._species = np.arange(len(self._species))
+
+    return init
+
+
+def untilted(cell: Cell) -> Any:
+    """Fractional coordinates as in a box with right angles."""
+    return np.diag(1.0 / np.diag(cell.matrix))
+
+
+def narrow(right: Any) -> Any:
+    """Neighbors are dropped where the envelope is not yet zero."""
+
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        right(self, *arguments, **options)
+        self._cutoff2 = 0.7 * self._cutoff2
+
+    return init
+
+
+@dataclass(frozen=True)
+class Fault:
+    """patches: made when the fault is; check: which should find it; start: whether the cheap part is enough."""
+
+    input: str
+    check: str
+    patches: Callable[[], list[Any]]
+    start: bool = True
+    ranks: tuple[int, ...] = (1,)
+
+
+def patch(owner: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], list[Any]]:
+    return lambda: [mock.patch.object(owner, name, make(getattr(owner, name)))]
+
+
+def result_of(potential: Any, change: Any) -> Callable[[], list[Any]]:
+    return lambda: [changed_result(potential, change)]
+
+
+def float_reduce() -> list[Any]:
+    return [mock.patch.object(ExactSum, "of", staticmethod(FloatSum)), mock.patch.object(Comm, "reduce", _float_reduce)]
+
+
+BOTH = (1, 2)
+FAULTS: dict[str, Fault] = {
+    "virial-sign": Fault("lj", "virial", result_of(lj.LennardJones, weighted_virial([1, 1, 1, 1, -1, 1])), ranks=BOTH),
+    "virial-diagonal": Fault("eam", "virial", result_of(eam.Eam, weighted_virial([1, 1, 1, 0, 0, 0]))),
+    "stale-halo": Fault("lj", "environment", patch(HaloPlan, "forward", lambda f: lambda self, x: None), ranks=BOTH),
+    "lost-corner": Fault("lj", "environment", patch(HaloPlan, "_extend", corner_lost), ranks=BOTH),
+    "missing-image": Fault(
+        "small", "environment", patch(Domain, "hops", lambda f: lambda *a: min(1, f(*a))), ranks=BOTH
+    ),
+    "lost-reverse": Fault(
+        "allegro", "environment", patch(HaloPlan, "reverse_add", lambda f: lambda self, x: None), ranks=BOTH
+    ),
+    "short-list": Fault("lj", "environment", patch(lists, "build_pairs", short_sighted), ranks=BOTH),
+    "cell-inverse": Fault(
+        "tilted", "environment", lambda: [mock.patch.object(Cell, "inverse", property(untilted))], ranks=BOTH
+    ),
+    "wrong-table": Fault("eam", "force", patch(eam, "eam", other_table)),
+    "wrong-shift": Fault("allegro", "test vector", result_of(allegro.AllegroPotential, shifted)),
+    "wrong-species": Fault("species", "test vector", patch(allegro.AllegroPotential, "__init__", model_order)),
+    "one-end": Fault("allegro", "force", patch(allegro, "spread_block", lambda f: one_end)),
+    "float-forces": Fault("lj", "net force", patch(lj, "lj", floating), ranks=BOTH),
+    "float-reduce": Fault("lj", "rebuild", float_reduce, start=False),
+    "float-reduce-ranks": Fault("lj", "ranks", float_reduce, start=False, ranks=(2,)),
+    "wrapped-in-place": Fault("lj", "wrapping", patch(migrate, "_settle", _wrap_in_place), start=False, ranks=BOTH),
+    "hidden-state": Fault("lj", "repeat", lambda: [changed_result(lj.LennardJones, remembering())]),
+    "rough-precision": Fault("allegro", "reference", result_of(allegro.AllegroPotential, rough)),
+    "anisotropic": Fault("lj", "rotation", patch(lj, "lj", stretched), start=False),
+    "handed": Fault("lj", "reflection", patch(lj, "lj", handed), start=False),
+    "names-matter": Fault("lj", "permutation", result_of(lj.LennardJones, by_parity), start=False),
+    "first-order": Fault("lj", "drift", patch(VelocityVerlet, "step", lambda f: first_order), start=False),
+    "narrow-envelope": Fault("allegro", "cutoff", patch(allegro.AllegroPotential, "__init__", narrow), start=False),
+}
+
+
+@contextmanager
+def made(fault: Fault | None) -> Iterator[None]:
+    with ExitStack() as stack:
+        for each in fault.patches() if fault else []:
+            stack.enter_context(each)
+        yield
+
+
+def looked_at(path: Path, start: bool, fault: Fault | None, comm: Comm) -> dict[str, Any]:
+    """The certificate of an input under a fault."""
+    config = load_input(path)
+    if not start:
+        with made(fault):
+            return certificate.certify(config, comm).as_dict()
+    plan = assembly.blueprint(config, comm)
+    state, timers = assembly.empty_state(plan), Timers()
+    assembly.populate(state, plan, config, comm)
+    with made(fault):
+        forces = assembly.forces(config, state, comm, timers)
+        loop = StepLoop(state, forces, assembly.integrator(config, state, comm), comm, timers)
+        loop.start()
+        return certificate.certify_start(config, loop).as_dict()
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    faulthandler.register(signal.SIGTERM, chain=True)
+    comm, folder = Comm.world(), Path(sys.argv[1])
+    chosen = sys.argv[3:] or [name for name, fault in FAULTS.items() if comm.size in fault.ranks]
+    jobs: list[tuple[str, str, bool, Fault | None]] = []
+    for kind in sorted({FAULTS[name].input for name in chosen}):
+        jobs += [(f"right {kind} {part}", kind, part == "start", None) for part in ("start", "full")]
+    jobs += [(name, FAULTS[name].input, FAULTS[name].start, FAULTS[name]) for name in chosen]
+    found = {}
+    with mock.patch.object(certificate, "FULL", SMALL):
+        for name, kind, start, fault in jobs:
+            began = time.perf_counter()
+            found[name] = looked_at(folder / f"{kind}.toml", start, fault, comm)
+            if comm.rank == 0:
+                failed = [check["name"] for check in found[name]["checks"] if not check["passed"]]
+                print(f"{name:20} {time.perf_counter() - began:5.1f} s  {', '.join(failed)}", flush=True)
+    if comm.rank == 0:
+        Path(sys.argv[2]).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
