@@ -118,7 +118,8 @@ def _radial(
     sphere: NDArray[Any],
 ) -> None:
     """Radial functions (their slopes per Å) and harmonics of the edges."""
-    real, n, intervals = sums.table.dtype.type, len(sums.shifts), sums.table.shape[1]
+    real, n, intervals, columns = sums.table.dtype.type, len(sums.shifts), sums.table.shape[1], sums.table.shape[3]
+    table, by_edge = sums.table.reshape(-1), sphere.T
     for e in range(lanes):
         r = np.sqrt(work[R2, e])
         other = species[index[e]] if n > 1 else 0
@@ -128,13 +129,13 @@ def _radial(
         p, scale = real(fraction), real(per_spacing)
         p2 = p * p
         p3, two, three = p2 * p, p + p, p * (p + p + p)
-        cell = sums.table[pair, k]
-        for c in range(len(values)):
-            c1, c2, c3 = cell[1, c], cell[2, c], cell[3, c]
-            values[c, e] = (cell[0, c] + p * c1) + (p2 * c2 + p3 * c3)
+        at = (pair * intervals + k) * (4 * columns)
+        for c in range(columns):
+            c1, c2, c3 = table[at + columns + c], table[at + 2 * columns + c], table[at + 3 * columns + c]
+            values[c, e] = (table[at + c] + p * c1) + (p2 * c2 + p3 * c3)
             slopes[c, e] = scale * (c1 + (two * c2 + three * c3))
         inverse = 1.0 / r
-        harmonics(work[D0, e] * inverse, work[D1, e] * inverse, work[D2, e] * inverse, sums.degrees, sphere[:, e])
+        harmonics(work[D0, e] * inverse, work[D1, e] * inverse, work[D2, e] * inverse, sums.degrees, by_edge, e)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -197,10 +198,11 @@ def _edge_gradients(
     d: int, lanes: int, by_distance: NDArray[Any], on_sphere: NDArray[Any], work: NDArray[np.float64]
 ) -> None:
     """dE/dd of the edges."""
+    by_edge = on_sphere.T
     for k in range(lanes):
         inverse = 1.0 / np.sqrt(work[R2, k])
         x, y, z = work[D0, k] * inverse, work[D1, k] * inverse, work[D2, k] * inverse
-        g0, g1, g2 = pull_back(x, y, z, d, on_sphere[:, k])
+        g0, g1, g2 = pull_back(x, y, z, d, by_edge, k)
         along = by_distance[k] - (g0 * x + g1 * y + g2 * z) * inverse
         work[_G0, k] = along * x + g0 * inverse
         work[_G1, k] = along * y + g1 * inverse

@@ -210,7 +210,8 @@ def _radial(first: int, edges: int, used: int, species: NDArray[np.int16], netwo
         fresh(table, at, width, p, work.tensor, e * width)
         if network.cut_column >= 0:
             work.cut[e] = lone_value(table, at + network.cut_column, p)
-        harmonics(x / r, y / r, z / r, d, work.harmonics[e])
+        inverse = 1.0 / r
+        harmonics(x * inverse, y * inverse, z * inverse, d, work.harmonics, e)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -320,7 +321,7 @@ def _gradients(edges: int, network: Network, work: Work) -> None:
         by_distance = by_fraction * network.per_spacing[pair // n, pair % n]
         inverse = 1.0 / work.radius[e]
         x, y, z = work.vector[e, 0] * inverse, work.vector[e, 1] * inverse, work.vector[e, 2] * inverse
-        g0, g1, g2 = pull_back(x, y, z, d, work.on_harmonics[e])
+        g0, g1, g2 = pull_back(x, y, z, d, work.on_harmonics, e)
         along = by_distance - (g0 * x + g1 * y + g2 * z) * inverse
         work.gradient[e, 0] = along * x + g0 * inverse
         work.gradient[e, 1] = along * y + g1 * inverse

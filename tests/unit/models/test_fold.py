@@ -136,10 +136,10 @@ def test_harmonics():
     weight = torch.linspace(-1.0, 1.0, 16, dtype=torch.float64)
     (wanted,) = torch.autograd.grad((y @ weight).sum(), vector)
     for row, unit, gradient in zip(y.detach().numpy(), directions.numpy(), wanted.numpy(), strict=True):
-        out = np.empty(16)
-        harmonics(*unit, 4, out)
-        assert np.abs(out - row).max() < 1e-13
-        free = np.array(pull_back(*unit, 4, weight.numpy()))
+        out = np.empty((1, 16))
+        harmonics(*unit, 4, out, 0)
+        assert np.abs(out[0] - row).max() < 1e-13
+        free = np.array(pull_back(*unit, 4, weight.numpy()[None], 0))
         assert np.abs((free - unit * (free @ unit)) / 2.5 - gradient).max() < 1e-13
 
 
