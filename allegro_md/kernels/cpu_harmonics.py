@@ -13,7 +13,7 @@ _R3, _R5, _R7, _R15, _R42, _R70, _R105 = (math.sqrt(n) for n in (3.0, 5.0, 7.0, 
 
 @numba.njit(cache=True)
 def harmonics(x: float, y: float, z: float, degrees: int, out: NDArray[Any], e: int) -> None:
-    """Fills row e of out (edges, degrees²) with the harmonics of a unit vector (no view of the row: that costs more)."""
+    """Fills row e of out (edges, degrees²) with the harmonics of a unit vector; a view of the row would cost more."""
     out[e, 0] = 1.0
     if degrees > 1:
         out[e, 1], out[e, 2], out[e, 3] = _R3 * x, _R3 * y, _R3 * z
