@@ -43,8 +43,7 @@ class DensePlan:
     def edge_energies(self, g: Geometry) -> torch.Tensor:
         """(E,) energies before all normalization by ⟨N⟩, scales and shifts."""
         a = self._a
-        inputs: dict[str, torch.Tensor] = {}
-        self._advance("two_body", self._embedding(g), a.two_body.activation, inputs)
+        inputs = self.two_body(g.x, g.pair)
         tensor = weighting(_channels(inputs["tensor"], a.channels), g.harmonics, self._terms[0], g.on_edges)
         for k in range(a.layers):
             factors = _channels(inputs[f"environment.{k}"], a.channels)
@@ -58,6 +57,17 @@ class DensePlan:
         if self._last is not None:
             energy = matmul(apply_inner(energy, self._inner["readout"], a.readout.activation), self._last)
         return energy[:, 0]
+
+    def two_body(self, x: torch.Tensor, pair: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What consumers get from species and distance alone: consumer → (E, width).
+
+        Args:
+            x: (E,) reduced distance.
+            pair: (E,) int64, center species · n + neighbor species.
+        """
+        inputs: dict[str, torch.Tensor] = {}
+        self._advance("two_body", self._embedding(x, pair), self._a.two_body.activation, inputs)
+        return inputs
 
     def _advance(
         self, name: str, value: torch.Tensor, activation: str | None, inputs: dict[str, torch.Tensor]
@@ -104,17 +114,17 @@ class _Embedding:
         if len(a.symbols) > 1 or isinstance(a.embedding, Spline):
             self._after = None if self.first is not None else after.to(device=device, dtype=dtype)
 
-    def __call__(self, g: Geometry) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
         """(E, width of the first activation, or D)."""
         if isinstance(self._kind, Bessel):
-            radial = bessel(g.x, self._roots) * envelope(g.x, self._kind.envelope)[:, None]
+            radial = bessel(x, self._roots) * envelope(x, self._kind.envelope)[:, None]
             value = matmul(radial.to(self._dtype), self._basis)
             if self._species is not None:
-                value = value * torch.nn.functional.embedding(g.pair, self._species)
+                value = value * torch.nn.functional.embedding(pair, self._species)
         else:
-            radial = spline_basis(g.x, self._kind.count, self._kind.span)
-            n = len(g.x)
-            rows = Rows(n, (g.pair, None, None), (len(self._splines), n, n))
+            radial = spline_basis(x, self._kind.count, self._kind.span)
+            n = len(x)
+            rows = Rows(n, (pair, None, None), (len(self._splines), n, n))
             value = weighting(self._splines, radial, self._spline_terms, rows)[:, 0].to(self._dtype)
         return value if self._after is None else matmul(value, self._after)
 

@@ -58,11 +58,7 @@ class ResidualPlan:
     def edge_energies(self, g: Geometry) -> torch.Tensor:
         """(E,) energies before all normalization by ⟨N⟩, scales and shifts."""
         a = self._a
-        u = envelope(g.x, a.envelope)
-        radial = (bessel(g.x, self._roots) * prefactor(a.cutoff) - self._mean) * self._scale * u[:, None]
-        cut = u.to(self._dtype)[:, None]
-        value = matmul(radial.to(self._dtype), self._basis) + torch.nn.functional.embedding(g.pair, self._pairs)
-        latents = cut * _finish(value, self._two_body, a.two_body.activation)
+        cut, latents = self.two_body(g.x, g.pair)
         tensor = None
         for k, layer in enumerate(self._layers):
             factors = matmul(latents, self._weights[k]).reshape(len(latents), -1, a.channels)
@@ -79,6 +75,20 @@ class ResidualPlan:
             latents = OLD * latents + NEW * (cut * _finish(update, layer.rest, a.latent.activation))
         first, rest = self._readout[0], self._readout[1:]
         return _finish(matmul(latents, first), rest, a.readout.activation)[:, 0]
+
+    def two_body(self, x: torch.Tensor, pair: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What depends on species and distance alone: the envelope (E, 1) and the first latents (E, latents).
+
+        Args:
+            x: (E,) reduced distance.
+            pair: (E,) int64, center species · n + neighbor species.
+        """
+        a = self._a
+        u = envelope(x, a.envelope)
+        radial = (bessel(x, self._roots) * prefactor(a.cutoff) - self._mean) * self._scale * u[:, None]
+        cut = u.to(self._dtype)[:, None]
+        value = matmul(radial.to(self._dtype), self._basis) + torch.nn.functional.embedding(pair, self._pairs)
+        return cut, cut * _finish(value, self._two_body, a.two_body.activation)
 
 
 def _finish(value: torch.Tensor, rest: list[torch.Tensor], activation: str | None) -> torch.Tensor:

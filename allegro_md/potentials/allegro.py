@@ -15,10 +15,11 @@ from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.tile import TILE, padded
 from allegro_md.models.edges import Edges
-from allegro_md.models.modelfile import load_model
 from allegro_md.models.network import Evaluator, Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.fused import FusedPotential
+from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState, SpeciesTable
 
 TILES = 8
@@ -65,12 +66,8 @@ class AllegroPotential:
         Raises:
             InputError: the file is no model, or the model does not know an element.
         """
-        network = model if isinstance(model, Network) else load_model(model)
+        network, _ = trained(model, symbols)
         known = network.architecture.symbols
-        for symbol in symbols:
-            if symbol not in known:
-                where = "model" if isinstance(model, Network) else str(model)
-                raise InputError(f"the model does not know {symbol}", where, f"it was trained for {', '.join(known)}")
         self.cutoff = float(network.architecture.cutoff)
         self._species = np.array([known.index(symbol) for symbol in symbols], dtype=np.int64)
         self._device = torch.device(device)
@@ -142,12 +139,16 @@ class AllegroPotential:
         self._tiles //= 2
 
 
-def build(term: AllegroTerm, species: SpeciesTable) -> AllegroPotential:
+def build(term: AllegroTerm, species: SpeciesTable) -> AllegroPotential | FusedPotential:
     """The potential of an input section for the species of a system.
 
     Raises:
-        InputError: see `AllegroPotential`; or a device that is not there.
+        InputError: see `AllegroPotential` and `FusedPotential`; or a device that is not there.
     """
+    if term.engine == "fused":
+        if term.device == "cuda":
+            raise InputError("the fused engine runs on the CPU only", "potential.device", 'use device = "auto"')
+        return FusedPotential(term.model, species.symbols, term.precision)
     if term.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device = \"cuda\", but torch finds no GPU", "potential.device", 'use device = "auto"')
     device = "cuda" if term.device == "cuda" else "cpu"  # auto: this engine is at home on the CPU

@@ -19,6 +19,7 @@ from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import POTENTIALS as BUILT
 from allegro_md.potentials import build_potential
 from allegro_md.potentials.allegro import AllegroPotential
+from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.sum import SumPotential
 from allegro_md.simulation.certificate import seen_by
 from allegro_md.simulation.engine import WholeEngine
@@ -48,6 +49,10 @@ def allegro(precision: str) -> Any:
     return AllegroPotential(MODEL, ("Cu",), precision)
 
 
+def fused(precision: str) -> Any:
+    return FusedPotential(MODEL, ("Cu",), precision)
+
+
 POTENTIALS: dict[str, tuple[Callable[[], Any], SpeciesTable]] = {
     "lj": (lambda: lennard_jones(0.01, 2.2, 5.0), SILVER),
     "eam": (eam, SILVER),
@@ -55,6 +60,8 @@ POTENTIALS: dict[str, tuple[Callable[[], Any], SpeciesTable]] = {
     "sum": (lambda: SumPotential([lennard_jones(0.01, 2.2, 5.0), zbl()]), SILVER),
     "allegro-mixed": (lambda: allegro("mixed"), COPPER),
     "allegro-double": (lambda: allegro("double"), COPPER),
+    "fused-mixed": (lambda: fused("mixed"), COPPER),
+    "fused-double": (lambda: fused("double"), COPPER),
 }
 ROWS = np.array([[7.8, 0.0, 0.0], [2.0, 7.8, 0.0], [-3.0, 1.0, 7.8]])
 SKIN = 0.4
@@ -88,7 +95,8 @@ class Case:
     def __init__(self, name: str) -> None:
         make, table = POTENTIALS[name]
         self.potential = make()
-        reference = allegro("double") if name == "allegro-mixed" else self.potential
+        references = {"allegro-mixed": allegro, "fused-mixed": fused}
+        reference = references[name]("double") if name in references else self.potential
         self.atoms = system(table)
         self.forces, self.state = evaluated(self.potential, self.atoms)
         engine = WholeEngine(self.potential, Comm.serial(), SKIN, None)

@@ -80,7 +80,7 @@ VALUES = (
     Case("ensemble of the future", sets("dynamics.ensemble=npt-mtk"), ("dynamics.ensemble", "not yet available")),
     Case("key of another ensemble", sets("dynamics.temperature=3"), ("dynamics.temperature", '"nve"', "remove")),
     Case("key of the future", sets("output.observe=[{ kind = 'rdf' }]"), ("output.observe", "not yet available")),
-    Case("engine of the future", sets("potential.engine=fused", file="model.toml"), ("engine", "not yet available")),
+    Case("unknown engine", sets("potential.engine=fussed", file="model.toml"), ("engine", '"fused"')),
     Case("device of the future", sets("potential.device=cuda"), ("potential.device", "not yet available")),
     Case("grid for other ranks", sets("parallel.grid=[3, 1, 1]"), ("parallel.grid", "mpirun -n 3", '"auto"')),
     Case("no copies", sets("system.repeat=[0, 1, 1]"), ("system.repeat", "at least 1")),

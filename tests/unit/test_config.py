@@ -302,7 +302,7 @@ def test_bad_model_terms(argon: Path, tmp_path: Path) -> None:
     rest = "[dynamics]" + tail.split("[dynamics]")[1]
     for line, key, remedy in [
         ('model = "arr.allegro"', "potential.model", "did you mean 'ar.allegro'?"),
-        ('model = "ar.allegro"\nengine = "fused"', "potential.engine", "not yet available"),
+        ('model = "ar.allegro"\nengine = "fussed"', "potential.engine", '"fused"'),
         ('model = "ar.allegro"\nprecision = "single"', "potential.precision", '"mixed"'),
         ('model = "ar.allegro"\ncutoff = 3', "potential.cutoff", "does not apply"),
         ('kind = "eam"', "potential.file", "required"),

@@ -16,7 +16,9 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.state import AtomState, SpeciesTable
 
-NUMBERS = {"Ar": 18, "Kr": 36, "Cu": 29, "Ni": 28, "C": 6, "U": 92}
+NUMBERS = {
+    "Ar": 18, "Kr": 36, "Cu": 29, "Ni": 28, "C": 6, "U": 92, "Ag": 47, "Li": 3, "P": 15, "O": 8, "H": 1, "N": 7,
+}  # fmt: skip
 Array = NDArray[np.float64]
 
 

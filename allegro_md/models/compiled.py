@@ -1,0 +1,105 @@
+"""A folded network in the arrays of its kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.kernels.cpu_activation import CODES
+from allegro_md.kernels.cpu_collapsed import Sums, collapsed
+from allegro_md.kernels.cpu_folded import TILE, Network, Work, allocate, folded
+from allegro_md.kernels.cpu_vector import LANES
+from allegro_md.models.fold import Fold
+
+Array = NDArray[np.float64]
+
+
+class Compiled:
+    """Evaluates centers; nothing of a result depends on the size of the blocks.
+
+    Attributes:
+        kind: class of the model.
+    """
+
+    def __init__(self, fold: Fold, table: Array, real: type[np.floating[Any]], tiles: int = 1) -> None:
+        """Puts tables and matrices into the precision of the evaluation.
+
+        Args:
+            fold: the folded network.
+            table: of its radial functions (`radial.tabulate`).
+            real: numpy.float32 or numpy.float64.
+            tiles: per block, where the class needs blocks.
+        """
+        self.kind = fold.kind
+        self._cutoff2, self._repulsion, self._tiles = fold.cutoffs**2, fold.repulsion, tiles
+        per_spacing = table.shape[1] / fold.cutoffs
+        rounded = np.ascontiguousarray(table.astype(real))
+        self._model: Sums | Network
+        if fold.kind == "collapsed":
+            self._model = Sums(fold.degrees, fold.channels, per_spacing, fold.shifts, rounded)
+        else:
+            self._model = _network(fold, per_spacing, rounded)
+        self._work: Work | None = None
+
+    def __call__(
+        self,
+        position: Array,
+        shift: NDArray[np.int32],
+        species: NDArray[np.int16],
+        h: Array,
+        offsets: NDArray[np.int64],
+        neighbors: NDArray[np.int32],
+        force: NDArray[np.int64],
+        energy: Array,
+        virial: Array,
+    ) -> int:
+        """Energies, forces and virials of the centers; see `cpu_folded.folded` for the arguments and the status."""
+        atoms = (position, shift, species, np.array(h), offsets, neighbors)  # writable, so kernels are compiled once
+        if isinstance(self._model, Sums):
+            cutoff = float(np.sqrt(self._cutoff2.max()))
+            return int(collapsed(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
+        widest = int(np.diff(offsets).max(initial=1))
+        rows = max(self._tiles, -(-widest // TILE)) * TILE
+        if self._work is None or len(self._work.vector) < rows:
+            self._work = allocate(self._model, rows)
+        return int(folded(*atoms, self._cutoff2, self._model, self._repulsion, self._work, force, energy, virial))
+
+
+def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:
+    """Channels and widths filled up to whole vectors: zeros that give zeros."""
+    d, c, w = fold.degrees, fold.channels, _whole(fold.channels)
+    columns = [_filled(table[..., : 2 * d * c].reshape(*table.shape[:3], 2 * d, c), 4, w).reshape(*table.shape[:3], -1)]
+    starts, at, column = [], 2 * d * c, 2 * d * w
+    for level in fold.levels:
+        starts.append(column if level.radial else -1)
+        if level.radial:
+            width = level.matrix.shape[1]
+            columns.append(_filled(table[..., at : at + width], 3, _whole(width)))
+            at, column = at + width, column + _whole(width)
+    columns.append(_filled(table[..., at:], 3, _whole(table.shape[3] - at)))
+    cuts = np.array([level.cut for level in fold.levels])
+    first = fold.levels[0].matrix
+    by_channel = _filled(first.reshape(1 if fold.shared else d, c, -1), 1, w).reshape(-1, first.shape[1])
+    matrices = [by_channel, *(_filled(level.matrix, 0, _whole(len(level.matrix))) for level in fold.levels[1:])]
+    matrices[:-1] = [_filled(m, 1, _whole(m.shape[1])) for m in matrices[:-1]]
+    return Network(
+        degrees=d, channels=w, shared=fold.shared, per_spacing=per_spacing, factors=fold.factors, shifts=fold.shifts,
+        table=np.ascontiguousarray(np.concatenate(columns, axis=3)), starts=np.array(starts, dtype=np.int64),
+        cut_column=column if cuts.any() else -1, cuts=cuts,
+        codes=np.array([CODES[level.activation] for level in fold.levels[:-1]], dtype=np.int64),
+        fan_in=np.array([*(len(m) for m in matrices), 1], dtype=np.int64),
+        matrices=np.concatenate([m.ravel() for m in matrices]).astype(table.dtype),
+        transposed=np.concatenate([m.T.ravel() for m in matrices]).astype(table.dtype),
+    )  # fmt: skip
+
+
+def _whole(width: int) -> int:
+    """The next whole number of vectors."""
+    return -(-width // LANES) * LANES
+
+
+def _filled(array: NDArray[Any], axis: int, width: int) -> NDArray[Any]:
+    """Zeros at the end of an axis."""
+    return np.pad(array, [(0, width - n if k == axis else 0) for k, n in enumerate(array.shape)])

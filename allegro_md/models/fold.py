@@ -1,0 +1,224 @@
+"""A trained network of one layer, rewritten: radial functions per ordered species pair, one tensor sum, small matrices.
+
+Everything before the sum over neighbors depends on the two species and the distance alone, and so do its linear
+images in every later pre-activation. What is left of an edge (i, j) with slots s and levels k = 0 … K:
+
+    A_i[lm, u] = Σ_j env_lu(r_ij) Y_lm(ij)                        environment of the center
+    s[slot(l, u)] += own_lu(r) Σ_m Y_lm A_i[lm, u]                coupling coefficients and path weights are in own
+    z_0 = f_0(r) + c_0(r) · s W_0,  z_k = f_k(r) + c_k(r) · act(z_{k−1}) W_k
+    E_i = factor_i Σ_j z_K + shift_i
+
+with f_k (absent in most levels) and c_k (the envelope, or 1) radial. Two maps without an activation between them are
+one level. A model whose only level is z_K is *collapsed*: linear in s, so bilinear in sums over the neighbors; else it
+is *folded*. Musaelian et al., Nat. Commun. 14, 579 (2023) for the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from allegro_md.models.architecture import Architecture
+from allegro_md.models.dense import DenseWeights
+from allegro_md.models.dense_plan import DensePlan
+from allegro_md.models.irreps import coupling
+from allegro_md.models.mlp import matrices_of
+from allegro_md.models.network import Network
+from allegro_md.models.residual import ResidualWeights
+from allegro_md.models.residual_plan import NEW, OLD, ResidualPlan
+from allegro_md.models.zbl import HALF_E2, screening_length
+
+Array = NDArray[np.float64]
+Columns = Callable[[torch.Tensor, torch.Tensor], list[torch.Tensor]]
+"""Reduced distances and ordered pairs of the model → env, own, the f_k that there are, the envelope if used."""
+
+MOST_DEGREES = 3
+"""Highest l_max with kernels."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """z = f(r) + c(r) · (input @ matrix), then the activation.
+
+    Attributes:
+        matrix: (fan in, width).
+        radial: whether there is an f(r).
+        cut: whether c is the envelope.
+        activation: None in the last level.
+    """
+
+    matrix: Array
+    radial: bool
+    cut: bool
+    activation: str | None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A folded network for the species of a system, in float64.
+
+    Attributes:
+        degrees: l_max + 1.
+        channels: C.
+        shared: the scalars of all degrees are added up (slot u), or kept apart (slot l · C + u).
+        levels: see the module.
+        cutoffs: (n, n) Å, [center, neighbor].
+        factors: (n,) eV per unit of Σ_j z_K, by species of the center.
+        shifts: (n,) eV.
+        repulsion: (3, n, n) ½ e² Z Z' (eV·Å), inverse screening length (1/Å) and cutoff (Å); (3, 0, 0) without.
+        pairs: (n, n) ordered pair of the model.
+        columns: the radial functions; see `sample`.
+    """
+
+    degrees: int
+    channels: int
+    shared: bool
+    levels: tuple[Level, ...]
+    cutoffs: Array
+    factors: Array
+    shifts: Array
+    repulsion: Array
+    pairs: NDArray[np.int64]
+    columns: Columns
+
+    @property
+    def kind(self) -> str:
+        """The class: "collapsed" or "folded"."""
+        return "collapsed" if len(self.levels) == 1 else "folded"
+
+    @property
+    def widths(self) -> list[int]:
+        """Columns of a sample: env, own, f of each level (0 where absent), the envelope (0 or 1)."""
+        tensor = self.degrees * self.channels
+        radial = [level.matrix.shape[1] if level.radial else 0 for level in self.levels]
+        return [tensor, tensor, *radial, int(any(level.cut for level in self.levels))]
+
+    def sample(self, center: int, neighbor: int, x: Array) -> Array:
+        """(len(x), Σ widths) radial functions of an ordered pair at reduced distances 0 < x ≤ 1."""
+        pair = torch.full((len(x),), int(self.pairs[center, neighbor]), dtype=torch.int64)
+        with torch.no_grad():
+            values: Array = torch.cat(self.columns(torch.from_numpy(x), pair), dim=1).numpy()
+        return values
+
+
+def obstacle(a: Architecture) -> str | None:
+    """Why a network of this architecture cannot be folded; None where it can."""
+    if a.layers > 1:
+        return f"it has {a.layers} layers; only one layer is built"
+    if a.l_max > MOST_DEGREES:
+        return f"l_max = {a.l_max}; no more than {MOST_DEGREES} is built"
+    return None
+
+
+def fold(network: Network, symbols: Sequence[str]) -> Fold:
+    """Folds a network for the species of a system (all of them known to it).
+
+    Raises:
+        ValueError: see `obstacle`.
+    """
+    a, body = network.architecture, network.weights
+    if problem := obstacle(a):
+        raise ValueError(problem)
+    species = np.array([a.symbols.index(s) for s in symbols], dtype=np.int64)
+    norms = torch.tensor(a.neighbors_per_species, dtype=torch.float64)
+    with torch.no_grad():
+        if isinstance(body, DenseWeights):
+            shared, double_counting = True, 2.0
+            levels, columns = _dense(body, norms.rsqrt())
+        else:
+            assert isinstance(body, ResidualWeights)
+            shared, double_counting = False, 1.0
+            levels, columns = _residual(body, norms.rsqrt())
+        factors = (network.scales / torch.sqrt(double_counting * norms)).numpy()[species]
+        shifts = network.shifts.numpy()[species]
+    n = len(a.symbols)
+    every = np.array(a.pair_cutoffs) if a.pair_cutoffs else np.full((n, n), a.cutoff)
+    cutoffs = every[np.ix_(species, species)]
+    return Fold(
+        a.l_max + 1, a.channels, shared, levels, cutoffs, factors, shifts,
+        _repulsion(symbols, cutoffs) if a.zbl else np.zeros((3, 0, 0)), species[:, None] * n + species, columns,
+    )  # fmt: skip
+
+
+def _repulsion(symbols: Sequence[str], cutoffs: Array) -> Array:
+    numbers = np.array([atomic_numbers[s] for s in symbols], dtype=np.float64)
+    return np.stack([HALF_E2 * np.outer(numbers, numbers), 1.0 / screening_length(numbers[:, None], numbers), cutoffs])
+
+
+def _coupling(degrees: int) -> torch.Tensor:
+    """(degrees,) the coefficient of l × l → scalar, the same for all components."""
+    return torch.tensor([coupling(degree, degree, 0)[0, 0, 0] for degree in range(degrees)], dtype=torch.float64)
+
+
+def _dense(weights: DenseWeights, norms: torch.Tensor) -> tuple[tuple[Level, ...], Columns]:
+    """The levels and radial functions of the dense form."""
+    a = weights.architecture
+    s, n, degrees = a.scalars, len(a.symbols), a.l_max + 1
+    latent, readout = matrices_of(weights.latents[0]), weights.readout.matrices()
+    first = readout[0][s:]
+    if len(latent) == 1:
+        chain = [Level((latent[0][s:] @ first).numpy(), True, False, a.readout.activation)]
+    else:
+        act = a.latent.activation
+        chain = [Level(latent[0][s:].numpy(), True, False, act)]
+        chain += [Level(m.numpy(), False, False, act) for m in latent[1:-1]]
+        chain.append(Level((latent[-1] @ first).numpy(), True, False, a.readout.activation))
+    chain += [Level(m.numpy(), False, False, a.readout.activation) for m in readout[1:]]
+    plan = DensePlan(weights, torch.float64, torch.device("cpu"))
+    paths = weights.paths[0].double().expand(a.channels, -1).t() * _coupling(degrees)[:, None]  # (degrees, C)
+    consumers = [name for name, used in (("latent.0", len(latent) > 1), ("readout", True)) if used]
+
+    def columns(x: torch.Tensor, pair: torch.Tensor) -> list[torch.Tensor]:
+        inputs = plan.two_body(x, pair)
+        environment = inputs["environment.0"]
+        if not a.individual_weights:
+            environment = environment.repeat(1, degrees)
+        norm = norms[pair // n][:, None]
+        return [environment * norm, inputs["tensor"] * paths.reshape(1, -1), *(inputs[name] for name in consumers)]
+
+    return _finished(chain), columns
+
+
+def _residual(weights: ResidualWeights, norms: torch.Tensor) -> tuple[tuple[Level, ...], Columns]:
+    """The levels and radial functions of the residual form."""
+    a = weights.architecture
+    n, degrees, width = len(a.symbols), a.l_max + 1, (a.l_max + 1) * a.channels
+    latent, readout = matrices_of(weights.latents[0]), weights.readout.matrices()
+    from_latents, from_scalars = latent[0][: a.latents], latent[0][a.latents :]
+    by_degree = from_scalars.reshape(a.channels, degrees, -1).transpose(0, 1).reshape(width, -1)
+    first, linear = readout[0], len(latent) == 1
+    if linear:
+        chain = [Level((NEW * by_degree @ first).numpy(), True, True, a.readout.activation)]
+    else:
+        act = a.latent.activation
+        chain = [Level(by_degree.numpy(), True, False, act)]
+        chain += [Level(m.numpy(), False, False, act) for m in latent[1:-1]]
+        chain.append(Level((NEW * latent[-1] @ first).numpy(), True, True, a.readout.activation))
+    chain += [Level(m.numpy(), False, False, a.readout.activation) for m in readout[1:]]
+    plan = ResidualPlan(weights, torch.float64, torch.device("cpu"))
+    split = matrices_of(weights.environments[0])[0].reshape(a.latents, 2, a.channels, degrees).transpose(2, 3)
+    own, environment = (split[:, k].reshape(a.latents, width) for k in range(2))
+    own = own * _coupling(degrees).repeat_interleave(a.channels)
+
+    def columns(x: torch.Tensor, pair: torch.Tensor) -> list[torch.Tensor]:
+        cut, latents = plan.two_body(x, pair)
+        parts = [latents @ environment * norms[pair // n][:, None], latents @ own]
+        old = OLD * latents
+        if linear:
+            old = old + NEW * cut * (latents @ from_latents)
+        else:
+            parts.append(latents @ from_latents)
+        return [*parts, old @ first, cut]
+
+    return _finished(chain), columns
+
+
+def _finished(chain: list[Level]) -> tuple[Level, ...]:
+    """The last level has no activation."""
+    last = chain[-1]
+    return (*chain[:-1], Level(np.ascontiguousarray(last.matrix), last.radial, last.cut, None))
