@@ -230,9 +230,9 @@ class _Checks:
 
 
 def reference_potential(config: Input, potential: Potential, table: SpeciesTable) -> Potential:
-    """The potential in float64 on the host: the run's own where it is that already."""
+    """The networks themselves in float64 on the host: the run's own potential where it is that already."""
     terms = [term for term in config.potential if isinstance(term, AllegroTerm)]
-    if all(term.precision == "double" and term.device != "cuda" for term in terms):
+    if all(term.precision == "double" and term.device != "cuda" and term.engine != "fused" for term in terms):
         return potential
     return build_potential([_in_precision(term, "double") for term in config.potential], table)
 

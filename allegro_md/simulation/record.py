@@ -34,7 +34,9 @@ def physics(config: Input, digests: list[str]) -> dict[str, Any]:
     fixed: dict[str, Any] = {"files": digests}
     for index, term in enumerate(tables["potential"]):
         for key, value in term.items():
-            if key not in ("model", "file", "device", "engine"):
+            if key == "engine":
+                fixed[f"potential.{index}.engine"] = "reference" if value == "auto" else value
+            elif key not in ("model", "file", "device"):
                 fixed[f"potential.{index}.{key}"] = value
     for key, value in tables["dynamics"].items():
         if key != "steps" or isinstance(tables["dynamics"].get("temperature"), list):
