@@ -17,16 +17,15 @@ def doctor(context: typer.Context) -> int:
     from rich.table import Table
 
     from allegro_md.cli.diagnosis import diagnose
-    from allegro_md.simulation.placement import by_host, placement
+    from allegro_md.simulation.placement import by_host, cores_of, placement
 
     torch.set_num_threads(1)  # as runs do
     places = placement(comm)
     findings = comm.bcast(diagnose(comm, places))
     ranks = Table("host", "ranks", "cores", "threads per rank", "device", title="where the ranks run")
     for host, there in by_host(places).items():
-        cores = len(set().union(*(place["cores"] for place in there)))
         threads, devices = (", ".join(sorted({str(p[key]) for p in there})) for key in ("threads", "device"))
-        ranks.add_row(host, str(len(there)), str(cores), threads, devices)
+        ranks.add_row(host, str(len(there)), str(len(cores_of(there))), threads, devices)
     results = Table("", "what", "found", "how to mend it", show_lines=False)
     for finding in findings:
         results.add_row(finding.verdict, finding.what, finding.found, finding.remedy)

@@ -39,7 +39,7 @@ def warnings(places: Sequence[dict[str, Any]]) -> list[str]:
     """What in a placement makes a run slow, one sentence with its remedy each."""
     found = []
     for host, ranks in by_host(places).items():
-        cores = set().union(*(place["cores"] for place in ranks))
+        cores = cores_of(ranks)
         threads = sum(place["threads"] for place in ranks)
         if len(ranks) > len(cores):
             found.append(
@@ -63,7 +63,7 @@ def lines(places: Sequence[dict[str, Any]]) -> list[str]:
         numbers = [place["rank"] for place in ranks]
         whole = numbers == list(range(numbers[0], numbers[-1] + 1))
         named = f"{numbers[0]}-{numbers[-1]}" if whole and len(numbers) > 1 else ", ".join(map(str, numbers))
-        cores = len(set().union(*(place["cores"] for place in ranks)))
+        cores = len(cores_of(ranks))
         threads = max(place["threads"] for place in ranks)
         devices = ", ".join(sorted({place["device"] for place in ranks}))
         found.append(
@@ -79,6 +79,11 @@ def by_host(places: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
     for place in places:
         hosts.setdefault(place["host"], []).append(place)
     return hosts
+
+
+def cores_of(places: Sequence[dict[str, Any]]) -> set[int]:
+    """Numbers of the cores that some ranks of one host may use together."""
+    return {core for place in places for core in place["cores"]}
 
 
 def usable_cores() -> list[int]:

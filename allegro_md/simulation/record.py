@@ -6,18 +6,16 @@ import hashlib
 import os
 import platform
 import resource
-import socket
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from allegro_md.config import Input
 from allegro_md.simulation.loop import StepLoop
-from allegro_md.simulation.placement import usable_cores
 
 PACKAGES = ("allegro-md", "torch", "numpy", "numba", "h5py", "e3nn", "ase", "mpi4py", "mpich")
 
@@ -44,23 +42,23 @@ def physics(config: Input, digests: list[str]) -> dict[str, Any]:
     return fixed
 
 
-def describe(config: Input, digests: list[str], loop: StepLoop, status: str, began: float) -> dict[str, Any]:
+def describe(
+    config: Input, digests: list[str], loop: StepLoop, places: Sequence[dict[str, Any]], status: str, began: float
+) -> dict[str, Any]:
     """The content of ``run.json`` (collective).
 
     Args:
         config: the input.
         digests: of its files, when they were read.
         loop: the state so far.
+        places: see `placement`.
         status: "running", "done", or what ended it.
         began: time of the start, seconds since the epoch.
     """
     comm, forces = loop.comm, loop.forces
     here = {
-        "host": socket.gethostname(),
         "pid": os.getpid(),
         "device": str(loop.state.device),
-        "cores": usable_cores(),
-        "threads": torch.get_num_threads(),
         "atoms": loop.state.n_local,
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": {name: round(value, 3) for name, value in loop.timers.seconds.items()},
@@ -76,7 +74,10 @@ def describe(config: Input, digests: list[str], loop: StepLoop, status: str, beg
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "model_digests": digests,
         "rank_grid": None if domain is None else list(domain.grid),
-        "ranks": comm.allgather(here),
+        "ranks": [
+            {key: place[key] for key in ("host", "cores", "threads")} | rank
+            for place, rank in zip(places, comm.allgather(here), strict=True)
+        ],
         "rebuilds": forces.rebuilds,
         "migrations": int(comm.sum(np.array([forces.migrations]))[0]),
         "bit_exact": forces.potential.bit_exact,

@@ -159,7 +159,7 @@ class Simulation:
             "rollbacks": self._rollbacks,
             "verify": None if self._certificate is None else self._certificate.as_dict(),
         }
-        return record.describe(self.config, self._digests, self.loop, status, began) | story
+        return record.describe(self.config, self._digests, self.loop, self._places, status, began) | story
 
     def _finish(self, directory: RunDirectory, status: str, began: float) -> None:
         """Closes all reporters, also when one of them cannot save its last data, and says how the run ended."""
