@@ -93,7 +93,8 @@ def spread_block(
         neighbor: (rows,) held indices.
         gradient: (rows, 3) dE_center/dd, eV/Å.
         force: (n_all, 3) quanta, added to; of this potential alone, since its sums are checked against `LIMIT`.
-        virial: (n_centers, 6) eV, added to, −Σ d ⊗ gradient, symmetric part, order xx yy zz yz xz xy; or (0, 6).
+        virial: (centers of the block, 6) eV, added to, −Σ d ⊗ gradient, symmetric part, order xx yy zz yz xz xy;
+            or (0, 6).
 
     Returns:
         `FINE`, or a center whose gradient is not finite or whose forces are out of range.
@@ -113,10 +114,10 @@ def spread_block(
         if len(virial) > 0:
             d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]
             g0, g1, g2 = gradient[e, 0], gradient[e, 1], gradient[e, 2]
-            virial[i, 0] -= d0 * g0
-            virial[i, 1] -= d1 * g1
-            virial[i, 2] -= d2 * g2
-            virial[i, 3] -= 0.5 * (d1 * g2 + d2 * g1)
-            virial[i, 4] -= 0.5 * (d0 * g2 + d2 * g0)
-            virial[i, 5] -= 0.5 * (d0 * g1 + d1 * g0)
+            virial[center[e], 0] -= d0 * g0
+            virial[center[e], 1] -= d1 * g1
+            virial[center[e], 2] -= d2 * g2
+            virial[center[e], 3] -= 0.5 * (d1 * g2 + d2 * g1)
+            virial[center[e], 4] -= 0.5 * (d0 * g2 + d2 * g0)
+            virial[center[e], 5] -= 0.5 * (d0 * g1 + d1 * g0)
     return FINE

@@ -49,6 +49,8 @@ def collapsed(
     h: NDArray[np.float64],
     offsets: NDArray[np.int64],
     neighbors: NDArray[np.int32],
+    first: int,
+    last: int,
     cutoff: float,
     sums: Sums,
     repulsion: NDArray[np.float64],
@@ -56,7 +58,7 @@ def collapsed(
     energy: NDArray[np.float64],
     virial: NDArray[np.float64],
 ) -> int:
-    """Energies, forces and virials of the centers.
+    """Energies, forces and virials of the centers from `first` to before `last`.
 
     Args:
         position: (n_all, 3) Å.
@@ -65,12 +67,14 @@ def collapsed(
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
         neighbors: (offsets[-1],) held indices.
+        first: first center.
+        last: the one after the last.
         cutoff: Å, the largest.
         sums: the model.
         repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
         force: (n_all, 3) quanta, added to, neighbors' rows too; of this potential alone (`blocks.LIMIT`).
-        energy: (n_centers,) eV, stored.
-        virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
+        energy: (last − first,) eV, stored.
+        virial: (last − first, 6) eV, stored; (0, 6) when not wanted.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
@@ -84,7 +88,7 @@ def collapsed(
     gamma, q = np.empty((d * d, c), sums.table.dtype), np.empty((d * d, c), sums.table.dtype)
     rows = packed(position, shift)
     codes = rows.view(np.int64)
-    for i in range(len(offsets) - 1):
+    for i in range(first, last):
         n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
         lanes = -(-n // LANES) * LANES
         for k in range(n, lanes):
@@ -95,11 +99,11 @@ def collapsed(
         total_energy += _sums(d, c, lanes, values, sphere, gamma, q)
         _pull(d, c, lanes, values, slopes, sphere, gamma, q, by_distance, on_sphere)
         _edge_gradients(d, lanes, by_distance, on_sphere, work)
-        energy[i] = sums.shifts[species[i]] + total_energy
+        energy[i - first] = sums.shifts[species[i]] + total_energy
         if repulsion.shape[1] > 0:
-            energy[i] += _repel(n, species[i], species, index, repulsion, work)
+            energy[i - first] += _repel(n, species[i], species, index, repulsion, work)
         if len(virial) > 0:
-            _virial(i, n, work, virial)
+            _virial(i - first, n, work, virial)
         if not _spread(i, n, work, index, force):
             return i
     return FINE
@@ -230,7 +234,7 @@ def _repel(
 
 
 @numba.njit(cache=True)
-def _virial(i: int, n: int, work: NDArray[np.float64], virial: NDArray[np.float64]) -> None:
+def _virial(row: int, n: int, work: NDArray[np.float64], virial: NDArray[np.float64]) -> None:
     """Stores −Σ d ⊗ g, symmetric part, order xx yy zz yz xz xy, eV."""
     v0 = v1 = v2 = v3 = v4 = v5 = 0.0
     for k in range(n):
@@ -241,7 +245,8 @@ def _virial(i: int, n: int, work: NDArray[np.float64], virial: NDArray[np.float6
         v3 -= 0.5 * (d1 * g2 + d2 * g1)
         v4 -= 0.5 * (d0 * g2 + d2 * g0)
         v5 -= 0.5 * (d0 * g1 + d1 * g0)
-    virial[i, 0], virial[i, 1], virial[i, 2], virial[i, 3], virial[i, 4], virial[i, 5] = v0, v1, v2, v3, v4, v5
+    virial[row, 0], virial[row, 1], virial[row, 2] = v0, v1, v2
+    virial[row, 3], virial[row, 4], virial[row, 5] = v3, v4, v5
 
 
 @numba.njit(cache=True)

@@ -137,6 +137,8 @@ def folded(
     h: NDArray[np.float64],
     offsets: NDArray[np.int64],
     neighbors: NDArray[np.int32],
+    first: int,
+    last: int,
     cutoff2: NDArray[np.float64],
     network: Network,
     repulsion: NDArray[np.float64],
@@ -145,7 +147,7 @@ def folded(
     energy: NDArray[np.float64],
     virial: NDArray[np.float64],
 ) -> int:
-    """Energies, forces and virials of the centers.
+    """Energies, forces and virials of the centers from `first` to before `last`.
 
     Args:
         position: (n_all, 3) Å.
@@ -154,40 +156,45 @@ def folded(
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
         neighbors: (offsets[-1],) held indices.
+        first: first center.
+        last: the one after the last.
         cutoff2: (n, n) Å², [center, neighbor].
         network: the model.
         repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
         work: at least as many rows as any center has neighbors.
         force: (n_all, 3) quanta, added to; of this potential alone.
-        energy: (n_centers,) eV, stored.
-        virial: (n_centers, 6) eV, added to; (0, 6) when not wanted.
+        energy: (last − first,) eV, stored.
+        virial: (last − first, 6) eV, added to; (0, 6) when not wanted.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    first, n = 0, len(offsets) - 1
-    while first < n:
+    start, offsets_here = first, offsets[: last + 1]
+    while start < last:
         taken, edges = fill_block(
-            first, position, shift, species, h, offsets, neighbors, cutoff2, work.vector, work.center, work.neighbor
-        )
+            start, position, shift, species, h, offsets_here, neighbors, cutoff2, work.vector, work.center,
+            work.neighbor,
+        )  # fmt: skip
         used = -(-edges // TILE) * TILE
-        for i in range(first, first + taken):
-            energy[i] = 0.0
-        _radial(first, edges, used, species, network, work)
+        energies = energy[start - first : start - first + taken]
+        virials = virial[start - first : start - first + taken] if len(virial) > 0 else virial
+        for i in range(taken):
+            energies[i] = 0.0
+        _radial(start, edges, used, species, network, work)
         _forward(taken, used, network, work)
-        _energies(first, edges, used, species, network, work, energy)
+        _energies(start, edges, used, species, network, work, energies)
         _backward(taken, used, network, work)
         _gradients(edges, network, work)
         if repulsion.shape[1] > 0:
             add_repulsion(
-                first, edges, species, repulsion, work.vector, work.center, work.neighbor, energy, work.gradient
+                start, edges, species, repulsion, work.vector, work.center, work.neighbor, energies, work.gradient
             )
-        status = spread_block(first, edges, work.vector, work.center, work.neighbor, work.gradient, force, virial)
+        status = spread_block(start, edges, work.vector, work.center, work.neighbor, work.gradient, force, virials)
         if status != FINE:
             return status
-        for i in range(first, first + taken):
-            energy[i] += network.shifts[species[i]]
-        first += taken
+        for i in range(taken):
+            energies[i] += network.shifts[species[start + i]]
+        start += taken
     return FINE
 
 
@@ -270,7 +277,7 @@ def _energies(
         for k in range(width):
             gradient[e, k] = seed * last[k]
         if e < edges:
-            energy[i] += factor * value
+            energy[work.center[e]] += factor * value
 
 
 @numba.njit(cache=True, error_model="numpy")

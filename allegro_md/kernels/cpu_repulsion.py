@@ -47,7 +47,7 @@ def add_repulsion(
         vector: (rows, 3) Å.
         center: (rows,) within the block.
         neighbor: (rows,) held indices.
-        energy: (n_centers,) eV, added to.
+        energy: (centers of the block,) eV, added to.
         gradient: (rows, 3) eV/Å, added to.
     """
     for e in range(edges):
@@ -55,7 +55,7 @@ def add_repulsion(
         a, b = species[i], species[neighbor[e]]
         x, y, z = vector[e, 0], vector[e, 1], vector[e, 2]
         value, factor = repulsion_at(np.sqrt(x * x + y * y + z * z), a, b, repulsion)
-        energy[i] += value
+        energy[center[e]] += value
         gradient[e, 0] += factor * x
         gradient[e, 1] += factor * y
         gradient[e, 2] += factor * z

@@ -90,7 +90,7 @@ def folded_forces(model: Compiled, sample: Environments) -> Array:
     force = np.zeros((n + edges, 3), dtype=np.int64)
     neighbors = np.arange(n, n + edges, dtype=np.int32)
     status = model(
-        position, np.zeros((n + edges, 3), np.int32), species, np.eye(3), offsets, neighbors, force, np.zeros(n),
+        position, np.zeros((n + edges, 3), np.int32), species, np.eye(3), offsets, neighbors, 0, n, force, np.zeros(n),
         np.zeros((0, 6)),
     )  # fmt: skip
     return force / FORCE_SCALE if status < 0 else np.full((n + edges, 3), np.inf)

@@ -51,16 +51,19 @@ class Compiled:
         h: Array,
         offsets: NDArray[np.int64],
         neighbors: NDArray[np.int32],
+        first: int,
+        last: int,
         force: NDArray[np.int64],
         energy: Array,
         virial: Array,
     ) -> int:
-        """Energies, forces and virials of the centers; see `cpu_folded.folded` for the arguments and the status."""
-        atoms = (position, shift, species, np.array(h), offsets, neighbors)  # writable, so kernels are compiled once
+        """Energies, forces and virials of some centers; see `cpu_folded.folded` for the arguments and the status."""
+        writable = np.array(h)  # so kernels are compiled once
+        atoms = (position, shift, species, writable, offsets, neighbors, first, last)
         if isinstance(self._model, Sums):
             cutoff = float(np.sqrt(self._cutoff2.max()))
             return int(collapsed(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
-        widest = int(np.diff(offsets).max(initial=1))
+        widest = int(np.diff(offsets[first : last + 1]).max(initial=1))
         rows = max(self._tiles, -(-widest // TILE)) * TILE
         if self._work is None or len(self._work.vector) < rows:
             self._work = allocate(self._model, rows)

@@ -78,7 +78,8 @@ class AllegroPotential:
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
-        own = np.zeros((state.n_all, 3), dtype=np.int64)  # apart from other terms, whose forces have other bounds
+        force = state.all("force")
+        quanta = force.cpu()  # the same memory where the state is on the host
         n = neighbors.n_centers
         energy, virials = np.empty(n), np.zeros((n if virial else 0, 6))
         species = self._species[state.all("species").cpu().numpy()]
@@ -92,13 +93,16 @@ class AllegroPotential:
             except (RuntimeError, MemoryError) as error:
                 self._halve(taken, error)
                 continue
-            status = spread_block(first, edges, *block, gradient, own, virials)
+            status = spread_block(
+                first, edges, *block, gradient, quanta.numpy(), virials[first : first + taken] if virial else virials
+            )
             if status != FINE:
                 atom = int(state.all("id")[int(status)])
                 raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range", [atom])
             energy[first : first + taken] = values[:taken]
             first += taken
-        state.all("force").add_(torch.from_numpy(own).to(state.device))
+        if quanta is not force:
+            force.copy_(quanta)
         return ForceResult(
             torch.from_numpy(energy).to(state.device), torch.from_numpy(virials).to(state.device) if virial else None
         )

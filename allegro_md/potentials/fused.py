@@ -65,14 +65,13 @@ class FusedPotential:
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
         n = neighbors.n_centers
-        own = np.zeros((state.n_all, 3), dtype=np.int64)  # apart from other terms, whose forces have other bounds
         energy, virials = np.empty(n), np.zeros((n if virial else 0, 6))
         status = self._evaluate(
             state.all("position").numpy(), state.all("shift").numpy(), state.all("species").numpy(),
-            state.cell.matrix, neighbors.offsets, neighbors.neighbors, own, energy, virials,
+            state.cell.matrix, neighbors.offsets, neighbors.neighbors, 0, n, state.all("force").numpy(), energy,
+            virials,
         )  # fmt: skip
         if status != FINE:
             atom = int(state.all("id")[status])
             raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range", [atom])
-        state.all("force").add_(torch.from_numpy(own))
         return ForceResult(torch.from_numpy(energy), torch.from_numpy(virials) if virial else None)

@@ -32,9 +32,14 @@ class SumPotential:
         self.bit_exact = all(term.bit_exact for term in terms)
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
-        first, *others = (term(state, neighbors, virial) for term in self.terms)
-        energy, total = first.energy, first.virial
-        for other in others:
-            energy = energy + other.energy
-            total = None if total is None or other.virial is None else total + other.virial
+        first, *others = self.terms
+        result, force = first(state, neighbors, virial), state.all("force")
+        energy, total = result.energy, result.virial
+        for term in others:
+            before = force.clone()  # each term adds to zeros: the bounds of its sums are its own
+            force.zero_()
+            result = term(state, neighbors, virial)
+            force.add_(before)
+            energy = energy + result.energy
+            total = None if total is None or result.virial is None else total + result.virial
         return ForceResult(energy, total)
