@@ -21,6 +21,7 @@ from allegro_md.models.modelfile import load_model
 from allegro_md.models.network import Network
 from allegro_md.observables import summed
 from allegro_md.potentials.allegro import AllegroPotential
+from allegro_md.potentials.base import Virial
 from allegro_md.simulation.forces import Forces
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
@@ -105,7 +106,7 @@ class AllegroCalculator(Calculator):
             "forces": self._state.local("force").numpy()[order] / FORCE_SCALE,
         }
         if cell.bounded:
-            self.results["stress"] = -summed(result.virial, "virial", self._state).value() / cell.volume
+            self.results["stress"] = -result.virial.value() / cell.volume
 
     def _prepare(self, atoms: Atoms, cell: Cell) -> None:
         """Positions and cell into the state; a new state where the atoms are others than last time."""
@@ -131,4 +132,4 @@ class AllegroCalculator(Calculator):
             }
         )
         self._forces = Forces(potential, Comm.serial(), SKIN, None, Timers())
-        self._forces.want_virial = True
+        self._forces.want_virial = Virial.TOTAL

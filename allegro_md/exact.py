@@ -60,7 +60,7 @@ class ExactSum:
     """Sum of k quantities in fixed point.
 
     Attributes:
-        limbs: (k, 3) int64, value = (limb₀·2⁶⁴ + limb₁·2³² + limb₂) · quantum; of 32 bits each until added over ranks.
+        limbs: (k, 3) int64, value = (limb₀·2⁶⁴ + limb₁·2³² + limb₂) · quantum; of 32 bits each until sums are added up.
         kind: key of `GLOBAL_BITS`.
         fault: why the sum is none, or empty. It travels with the limbs and is raised where ranks meet or a value is
             read: raised here, on one rank, it would leave the others waiting.
@@ -93,6 +93,11 @@ class ExactSum:
         high = words[:, 0] + (words[:, 1] >> 32)
         limbs = np.stack([high >> 32, high & 0xFFFFFFFF, words[:, 1] & 0xFFFFFFFF], axis=1)
         return ExactSum(limbs, kind, fault, culprit)
+
+    def plus(self, other: ExactSum) -> ExactSum:
+        """Both, of the same kind, together."""
+        culprit = self.culprit if self.fault else other.culprit
+        return ExactSum(self.limbs + other.limbs, self.kind, self.fault or other.fault, culprit)
 
     @property
     def error(self) -> PhysicsError | None:

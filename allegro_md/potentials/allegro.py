@@ -17,7 +17,7 @@ from allegro_md.kernels.tile import TILE, padded
 from allegro_md.models.edges import Edges
 from allegro_md.models.network import Evaluator, Network
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState, SpeciesTable
@@ -76,7 +76,7 @@ class AllegroPotential:
         self._cutoff2 = self._evaluate.cutoffs**2
         self._tiles = tiles
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
         force = state.all("force")
         quanta = force.cpu()  # the same memory where the state is on the host
@@ -103,9 +103,7 @@ class AllegroPotential:
             first += taken
         if quanta is not force:
             force.copy_(quanta)
-        return ForceResult(
-            torch.from_numpy(energy).to(state.device), torch.from_numpy(virials).to(state.device) if virial else None
-        )
+        return ForceResult.of(energy, virials, virial, state)
 
     def _gather(self, first: int, atoms: _Atoms, neighbors: NeighborList) -> tuple[_Block, int, int]:
         """The next block, its number of centers and of edges; more tiles where one center fills them all."""

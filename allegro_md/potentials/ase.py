@@ -13,7 +13,7 @@ from allegro_md.errors import InputError, PhysicsError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.fixed import CENTER_BOUND
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.state import AtomState, SpeciesTable
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class AsePotential:
         self.provides_virial = "stresses" in provides
         self._calculator = calculator
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         n = state.n_local
-        virials = np.zeros((n, 6)) if virial and self.provides_virial else None
+        virial = virial if self.provides_virial else Virial.NONE
         if n == 0:  # a rank without atoms
-            return ForceResult(torch.zeros(0, dtype=torch.float64, device=state.device), _tensor(virials, state))
+            return ForceResult.of(np.zeros(0), np.zeros((0, 6)), virial, state)
         atoms = _cluster(state, self.cutoff)
         atoms.calc = self._calculator
         try:
@@ -71,13 +71,10 @@ class AsePotential:
             atom = int(state.all("id")[bad[0]])
             raise PhysicsError(f"ase: the energy or the force of atom {atom} is not finite or out of range", [atom])
         state.local("force").add_(torch.from_numpy(np.rint(force * FORCE_SCALE).astype(np.int64)).to(state.device))
-        if virials is not None:  # the stresses of the atoms add up to the stress of the box they were handed in
+        virials = np.zeros((0, 6))
+        if virial:  # the stresses of the atoms add up to the stress of the box they were handed in
             virials = -atoms.get_stresses()[:n] * atoms.get_volume()
-        return ForceResult(torch.tensor(energy, dtype=torch.float64, device=state.device), _tensor(virials, state))
-
-
-def _tensor(array: Any, state: AtomState) -> torch.Tensor | None:
-    return None if array is None else torch.tensor(array, dtype=torch.float64, device=state.device)
+        return ForceResult.of(np.array(energy, dtype=np.float64), virials, virial, state)
 
 
 def _cluster(state: AtomState, margin: float) -> Any:

@@ -10,7 +10,7 @@ from allegro_md.config import EamTerm
 from allegro_md.errors import InputError
 from allegro_md.kernels.eam import eam
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.eam_file import EamTables, read_eam
 from allegro_md.potentials.pair import evaluate
 from allegro_md.state import AtomState, SpeciesTable
@@ -58,7 +58,7 @@ class Eam:
             self.cutoff, tables.rho_spacing, hermite(tables.embedding[rows]), tables.r_spacing, pairs,
         )
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         return evaluate(self.name, eam, self._parameters, state, neighbors, virial)
 
 

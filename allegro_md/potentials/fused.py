@@ -10,18 +10,22 @@ import numpy as np
 import torch
 
 from allegro_md.errors import InputError, PhysicsError
+from allegro_md.exact import ExactSum
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.accuracy import refined
 from allegro_md.models.compiled import Compiled
 from allegro_md.models.fold import fold, obstacle
 from allegro_md.models.network import Network
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState
 
 TILES = 1
 """Tiles per block."""
+
+CENTERS = 1 << 16
+"""Evaluated in one call: what is kept of each but its energy does not grow with the system."""
 
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"mixed": np.float32, "double": np.float64}
 
@@ -62,16 +66,25 @@ class FusedPotential:
         self.kind = shape.kind
         self._evaluate = Compiled(shape, table, PRECISIONS[precision], tiles)
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
         n = neighbors.n_centers
-        energy, virials = np.empty(n), np.zeros((n if virial else 0, 6))
-        status = self._evaluate(
-            state.all("position").numpy(), state.all("shift").numpy(), state.all("species").numpy(),
-            state.cell.matrix, neighbors.offsets, neighbors.neighbors, 0, n, state.all("force").numpy(), energy,
-            virials,
+        energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
+        virials = np.zeros((n if virial is Virial.PER_ATOM else 0, 6))
+        ids = state.all("id").numpy()
+        for first in range(0, n, CENTERS):
+            last = min(n, first + CENTERS)
+            part = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))
+            status = self._evaluate(
+                state.all("position").numpy(), state.all("shift").numpy(), state.all("species").numpy(),
+                state.cell.matrix, neighbors.offsets, neighbors.neighbors, first, last, state.all("force").numpy(),
+                energy[first:last], part,
+            )  # fmt: skip
+            if status != FINE:
+                atom = int(ids[status])
+                raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range", [atom])
+            total = total.plus(ExactSum.of(part, "virial", ids[first:last]))
+        return ForceResult(
+            torch.from_numpy(energy), total if virial else None,
+            torch.from_numpy(virials) if virial is Virial.PER_ATOM else None,
         )  # fmt: skip
-        if status != FINE:
-            atom = int(state.all("id")[status])
-            raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range", [atom])
-        return ForceResult(torch.from_numpy(energy), torch.from_numpy(virials) if virial else None)

@@ -9,7 +9,7 @@ from allegro_md.config import LennardJonesTerm
 from allegro_md.errors import InputError
 from allegro_md.kernels.lj import lj
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.pair import evaluate
 from allegro_md.state import AtomState, SpeciesTable
 
@@ -40,7 +40,7 @@ class LennardJones:
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
         self._table = np.stack([repulsion, attraction, at_cutoff if shift else np.zeros_like(epsilon)], axis=-1)
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         return evaluate(self.name, lj, (self.cutoff, self._table), state, neighbors, virial)
 
 

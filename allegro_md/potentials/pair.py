@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
 from allegro_md.errors import PhysicsError
 from allegro_md.kernels.fixed import FINE
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.state import AtomState
 
 
@@ -21,7 +20,7 @@ def evaluate(
     parameters: tuple[Any, ...],
     state: AtomState,
     neighbors: NeighborList,
-    virial: bool,
+    virial: Virial,
 ) -> ForceResult:
     """Calls ``kernel(position, shift, species, h, offsets, neighbors, *parameters, force, energy, virial)``.
 
@@ -31,7 +30,7 @@ def evaluate(
         parameters: its cutoff and tables.
         state: receives the forces.
         neighbors: list of the own atoms.
-        virial: whether virials are wanted.
+        virial: what is wanted of it.
 
     Raises:
         PhysicsError: a force is not finite or out of range; names the atom.
@@ -57,9 +56,7 @@ def evaluate(
         raise PhysicsError(_complaint(name, center, state, neighbors), [int(state.all("id")[center])])
     if quanta is not force:
         force.copy_(quanta)
-    return ForceResult(
-        torch.from_numpy(energy).to(state.device), torch.from_numpy(virials).to(state.device) if virial else None
-    )
+    return ForceResult.of(energy, virials, virial, state)
 
 
 def _complaint(name: str, center: int, state: AtomState, neighbors: NeighborList) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from allegro_md.config import ZblTerm
 from allegro_md.kernels.zbl import EXPONENT, LENGTH, zbl
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.pair import evaluate
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.units import COULOMB_EV_A
@@ -33,7 +33,7 @@ class Zbl:
         screened = z**EXPONENT
         self._table = np.stack([COULOMB_EV_A * np.outer(z, z), np.add.outer(screened, screened) / LENGTH])
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         return evaluate(self.name, zbl, (self.cutoff, self._table), state, neighbors, virial)
 
 

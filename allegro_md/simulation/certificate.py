@@ -19,6 +19,7 @@ from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential, build_potential
+from allegro_md.potentials.base import Virial
 from allegro_md.simulation import assembly
 from allegro_md.simulation.engine import WholeEngine, gathered
 from allegro_md.simulation.forces import Forces
@@ -99,7 +100,7 @@ def certify(config: Input, comm: Comm) -> Certificate:
     assembly.populate(state, plan, config, comm)
     forces = assembly.forces(config, state, comm, timers)
     loop = StepLoop(state, forces, assembly.integrator(config, state, comm), comm, timers)
-    forces.want_virial = True
+    forces.want_virial = Virial.PER_ATOM
     forces(state)
     longest = float(comm.max(timers.seconds["potential"]))
     checks = _Checks(config, loop)
@@ -259,7 +260,7 @@ def _in_precision(term: Any, precision: str) -> Any:
 def seen_by(forces: Forces, state: AtomState, row: int) -> Seen:
     """What the run says of an own atom."""
     result = forces.result
-    virial = None if result.virial is None else result.virial[row].cpu().numpy()
+    virial = None if result.virials is None else result.virials[row].cpu().numpy()
     return Seen(float(result.energy[row]), state.local("force")[row].cpu().numpy(), virial)
 
 

@@ -12,6 +12,7 @@ from allegro_md.comm import Comm
 from allegro_md.integrators.base import Integrator
 from allegro_md.observables import summed
 from allegro_md.potentials import Potential
+from allegro_md.potentials.base import Virial
 from allegro_md.simulation.forces import Forces
 from allegro_md.simulation.loop import Refinement, StepLoop
 from allegro_md.state import AtomState
@@ -37,8 +38,9 @@ class WholeEngine:
         fields = {"position": state.local("position"), "force": state.local("force"), "energy": result.energy}
         total = comm.reduce(summed(result.energy, "energy", state))
         if not comm.any(result.virial is None) and result.virial is not None:
-            fields["virial"] = result.virial
-            total = np.append(total, comm.reduce(summed(result.virial, "virial", state)))
+            assert result.virials is not None
+            fields["virial"] = result.virials
+            total = np.append(total, comm.reduce(result.virial))
         atoms = _by_id({"id": state.local("id"), **fields}, comm)
         return Evaluated(atoms["position"], atoms["energy"], atoms["force"], atoms.get("virial"), total)
 
@@ -60,7 +62,7 @@ class WholeEngine:
 
     def _forces(self, skin: float | None) -> Forces:
         forces = Forces(self._potential, self._comm, self._skin if skin is None else skin, self._grid, Timers())
-        forces.want_virial = True
+        forces.want_virial = Virial.PER_ATOM
         return forces
 
     def _state(self, system: System, order: NDArray[np.int64] | None) -> AtomState:

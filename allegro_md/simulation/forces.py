@@ -11,7 +11,7 @@ from allegro_md.domain.grid import Domain
 from allegro_md.domain.halo import HaloPlan
 from allegro_md.domain.migrate import decompose, migrate
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Potential
+from allegro_md.potentials.base import ForceResult, Potential, Virial
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
@@ -20,7 +20,7 @@ class Forces:
     """Forces on the own atoms of every rank: migration, halo, neighbor list and potential.
 
     Attributes:
-        want_virial: whether the next evaluations return the virial.
+        want_virial: what the next evaluations return of it.
         result: of the latest evaluation, for own atoms.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
@@ -36,7 +36,7 @@ class Forces:
     ) -> None:
         """Joins the parts; `skin` in Å, `grid` None for the one with the least surface."""
         self.potential = potential
-        self.want_virial = False
+        self.want_virial = Virial.NONE
         self.rebuilds = 0
         self.migrations = 0
         self.stop_wanted: Callable[[], int] = int

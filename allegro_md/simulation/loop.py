@@ -13,11 +13,15 @@ from allegro_md.errors import InterruptedRun
 from allegro_md.guards import Guard
 from allegro_md.integrators.base import Integrator
 from allegro_md.observables import kinetic_tensor, summed, thermo
+from allegro_md.potentials.base import Virial
 from allegro_md.reporting import Reporter, Snapshot, Thermo, needs_of
 from allegro_md.simulation.forces import Forces
 from allegro_md.simulation.stopping import REASONS
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
+
+MOST_VIRIALS = 1_000_000
+"""Own atoms up to which the virial of each is there to be inspected at the start."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class StepLoop:
         Raises:
             PhysicsError: the forces cannot be, or a guard objects.
         """
-        self.forces.want_virial = True
+        self.forces.want_virial = Virial.PER_ATOM if self.state.n_local <= MOST_VIRIALS else Virial.TOTAL
         self.forces(self.state)
         self._look(0.0)
         if inspect is not None:
@@ -108,7 +112,8 @@ class StepLoop:
         while self.step < last_step:
             self.underway = self.step + 1
             due = self._due(self.underway)
-            self.forces.want_virial = self.integrator.needs_virial or "thermo" in needs_of(due)
+            wanted = self.integrator.needs_virial or "thermo" in needs_of(due)
+            self.forces.want_virial = Virial.TOTAL if wanted else Virial.NONE
             parts = self.refinement.of(self.underway)
             self.integrator.timestep = self.timestep / parts
             for _ in range(parts):
@@ -128,7 +133,7 @@ class StepLoop:
         result = self.forces.result
         virial = np.full(6, np.nan)
         if not self.comm.any(result.virial is None) and result.virial is not None:
-            virial = self.comm.reduce(summed(result.virial, "virial", self.state))
+            virial = self.comm.reduce(result.virial)
         return thermo(
             potential=float(self.comm.reduce(summed(result.energy, "energy", self.state))[0]),
             kinetic=self.comm.reduce(kinetic_tensor(self.state)),

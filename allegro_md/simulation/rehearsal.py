@@ -15,6 +15,7 @@ from allegro_md.kernels.tile import TILE
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials import Potential
 from allegro_md.potentials.allegro import TILES
+from allegro_md.potentials.base import Virial
 from allegro_md.simulation.placement import resident_memory
 from allegro_md.state import AtomState
 
@@ -38,7 +39,7 @@ def rehearse(system: Blueprint, potential: Potential, skin: float, neighbors: fl
     pairs = NeighborList(potential.cutoff, skin)
     pairs.build(state)
     with suppress(PhysicsError):
-        potential(state, pairs, True)
+        potential(state, pairs, Virial.TOTAL)
     del pairs, state
     return resident_memory()
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import Potential
+from allegro_md.potentials.base import Potential, Virial
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.verify.samples import CHUNK
 
@@ -154,8 +154,8 @@ class Cluster:
         lists.offsets = np.concatenate([[0], np.cumsum(np.tile(counts, len(rows)))]).astype(np.int64)
         first = self._neighbors_of[: self._offsets[n_centers]]
         lists.neighbors = np.concatenate([copy[first] for copy in rows]).astype(np.int32)
-        result = potential(state, lists, True)
-        virial = None if result.virial is None else result.virial.cpu().numpy()
+        result = potential(state, lists, Virial.PER_ATOM)
+        virial = None if result.virials is None else result.virials.cpu().numpy()
         return Alone(result.energy.cpu().numpy(), state.all("force").cpu().numpy(), virial)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import Potential
+from allegro_md.potentials.base import Potential, Virial
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.verify.result import Tally
 
@@ -77,6 +77,6 @@ def _evaluate(
     state.local("force").zero_()
     lists = NeighborList(potential.cutoff, 0.0)
     lists.build(state)
-    result = potential(state, lists, True)
-    virial = None if result.virial is None else result.virial.cpu().numpy().sum(axis=0)
+    result = potential(state, lists, Virial.PER_ATOM)
+    virial = None if result.virials is None else result.virials.cpu().numpy().sum(axis=0)
     return result.energy.cpu().numpy(), state.local("force").cpu().numpy() / FORCE_SCALE, virial

@@ -19,6 +19,7 @@ from systems import spread
 from torture import Place, places
 
 from allegro_md.comm import Comm
+from allegro_md.potentials.base import Virial
 from allegro_md.simulation.certificate import NUDGE, seen_by
 from allegro_md.simulation.engine import WholeEngine, gathered
 from allegro_md.simulation.forces import Forces
@@ -35,7 +36,7 @@ def certified(place: Place, comm: Comm) -> list[dict[str, Any]]:
     model = potential(place)
     state = spread(place.start, place.rows, place.periodic, comm, origin=place.origin)
     forces = Forces(model, comm, place.skin, None, Timers())
-    forces.want_virial = True
+    forces.want_virial = Virial.PER_ATOM
     forces(state)
     rows = choose(state, forces.domain.lower, forces.domain.upper, 4, comm.rank)
     environments = gather(state, rows, 2.0 * reach_of(model), comm)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -56,17 +56,21 @@ def changed_result(potential: Any, change: Callable[[Any, Any, ForceResult], For
 
 def weighted_virial(weights: list[float]) -> Callable[[Any, Any, ForceResult], ForceResult]:
     def change(self: Any, state: Any, result: ForceResult) -> ForceResult:
-        return ForceResult(result.energy, None if result.virial is None else result.virial * torch.tensor(weights))
+        if result.virial is None:
+            return result
+        limbs = result.virial.limbs * np.array(weights, dtype=np.int64)[:, None]
+        virials = None if result.virials is None else result.virials * torch.tensor(weights)
+        return replace(result, virial=replace(result.virial, limbs=limbs), virials=virials)
 
     return change
 
 
 def shifted(self: Any, state: Any, result: ForceResult) -> ForceResult:
-    return ForceResult(result.energy + 0.01, result.virial)
+    return replace(result, energy=result.energy + 0.01)
 
 
 def by_parity(self: Any, state: Any, result: ForceResult) -> ForceResult:
-    return ForceResult(result.energy * (1.0 + 1e-4 * (state.local("id") % 2)), result.virial)
+    return replace(result, energy=result.energy * (1.0 + 1e-4 * (state.local("id") % 2)))
 
 
 def remembering() -> Callable[[Any, Any, ForceResult], ForceResult]:
@@ -74,7 +78,7 @@ def remembering() -> Callable[[Any, Any, ForceResult], ForceResult]:
 
     def change(self: Any, state: Any, result: ForceResult) -> ForceResult:
         calls[0] += 1
-        return ForceResult(result.energy + 1e-9 * calls[0], result.virial)
+        return replace(result, energy=result.energy + 1e-9 * calls[0])
 
     return change
 
@@ -161,7 +165,7 @@ def one_end(first: int, n_edges: int, vector: Any, center: Any, neighbor: Any, g
     np.add.at(force, first + center[:n_edges], quanta)
     for v, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)] if len(virial) else []):
         symmetric = 0.5 * (vector[:n_edges, a] * gradient[:n_edges, b] + vector[:n_edges, b] * gradient[:n_edges, a])
-        np.subtract.at(virial[:, v], first + center[:n_edges], symmetric)
+        np.subtract.at(virial[:, v], center[:n_edges], symmetric)
     return FINE
 
 

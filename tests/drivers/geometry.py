@@ -16,8 +16,8 @@ from systems import INPUTS, lennard_jones, spread
 from torture import EPSILON, SIGMA, Place, places
 
 from allegro_md.comm import Comm
-from allegro_md.observables import summed
 from allegro_md.potentials.allegro import AllegroPotential
+from allegro_md.potentials.base import Virial
 from allegro_md.simulation.forces import Forces
 from allegro_md.timers import Timers
 
@@ -32,10 +32,10 @@ def evaluate(place: Place, comm: Comm) -> dict[str, Any]:
     """Of all atoms; held: how many atoms the ranks hold together, with ghosts."""
     state = spread(place.start, place.rows, place.periodic, comm, origin=place.origin)
     forces = Forces(potential(place), comm, place.skin, None, Timers())
-    forces.want_virial = True
+    forces.want_virial = Virial.TOTAL
     forces(state)
     assert forces.result.virial is not None
-    virial = comm.reduce(summed(forces.result.virial, "virial", state))
+    virial = comm.reduce(forces.result.virial)
     own = (state.local("id"), forces.result.energy, state.local("force"), state.local("position"))
     ids, energy, force, x = (
         np.concatenate(c) for c in zip(*comm.allgather([t.numpy().copy() for t in own]), strict=True)

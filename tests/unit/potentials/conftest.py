@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import Virial
 from allegro_md.state import AtomState, SpeciesTable
 
 NUMBERS = {
@@ -103,13 +104,13 @@ def run(
         state = hold(system, own, potential.halo_hops * potential.cutoff + skin)
         neighbors = NeighborList(potential.cutoff, skin)
         neighbors.build(state)
-        result = potential(state, neighbors, virial)
+        result = potential(state, neighbors, Virial.PER_ATOM if virial else Virial.NONE)
         np.add.at(quanta, state.all("id").numpy(), state.all("force").numpy())
         energy[own] = result.energy.numpy()
-        if result.virial is None:
+        if result.virials is None:
             virial = False
         else:
-            virials[own] = result.virial.numpy()
+            virials[own] = result.virials.numpy()
     return Result(energy, quanta, virials if virial else None)
 
 

@@ -17,6 +17,7 @@ from allegro_md.models.edges import Edges
 from allegro_md.models.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential
+from allegro_md.potentials.base import Virial
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.potentials.sum import SumPotential
 from allegro_md.state import AtomState
@@ -144,8 +145,8 @@ def test_no_atoms_and_no_neighbors(lab):
     state = AtomState(gas.cell, gas.species, 7)  # a rank without atoms
     neighbors = NeighborList(potential.cutoff, 0.3)
     neighbors.build(state)
-    empty = potential(state, neighbors, virial=True)
-    assert empty.energy.shape == (0,) and empty.virial.shape == (0, 6)
+    empty = potential(state, neighbors, Virial.PER_ATOM)
+    assert empty.energy.shape == (0,) and empty.virials.shape == (0, 6)
 
 
 def test_species_are_matched_by_symbol(lab, system):

@@ -14,6 +14,7 @@ from allegro_md.errors import InputError, PhysicsError
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials import POTENTIALS, SumPotential, build_potential
 from allegro_md.potentials.ase import AsePotential
+from allegro_md.potentials.base import Virial
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.potentials.zbl import Zbl
 
@@ -48,13 +49,13 @@ def test_a_rank_without_atoms_and_an_isolated_atom(lab):
     state = lab.hold(system, np.arange(1), 13.3)
     neighbors = NeighborList(6.5, 0.3)
     neighbors.build(state)
-    assert potential(state, neighbors, True).energy.tolist() == [0.0]
+    assert potential(state, neighbors, Virial.PER_ATOM).energy.tolist() == [0.0]
     state.resize(0, 0)
     neighbors.build(state)
-    result = potential(state, neighbors, True)
-    assert result.energy.shape == (0,) and result.virial is not None and result.virial.shape == (0, 6)
-    empty = LennardJones(np.full((1, 1), 0.0104), np.full((1, 1), 3.4), 6.5)(state, neighbors, True)
-    assert empty.energy.shape == (0,) and empty.virial is not None and empty.virial.shape == (0, 6)
+    result = potential(state, neighbors, Virial.PER_ATOM)
+    assert result.energy.shape == (0,) and result.virials is not None and result.virials.shape == (0, 6)
+    empty = LennardJones(np.full((1, 1), 0.0104), np.full((1, 1), 3.4), 6.5)(state, neighbors, Virial.PER_ATOM)
+    assert empty.energy.shape == (0,) and empty.virials is not None and empty.virials.shape == (0, 6)
 
 
 class WithoutEnergies(MorsePotential):

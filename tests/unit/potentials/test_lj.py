@@ -11,6 +11,7 @@ from allegro_md.config import LennardJonesTerm
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials import POTENTIALS
+from allegro_md.potentials.base import Virial
 from allegro_md.potentials.lj import LennardJones
 
 EPSILON = np.array([[0.0104, 0.0126], [0.0126, 0.0141]])
@@ -97,7 +98,7 @@ def test_close_approach_is_an_error(lab, x):
     neighbors = NeighborList(8.5, 0.0)
     neighbors.offsets, neighbors.neighbors = np.array([0, 1, 2]), np.array([1, 0], np.int32)
     with pytest.raises(PhysicsError, match="atom 0"):
-        potential(state, neighbors, True)
+        potential(state, neighbors, Virial.TOTAL)
 
 
 def test_builder_wants_every_pair(lab):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -48,8 +49,9 @@ def wrong_virial() -> Iterator[None]:
 
     def wrong(self: Any, state: Any, neighbors: Any, virial: bool) -> ForceResult:
         result = right(self, state, neighbors, virial)
-        flipped = None if result.virial is None else result.virial * torch.tensor([1, 1, 1, 1, -1, 1])
-        return ForceResult(result.energy, flipped)
+        if result.virials is None:
+            return result
+        return replace(result, virials=result.virials * torch.tensor([1, 1, 1, 1, -1, 1]))
 
     with mock.patch.object(LennardJones, "__call__", wrong):
         yield

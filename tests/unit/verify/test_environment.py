@@ -11,6 +11,7 @@ import torch
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
+from allegro_md.potentials.base import Virial
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.simulation.forces import Forces
 from allegro_md.state import AtomState, SpeciesTable
@@ -67,16 +68,16 @@ def test_alone_has_the_bits_of_the_engine() -> None:
     state = state_of(x, TILTED, (True,) * 3, origin=(1.0, -2.0, 0.3))
     potential = LennardJones(np.array([[0.01]]), np.array([[3.4]]), 6.0)
     forces = Forces(potential, Comm.serial(), 0.5, None, Timers())
-    forces.want_virial = True
+    forces.want_virial = Virial.PER_ATOM
     forces(state)
     rows = np.arange(8)
     for row, environment in zip(rows, gather(state, rows, 12.0, Comm.serial()), strict=True):
         cluster = Cluster(environment, 6.0, 6.0)
         alone = cluster.evaluate(potential)
-        assert alone.virial is not None and forces.result.virial is not None
+        assert alone.virial is not None and forces.result.virials is not None
         assert alone.energy[0] == float(forces.result.energy[row])
         assert np.array_equal(alone.force[0], state.local("force")[row].numpy())
-        assert np.array_equal(alone.virial[0], forces.result.virial[row].numpy())
+        assert np.array_equal(alone.virial[0], forces.result.virials[row].numpy())
         near = np.linalg.norm(environment.place, axis=1) <= 6.0
         assert cluster.n_centers == near.sum()
         beside = cluster.elsewhere(potential, np.stack([cluster.place] * 3), cluster.n_centers)
