@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
-from allegro_md.errors import InputError, ResourceError
+from allegro_md.errors import InputError, PhysicsError, ResourceError
 from allegro_md.io.disk import disk_errors, finish, unfinished
 from allegro_md.io.id_slabs import IdSlabs
 from allegro_md.io.layout import Column, lay_out, placements
@@ -86,29 +86,40 @@ def write_checkpoint(
 def save_checkpoint(path: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any]) -> None:
     """Writes one checkpoint file, whole or not at all; collective. Arguments and errors as of `write_checkpoint`."""
     part = unfinished(path)
-    slabs = IdSlabs(state.n_total, comm, BLOCK)
-    rows = slabs.gather(state.local("id").cpu().numpy(), {c.name: state.local(c.name).cpu().numpy() for c in COLUMNS})
     try:
         with comm.together(), disk_errors(path):
             if comm.rank == 0:
                 for old in path.parent.glob("checkpoint-*.h5.part"):
                     old.unlink()
                 lay_out(part, COLUMNS, state.n_total, 1, 1)
-        with comm.together(), disk_errors(path):
-            where = placements(part, COLUMNS)
-            with open(part, "r+b", buffering=0) as file:
-                for column in COLUMNS:
-                    where[column.name].write(file.fileno(), 0, slabs.start, rows[column.name])
-                os.fsync(file.fileno())
-        digests = _join(comm.allgather({name: _digests(values) for name, values in rows.items()}))
+        digests = _join(comm.allgather(_write_rows(part, path, state, comm)))
         with comm.together(), disk_errors(path):
             if comm.rank == 0:
                 _write_header(part, _header(step, state, extras, digests))
                 finish(path)
-    except ResourceError:
+    except (ResourceError, PhysicsError):
         if comm.rank == 0:
             part.unlink(missing_ok=True)
         raise
+
+
+def _write_rows(part: Path, path: Path, state: AtomState, comm: Comm) -> dict[str, list[str]]:
+    """Puts this rank's range of ids into the file that was laid out; returns the checksums of its blocks."""
+    digests: dict[str, list[str]] = {c.name: [] for c in COLUMNS}
+    held = {c.name: state.local(c.name).cpu().numpy() for c in COLUMNS}
+    slabs = IdSlabs(state.n_total, comm, BLOCK)
+    with ExitStack() as stack:
+        with comm.together(), disk_errors(path):
+            where = placements(part, COLUMNS)
+            file = stack.enter_context(open(part, "r+b", buffering=0))
+        for first, rows, _ in slabs.pieces(held["id"], {name: values.__getitem__ for name, values in held.items()}):
+            with comm.together(), disk_errors(path):
+                for column in COLUMNS:
+                    where[column.name].write(file.fileno(), 0, first, rows[column.name])
+                    digests[column.name] += _digests(rows[column.name])
+        with comm.together(), disk_errors(path):
+            os.fsync(file.fileno())
+    return digests
 
 
 def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from allegro_md.errors import InputError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.io.behind import Behind
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.id_slabs import IdSlabs
+from allegro_md.io.id_slabs import IdSlabs, Rows
 from allegro_md.io.layout import Column, Placement, lay_out, placements
 from allegro_md.io.master import ATOMS, FIXED, NAME, OBSERVABLES, PER_FRAME, Box, History, read_master, write_master
 from allegro_md.io.segments import DOUBLING, FOLDER, Segment, capacity, complete, recover, segment_path
@@ -31,8 +31,8 @@ NOTATION = {"Å": "Angstrom", "Å/fs": "Angstrom fs-1", "eV/Å": "eV Angstrom-1"
 UNITS = {f.name: NOTATION[f.unit] for f in FIELDS.values() if f.trajectory and f.shape} | {"image": ""}
 """Vectors that a frame may hold, with their units; the scalars, id and species, are the same in every frame."""
 
-AHEAD = 2
-"""Frames per rank that may wait for the disk before the simulation does."""
+AHEAD = 4
+"""Pieces per rank, and ends of frames, that may wait for the disk before the simulation does."""
 
 FIRST_INTERVAL = 1.0
 """Seconds after which frames become visible at the latest, early in a run; see `DOUBLING`."""
@@ -92,15 +92,17 @@ class TrajectoryWriter:
             return
         if self._slabs is None:
             self._begin(snapshot.state)
-        rows = self._collect(snapshot)
         due = self._look()
         if self._open is None:
             self._open = self._new_segment()
-        segment = self._open
-        self._worker.put(partial(segment.write, segment.count, rows))
+        segment, alone = self._open, _without_atoms(snapshot)
+        for first_id, rows, last in self._pieces_of(snapshot.state):
+            self._worker.put(partial(segment.write_atoms, segment.count, first_id, rows))
+            if last:
+                self._worker.put(partial(segment.end_frame, segment.count, alone))
         segment.count += 1
         if self._comm.rank == 0:
-            self._waiting.setdefault(segment.index, []).append({c.name: rows[c.name] for c in PER_FRAME})
+            self._waiting.setdefault(segment.index, []).append(alone)
         first = self._frames == 0
         self._frames, self._last_step = self._frames + 1, snapshot.step
         if first or due or segment.full:
@@ -203,9 +205,8 @@ class TrajectoryWriter:
         self._slabs = IdSlabs(state.n_total, self._comm)
         cell = state.cell
         self._box = Box(cell.periodic, cell.bounded)
-        species = state.species_table.numbers[state.local("species").cpu().numpy()].astype(np.int32)
-        ids = state.local("id").cpu().numpy()
-        slab = self._slabs.gather(ids, {"species": species, "id": ids})
+        species, ids = state.local("species").cpu().numpy(), state.local("id").cpu().numpy()
+        numbers = state.species_table.numbers.astype(np.int32)
         path = self._folder / ATOMS
         with self._comm.together(), disk_errors(path):
             if self._comm.rank == 0:
@@ -216,37 +217,31 @@ class TrajectoryWriter:
                 lay_out(unfinished(path), FIXED, state.n_total, 1, 1)
         with self._comm.together(), disk_errors(path):
             where = placements(unfinished(path), FIXED)
-            with open(unfinished(path), "r+b", buffering=0) as file:
+        pieces = self._slabs.pieces(ids, {"species": lambda rows: numbers[species[rows]], "id": ids.__getitem__})
+        for first, piece, _ in pieces:
+            with self._comm.together(), disk_errors(path), open(unfinished(path), "r+b", buffering=0) as file:
                 for column in FIXED:
-                    where[column.name].write(file.fileno(), 0, self._slabs.start, slab[column.name])
+                    where[column.name].write(file.fileno(), 0, first, piece[column.name])
         with self._comm.together(), disk_errors(path):
             if self._comm.rank == 0:
                 finish(path)
 
-    def _collect(self, snapshot: Snapshot) -> dict[str, NDArray[Any]]:
-        """This rank's slab of every field, and what is not per atom."""
-        state, thermo = snapshot.state, snapshot.thermo
+    def _pieces_of(self, state: AtomState) -> Iterator[tuple[int, dict[str, NDArray[Any]], bool]]:
+        """This rank's range of ids of every field of a frame; see `IdSlabs.pieces`."""
         local = {name: state.local(name).cpu().numpy() for name in ("id", "position", "velocity", "force")}
+        made: dict[str, Rows] = {
+            "position": local["position"].__getitem__,  # position and image are made from it where it arrives
+            "velocity": lambda rows: local["velocity"][rows].astype(self._dtype),
+            "force": lambda rows: (local["force"][rows] / FORCE_SCALE).astype(self._dtype),
+        }
         wanted = {c.name for c in self._fields}
-        fields: dict[str, NDArray[Any]] = {}
-        if wanted & {"position", "image"}:
-            with self._comm.together():
-                fields["position"], fields["image"] = wrap(local["position"], state.cell, self._dtype)
-        if "velocity" in wanted:
-            fields["velocity"] = local["velocity"].astype(self._dtype)
-        if "force" in wanted:
-            fields["force"] = (local["force"] / FORCE_SCALE).astype(self._dtype)
+        sent = {"position" if name == "image" else name for name in wanted}
         assert self._slabs is not None
-        rows = self._slabs.gather(local["id"], {name: fields[name] for name in fields if name in wanted})
-        values = [np.nan] * len(OBSERVABLES)
-        if thermo is not None:
-            values = [thermo.potential, thermo.kinetic, thermo.total, thermo.temperature]
-            values += [thermo.pressure, thermo.volume]
-        rows["step"] = np.array([snapshot.step], dtype=np.int64)
-        rows["time"] = np.array([snapshot.time], dtype=np.float64)
-        rows["edges"] = np.array(state.cell.matrix)[None]
-        rows["observables"] = np.array([values], dtype=np.float64)
-        return rows
+        for first, piece, last in self._slabs.pieces(local["id"], {name: made[name] for name in sorted(sent)}):
+            if "position" in piece:
+                with self._comm.together():
+                    piece["position"], piece["image"] = wrap(piece["position"], state.cell, self._dtype)
+            yield first, {name: piece[name] for name in piece if name in wanted}, last
 
     def _look(self) -> bool:
         """Raises together what a writing thread met, shows a segment all ranks have sealed; whether it is time to."""
@@ -351,6 +346,20 @@ class TrajectoryWriter:
         for path in _pieces(self._folder):
             if path not in keep:
                 path.unlink()
+
+
+def _without_atoms(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
+    """What a frame holds once; see `master.PER_FRAME`."""
+    thermo, values = snapshot.thermo, [np.nan] * len(OBSERVABLES)
+    if thermo is not None:
+        values = [thermo.potential, thermo.kinetic, thermo.total, thermo.temperature]
+        values += [thermo.pressure, thermo.volume]
+    return {
+        "step": np.array([snapshot.step], dtype=np.int64),
+        "time": np.array([snapshot.time], dtype=np.float64),
+        "edges": np.array(snapshot.state.cell.matrix)[None],
+        "observables": np.array([values], dtype=np.float64),
+    }
 
 
 def _pieces(folder: Path) -> list[Path]:

@@ -66,7 +66,7 @@ class Segment:
         self.index, self.capacity = index, frames
         self.count = self.written = 0
         self.sealed = False
-        self._path, self._columns, self._slabs = segment_path(folder, index), columns, slabs
+        self._path = segment_path(folder, index)
         self._root = comm.rank == 0
         where: Any = None
         with comm.together():
@@ -83,13 +83,17 @@ class Segment:
         """No room for another frame."""
         return self.count == self.capacity
 
-    def write(self, frame: int, rows: dict[str, NDArray[Any]]) -> None:
-        """Writes this rank's atoms, and on rank 0 what is not per atom, of one frame."""
+    def write_atoms(self, frame: int, first: int, rows: dict[str, NDArray[Any]]) -> None:
+        """Writes atoms of one frame, those of consecutive ids from `first` on."""
         with disk_errors(self._path):
-            for column in self._columns:
-                if column.per_atom or self._root:
-                    start = self._slabs.start if column.per_atom else 0
-                    self.where[column.name].write(self._fd, frame, start, rows[column.name])
+            for name, values in rows.items():
+                self.where[name].write(self._fd, frame, first, values)
+
+    def end_frame(self, frame: int, rows: dict[str, NDArray[Any]]) -> None:
+        """Writes, on rank 0, what is not per atom; this rank's part of the frame is complete."""
+        with disk_errors(self._path):
+            for name, values in rows.items() if self._root else ():
+                self.where[name].write(self._fd, frame, 0, values)
         self.written = frame + 1
 
     def sync(self) -> None:

@@ -333,14 +333,14 @@ def test_full_disk(tmp_path, root):
 
 def test_a_fault_learned_of_at_the_end_is_raised_after_saving_the_rest(tmp_path, monkeypatch):
     """The writing thread fails on a frame after the last look at it: nobody but `close` can tell."""
-    pwrite = segments.Segment.write
+    pwrite = segments.Segment.write_atoms
 
-    def refuse(self, frame, rows):
+    def refuse(self, frame, first, rows):
         if frame == 20 and self.index == 1:
             raise ResourceError("the disk is full")
-        pwrite(self, frame, rows)
+        pwrite(self, frame, first, rows)
 
-    monkeypatch.setattr(segments.Segment, "write", refuse)
+    monkeypatch.setattr(segments.Segment, "write_atoms", refuse)
     gate = threading.Event()
     writer = write(tmp_path, range(16))
     writer._worker.put(gate.wait)  # noqa: SLF001  holds the thread back
