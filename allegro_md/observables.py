@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
+
 import numba
 import numpy as np
 import torch
@@ -16,25 +19,32 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Component order of symmetric tensors: xx yy zz yz xz xy."""
 
 
+CHUNK = 1 << 16
+"""Atoms whose terms are made at a time: none of these sums takes memory that grows with the system."""
+
+
 def kinetic_energy(state: AtomState) -> ExactSum:
     """Σ ½ m v² of the own atoms, eV; one component."""
-    return ExactSum.of(_kinetic_terms(*_arrays(state)), "kinetic", _ids(state))
+    masses = state.species_table.masses * AMU_A2_PER_FS2
+    return _in_chunks(state, "kinetic", lambda species, velocity: _kinetic_terms(velocity, species, masses))
 
 
 def kinetic_tensor(state: AtomState) -> ExactSum:
     """Σ m v ⊗ v of the own atoms, eV; six components in Voigt order."""
-    return ExactSum.of(_kinetic_tensor_terms(*_arrays(state)), "kinetic", _ids(state))
+    masses = state.species_table.masses * AMU_A2_PER_FS2
+    return _in_chunks(state, "kinetic", lambda species, velocity: _kinetic_tensor_terms(velocity, species, masses))
 
 
 def momentum(state: AtomState) -> ExactSum:
     """Σ m v of the own atoms, amu·Å/fs; three components."""
-    masses = state.mass.cpu().numpy()
-    return ExactSum.of(masses[:, None] * state.local("velocity").cpu().numpy(), "momentum", _ids(state))
+    masses = state.species_table.masses
+    return _in_chunks(state, "momentum", lambda species, velocity: masses[species][:, None] * velocity)
 
 
 def total_mass(state: AtomState) -> ExactSum:
     """Σ m of the own atoms, amu."""
-    return ExactSum.of(state.mass.cpu().numpy(), "mass")
+    masses = state.species_table.masses
+    return _in_chunks(state, "mass", lambda species, _: masses[species])
 
 
 def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
@@ -85,9 +95,18 @@ def _ids(state: AtomState) -> NDArray[np.int64]:
     return ids
 
 
-def _arrays(state: AtomState) -> tuple[NDArray[np.float64], NDArray[np.int16], NDArray[np.float64]]:
-    masses = state.species_table.masses * AMU_A2_PER_FS2
-    return state.local("velocity").cpu().numpy(), state.local("species").cpu().numpy(), masses
+def _in_chunks(
+    state: AtomState,
+    kind: str,
+    terms: Callable[[NDArray[np.int16], NDArray[np.float64]], NDArray[np.float64]],
+) -> ExactSum:
+    """Exact sum of the terms that a function makes of species and velocities of some own atoms."""
+    ids, species, velocity = _ids(state), state.local("species").cpu().numpy(), state.local("velocity").cpu().numpy()
+    parts = []
+    for start in range(0, max(1, state.n_local), CHUNK):
+        rows = slice(start, start + CHUNK)
+        parts.append(ExactSum.of(terms(species[rows], velocity[rows]), kind, ids[rows]))
+    return reduce(ExactSum.plus, parts)
 
 
 @numba.njit(cache=True)

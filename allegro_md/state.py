@@ -105,7 +105,6 @@ class AtomState:
             name: torch.empty((0, *f.shape), dtype=f.dtype, device=self.device) for name, f in FIELDS.items()
         }
         self._views: dict[tuple[str, int], torch.Tensor] = {}
-        self._masses = torch.as_tensor(species_table.masses, dtype=torch.float64, device=self.device)
 
     @property
     def n_all(self) -> int:
@@ -148,8 +147,3 @@ class AtomState:
         self.resize(n, 0)
         for name, value in values.items():
             self.local(name)[:] = value
-
-    @property
-    def mass(self) -> torch.Tensor:
-        """(n_local,) amu."""
-        return self._masses[self.local("species").long()]

@@ -1,10 +1,14 @@
-"""The sub-steps integrators are made of: functions of the state, in place, own atoms only.
+"""The sub-steps integrators are made of: functions of the state, in place, own atoms only, one pass each.
 
 Each product and each sum is rounded on its own (no fused multiply-add), so an atom's result does not depend on its
-place in the arrays.
+place in the arrays. No array of the size of the system is made.
 """
 
 from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.state import AtomState
@@ -13,15 +17,32 @@ from allegro_md.units import AMU_A2_PER_FS2
 
 def kick(state: AtomState, time: float) -> None:
     """Adds force/mass · time (fs) to the velocities."""
-    factor = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.mass
-    state.local("velocity").add_(state.local("force").double().mul_(factor[:, None]))
+    factors = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses
+    _kick(*(state.local(name).numpy() for name in ("force", "species", "velocity")), factors)
 
 
 def drift(state: AtomState, time: float) -> None:
     """Adds velocity · time (fs) to the positions."""
-    state.local("position").add_(state.local("velocity") * time)
+    _drift(state.local("velocity").numpy(), time, state.local("position").numpy())
 
 
 def scale_velocities(state: AtomState, factor: float) -> None:
     """Multiplies all velocities."""
     state.local("velocity").mul_(factor)
+
+
+@numba.njit(cache=True)
+def _kick(
+    force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64]
+) -> None:
+    for i in range(len(velocity)):
+        factor = factors[species[i]]
+        for k in range(3):
+            velocity[i, k] += np.float64(force[i, k]) * factor
+
+
+@numba.njit(cache=True)
+def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.float64]) -> None:
+    x, v = position.reshape(-1), velocity.reshape(-1)
+    for i in range(len(x)):
+        x[i] += v[i] * time

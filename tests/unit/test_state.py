@@ -68,9 +68,3 @@ def test_set_local_drops_ghosts() -> None:
     state.resize(4, 9)
     state.set_local({name: state.local(name)[:2].clone() for name, f in FIELDS.items() if f.migrates})
     assert (state.n_local, state.n_ghost) == (2, 0)
-
-
-def test_masses_follow_species() -> None:
-    state = make(2)
-    state.local("species")[:] = torch.tensor([1, 0])
-    assert state.mass.tolist() == [63.546, 1.008]

@@ -67,8 +67,8 @@ class Forces:
 
 
 def kinetic(state: AtomState) -> float:
-    v = state.local("velocity").numpy()
-    return float(0.5 * AMU_A2_PER_FS2 * (state.mass.numpy()[:, None] * v * v).sum())
+    v, masses = state.local("velocity").numpy(), state.species_table.masses[state.local("species").numpy()]
+    return float(0.5 * AMU_A2_PER_FS2 * (masses[:, None] * v * v).sum())
 
 
 def run(state: AtomState, integrator: Any, steps: int, field: Any = lennard_jones) -> list[float]:
