@@ -1,44 +1,34 @@
 """Collapsed networks (`models.fold`): E_i = shift + Σ_j a(r) + Σ_lmu Γ_lmu Q_lmu, Γ and Q sums over the neighbors.
 
-Γ_lmu = Σ_j env_lu(r_ij) Y_lm(ij), Q_lmu = Σ_j q_lu(r_ij) Y_lm(ij). What an embedded-atom potential costs: the neighbors
-of one center at a time, in a work table whose lanes are edges, filled up to whole vectors with edges at the cutoff.
+Γ_lmu = Σ_j env_lu(r_ij) Y_lm(ij), Q_lmu = Σ_j q_lu(r_ij) Y_lm(ij). What an embedded-atom potential costs: the edges of
+a block of centers lie one after the other in a work table that stays in the cache.
 """
 
 from __future__ import annotations
-
-from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.blocks import LIMIT
-from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
+from allegro_md.kernels.cpu_collapsed_lanes import CENTERS, Sums, Work, allocate, couple, gradients, places, radial
 from allegro_md.kernels.cpu_repulsion import repulsion_at
-from allegro_md.kernels.cpu_table import locate, total
-from allegro_md.kernels.cpu_vector import LANES, fma, load, splat, store, sum_of
-from allegro_md.kernels.fixed import FINE, to_fixed
-from allegro_md.kernels.pair import D0, D1, D2, R2, gather, packed, widest
+from allegro_md.kernels.cpu_vector import LANES, all_below, load, rounded, splat, store
+from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
+from allegro_md.kernels.geometry import pair_vector
 
-_G0, _G1, _G2, _ROWS = R2 + 1, R2 + 2, R2 + 3, R2 + 4  # more rows of the work table: dE/dd, eV/Å
+EDGES = 512
+"""List entries a block has room for (a single center may have more)."""
 
+_TERMS = 4096
+"""Most neighbors within the cutoff."""
 
-class Sums(NamedTuple):
-    """A collapsed network.
+_SMALL = CENTER_BOUND / (4 * _TERMS)
+"""Edge gradients below this cannot fill more than half of `CENTER_BOUND` on all copies of an atom, eV/Å; where all of
+a block are, what they add up to is not looked at. After larger ones it is, against half of `LIMIT`."""
 
-    Attributes:
-        degrees: l_max + 1.
-        channels: C.
-        per_spacing: (n, n) float64, 1/Å, inverse spacing of the table of each ordered pair.
-        shifts: (n,) float64, eV.
-        table: (n · n, intervals, 4, 2 · degrees · C + 1) env, q (eV), a (eV).
-    """
-
-    degrees: int
-    channels: int
-    per_spacing: NDArray[np.float64]
-    shifts: NDArray[np.float64]
-    table: NDArray[Any]
+_1, _2 = np.uint64(1), np.uint64(2)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -79,200 +69,178 @@ def collapsed(
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    d, c = sums.degrees, sums.channels
-    m, columns = -(-widest(offsets) // LANES) * LANES, 2 * d * c + 1
-    work, index = np.empty((_ROWS, m)), np.zeros(m, np.int32)
-    values, slopes = np.empty((columns, m), sums.table.dtype), np.empty((columns, m), sums.table.dtype)
-    sphere, on_sphere = np.empty((d * d, m), sums.table.dtype), np.empty((d * d, m), sums.table.dtype)
-    by_distance = np.empty(m, sums.table.dtype)
-    gamma, q = np.empty((d * d, c), sums.table.dtype), np.empty((d * d, c), sums.table.dtype)
-    rows = packed(position, shift)
-    codes = rows.view(np.int64)
+    widest = EDGES
     for i in range(first, last):
-        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
-        lanes = -(-n // LANES) * LANES
-        for k in range(n, lanes):
-            work[D0, k], work[D1, k], work[D2, k], work[R2, k] = cutoff, 0.0, 0.0, cutoff * cutoff
-            index[k] = 0
-        _radial(lanes, species[i], species, index, sums, work, values, slopes, sphere)
-        total_energy = total(values[columns - 1], lanes)
-        total_energy += _sums(d, c, lanes, values, sphere, gamma, q)
-        _pull(d, c, lanes, values, slopes, sphere, gamma, q, by_distance, on_sphere)
-        _edge_gradients(d, lanes, by_distance, on_sphere, work)
-        energy[i - first] = sums.shifts[species[i]] + total_energy
+        widest = max(widest, offsets[i + 1] - offsets[i])
+    work = allocate(widest, sums)
+    i = first
+    while i < last:
+        taken = _take(i, min(last, i + CENTERS), widest, position, shift, h, offsets, neighbors, cutoff * cutoff, work)
+        edges = work.starts[taken]
+        if len(sums.shifts) > 1:
+            _pairs(i, taken, species, sums, work)
+        places(edges, sums, work)
+        radial(edges, sums, work)
+        for k in range(taken):
+            if work.starts[k + 1] - work.starts[k] > _TERMS:
+                return i + k
+            energy[i + k - first] = sums.shifts[species[i + k]]
+        if sums.degrees == 2 and sums.channels == 1:  # constants, so that the compiler unrolls every loop
+            couple(2, 1, taken, work, energy[i - first :])
+        else:
+            couple(sums.degrees, sums.channels, taken, work, energy[i - first :])
+        gradients(edges, sums, work)
         if repulsion.shape[1] > 0:
-            energy[i - first] += _repel(n, species[i], species, index, repulsion, work)
+            _repel(i, taken, species, repulsion, work, energy[i - first :])
         if len(virial) > 0:
-            _virial(i - first, n, work, virial)
-        if not _spread(i, n, work, index, force):
-            return i
+            _virial(taken, work, virial[i - first :])
+        if _quanta(edges, work):
+            _spread(i, taken, work, force)
+        else:
+            status = _spread_large(i, taken, work, force)
+            if status != FINE:
+                return status
+        i += taken
     return FINE
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _radial(
-    lanes: int,
-    own: int,
-    species: NDArray[np.int16],
-    index: NDArray[np.int32],
-    sums: Sums,
-    work: NDArray[np.float64],
-    values: NDArray[Any],
-    slopes: NDArray[Any],
-    sphere: NDArray[Any],
-) -> None:
-    """Radial functions (their slopes per Å) and harmonics of the edges."""
-    real, n, intervals, columns = sums.table.dtype.type, len(sums.shifts), sums.table.shape[1], sums.table.shape[3]
-    table, by_edge = sums.table.reshape(-1), sphere.T
-    for e in range(lanes):
-        r = np.sqrt(work[R2, e])
-        other = species[index[e]] if n > 1 else 0
-        pair = own * n + other
-        per_spacing = sums.per_spacing[own, other]
-        k, fraction = locate(r, per_spacing, intervals)
-        p, scale = real(fraction), real(per_spacing)
-        p2 = p * p
-        p3, two, three = p2 * p, p + p, p * (p + p + p)
-        at = (pair * intervals + k) * (4 * columns)
-        for c in range(columns):
-            c1, c2, c3 = table[at + columns + c], table[at + 2 * columns + c], table[at + 3 * columns + c]
-            values[c, e] = (table[at + c] + p * c1) + (p2 * c2 + p3 * c3)
-            slopes[c, e] = scale * (c1 + (two * c2 + three * c3))
-        inverse = 1.0 / r
-        harmonics(work[D0, e] * inverse, work[D1, e] * inverse, work[D2, e] * inverse, sums.degrees, by_edge, e)
+@numba.njit(cache=True)
+def _take(
+    first: int,
+    last: int,
+    room: int,
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    h: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+    cutoff2: float,
+    work: Work,
+) -> int:
+    """Collects the neighbors within the cutoff (Å²), in list order, of as many centers as there is room for.
+
+    Returns:
+        How many centers. A distance that is NaN counts as within, for the range check to find.
+    """
+    m, vector, squared, other = len(work.other), work.vector.reshape(-1), work.squared, work.other
+    x, s = position.reshape(-1), shift.reshape(-1)  # a constant width costs less
+    n = 0
+    for i in range(first, last):
+        if n + offsets[i + 1] - offsets[i] > room:
+            return i - first
+        x0, x1, x2, s0, s1, s2 = x[3 * i], x[3 * i + 1], x[3 * i + 2], s[3 * i], s[3 * i + 1], s[3 * i + 2]
+        for slot in range(offsets[i], offsets[i + 1]):
+            j = neighbors[np.uint64(slot)]
+            at, e = np.uint64(3 * j), np.uint64(n)  # unsigned: no test for a negative index
+            if (s[at] ^ s0) | (s[at + _1] ^ s1) | (s[at + _2] ^ s2) == 0:  # adding S·h would add zeros
+                d0, d1, d2 = x[at] - x0, x[at + _1] - x1, x[at + _2] - x2
+            else:
+                d0, d1, d2 = pair_vector(position, shift, h, i, j)
+            r2 = d0 * d0 + d1 * d1 + d2 * d2
+            vector[e], vector[np.uint64(m + n)], vector[np.uint64(2 * m + n)] = d0, d1, d2
+            squared[e], other[e] = r2, j
+            n += not r2 >= cutoff2
+        work.starts[i - first + 1] = n
+    return last - first
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _sums(
-    d: int,
-    c: int,
-    lanes: int,
-    values: NDArray[Any],
-    sphere: NDArray[Any],
-    gamma: NDArray[Any],
-    q: NDArray[Any],
-) -> float:
-    """Γ and Q of a center; returns Σ Γ Q."""
-    result, width, nothing = 0.0, values.shape[1], splat(values.dtype.type(0.0))
-    for degree in range(d):
-        for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            for u in range(c):
-                env, own = (degree * c + u) * width, ((d + degree) * c + u) * width
-                first = second = nothing
-                for k in range(0, lanes, LANES):
-                    y = load(sphere, m * width + k)
-                    first, second = fma(load(values, env + k), y, first), fma(load(values, own + k), y, second)
-                gamma[m, u], q[m, u] = sum_of(first), sum_of(second)
-                result += np.float64(gamma[m, u]) * np.float64(q[m, u])
-    return result
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _pull(
-    d: int,
-    c: int,
-    lanes: int,
-    values: NDArray[Any],
-    slopes: NDArray[Any],
-    sphere: NDArray[Any],
-    gamma: NDArray[Any],
-    q: NDArray[Any],
-    by_distance: NDArray[Any],
-    on_sphere: NDArray[Any],
-) -> None:
-    """dE/dr of the edges (eV/Å), and dE/dY."""
-    width, nothing = values.shape[1], splat(values.dtype.type(0.0))
-    for k in range(0, lanes, LANES):
-        store(by_distance, k, load(slopes, 2 * d * c * width + k))
-    for degree in range(d):
-        for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            for k in range(0, lanes, LANES):
-                along, out = nothing, nothing
-                for u in range(c):
-                    a, b = splat(gamma[m, u]), splat(q[m, u])
-                    env, own = (degree * c + u) * width + k, ((d + degree) * c + u) * width + k
-                    along = fma(b, load(slopes, env), fma(a, load(slopes, own), along))
-                    out = fma(b, load(values, env), fma(a, load(values, own), out))
-                store(by_distance, k, fma(load(sphere, m * width + k), along, load(by_distance, k)))
-                store(on_sphere, m * width + k, out)
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _edge_gradients(
-    d: int, lanes: int, by_distance: NDArray[Any], on_sphere: NDArray[Any], work: NDArray[np.float64]
-) -> None:
-    """dE/dd of the edges."""
-    by_edge = on_sphere.T
-    for k in range(lanes):
-        inverse = 1.0 / np.sqrt(work[R2, k])
-        x, y, z = work[D0, k] * inverse, work[D1, k] * inverse, work[D2, k] * inverse
-        g0, g1, g2 = pull_back(x, y, z, d, by_edge, k)
-        along = by_distance[k] - (g0 * x + g1 * y + g2 * z) * inverse
-        work[_G0, k] = along * x + g0 * inverse
-        work[_G1, k] = along * y + g1 * inverse
-        work[_G2, k] = along * z + g2 * inverse
+@numba.njit(cache=True)
+def _pairs(first: int, taken: int, species: NDArray[np.int16], sums: Sums, work: Work) -> None:
+    """The tables of the edges' ordered pairs."""
+    n, intervals = len(sums.shifts), sums.table.shape[1]
+    for k in range(taken):
+        own = species[first + k]
+        for e in range(work.starts[k], work.starts[k + 1]):
+            kind = species[work.other[e]]
+            work.pair[e] = (own * n + kind) * intervals
+            work.per_spacing[e] = sums.per_spacing[own, kind]
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _repel(
-    n: int,
-    own: int,
+    first: int,
+    taken: int,
     species: NDArray[np.int16],
-    index: NDArray[np.int32],
     repulsion: NDArray[np.float64],
-    work: NDArray[np.float64],
-) -> float:
-    """Energy of the nuclear repulsion, eV; adds to the gradients."""
-    result = 0.0
-    for k in range(n):
-        value, slope = repulsion_at(np.sqrt(work[R2, k]), own, species[index[k]], repulsion)
-        result += value
-        work[_G0, k] += slope * work[D0, k]
-        work[_G1, k] += slope * work[D1, k]
-        work[_G2, k] += slope * work[D2, k]
-    return result
+    work: Work,
+    energy: NDArray[np.float64],
+) -> None:
+    """Adds the nuclear repulsion to the energies (eV) and the gradients."""
+    for k in range(taken):
+        for e in range(work.starts[k], work.starts[k + 1]):
+            r = np.sqrt(work.squared[e])
+            value, slope = repulsion_at(r, species[first + k], species[work.other[e]], repulsion)
+            energy[k] += value
+            for axis in range(3):
+                work.gradient[axis, e] += slope * work.vector[axis, e]
 
 
 @numba.njit(cache=True)
-def _virial(row: int, n: int, work: NDArray[np.float64], virial: NDArray[np.float64]) -> None:
-    """Stores −Σ d ⊗ g, symmetric part, order xx yy zz yz xz xy, eV."""
-    v0 = v1 = v2 = v3 = v4 = v5 = 0.0
-    for k in range(n):
-        d0, d1, d2, g0, g1, g2 = work[D0, k], work[D1, k], work[D2, k], work[_G0, k], work[_G1, k], work[_G2, k]
-        v0 -= d0 * g0
-        v1 -= d1 * g1
-        v2 -= d2 * g2
-        v3 -= 0.5 * (d1 * g2 + d2 * g1)
-        v4 -= 0.5 * (d0 * g2 + d2 * g0)
-        v5 -= 0.5 * (d0 * g1 + d1 * g0)
-    virial[row, 0], virial[row, 1], virial[row, 2] = v0, v1, v2
-    virial[row, 3], virial[row, 4], virial[row, 5] = v3, v4, v5
+def _virial(taken: int, work: Work, virial: NDArray[np.float64]) -> None:
+    """Stores −Σ d ⊗ g of each center, symmetric part, order xx yy zz yz xz xy, eV."""
+    d, g = work.vector, work.gradient
+    for k in range(taken):
+        v0 = v1 = v2 = v3 = v4 = v5 = 0.0
+        for e in range(work.starts[k], work.starts[k + 1]):
+            v0 -= d[0, e] * g[0, e]
+            v1 -= d[1, e] * g[1, e]
+            v2 -= d[2, e] * g[2, e]
+            v3 -= 0.5 * (d[1, e] * g[2, e] + d[2, e] * g[1, e])
+            v4 -= 0.5 * (d[0, e] * g[2, e] + d[2, e] * g[0, e])
+            v5 -= 0.5 * (d[0, e] * g[1, e] + d[1, e] * g[0, e])
+        virial[k, 0], virial[k, 1], virial[k, 2] = v0, v1, v2
+        virial[k, 3], virial[k, 4], virial[k, 5] = v3, v4, v5
 
 
 @numba.njit(cache=True)
-def _spread(
-    i: int, n: int, work: NDArray[np.float64], index: NDArray[np.int32], force: NDArray[np.int64]
-) -> bool:
-    """Adds each gradient to the center and its opposite to the neighbor; False when one is out of range."""
-    bad = False
-    for k in range(n):
-        g0, g1, g2 = work[_G0, k], work[_G1, k], work[_G2, k]
-        bad |= not g0 * g0 + g1 * g1 + g2 * g2 < LIMIT * LIMIT
-    if bad:
-        return False
-    f0 = f1 = f2 = most = 0
-    for k in range(n):
-        q0, q1, q2 = to_fixed(work[_G0, k]), to_fixed(work[_G1, k]), to_fixed(work[_G2, k])
-        f0 += q0
-        f1 += q1
-        f2 += q2
-        j = np.uint64(index[k])
-        force[j, 0] -= q0
-        force[j, 1] -= q1
-        force[j, 2] -= q2
-        most = max(most, abs(f0), abs(f1), abs(f2), abs(force[j, 0]), abs(force[j, 1]), abs(force[j, 2]))
-    force[i, 0] += f0
-    force[i, 1] += f1
-    force[i, 2] += f2
-    most = max(most, abs(force[i, 0]), abs(force[i, 1]), abs(force[i, 2]))
-    return most <= to_fixed(LIMIT)
+def _quanta(edges: int, work: Work) -> bool:
+    """Gradients in quanta (`fixed.to_fixed`), unless one is not small."""
+    m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(_SMALL * _SMALL)
+    for k in range(0, edges, LANES):
+        g0, g1, g2 = load(work.gradient, k), load(work.gradient, m + k), load(work.gradient, 2 * m + k)
+        if not all_below(g0 * g0 + g1 * g1 + g2 * g2, limit):
+            return False
+        store(work.quanta, k, rounded(g0 * scale))
+        store(work.quanta, m + k, rounded(g1 * scale))
+        store(work.quanta, 2 * m + k, rounded(g2 * scale))
+    return True
+
+
+@numba.njit(cache=True)
+def _spread(first: int, taken: int, work: Work, force: NDArray[np.int64]) -> None:
+    """Adds each gradient to the center and its opposite to the neighbor."""
+    m, other, quanta, f = len(work.other), work.other, work.quanta.reshape(-1), force.reshape(-1)
+    for k in range(taken):
+        f0 = f1 = f2 = 0
+        for e in range(work.starts[k], work.starts[k + 1]):
+            j = np.uint64(3 * other[np.uint64(e)])
+            q0, q1, q2 = quanta[np.uint64(e)], quanta[np.uint64(m + e)], quanta[np.uint64(2 * m + e)]
+            f0 += q0
+            f1 += q1
+            f2 += q2
+            f[j] -= q0
+            f[j + _1] -= q1
+            f[j + _2] -= q2
+        force[first + k, 0] += f0
+        force[first + k, 1] += f1
+        force[first + k, 2] += f2
+
+
+@numba.njit(cache=True)
+def _spread_large(first: int, taken: int, work: Work, force: NDArray[np.int64]) -> int:
+    """The same, looking at each number; returns the first center with one out of range."""
+    limit = to_fixed(0.5 * LIMIT)
+    for k in range(taken):
+        i = first + k
+        for e in range(work.starts[k], work.starts[k + 1]):
+            j = work.other[e]
+            for axis in range(3):
+                g = work.gradient[axis, e]
+                if not abs(g) < LIMIT:
+                    return i
+                quanta = to_fixed(g)
+                force[i, axis] += quanta
+                force[j, axis] -= quanta
+                if max(abs(force[i, axis]), abs(force[j, axis])) > limit:
+                    return i
+    return FINE

@@ -1,24 +1,35 @@
 """Eight numbers at once, for compiled code: what a loop of eight would do, without leaving it to the compiler.
 
-`fma` rounds once on every machine. Loads and stores take the offset from an array's first element, in elements,
-whatever its shape; nothing is checked.
+Every operation is elementwise and correctly rounded (`fma` rounds once), so that a lane's bits are the same on every
+machine. Loads and stores take the offset from an array's first element, in elements, whatever its shape; nothing is
+checked. Vectors of reals can be added, subtracted and multiplied like numbers, and multiplied with a number.
 """
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, models, overload, register_model
 from numba.np import arrayobj
 
 LANES = 8
 
 
+_FORMS = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.int32: ir.IntType(32),
+    types.int64: ir.IntType(64),
+}
+
+
 class Vector(types.Type):  # type: ignore[misc]
-    """Type of eight float32 or float64."""
+    """Type of eight float32, float64, int32 or int64."""
 
     def __init__(self, real: Any) -> None:
         self.real = real
@@ -26,7 +37,19 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 def _form(real: Any) -> ir.VectorType:
-    return ir.VectorType(ir.FloatType() if real == types.float32 else ir.DoubleType(), LANES)
+    return ir.VectorType(_FORMS[real], LANES)
+
+
+def _lanes(*numbers: int) -> ir.Constant:
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
+
+
+def _call(builder: Any, name: str, form: Any, *arguments: Any) -> Any:
+    """An operation of the compiler on vectors of one form, with the form's name at the end."""
+    kind = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}[form.element]
+    function = ir.FunctionType(form, [form] * len(arguments))
+    called = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{LANES}{kind}")
+    return builder.call(called, arguments)
 
 
 @register_model(Vector)  # type: ignore[untyped-decorator]
@@ -71,32 +94,143 @@ def splat(_: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         form = _form(x)
         one = builder.insert_element(ir.Constant(form, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+        return builder.shuffle_vector(one, one, _lanes(*[0] * LANES))
 
     return Vector(x)(x), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def times(_: Any, a: Any, b: Any) -> Any:
-    """a · b."""
+def _elementwise(operands: int, build: Callable[..., Any]) -> Any:
+    """An operation on vectors of one type; `build` receives the builder and the operands."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fmul(*arguments)
+        return build(builder, *arguments)
 
-    return a(a, a), code
+    def one(_: Any, a: Any) -> Any:
+        return a(a), code
+
+    def two(_: Any, a: Any, b: Any) -> Any:
+        return a(a, a), code
+
+    def three(_: Any, a: Any, b: Any, c: Any) -> Any:
+        return a(a, a, a), code
+
+    return intrinsic((one, two, three)[operands - 1])
+
+
+def _chosen(comparison: str) -> Any:
+    return _elementwise(2, lambda builder, a, b: builder.select(builder.fcmp_ordered(comparison, a, b), a, b))
+
+
+times = _elementwise(2, lambda builder, a, b: builder.fmul(a, b))  # a · b
+plus = _elementwise(2, lambda builder, a, b: builder.fadd(a, b))
+minus = _elementwise(2, lambda builder, a, b: builder.fsub(a, b))
+divide = _elementwise(2, lambda builder, a, b: builder.fdiv(a, b))
+root = _elementwise(1, lambda builder, a: _call(builder, "sqrt", a.type, a))
+fma = _elementwise(3, lambda builder, a, b, c: _call(builder, "fma", a.type, a, b, c))  # a · b + c, rounded once
+least = _chosen("<")  # a where a < b, else b: also where one is NaN
+most = _chosen(">")  # a where a > b, else b: also where one is NaN
+
+
+def _operator(operation: Any, function: Any) -> None:
+    @overload(operation, strict=False)  # type: ignore[untyped-decorator]
+    def choose(a: Any, b: Any) -> Any:
+        if isinstance(a, Vector) and isinstance(b, Vector):
+            return lambda a, b: function(a, b)
+        if isinstance(b, Vector) and isinstance(a, types.Float):
+            return lambda a, b: function(cast(splat(a), b), b)
+        return None
+
+
+for _operation, _function in ((operator.add, plus), (operator.sub, minus), (operator.mul, times)):
+    _operator(_operation, _function)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def fma(_: Any, a: Any, b: Any, c: Any) -> Any:
-    """a · b + c, rounded once."""
+def cast(_: Any, a: Any, like: Any) -> Any:
+    """The numbers (real, or int32) in the real type of another vector, rounded to nearest."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        form, bits = _form(a.real), a.real.bitwidth
-        function = ir.FunctionType(form, [form] * 3)
-        called = cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.v{LANES}f{bits}")
-        return builder.call(called, arguments)
+        form = _form(like.real)
+        if a.real == types.int32:
+            return builder.sitofp(arguments[0], form)
+        if a.real.bitwidth == like.real.bitwidth:
+            return arguments[0]
+        return (builder.fptrunc if a.real.bitwidth > like.real.bitwidth else builder.fpext)(arguments[0], form)
 
-    return a(a, a, a), code
+    return Vector(like.real)(a, like), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def truncated(_: Any, a: Any) -> Any:
+    """Reals that fit as int32, rounded towards zero."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fptosi(arguments[0], _form(types.int32))
+
+    return Vector(types.int32)(a), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def rounded(_: Any, a: Any) -> Any:
+    """Reals that fit as int64, rounded to the nearest, half to even."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fptosi(_call(builder, "rint", _form(a.real), arguments[0]), _form(types.int64))
+
+    return Vector(types.int64)(a), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def all_below(_: Any, a: Any, b: Any) -> Any:
+    """Whether a < b in every lane; not where one is NaN."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = ir.IntType(LANES)
+        below = builder.bitcast(builder.fcmp_ordered("<", *arguments), bits)
+        return builder.icmp_unsigned("==", below, ir.Constant(bits, 2**LANES - 1))
+
+    return types.boolean(a, a), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def first_of(_: Any, a: Any, count: Any) -> Any:
+    """The first `count` numbers (all, where it is eight or more), then zeros."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = ir.VectorType(arguments[1].type, LANES)
+        one = builder.insert_element(ir.Constant(number, ir.Undefined), arguments[1], ir.Constant(ir.IntType(32), 0))
+        counts = builder.shuffle_vector(one, one, _lanes(*[0] * LANES))
+        inside = builder.icmp_signed("<", ir.Constant(number, list(range(LANES))), counts)
+        return builder.select(inside, arguments[0], ir.Constant(_form(a.real), [0.0] * LANES))
+
+    return a(a, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose(_: Any, source: Any, start: Any, stride: Any, target: Any, to: Any, step: Any) -> Any:
+    """target[to + c · step + e] = source[start + e · stride + c] for c, e < 8."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        first, begin, stride, second, to, step = arguments
+        align, rows = source.dtype.bitwidth // 8, []
+        for e in range(LANES):
+            at = builder.add(begin, builder.mul(stride, ir.Constant(stride.type, e)))
+            rows.append(builder.load(_pointer(context, builder, source, first, at)))
+            rows[-1].align = align
+        half = LANES // 2
+        while half:  # blocks of half × half change places across the diagonal
+            low = _lanes(*[k if not k & half else LANES + k - half for k in range(LANES)])
+            high = _lanes(*[k + half if not k & half else LANES + k for k in range(LANES)])
+            for e in (e for e in range(LANES) if not e & half):
+                pair = rows[e], rows[e + half]
+                rows[e], rows[e + half] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
+            half //= 2
+        for c in range(LANES):
+            at = builder.add(to, builder.mul(step, ir.Constant(step.type, c)))
+            builder.store(rows[c], _pointer(context, builder, target, second, at)).align = align
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, target, types.intp, types.intp), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_activation import CODES
-from allegro_md.kernels.cpu_collapsed import Sums, collapsed
+from allegro_md.kernels.cpu_collapsed import collapsed
+from allegro_md.kernels.cpu_collapsed_lanes import Sums
 from allegro_md.kernels.cpu_folded import TILE, Network, Work, allocate, folded
 from allegro_md.kernels.cpu_vector import LANES
 from allegro_md.models.fold import Fold
 
 Array = NDArray[np.float64]
+
+_LINE = 64
+"""Bytes of a cache line."""
 
 
 class Compiled:
@@ -38,7 +42,8 @@ class Compiled:
         rounded = np.ascontiguousarray(table.astype(real))
         self._model: Sums | Network
         if fold.kind == "collapsed":
-            self._model = Sums(fold.degrees, fold.channels, per_spacing, fold.shifts, rounded)
+            whole = aligned(_filled(rounded, 3, _whole(rounded.shape[3])))
+            self._model = Sums(fold.degrees, fold.channels, per_spacing, fold.shifts, whole)
         else:
             self._model = _network(fold, per_spacing, rounded)
         self._work: Work | None = None
@@ -68,6 +73,15 @@ class Compiled:
         if self._work is None or len(self._work.vector) < rows:
             self._work = allocate(self._model, rows)
         return int(folded(*atoms, self._cutoff2, self._model, self._repulsion, self._work, force, energy, virial))
+
+
+def aligned(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy that starts with a cache line, so that rows of whole vectors lie in as few lines as can be."""
+    memory = np.empty(array.nbytes + _LINE, dtype=np.uint8)
+    start = -memory.ctypes.data % _LINE
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:

@@ -1,0 +1,77 @@
+"""Lanes against numpy, bit for bit."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from allegro_md.kernels import cpu_vector as v
+
+
+@numba.njit
+def apply(a, b, count, out, whole):
+    x, y = v.load(a, 0), v.load(b, 0)
+    results = (x + y, x - y, x * y, v.divide(x, y), v.root(y), v.least(x, y), v.most(x, y), 2.5 * x, v.first_of(x, count))
+    at = 0
+    for result in results:
+        v.store(out, at, result)
+        at += v.LANES
+    number = v.truncated(x)
+    v.store(out, at, v.cast(number, x))
+    v.store(whole, 0, v.rounded(x))
+    return v.all_below(x, y)
+
+
+@numba.njit
+def cast(a, out):
+    v.store(out, 0, v.cast(v.load(a, 0), v.load(out, 0)))
+
+
+@numba.njit
+def transpose(a, out):
+    v.transpose(a, 3, a.shape[1], out, 0, v.LANES)
+
+
+@pytest.fixture(params=[np.float32, np.float64])
+def pair(request):
+    rng = np.random.default_rng(1)
+    a, b = 7.0 * rng.normal(size=v.LANES), rng.exponential(size=v.LANES)
+    a[:3] = 2.5, -3.5, 0.5
+    return a.astype(request.param), b.astype(request.param)
+
+
+@pytest.mark.parametrize("count", [0, 3, 8, 100])
+def test_operations(pair, count):
+    a, b = pair
+    out, whole = np.empty((10, v.LANES), a.dtype), np.empty(v.LANES, np.int64)
+    assert not apply(a, b, count, out.reshape(-1), whole)
+    wanted = [a + b, a - b, a * b, a / b, np.sqrt(b), np.minimum(a, b), np.maximum(a, b), a.dtype.type(2.5) * a,
+              np.where(np.arange(v.LANES) < count, a, 0), np.trunc(a)]  # fmt: skip
+    assert np.array_equal(out, np.stack(wanted))
+    assert np.array_equal(whole, np.rint(a).astype(np.int64))
+
+
+def test_comparisons_with_nan(pair):
+    a, b = pair
+    out, whole = np.empty((10, v.LANES), a.dtype), np.empty(v.LANES, np.int64)
+    small = np.full_like(b, -1.0)
+    assert apply(small, b, 8, out.reshape(-1), whole)
+    bad = np.where(np.arange(v.LANES) == 5, np.nan, small)
+    assert not apply(bad.astype(b.dtype), b, 8, out.reshape(-1), whole)
+    assert out[5, 5] == b[5] and out[6, 5] == b[5]
+
+
+def test_conversions(pair):
+    a, _ = pair
+    for real in (np.float32, np.float64):
+        out = np.zeros(v.LANES, real)
+        cast(a, out)
+        assert np.array_equal(out, a.astype(real))
+
+
+def test_transpose(pair):
+    a = np.arange(150.0).astype(pair[0].dtype).reshape(10, 15)
+    out = np.zeros((v.LANES, v.LANES), a.dtype)
+    transpose(a, out)
+    assert np.array_equal(out, a[:8, 3:11].T)
