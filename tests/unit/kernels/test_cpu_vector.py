@@ -12,9 +12,8 @@ from allegro_md.kernels import cpu_vector as v
 @numba.njit
 def apply(a, b, count, out, whole):
     x, y = v.load(a, 0), v.load(b, 0)
-    results = (x + y, x - y, x * y, v.divide(x, y), v.root(y), v.least(x, y), v.most(x, y), 2.5 * x, v.first_of(x, count))
-    at = 0
-    for result in results:
+    at, sums = 0, (x + y, x - y, x * y, v.divide(x, y), v.root(y))
+    for result in (*sums, v.least(x, y), v.most(x, y), 2.5 * x, v.first_of(x, count)):
         v.store(out, at, result)
         at += v.LANES
     number = v.truncated(x)
