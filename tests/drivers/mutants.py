@@ -14,7 +14,7 @@ from allegro_md.comm import Comm
 from allegro_md.domain import migrate
 from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult
+from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.simulation.forces import Forces
 from allegro_md.state import AtomState
 
@@ -40,7 +40,7 @@ class FloatLennardJones:
         self.cutoff = potential.cutoff
         self._a, self._b, self._c = potential._table[0, 0]
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         i = np.repeat(np.arange(state.n_local), np.diff(neighbors.offsets))
         j = neighbors.neighbors
         x, s = state.all("position").numpy(), state.all("shift").numpy()
@@ -57,7 +57,7 @@ class FloatLennardJones:
         w = np.zeros((state.n_local, 6))
         for v, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
             np.add.at(w[:, v], i, -d[:, a] * g[:, b])
-        return ForceResult(torch.from_numpy(energy), torch.from_numpy(w))
+        return ForceResult.of(energy, w, virial, state)
 
 
 class _FloatHalo:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
@@ -18,12 +20,17 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import Collective, Forces, Integrator
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
+from allegro_md.models.architecture import parse_architecture
+from allegro_md.models.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.observables import VOIGT
 from allegro_md.potentials import build_potential
+from allegro_md.potentials import fused as fused_module
 from allegro_md.potentials.allegro import AllegroPotential
-from allegro_md.potentials.base import ForceResult, Potential
+from allegro_md.potentials.base import ForceResult, Potential, Virial
+from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.lj import LennardJones
+from allegro_md.potentials.sum import SumPotential
 from allegro_md.simulation import assembly
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
@@ -50,18 +57,20 @@ def spread(
     velocity: Array | None = None,
     mass: float = 39.948,
     origin: Array | None = None,
+    symbols: tuple[str, ...] = ("Ar",),
 ) -> AtomState:
-    """A state of one species in which rank r begins with the atoms r, r + size, …: as wrong as can be."""
+    """A state in which rank r begins with the atoms r, r + size, …: as wrong as can be; species in turn."""
     cell = Cell.from_rows(rows, periodic)
     if origin is not None:
         cell = Cell(cell.matrix, cell.periodic, origin, cell.bounded)
-    state = AtomState(cell, SpeciesTable(("Ar",), np.array([18]), np.array([mass])), len(x))
+    numbers = np.array([atomic_numbers[s] for s in symbols])
+    state = AtomState(cell, SpeciesTable(symbols, numbers, np.full(len(symbols), mass)), len(x))
     ids = np.arange(comm.rank, len(x), comm.size)
     velocity = np.zeros_like(x) if velocity is None else velocity
     state.set_local(
         {
             "id": torch.from_numpy(ids),
-            "species": torch.zeros(len(ids), dtype=torch.int16),
+            "species": torch.from_numpy((ids % len(symbols)).astype(np.int16)),
             "position": torch.from_numpy(x[ids]),
             "velocity": torch.from_numpy(velocity[ids]),
         }
@@ -187,9 +196,9 @@ class Ideal:
 
     name, cutoff, halo_hops, bit_exact = "ideal", 1.0, 1, True
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         n = state.n_local
-        return ForceResult(torch.zeros(n, dtype=torch.float64), torch.zeros(n, 6, dtype=torch.float64))
+        return ForceResult.of(np.zeros(n), np.zeros((n, 6)), virial, state)
 
 
 STRIDE = 0.0625
@@ -227,7 +236,7 @@ class Soft:
     name, cutoff, halo_hops, bit_exact = "soft", 2.0, 1, True
     strength = 0.2
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: bool) -> ForceResult:
+    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         i, j = np.repeat(np.arange(state.n_local), np.diff(neighbors.offsets)), neighbors.neighbors
         x, s, h = state.all("position").numpy(), state.all("shift").numpy(), state.cell.matrix
         images = s[j] - s[i]
@@ -247,13 +256,44 @@ class Soft:
         np.add.at(energy, i, 0.5 * self.strength * closeness * closeness)
         for v, (a, b) in enumerate(VOIGT):
             np.add.at(w[:, v], i, -d[:, a] * g[:, b])
-        return ForceResult(torch.from_numpy(energy), torch.from_numpy(w))
+        return ForceResult.of(energy, w, virial, state)
 
 
 def soft(comm: Comm, tiles: int | None = None) -> Case:
     """The same for atoms that push each other a little."""
     x, v = crossing_start(0.25)
     return Case(spread(x, np.eye(3) * 8.0, (True,) * 3, comm, v), Soft(), VelocityVerlet(1.0))
+
+
+ALLOY: dict[str, Any] = {"symbols": ("Cu", "Ni"), "cutoff": 3.6, "average_neighbors": (9.0, 11.0)}
+SMALL = {"widths": (16,)}
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "collapsed": {
+        **ALLOY, "form": "residual", "layers": 1, "l_max": 2, "channels": 2, "latents": 16, "two_body": SMALL,
+        "latent": {}, "readout": {},
+    },
+    "folded": {
+        **ALLOY, "form": "dense", "layers": 1, "l_max": 1, "channels": 4, "scalars": 16, "embedding_width": 8,
+        "embedding": {"kind": "bessel"}, "two_body": SMALL, "latent": SMALL, "readout": SMALL,
+    },
+}  # fmt: skip
+"""Architectures of each class of the fused engine."""
+
+
+def fused(kind: str, comm: Comm, tiles: int | None = None) -> Case:
+    """A hot alloy with a network of random weights on the fused engine; what keeps it together is Lennard-Jones."""
+    architecture = parse_architecture(NETWORKS[kind])
+    x = grid_points((6, 6, 6), 2.6, 0.1, 51)
+    rows = np.array([[15.6, 0.0, 0.0], [2.0, 15.6, 0.0], [0.0, -3.0, 15.6]])
+    velocity = thermal(len(x), 10.0, 2000.0, 52) + np.array([0.03, 0.0, 0.01])
+    state = spread(x, rows, (True,) * 3, comm, velocity, 10.0, symbols=architecture.symbols)
+    if tiles is not None:
+        fused_module.CENTERS = 32 * tiles
+    network = FusedPotential(Network(architecture).initialize(5), architecture.symbols, tiles=tiles or 1)
+    assert network.kind == kind
+    table = np.ones((2, 2))
+    return Case(state, SumPotential([network, LennardJones(0.1 * table, 2.3 * table, 3.6)]), VelocityVerlet(2.0))
 
 
 CASES: dict[str, Callable[..., Case]] = {
@@ -266,4 +306,5 @@ CASES: dict[str, Callable[..., Case]] = {
     "ideal": ideal,
     "ideal-tilted": ideal_tilted,
     "soft": soft,
+    **{kind: partial(fused, kind) for kind in NETWORKS},
 }

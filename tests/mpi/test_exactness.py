@@ -21,7 +21,7 @@ DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "exactness.py"
 
 STEPS = {
     "quickstart": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "breathing": 150,
-    "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
+    "collapsed": 80, "folded": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
 }  # fmt: skip
 LONG_STEPS = {**STEPS, "quickstart": 300, "argon": 200, "liquid": 300}
 OWN: dict[str, dict[str, Any]] = {
@@ -41,12 +41,16 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "blocks": {"tiles": 32, "skin": 0.2},
 }
 LJ = ("argon", "triclinic", "slab", "liquid", "breathing")
+FUSED = ("collapsed", "folded")
 CROSSING = ("ideal", "ideal-tilted", "soft")
 ONE = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, ("thick",)) | {"quickstart": ("block",)}
+ONE |= dict.fromkeys(FUSED, ("thin", "blocks", "forced"))
 TWO = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",)) | {"quickstart": ("thin",)}
+TWO |= dict.fromkeys(FUSED, ("block", "x"))
 FOUR = dict.fromkeys((*LJ, "ideal-tilted", "soft"), ("base",)) | {"quickstart": ("blocks",)}
+FOUR |= dict.fromkeys(FUSED, ("base",))
 ALL = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
-ALL |= dict.fromkeys(CROSSING, ("base", "x", "z")) | {"quickstart": tuple(VARIATIONS)}
+ALL |= dict.fromkeys(CROSSING, ("base", "x", "z")) | dict.fromkeys(("quickstart", *FUSED), tuple(VARIATIONS))
 
 MUTANTS = {"float-forces": "triclinic", "float-reduce": "argon", "wrap": "liquid"}
 
