@@ -286,7 +286,7 @@ def fused(kind: str, comm: Comm, tiles: int | None = None) -> Case:
     architecture = parse_architecture(NETWORKS[kind])
     x = grid_points((6, 6, 6), 2.6, 0.1, 51)
     rows = np.array([[15.6, 0.0, 0.0], [2.0, 15.6, 0.0], [0.0, -3.0, 15.6]])
-    velocity = thermal(len(x), 10.0, 2000.0, 52) + np.array([0.03, 0.0, 0.01])
+    velocity = thermal(len(x), 10.0, 2000.0, 52) + np.array([0.06, 0.03, -0.04])
     state = spread(x, rows, (True,) * 3, comm, velocity, 10.0, symbols=architecture.symbols)
     if tiles is not None:
         fused_module.CENTERS = 32 * tiles
