@@ -1,11 +1,12 @@
 """Energy conservation of copper at 600 K with the Allegro model, 4,000 atoms: order of the integrator, and drift.
 
-    python benchmarks/conservation.py
+    python benchmarks/conservation.py [--engine fused]
 
 One start is equilibrated (constant temperature, mixed precision); from it run 2 ps at constant energy in double
-precision with timesteps of 0.5, 1, 2 and 4 fs, and 5 ps in mixed precision with 2 fs. Each run is one of the program
-on 2 ranks with a checkpoint every 100 steps: started again after it was broken off, this script goes on where it was.
-Over an hour on two cores of 2021. Writes ``results/conservation-4000-atoms-MACHINE.json``.
+precision with timesteps of 0.5, 1, 2 and 4 fs, and 5 ps (with the fused engine 20 ps) in mixed precision with 2 fs.
+Each run is one of the program on 2 ranks with a checkpoint every 100 steps: started again after it was broken off, this
+script goes on where it was. Over an hour on two cores of 2021 with the reference engine, ten minutes with the fused
+one. Writes ``results/conservation-ENGINE-4000-atoms-MACHINE.json``.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import numpy as np
 import series
 from ase import Atoms, units
 
-ROOT = Path(__file__).resolve().parents[1]
 LATTICE, KELVIN = 3.64, 600.0
 TIMESTEPS = (4.0, 2.0, 1.0, 0.5)  # the cheap ones first
 DRIFT_TIMESTEP = 2.0
+DRIFT_LENGTH = {"reference": 5.0, "fused": 20.0}
+"""ps, by engine."""
 
 INPUT = """
 [system]
@@ -31,6 +33,7 @@ INPUT = """
 
 [potential]
 model = "{model}"
+engine = "{engine}"
 precision = "{precision}"
 
 [dynamics]
@@ -45,30 +48,34 @@ checkpoint = {{ every = 100 }}
 """
 
 
-def measure(folder: Path, cells: int, ranks: int, length: float, drift_length: float, rest: float) -> dict[str, Any]:
+def measure(folder: Path, engine: str, cells: int, ranks: int, length: float, rest: float) -> dict[str, Any]:
     """Runs what has not run yet and analyzes all of it.
 
     Args:
         folder: of the run directories.
+        engine: "reference" or "fused".
         cells: cubic cells of 4 atoms along each edge.
         ranks: number of ranks.
         length: of the runs in double precision, ps.
-        drift_length: of the run in mixed precision, ps.
         rest: of the equilibration, ps.
 
     Returns:
         Fluctuation per timestep and its order, and the drift, per atom.
     """
     n_atoms = 4 * cells**3
-    start = equilibrated(folder, cells, ranks, rest)
+    start = equilibrated(folder, engine, cells, ranks, rest)
     rms, kelvin = {}, {}
     for timestep in TIMESTEPS:
-        time, energy, temperature, _ = constant_energy(folder, start, "double", timestep, length, ranks)
+        time, energy, temperature, _ = constant_energy(folder, start, engine, "double", timestep, length, ranks)
         rms[timestep] = series.detrended_rms(time, energy) / n_atoms
         kelvin[timestep] = float(temperature.mean())
-    time, energy, temperature, record = constant_energy(folder, start, "mixed", DRIFT_TIMESTEP, drift_length, ranks)
+    drift_length = DRIFT_LENGTH[engine]
+    time, energy, temperature, record = constant_energy(
+        folder, start, engine, "mixed", DRIFT_TIMESTEP, drift_length, ranks
+    )
     drift = series.drift(time, energy).per(n_atoms)
     return {
+        "engine": engine,
         "atoms": n_atoms,
         "ranks": ranks,
         "fluctuation": {
@@ -91,7 +98,7 @@ def measure(folder: Path, cells: int, ranks: int, length: float, drift_length: f
     }
 
 
-def equilibrated(folder: Path, cells: int, ranks: int, length: float) -> Path:
+def equilibrated(folder: Path, engine: str, cells: int, ranks: int, length: float) -> Path:
     """A structure file with velocities, after `length` ps at constant temperature."""
     path = folder / "start.traj"  # ASE's binary format keeps every digit
     if path.exists():
@@ -103,7 +110,7 @@ def equilibrated(folder: Path, cells: int, ranks: int, length: float) -> Path:
     dynamics = f'ensemble = "nvt-nose-hoover"\ntemperature = {KELVIN}\nthermostat_time = 100.0'
     steps = round(1e3 * length / 2.0)
     trajectory = f'trajectory = {{ every = {steps}, fields = ["position", "velocity"], dtype = "float64" }}'
-    launch.run_input(text(system, dynamics, "mixed", 2.0, steps, trajectory), "equilibration", folder, ranks)
+    launch.run_input(text(system, engine, dynamics, "mixed", 2.0, steps, trajectory), "equilibration", folder, ranks)
     with h5py.File(folder / "equilibration" / "trajectory.h5") as file:
         position = file["particles/all/position/value"][-1]
         velocity = file["particles/all/velocity/value"][-1]
@@ -115,11 +122,11 @@ def equilibrated(folder: Path, cells: int, ranks: int, length: float) -> Path:
 
 
 def constant_energy(
-    folder: Path, start: Path, precision: str, timestep: float, length: float, ranks: int
+    folder: Path, start: Path, engine: str, precision: str, timestep: float, length: float, ranks: int
 ) -> tuple[series.Array, series.Array, series.Array, dict[str, Any]]:
     """Time (ps), total energy (eV) and temperature (K) at every step, and the run's run.json."""
     name, steps = f"nve-{precision}-{timestep:g}fs", round(1e3 * length / timestep)
-    source = text(f'structure = "{start.name}"', 'ensemble = "nve"', precision, timestep, steps, "")
+    source = text(f'structure = "{start.name}"', engine, 'ensemble = "nve"', precision, timestep, steps, "")
     record = launch.run_input(source, name, folder, ranks)
     columns = np.genfromtxt(folder / name / "thermo.csv", delimiter=",", names=True)
     if len(columns) != steps + 1:
@@ -127,28 +134,29 @@ def constant_energy(
     return 1e-3 * columns["time_fs"], columns["total_eV"], columns["temperature_K"], record
 
 
-def text(system: str, dynamics: str, precision: str, timestep: float, steps: int, trajectory: str) -> str:
+def text(system: str, engine: str, dynamics: str, precision: str, timestep: float, steps: int, trajectory: str) -> str:
     """An input."""
     return INPUT.format(
-        system=system, model=ROOT / "inputs" / "models" / "cu.allegro", precision=precision, dynamics=dynamics,
-        timestep=timestep, steps=steps, trajectory=trajectory,
+        system=system, model=launch.ROOT / "inputs" / "models" / "cu.allegro", engine=engine, precision=precision,
+        dynamics=dynamics, timestep=timestep, steps=steps, trajectory=trajectory,
     )  # fmt: skip
 
 
 def main() -> None:
     """Measures, prints and keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", choices=DRIFT_LENGTH, default="reference")
     parser.add_argument("--cells", type=int, default=10, help="cubic cells along each edge (10: 4,000 atoms)")
     parser.add_argument("--ranks", type=int, default=2)
     options = parser.parse_args()
-    folder = Path(__file__).resolve().parent / f"run-conservation-{options.cells}"
-    figures = measure(folder, options.cells, options.ranks, length=2.0, drift_length=5.0, rest=1.0)
+    folder = Path(__file__).resolve().parent / f"run-conservation-{options.engine}-{options.cells}"
+    figures = measure(folder, options.engine, options.cells, options.ranks, length=2.0, rest=1.0)
     for timestep, value in figures["fluctuation"]["rms_eV_per_atom"].items():
         print(f"{timestep:>7}  RMS {1e6 * value:9.4f} µeV/atom")
     print(f"order {figures['fluctuation']['order']:.4f}")
     drift = figures["drift"]
     print(f"drift {drift['drift_eV_per_atom_ps']:.2e} ± {drift['standard_error']:.1e} eV/(atom·ps)")
-    print(launch.save(f"conservation-{figures['atoms']}-atoms", figures, figures.pop("versions")))
+    print(launch.save(f"conservation-{options.engine}-{figures['atoms']}-atoms", figures, figures.pop("versions")))
 
 
 if __name__ == "__main__":

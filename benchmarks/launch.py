@@ -9,11 +9,17 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+SHARED = Path(os.environ.get("ALLEGRO_MD_SHARED", ROOT.parent / "shared"))
+"""The larger reference data, beside the checkout."""
+
 SINGLE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -35,11 +41,26 @@ def run_input(text: str, name: str, folder: Path, ranks: int) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         source = folder / f"{name}.toml"
         source.write_text(f'{text}\ndirectory = "{name}"\n')
-        command = [mpirun(), "-n", str(ranks), sys.executable, "-m", "allegro_md", str(source)]
         resume = ["--resume"] if directory.exists() else []
-        environment = os.environ | dict.fromkeys(SINGLE_THREAD, "1")
-        subprocess.run([*command, *resume], env=environment, check=True)
+        subprocess.run([*on_ranks(ranks), "-m", "allegro_md", str(source), *resume], env=environment(), check=True)
     return json.loads(record.read_text())
+
+
+def program(source: Path, directory: Path, ranks: int, assignments: Sequence[str]) -> list[str]:
+    """The command that runs an input, some of its keys changed as by ``--set``, into a run directory."""
+    chosen = [*assignments, f"output.directory={json.dumps(str(directory))}"]
+    words = [word for assignment in chosen for word in ("--set", assignment)]
+    return [*on_ranks(ranks), "-m", "allegro_md", str(source), *words]
+
+
+def on_ranks(ranks: int) -> list[str]:
+    """This Python, started by the launcher."""
+    return [mpirun(), "-n", str(ranks), sys.executable]
+
+
+def environment() -> dict[str, str]:
+    """One thread per rank."""
+    return os.environ | dict.fromkeys(SINGLE_THREAD, "1")
 
 
 def mpirun() -> str:
@@ -56,6 +77,11 @@ def machine() -> dict[str, Any]:
     names = re.findall(r"model name\s*:\s*(.*)", _read("/proc/cpuinfo"))
     processor = names[0] if names else platform.processor() or platform.machine()
     return {"processor": processor, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Of this Python and of installed packages."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
 def save(kind: str, figures: dict[str, Any], versions: dict[str, str]) -> Path:

@@ -10,8 +10,9 @@ pytestmark = [pytest.mark.long, pytest.mark.parallel]
 
 
 @pytest.mark.timeout(4 * 3600)
-def test_long_conservation(tmp_path):
-    figures = conservation.measure(tmp_path, cells=10, ranks=2, length=2.0, drift_length=5.0, rest=1.0)
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_long_conservation(engine, tmp_path):
+    figures = conservation.measure(tmp_path, engine, cells=10, ranks=2, length=2.0, rest=1.0)
     assert figures["atoms"] == 4000
     assert figures["fluctuation"]["mean_temperature_K"]["1 fs"] == pytest.approx(600.0, abs=30.0)
     assert figures["fluctuation"]["order"] == pytest.approx(2.0, abs=0.1)
