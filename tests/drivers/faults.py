@@ -35,7 +35,7 @@ from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
 from allegro_md.kernels.fixed import FINE
 from allegro_md.neighbors import list as lists
-from allegro_md.potentials import allegro, eam, lj
+from allegro_md.potentials import allegro, eam, fused, lj
 from allegro_md.potentials.base import ForceResult
 from allegro_md.simulation import assembly, certificate
 from allegro_md.simulation.loop import StepLoop
@@ -191,6 +191,25 @@ def model_order(right: Any) -> Any:
     return init
 
 
+def table_off(relative: float) -> Callable[[Any], Any]:
+    """Tables whose first radial function, that of the environment, is off in the interval of nearest neighbors."""
+
+    def change(right: Any) -> Any:
+        def refined(network: Any, fold: Any, symbols: Any) -> Any:
+            table, error = right(network, fold, symbols)
+            at = int(2.6 / network.architecture.cutoff * table.shape[1])
+            table[:, at - 20 : at + 20, :, : fold.channels] *= 1.0 + relative
+            return table, error
+
+        return refined
+
+    return change
+
+
+def other_order(right: Any) -> Any:
+    return lambda network, symbols: right(network, symbols[::-1])
+
+
 def untilted(cell: Cell) -> Any:
     """Fractional coordinates as in a box with right angles."""
     return np.diag(1.0 / np.diag(cell.matrix))
@@ -259,6 +278,9 @@ FAULTS: dict[str, Fault] = {
     "handed": Fault("lj", "reflection", patch(lj, "lj", handed), start=False),
     "names-matter": Fault("lj", "permutation", result_of(lj.LennardJones, by_parity), start=False),
     "first-order": Fault("lj", "drift", patch(VelocityVerlet, "step", lambda f: first_order), start=False),
+    "wrong-radial-table": Fault("folded", "reference", patch(fused, "refined", table_off(1e-3)), ranks=BOTH),
+    "rough-radial-table": Fault("folded-double", "reference", patch(fused, "refined", table_off(1e-4)), ranks=BOTH),
+    "wrong-folded-species": Fault("folded-species", "test vector", patch(fused, "fold", other_order)),
     "narrow-envelope": Fault("allegro", "cutoff", patch(allegro.AllegroPotential, "__init__", narrow), start=False),
 }
 
