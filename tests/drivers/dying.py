@@ -3,7 +3,7 @@
 The fault is a JSON table:
     fault: kill (this process, while it writes), or in an evaluation of the model: die, nan, exception, disk (from
         then on no file may grow beyond 4 KiB); or tables (those of the fused engine are wrong from the start)
-    rank: on which rank only
+    rank: on which rank only; null: on all
     call: at which call of what is counted, from 1: system calls that write, or evaluations
     after: file before whose appearance nothing counts
     log: file that gets the time of it, or at the end, if it never came, how many calls there were
@@ -92,7 +92,7 @@ def strike(fault: Fault) -> None:
 
 if __name__ == "__main__":
     what = json.loads(sys.argv[1])
-    if Comm.world().rank == what["rank"]:
+    if what["rank"] in (None, Comm.world().rank):
         fault = Fault(what["fault"], what["call"], what["log"], what.get("after", "."))
         atexit.register(fault.farewell)
         strike(fault)

@@ -191,23 +191,28 @@ def model_order(right: Any) -> Any:
     return init
 
 
-def table_off(relative: float) -> Callable[[Any], Any]:
-    """Tables whose first radial function, that of the environment, is off in the interval of nearest neighbors."""
+def tables(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Tables (pairs, intervals, 4, columns) that become wrong after their error was measured."""
 
-    def change(right: Any) -> Any:
-        def refined(network: Any, fold: Any, symbols: Any) -> Any:
-            table, error = right(network, fold, symbols)
-            at = int(2.6 / network.architecture.cutoff * table.shape[1])
-            table[:, at - 20 : at + 20, :, : fold.channels] *= 1.0 + relative
-            return table, error
+    def patched(right: Any) -> Any:
+        def refined(*model: Any) -> Any:
+            table, error = right(*model)
+            return change(table), error
 
         return refined
 
+    return patched
+
+
+def dented(relative: float) -> Callable[[Any], Any]:
+    """Half of the radial functions are off where the nearest neighbors are."""
+
+    def change(table: Any) -> Any:
+        at = int(2.6 / 4.5 * table.shape[1])
+        table[:, at - 20 : at + 20, :, : table.shape[3] // 2] *= 1.0 + relative
+        return table
+
     return change
-
-
-def other_order(right: Any) -> Any:
-    return lambda network, symbols: right(network, symbols[::-1])
 
 
 def untilted(cell: Cell) -> Any:
@@ -278,9 +283,13 @@ FAULTS: dict[str, Fault] = {
     "handed": Fault("lj", "reflection", patch(lj, "lj", handed), start=False),
     "names-matter": Fault("lj", "permutation", result_of(lj.LennardJones, by_parity), start=False),
     "first-order": Fault("lj", "drift", patch(VelocityVerlet, "step", lambda f: first_order), start=False),
-    "wrong-radial-table": Fault("folded", "reference", patch(fused, "refined", table_off(1e-3)), ranks=BOTH),
-    "rough-radial-table": Fault("folded-double", "reference", patch(fused, "refined", table_off(1e-4)), ranks=BOTH),
-    "wrong-folded-species": Fault("folded-species", "test vector", patch(fused, "fold", other_order)),
+    "wrong-radial-table": Fault("folded", "reference", patch(fused, "refined", tables(dented(1e-3))), ranks=BOTH),
+    "rough-radial-table": Fault(
+        "folded-double", "reference", patch(fused, "refined", tables(dented(1e-4))), ranks=BOTH
+    ),
+    "wrong-folded-species": Fault(
+        "folded-species", "test vector", patch(fused, "refined", tables(lambda table: table[::-1].copy()))
+    ),
     "narrow-envelope": Fault("allegro", "cutoff", patch(allegro.AllegroPotential, "__init__", narrow), start=False),
 }
 
