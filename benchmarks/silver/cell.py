@@ -2,9 +2,9 @@
 
     python benchmarks/silver/cell.py
 
-Reads `inputs/models/silver.allegro`, writes `inputs/structures/silver-71.extxyz`. The lattice constant is where the mean
-pressure of 852 atoms vanishes. Of the frames of a run of the 71 atoms that one is taken whose potential energy is nearest
-to the mean: copies of it, given velocities of 300 K, neither cool nor heat.
+Reads `inputs/models/silver.allegro`, writes `inputs/structures/silver-71.extxyz`. The lattice constant is where the
+mean pressure of 852 atoms vanishes. Of the frames of a run of the 71 atoms that one is taken whose potential energy is
+nearest to the mean: copies of it, given velocities of 300 K, neither cool nor heat.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python benchmarks/silver/train.py Ag_u3.eam
 
-The architecture is that of the paper's silver (Musaelian et al., Nat. Commun. 14, 579 (2023)), the teacher the universal-3
-potential of S. M. Foiles, M. I. Baskes, M. S. Daw, Phys. Rev. B 33, 7983 (1986), in a file of funcfl format. Data are runs
-of the program with that potential (`data.py`); the network is fitted by L-BFGS, all frames at once, the same on every
-run on one machine; its errors on frames of other runs and its properties beside the teacher's (`check.py`) are printed and
-go into the model file, `inputs/models/silver.allegro`. About ten minutes on one core.
+The architecture is that of the paper's silver (Musaelian et al., Nat. Commun. 14, 579 (2023)), the teacher the
+universal-3 potential of S. M. Foiles, M. I. Baskes, M. S. Daw, Phys. Rev. B 33, 7983 (1986), in a file of funcfl
+format. Data are runs of the program with that potential (`data.py`). The network is fitted to all frames at once
+(`fit.py`); all seeds are fixed. Its errors on frames of other runs and its properties beside the teacher's (`check.py`)
+are printed and go into the model file, `inputs/models/silver.allegro`. About ten minutes on one core.
 """
 
 from __future__ import annotations
