@@ -1,7 +1,7 @@
 """Activations and their derivatives over whole arrays, in loops that the compiler turns into vector instructions.
 
-The exponential is written out, because a call into the C library keeps a loop scalar. Every operation is elementwise
-and correctly rounded, so the lane a number lands in cannot be seen.
+The exponential of SiLU is written out, because a call into the C library keeps a loop scalar. Every operation is
+elementwise and correctly rounded, so the lane a number lands in cannot be seen.
 """
 
 from __future__ import annotations
@@ -11,10 +11,24 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 from numpy.typing import NDArray
+
+from allegro_md.kernels.cpu_vector import (
+    WIDE,
+    by_mantissa,
+    divide,
+    fma,
+    least,
+    load_wide,
+    minus,
+    most,
+    plus,
+    splat_as,
+    store,
+    times,
+)
 
 SILU, GELU, MISH, NONE = 0, 1, 2, 3
 """Codes of the activations."""
@@ -22,62 +36,49 @@ SILU, GELU, MISH, NONE = 0, 1, 2, 3
 CODES: dict[str | None, int] = {"silu": SILU, "gelu": GELU, "mish": MISH, None: NONE}
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _power_of_two(_: Any, x: Any) -> Any:
-    """2^x of a whole number x within the range of normal numbers, by its bits."""
-    bits, bias, mantissa = (32, 127, 23) if x == types.float32 else (64, 1023, 52)
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = ir.IntType(bits)
-        exponent = builder.add(builder.fptosi(arguments[0], whole), ir.Constant(whole, bias))
-        return builder.bitcast(builder.shl(exponent, ir.Constant(whole, mantissa)), arguments[0].type)
-
-    return x(x), code
-
-
-def _exponential(kind: Any, terms: int, bound: float) -> Any:
-    """exp for one type: x = k ln 2 + t, the series of exp(t) on |t| ≤ ½ ln 2 to `terms` terms, times 2^k."""
-    high = kind(float.fromhex("0x1.62ep-1" if kind is np.float32 else "0x1.62e42feep-1"))  # k · high is exact
-    low = kind(math.log(2.0) - float(high) if kind is np.float32 else 1.90821492927058770002e-10)
-    inverse, half, limit = kind(1.0 / math.log(2.0)), kind(0.5), kind(bound)
-    series = tuple(kind(1.0 / math.factorial(k)) for k in range(terms, -1, -1))
+def _exponential(real: Any, terms: int, bound: float) -> Any:
+    """exp(−x) for vectors of one type: x = t − k ln 2 with |t| ≤ ½ ln 2, 2^k times the series of exp(−t) to `terms`."""
+    mantissa, bias = (23, 127) if real is np.float32 else (52, 1023)
+    inverse, two = -1.0 / math.log(2.0), math.log(2.0)
+    magic = 1.5 * 2.0**mantissa + bias  # a number this large is whole: its lowest bits are k plus the exponent's bias
+    series = tuple((-1.0) ** k / math.factorial(k) for k in range(terms, -1, -1))
 
     def code(x: Any) -> Any:
-        x = min(max(x, -limit), limit)
-        k = np.floor(x * inverse + half)
-        t = (x - k * high) - k * low
-        p = series[0]
+        x = most(splat_as(-bound, x), least(splat_as(bound, x), x))  # NaN stays
+        biased = fma(x, splat_as(inverse, x), splat_as(magic, x))
+        t = fma(minus(biased, splat_as(magic, x)), splat_as(two, x), x)
+        p = splat_as(series[0], x)
         for n in range(1, len(series)):
-            p = p * t + series[n]
-        return p * _power_of_two(k)
+            p = fma(p, t, splat_as(series[n], x))
+        return times(p, by_mantissa(biased))
 
     return code
 
 
-_EXP32, _EXP64 = _exponential(np.float32, 7, 87.0), _exponential(np.float64, 13, 708.0)
+_EXP32, _EXP64 = _exponential(np.float32, 6, 87.0), _exponential(np.float64, 13, 708.0)
 
 
-def exponential(x: float) -> float:
-    """exp(x) in the type of x, clamped to the range of normal numbers; to be called from compiled code."""
-    return math.exp(x)
+def falling(x: Any) -> Any:
+    """exp(−x) of a vector, clamped to the range of normal numbers; for compiled code."""
+    raise NotImplementedError
 
 
-@overload(exponential, inline="never")  # type: ignore[untyped-decorator]
-def _exponential_of(x: Any) -> Any:
-    return _EXP32 if x == types.float32 else _EXP64
+@overload(falling, inline="never")  # type: ignore[untyped-decorator]
+def _falling(x: Any) -> Any:
+    return _EXP32 if x.real == types.float32 else _EXP64
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True)
 def silu(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
-    """z σ(z) and its derivative; one-dimensional arrays that do not overlap."""
-    one = z.dtype.type(1.0)
-    for k in range(len(z)):
-        x = z[k]
-        e = exponential(-x)
-        s = one / (one + e)
-        h = x * s
-        value[k] = h
-        slope[k] = s + h * (e * s)  # 1 − σ = e σ, without cancellation
+    """z σ(z) and its derivative; one-dimensional arrays of whole wide vectors."""
+    for k in range(0, len(z), WIDE // z.itemsize):
+        x = load_wide(z, k)
+        one = splat_as(1.0, x)
+        e = falling(x)
+        s = divide(one, plus(one, e))
+        h = times(x, s)
+        store(value, k, h)
+        store(slope, k, fma(h, times(e, s), s))  # 1 − σ = e σ, without cancellation
 
 
 @numba.njit(cache=True, error_model="numpy")

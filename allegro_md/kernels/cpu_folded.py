@@ -1,7 +1,7 @@
 """Folded networks of one layer (`models.fold`): forward and hand-written backward, block after block of centers.
 
-A block's edges lie in whole tiles; every matrix product has exactly `TILE` rows and everything else is elementwise or a
-sum in canonical order within one edge or one center, so nothing of a result depends on the division into blocks.
+Everything is elementwise, a product that does not know its place (`cpu_matrix`), or a sum in canonical order within one
+edge or one center, so nothing of a result depends on the division into blocks.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from numpy.typing import NDArray
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.cpu_activation import activate
 from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
+from allegro_md.kernels.cpu_matrix import ROWS, multiply
 from allegro_md.kernels.cpu_repulsion import add_repulsion
-from allegro_md.kernels.cpu_table import dot, fresh, locate, lone_slope, lone_value, slope, values
+from allegro_md.kernels.cpu_rows import add_columns, dots, pull_activation, scale, spread
+from allegro_md.kernels.cpu_table import evaluate, locate
 from allegro_md.kernels.cpu_tensor import make_scalars, pull_environments, pull_scalars, sum_environments
-from allegro_md.kernels.cpu_vector import LANES, load, store, times
+from allegro_md.kernels.cpu_vector import aligned_zeros
 from allegro_md.kernels.fixed import FINE
 
-TILE = 256
-"""Rows of every matrix product."""
+TILE = 192
+"""Rows of the smallest block."""
 
 
 class Network(NamedTuple):
     """A folded network of K levels. Real: float32 or float64, of everything that is not stated.
 
-    Channels, and the fan in of every level, are whole vectors (`cpu_vector.LANES`), filled up with zeros.
+    Channels are whole vectors (`cpu_vector.LANES`), the rows of everything else whole wide vectors, filled up with
+    zeros.
 
     Attributes:
         degrees: l_max + 1.
@@ -42,9 +45,11 @@ class Network(NamedTuple):
         cut_column: of the envelope, −1 where there is none.
         cuts: (K,) whether the level is cut.
         codes: (K − 1,) int64, activation of each but the last level.
-        fan_in: (K + 1,) int64, of each level, and the width of the last one, 1.
-        matrices: of all levels, row by row (fan in, width), one after the other; the last one is one column.
-        transposed: the same, (width, fan in).
+        fan_in: (K,) int64, numbers that each level takes.
+        widths: (K,) int64, the same, filled up: elements of a row in memory.
+        matrices: of all levels but the last (fan in, width), `packed` one after the other.
+        transposed: the same, (fan in of the next, width of this).
+        last: of the last level, its only column.
     """
 
     degrees: int
@@ -59,74 +64,79 @@ class Network(NamedTuple):
     cuts: NDArray[np.bool_]
     codes: NDArray[np.int64]
     fan_in: NDArray[np.int64]
+    widths: NDArray[np.int64]
     matrices: NDArray[Any]
     transposed: NDArray[Any]
+    last: NDArray[Any]
 
 
 class Work(NamedTuple):
     """Memory of one block of `rows` edges, a multiple of `TILE`; see `allocate` for shapes.
 
-    `inputs`, `slopes` and `gradients` hold, one after the other, what belongs to the input of each level (`part`): its
-    values, the derivatives of the activations that made them, and dE/dinput.
+    `inputs` and `slopes` hold, one after the other, what belongs to the input of each level (`_part`): its values, and
+    the derivatives of the activations that made them. `gradient` and `other` hold dE/dinput of two levels.
     """
 
     vector: NDArray[np.float64]
     center: NDArray[np.int64]
     neighbor: NDArray[np.int64]
     radius: NDArray[np.float64]
-    gradient: NDArray[np.float64]
+    by_vector: NDArray[np.float64]
     by_fraction: NDArray[np.float64]
+    spacing: NDArray[np.float64]
+    fraction: NDArray[np.float64]
     interval: NDArray[np.int64]
-    pair: NDArray[np.int64]
-    fraction: NDArray[Any]
-    cut: NDArray[Any]
+    product: NDArray[Any]
+    seed: NDArray[Any]
     harmonics: NDArray[Any]
-    tensor: NDArray[Any]
-    tensor_gradient: NDArray[Any]
+    by_harmonics: NDArray[Any]
+    row: NDArray[Any]
+    row_slope: NDArray[Any]
     dots: NDArray[Any]
     environment: NDArray[Any]
     pulled: NDArray[Any]
     inputs: NDArray[Any]
     slopes: NDArray[Any]
-    gradients: NDArray[Any]
-    on_harmonics: NDArray[Any]
+    gradient: NDArray[Any]
+    other: NDArray[Any]
 
 
 def allocate(network: Network, rows: int) -> Work:
     """Memory for blocks of at most `rows` edges and as many centers."""
     real = network.table.dtype
-    c, d = network.channels, network.degrees
-    widths = int(network.fan_in[:-1].sum())
+    c, d, columns = network.channels, network.degrees, network.table.shape[3]
+    spare = -(-rows // ROWS) * ROWS  # of rows that are multiplied beyond those in use
+    total, widest = int(network.widths.sum()), int(network.widths.max())
 
     def wide(*shape: int) -> NDArray[Any]:
-        return np.zeros((rows, *shape), dtype=real)
+        return aligned_zeros((rows, *shape), real)
 
-    centers = np.zeros((rows + 1, d * d, c), dtype=real)
+    def centers() -> NDArray[Any]:
+        return aligned_zeros((rows + 1, d * d, c), real)
+
+    def levels(width: int) -> NDArray[Any]:
+        return aligned_zeros((spare * width,), real)
+
+    def plain(kind: type, *shape: int) -> NDArray[Any]:
+        return np.zeros((rows, *shape), dtype=kind)
+
     return Work(
-        np.zeros((rows, 3)), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows), np.zeros((rows, 3)),
-        np.zeros(rows), np.zeros(rows, np.int64), np.zeros(rows, np.int64), wide(), wide(), wide(d * d),
-        wide(2 * d * c), wide(2 * d * c), wide(d * c), centers, centers.copy(), wide(widths).ravel(),
-        wide(widths).ravel(), wide(widths).ravel(), wide(d * d),
+        vector=plain(np.float64, 3), center=plain(np.int64), neighbor=plain(np.int64), radius=plain(np.float64),
+        by_vector=plain(np.float64, 3), by_fraction=plain(np.float64), spacing=plain(np.float64),
+        fraction=plain(np.float64), interval=plain(np.int64), product=wide(), seed=wide(), harmonics=wide(d * d),
+        by_harmonics=wide(d * d), row=wide(columns), row_slope=wide(columns), dots=wide(d * c),
+        environment=centers(), pulled=centers(), inputs=levels(total), slopes=levels(total), gradient=levels(widest),
+        other=levels(widest),
     )  # fmt: skip
 
 
 @numba.njit(cache=True)
-def _part(values: NDArray[Any], rows: int, level: int, network: Network) -> NDArray[Any]:
-    """(rows, fan in) of the input of a level, in a buffer of a block."""
-    start, width = rows * network.fan_in[:level].sum(), network.fan_in[level]
-    return values[start : start + rows * width].reshape((rows, width))
-
-
-@numba.njit(cache=True)
-def _matrix(values: NDArray[Any], level: int, network: Network, transposed: bool) -> NDArray[Any]:
-    """(fan in, width) of a level, or its transpose."""
-    start = 0
-    for k in range(level):
-        start += network.fan_in[k] * network.fan_in[k + 1]
-    a, b = network.fan_in[level], network.fan_in[level + 1]
-    if transposed:
-        a, b = b, a
-    return values[start : start + a * b].reshape((a, b))
+def _part(values: NDArray[Any], level: int, network: Network) -> NDArray[Any]:
+    """The rows of the input of a level, one after the other, in a buffer of a block."""
+    total = network.widths.sum()
+    rows = len(values) // total
+    start = rows * network.widths[:level].sum()
+    return values[start : start + rows * network.widths[level]]
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -175,21 +185,20 @@ def folded(
             start, position, shift, species, h, offsets_here, neighbors, cutoff2, work.vector, work.center,
             work.neighbor,
         )  # fmt: skip
-        used = -(-edges // TILE) * TILE
         energies = energy[start - first : start - first + taken]
         virials = virial[start - first : start - first + taken] if len(virial) > 0 else virial
         for i in range(taken):
             energies[i] = 0.0
-        _radial(start, edges, used, species, network, work)
-        _forward(taken, used, network, work)
-        _energies(start, edges, used, species, network, work, energies)
-        _backward(taken, used, network, work)
+        _radial(start, edges, species, network, work)
+        _forward(taken, edges, network, work)
+        _energies(start, edges, species, network, work, energies)
+        _backward(taken, edges, network, work)
         _gradients(edges, network, work)
         if repulsion.shape[1] > 0:
             add_repulsion(
-                start, edges, species, repulsion, work.vector, work.center, work.neighbor, energies, work.gradient
+                start, edges, species, repulsion, work.vector, work.center, work.neighbor, energies, work.by_vector
             )
-        status = spread_block(start, edges, work.vector, work.center, work.neighbor, work.gradient, force, virials)
+        status = spread_block(start, edges, work.vector, work.center, work.neighbor, work.by_vector, force, virials)
         if status != FINE:
             return status
         for i in range(taken):
@@ -199,137 +208,114 @@ def folded(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _radial(first: int, edges: int, used: int, species: NDArray[np.int16], network: Network, work: Work) -> None:
-    """Distances, places in the table, harmonics, tensor weights and envelopes."""
-    d, n, table = network.degrees, len(network.factors), network.table
-    intervals, columns, width = table.shape[1], table.shape[3], 2 * network.degrees * network.channels
-    for e in range(used):
-        x, y, z = work.vector[e, 0], work.vector[e, 1], work.vector[e, 2]
-        r = np.sqrt(x * x + y * y + z * z)
-        work.radius[e] = r
+def _radial(first: int, edges: int, species: NDArray[np.int16], network: Network, work: Work) -> None:
+    """Distances, harmonics, and the radial functions with their slopes."""
+    d, n, per_spacing = network.degrees, len(network.factors), network.per_spacing
+    intervals, size = network.table.shape[1], 4 * network.table.shape[3]
+    vector, radius, spacing, interval, fraction = work.vector, work.radius, work.spacing, work.interval, work.fraction
+    center, neighbor, y = work.center, work.neighbor, work.harmonics
+    for e in range(edges):
+        d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]
+        r = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
         a = b = 0
-        if n > 1 and e < edges:
-            a, b = species[first + work.center[e]], species[work.neighbor[e]]
-        k, fraction = locate(r, network.per_spacing[a, b], intervals)
-        at = ((a * n + b) * intervals + k) * (4 * columns)
-        p = table.dtype.type(fraction)
-        work.interval[e], work.pair[e], work.fraction[e] = at, a * n + b, p
-        fresh(table, at, width, p, work.tensor, e * width)
-        if network.cut_column >= 0:
-            work.cut[e] = lone_value(table, at + network.cut_column, p)
+        if n > 1:
+            a, b = species[first + center[e]], species[neighbor[e]]
+        radius[e], spacing[e] = r, per_spacing[a, b]
+        k, fraction[e] = locate(r, spacing[e], intervals)
+        interval[e] = ((a * n + b) * intervals + k) * size
         inverse = 1.0 / r
-        harmonics(x * inverse, y * inverse, z * inverse, d, work.harmonics, e)
+        harmonics(d0 * inverse, d1 * inverse, d2 * inverse, d, y, e)
+    evaluate(network.table, edges, interval, fraction, work.row, work.row_slope)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _forward(taken: int, used: int, network: Network, work: Work) -> None:
+def _forward(taken: int, edges: int, network: Network, work: Work) -> None:
     """Environments, scalars, and the inputs of all levels; leaves the slopes of the activations."""
     d, c = network.degrees, network.channels
-    rows, zero, one = len(work.vector), network.table.dtype.type(0.0), network.table.dtype.type(1.0)
-    work.environment[: taken + 1] = zero
-    sum_environments(used, d, c, work.center, work.harmonics, work.tensor, work.environment)
+    work.environment[:taken] = network.table.dtype.type(0.0)
+    sum_environments(edges, d, c, work.center, work.harmonics, work.row, work.environment)
+    source, z, start = _part(work.inputs, 0, network), work.gradient, 0  # z is lent
     make_scalars(
-        used, d, c, network.shared, work.center, work.harmonics, work.tensor, work.environment, work.dots,
-        _part(work.inputs, rows, 0, network),
+        edges, d, c, network.shared, work.center, work.harmonics, work.row, work.environment, work.dots, source,
+        network.widths[0],
     )  # fmt: skip
     for level in range(len(network.codes)):
-        source = _part(work.inputs, rows, level, network)
-        z = _part(work.gradients, rows, level + 1, network)  # lent: arrays that overlap are not vectorized
-        start, matrix, width = network.starts[level], _matrix(network.matrices, level, network, False), z.shape[1]
-        for t in range(0, used, TILE):
-            np.dot(source[t : t + TILE], matrix, z[t : t + TILE])
-        if start >= 0:
-            for e in range(used):
-                scale = work.cut[e] if network.cuts[level] else one
-                values(network.table, work.interval[e] + start, width, work.fraction[e], scale, z, e * width)
-        out, slopes = _part(work.inputs, rows, level + 1, network), _part(work.slopes, rows, level + 1, network)
-        activate(network.codes[level], z[:used].reshape(-1), out[:used].reshape(-1), slopes[:used].reshape(-1))
+        stride, n, width = network.widths[level], network.fan_in[level], network.widths[level + 1]
+        multiply(source, stride, n, network.matrices, start, z, width, edges)
+        start += n * width
+        if network.cuts[level]:
+            scale(edges, width, z, work.row, network.cut_column)
+        if network.starts[level] >= 0:
+            add_columns(edges, width, z, work.row, network.starts[level])
+        source, used = _part(work.inputs, level + 1, network), edges * width
+        activate(network.codes[level], z[:used], source[:used], _part(work.slopes, level + 1, network)[:used])
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _energies(
-    first: int,
-    edges: int,
-    used: int,
-    species: NDArray[np.int16],
-    network: Network,
-    work: Work,
-    energy: NDArray[np.float64],
+    first: int, edges: int, species: NDArray[np.int16], network: Network, work: Work, energy: NDArray[np.float64]
 ) -> None:
     """The last level: energies, and where the backward pass begins."""
-    level, rows, table = len(network.codes), len(work.vector), network.table
-    x, gradient = _part(work.inputs, rows, level, network), _part(work.gradients, rows, level, network)
-    start, cut, last = network.starts[level], network.cuts[level], _matrix(network.matrices, level, network, True)[0]
-    width = len(last)
-    for e in range(used):
-        at, p, i = work.interval[e], work.fraction[e], first + work.center[e]
-        factor = network.factors[species[i]] if e < edges else 0.0
-        product = dot(x, e * width, last, 0, width)
-        seed, value, by_fraction = table.dtype.type(factor), product, 0.0
+    level, start, cut, cut_column = len(network.codes), network.starts[-1], network.cuts[-1], network.cut_column
+    factors, center, row, slope, by_fraction = network.factors, work.center, work.row, work.row_slope, work.by_fraction
+    seed, product = work.seed, work.product
+    dots(edges, _part(work.inputs, level, network), network.last, 0, product)
+    for e in range(edges):
+        factor, value, along = factors[species[first + center[e]]], np.float64(product[e]), 0.0
+        seed[e] = factor
         if cut:
-            value = work.cut[e] * product
-            by_fraction += factor * product * lone_slope(table, at + network.cut_column, p)
-            seed *= work.cut[e]
+            along = factor * value * slope[e, cut_column]
+            value *= row[e, cut_column]
+            seed[e] = factor * row[e, cut_column]
         if start >= 0:
-            value += lone_value(table, at + start, p)
-            by_fraction += factor * lone_slope(table, at + start, p)
-        work.by_fraction[e] = by_fraction
-        for k in range(width):
-            gradient[e, k] = seed * last[k]
-        if e < edges:
-            energy[work.center[e]] += factor * value
+            value += row[e, start]
+            along += factor * slope[e, start]
+        by_fraction[e] = along
+        energy[center[e]] += factor * value
+    spread(edges, seed, network.last, work.gradient)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _backward(taken: int, used: int, network: Network, work: Work) -> None:
+def _backward(taken: int, edges: int, network: Network, work: Work) -> None:
     """From the gradient at the last level's input to those at the scalars; collects the slopes of radial functions."""
-    d, c, table = network.degrees, network.channels, network.table
-    levels, rows = len(network.codes), len(work.vector)
-    for back in range(levels):
-        level = levels - 1 - back
-        gradient, slopes = _part(work.gradients, rows, level + 1, network), _part(work.slopes, rows, level + 1, network)
-        below, inputs = _part(work.gradients, rows, level, network), _part(work.inputs, rows, level, network)
-        start, matrix = network.starts[level], _matrix(network.transposed, level, network, True)
-        width, fan_in = gradient.shape[1], below.shape[1]
-        for e in range(used):
-            for k in range(0, width, LANES):
-                at = e * width + k
-                store(gradient, at, times(load(gradient, at), load(slopes, at)))
-            if start >= 0:
-                on_radial = slope(table, work.interval[e] + start, width, work.fraction[e], gradient, e * width)
-                work.by_fraction[e] += on_radial
-        for t in range(0, used, TILE):
-            np.dot(gradient[t : t + TILE], matrix, below[t : t + TILE])
+    d, c, end = network.degrees, network.channels, len(network.transposed)
+    gradient, below = work.gradient, work.other
+    for level in range(len(network.codes) - 1, -1, -1):
+        n, width, stride = network.fan_in[level + 1], network.widths[level], network.widths[level + 1]
+        start = network.starts[level]
+        pull_activation(
+            edges, stride, _part(work.slopes, level + 1, network), gradient, work.row_slope, start, work.by_fraction
+        )
+        end -= n * width
+        multiply(gradient, stride, n, network.transposed, end, below, width, edges)
         if network.cuts[level]:
-            for e in range(used):
-                cut = dot(below, e * fan_in, inputs, e * fan_in, fan_in)
-                work.by_fraction[e] += cut * lone_slope(table, work.interval[e] + network.cut_column, work.fraction[e])
-                below[e] *= work.cut[e]
-    work.pulled[: taken + 1] = table.dtype.type(0.0)
+            column = network.cut_column
+            dots(edges, below, _part(work.inputs, level, network), width, work.product)
+            for e in range(edges):
+                work.by_fraction[e] += work.product[e] * work.row_slope[e, column]
+            scale(edges, width, below, work.row, column)
+        gradient, below = below, gradient
+    work.pulled[:taken] = network.table.dtype.type(0.0)
     pull_scalars(
-        used, d, c, network.shared, work.center, work.harmonics, work.tensor, _part(work.gradients, rows, 0, network),
-        work.dots, work.tensor_gradient, work.pulled,
+        edges, d, c, network.shared, work.center, work.harmonics, work.row, work.row_slope, gradient,
+        network.widths[0], work.dots, work.pulled, work.by_fraction,
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _gradients(edges: int, network: Network, work: Work) -> None:
     """dE/dd of each edge."""
-    d, c, n = network.degrees, network.channels, len(network.factors)
-    width = 2 * d * c
+    d, c, on_y = network.degrees, network.channels, work.by_harmonics
+    vector, radius, by_fraction, spacing, out = work.vector, work.radius, work.by_fraction, work.spacing, work.by_vector
     pull_environments(
-        edges, d, c, work.center, work.harmonics, work.tensor, work.dots, work.environment, work.pulled,
-        work.tensor_gradient, work.on_harmonics,
+        edges, d, c, work.center, work.harmonics, work.row, work.row_slope, work.dots, work.environment, work.pulled,
+        on_y, by_fraction,
     )  # fmt: skip
     for e in range(edges):
-        by_fraction = work.by_fraction[e]
-        by_fraction += slope(network.table, work.interval[e], width, work.fraction[e], work.tensor_gradient, e * width)
-        pair = work.pair[e]
-        by_distance = by_fraction * network.per_spacing[pair // n, pair % n]
-        inverse = 1.0 / work.radius[e]
-        x, y, z = work.vector[e, 0] * inverse, work.vector[e, 1] * inverse, work.vector[e, 2] * inverse
-        g0, g1, g2 = pull_back(x, y, z, d, work.on_harmonics, e)
-        along = by_distance - (g0 * x + g1 * y + g2 * z) * inverse
-        work.gradient[e, 0] = along * x + g0 * inverse
-        work.gradient[e, 1] = along * y + g1 * inverse
-        work.gradient[e, 2] = along * z + g2 * inverse
+        inverse = 1.0 / radius[e]
+        x, y, z = vector[e, 0] * inverse, vector[e, 1] * inverse, vector[e, 2] * inverse
+        g0, g1, g2 = pull_back(x, y, z, d, on_y, e)
+        along = by_fraction[e] * spacing[e] - (g0 * x + g1 * y + g2 * z) * inverse
+        out[e, 0] = along * x + g0 * inverse
+        out[e, 1] = along * y + g1 * inverse
+        out[e, 2] = along * z + g2 * inverse

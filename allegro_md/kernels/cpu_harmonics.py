@@ -62,7 +62,7 @@ def pull_third(x: Any, y: Any, z: Any, g: Any) -> Any:
     return a, b, c + g13 * (4.0 * y * y - x * x - 3.0 * z * z) + g14 * y * z + g15 * (z * z - x * x)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def harmonics(x: float, y: float, z: float, degrees: int, out: NDArray[Any], e: int) -> None:
     """Fills row e of out (edges, degrees²) with the harmonics of a unit vector; a view of the row would cost more."""
     out[e, 0] = 1.0
@@ -74,7 +74,7 @@ def harmonics(x: float, y: float, z: float, degrees: int, out: NDArray[Any], e: 
         out[e, 9], out[e, 10], out[e, 11], out[e, 12], out[e, 13], out[e, 14], out[e, 15] = third(x, y, z)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def pull_back(x: float, y: float, z: float, degrees: int, g: NDArray[Any], e: int) -> tuple[float, float, float]:
     """Σ g[e] · ∂Y/∂(x, y, z) of the polynomials at a unit vector; its radial part means nothing."""
     a = b = c = 0.0

@@ -1,8 +1,8 @@
 """The tensor sum of a folded network over a block of edges: environments, scalars, and the way back.
 
-Components lm of harmonics run over degrees², channels u fastest and in whole vectors; a tensor row holds env_lu, then
-own_lu. Shapes: y (rows, d²), tensor and its gradient (rows, 2 d C), dots (rows, d C), scalars (rows, C or d C),
-environment and pulled (centers, d², C).
+Components lm of harmonics run over degrees², channels u fastest and in whole vectors (`cpu_vector.LANES`). Shapes: y
+(rows, d²); row, and slope of it (rows, columns), begins with env_lu, then own_lu; dots (rows, d C); environment and
+pulled (centers, d², C); scalars and their gradient are rows of `stride` elements, the first C or d C of which count.
 """
 
 from __future__ import annotations
@@ -18,20 +18,14 @@ from allegro_md.kernels.cpu_vector import LANES, fma, load, splat, store, sum_of
 
 @numba.njit(cache=True)
 def sum_environments(
-    used: int,
-    d: int,
-    c: int,
-    center: NDArray[np.int64],
-    y: NDArray[Any],
-    tensor: NDArray[Any],
-    environment: NDArray[Any],
+    edges: int, d: int, c: int, center: NDArray[np.int64], y: NDArray[Any], row: NDArray[Any], environment: NDArray[Any]
 ) -> None:
     """Adds env_lu Y_lm of each edge to its center."""
-    for e in range(used):
+    for e in range(edges):
         at = center[e] * (d * d * c)
         for degree in range(d):
             for u in range(0, c, LANES):
-                env = load(tensor, e * (2 * d * c) + degree * c + u)
+                env = load(row, e * row.shape[1] + degree * c + u)
                 for m in range(degree * degree, (degree + 1) * (degree + 1)):
                     place = at + m * c + u
                     store(environment, place, fma(env, splat(y[e, m]), load(environment, place)))
@@ -39,21 +33,22 @@ def sum_environments(
 
 @numba.njit(cache=True)
 def make_scalars(
-    used: int,
+    edges: int,
     d: int,
     c: int,
     shared: bool,
     center: NDArray[np.int64],
     y: NDArray[Any],
-    tensor: NDArray[Any],
+    row: NDArray[Any],
     environment: NDArray[Any],
     dots: NDArray[Any],
     scalars: NDArray[Any],
+    stride: int,
 ) -> None:
     """The scalars of each edge, and dots_lu = Σ_m Y_lm A[lm, u]."""
     nothing = splat(y.dtype.type(0.0))
-    for e in range(used):
-        at, row = center[e] * (d * d * c), e * (2 * d * c) + d * c
+    for e in range(edges):
+        at, from_own, to = center[e] * (d * d * c), e * row.shape[1] + d * c, e * stride
         for u in range(0, c, LANES):
             together = nothing
             for degree in range(d):
@@ -61,72 +56,79 @@ def make_scalars(
                 for m in range(degree * degree, (degree + 1) * (degree + 1)):
                     dot = fma(load(environment, at + m * c + u), splat(y[e, m]), dot)
                 store(dots, e * (d * c) + degree * c + u, dot)
-                own = load(tensor, row + degree * c + u)
+                own = load(row, from_own + degree * c + u)
                 if shared:
                     together = fma(own, dot, together)
                 else:
-                    store(scalars, e * (d * c) + degree * c + u, times(own, dot))
+                    store(scalars, to + degree * c + u, times(own, dot))
             if shared:
-                store(scalars, e * c + u, together)
+                store(scalars, to + u, together)
 
 
 @numba.njit(cache=True)
 def pull_scalars(
-    used: int,
+    edges: int,
     d: int,
     c: int,
     shared: bool,
     center: NDArray[np.int64],
     y: NDArray[Any],
-    tensor: NDArray[Any],
+    row: NDArray[Any],
+    slope: NDArray[Any],
     gradient: NDArray[Any],
+    stride: int,
     dots: NDArray[Any],
-    on_tensor: NDArray[Any],
     pulled: NDArray[Any],
+    by_fraction: NDArray[np.float64],
 ) -> None:
-    """From dE/dscalars (`gradient`): dE/down into `on_tensor`, dE/dA into `pulled`; dots become dE/d(dots)."""
-    for e in range(used):
-        at, row = center[e] * (d * d * c), e * (2 * d * c) + d * c
+    """From dE/dscalars (`gradient`): dE/dA into `pulled`, what own says of the fraction; dots become dE/d(dots)."""
+    nothing = splat(y.dtype.type(0.0))
+    for e in range(edges):
+        at, from_own, by_own = center[e] * (d * d * c), e * row.shape[1] + d * c, nothing
         for degree in range(d):
             for u in range(0, c, LANES):
-                on_scalars = load(gradient, e * c + u if shared else e * (d * c) + degree * c + u)
-                place = e * (d * c) + degree * c + u
-                store(on_tensor, row + degree * c + u, times(on_scalars, load(dots, place)))
-                on_dots = times(on_scalars, load(tensor, row + degree * c + u))
-                store(dots, place, on_dots)
+                place = degree * c + u
+                on_scalars = load(gradient, e * stride + (u if shared else place))
+                on_own = times(on_scalars, load(dots, e * (d * c) + place))
+                by_own = fma(on_own, load(slope, from_own + place), by_own)
+                on_dots = times(on_scalars, load(row, from_own + place))
+                store(dots, e * (d * c) + place, on_dots)
                 for m in range(degree * degree, (degree + 1) * (degree + 1)):
                     there = at + m * c + u
                     store(pulled, there, fma(on_dots, splat(y[e, m]), load(pulled, there)))
+        by_fraction[e] += sum_of(by_own)
 
 
 @numba.njit(cache=True)
 def pull_environments(
-    used: int,
+    edges: int,
     d: int,
     c: int,
     center: NDArray[np.int64],
     y: NDArray[Any],
-    tensor: NDArray[Any],
+    row: NDArray[Any],
+    slope: NDArray[Any],
     on_dots: NDArray[Any],
     environment: NDArray[Any],
     pulled: NDArray[Any],
-    on_tensor: NDArray[Any],
     on_y: NDArray[Any],
+    by_fraction: NDArray[np.float64],
 ) -> None:
-    """dE/denv of each edge into `on_tensor`, and dE/dY (not of the constant Y_0)."""
+    """dE/dY of each edge (not of the constant Y_0), and what env says of the fraction."""
     nothing = splat(y.dtype.type(0.0))
-    for e in range(used):
-        at, row = center[e] * (d * d * c), e * (2 * d * c)
+    for e in range(edges):
+        at, from_env, by_env = center[e] * (d * d * c), e * row.shape[1], nothing
         for degree in range(d):
             for u in range(0, c, LANES):
                 on_env = nothing
                 for m in range(degree * degree, (degree + 1) * (degree + 1)):
                     on_env = fma(load(pulled, at + m * c + u), splat(y[e, m]), on_env)
-                store(on_tensor, row + degree * c + u, on_env)
+                by_env = fma(on_env, load(slope, from_env + degree * c + u), by_env)
             for m in range(max(1, degree * degree), (degree + 1) * (degree + 1)):
                 sums = nothing
                 for u in range(0, c, LANES):
-                    sums = fma(load(tensor, row + degree * c + u), load(pulled, at + m * c + u), sums)
+                    sums = fma(load(row, from_env + degree * c + u), load(pulled, at + m * c + u), sums)
                     on_dot = load(on_dots, e * (d * c) + degree * c + u)
                     sums = fma(on_dot, load(environment, at + m * c + u), sums)
                 on_y[e, m] = sum_of(sums)
+        by_fraction[e] += sum_of(by_env)

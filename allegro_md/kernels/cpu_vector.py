@@ -1,5 +1,7 @@
 """Eight numbers at once, for compiled code: what a loop of eight would do, without leaving it to the compiler.
 
+Wide vectors are as long as a cache line: sixteen float32, eight float64.
+
 Every operation is elementwise and correctly rounded (`fma` rounds once), so that a lane's bits are the same on every
 machine. Loads and stores take the offset from an array's first element, in elements, whatever its shape; nothing is
 checked. Vectors of reals can be added, subtracted and multiplied like numbers, and multiplied with a number.
@@ -11,13 +13,18 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 from numba.np import arrayobj
+from numpy.typing import NDArray
 
 LANES = 8
+
+WIDE = 64
+"""Bytes of a wide vector."""
 
 
 _FORMS = {
@@ -29,59 +36,79 @@ _FORMS = {
 
 
 class Vector(types.Type):  # type: ignore[misc]
-    """Type of eight float32, float64, int32 or int64."""
+    """Type of some float32, float64, int32 or int64."""
 
-    def __init__(self, real: Any) -> None:
-        self.real = real
-        super().__init__(name=f"Vector({real})")
+    def __init__(self, real: Any, lanes: int = LANES) -> None:
+        self.real, self.lanes = real, lanes
+        super().__init__(name=f"Vector({real}, {lanes})")
 
 
-def _form(real: Any) -> ir.VectorType:
-    return ir.VectorType(_FORMS[real], LANES)
+def form_of(real: Any, lanes: int = LANES) -> ir.VectorType:
+    """A vector in the compiler's terms."""
+    return ir.VectorType(_FORMS[real], lanes)
 
 
 def _lanes(*numbers: int) -> ir.Constant:
     return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
 
 
-def _call(builder: Any, name: str, form: Any, *arguments: Any) -> Any:
+def call(builder: Any, name: str, form: Any, *arguments: Any) -> Any:
     """An operation of the compiler on vectors of one form, with the form's name at the end."""
     kind = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}[form.element]
     function = ir.FunctionType(form, [form] * len(arguments))
-    called = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{LANES}{kind}")
+    called = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{form.count}{kind}")
     return builder.call(called, arguments)
 
 
 @register_model(Vector)  # type: ignore[untyped-decorator]
 class _Model(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Vector) -> None:
-        super().__init__(manager, kind, _form(kind.real))
+        super().__init__(manager, kind, form_of(kind.real, kind.lanes))
 
 
-def _pointer(context: Any, builder: Any, array: Any, value: Any, offset: Any) -> Any:
+def pointer(context: Any, builder: Any, array: Any, value: Any, offset: Any, lanes: int = LANES) -> Any:
+    """To a vector within an array of this type."""
     data = arrayobj.make_array(array)(context, builder, value).data
-    return builder.bitcast(builder.gep(data, [offset]), _form(array.dtype).as_pointer())
+    return builder.bitcast(builder.gep(data, [offset]), form_of(array.dtype, lanes).as_pointer())
+
+
+def spread(builder: Any, number: Any, lanes: int) -> Any:
+    """The same number in every lane."""
+    form = ir.VectorType(number.type, lanes)
+    one = builder.insert_element(ir.Constant(form, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, one, _lanes(*[0] * lanes))
+
+
+def _loaded(array: Any, lanes: int) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, offset = arguments
+        source = builder.load(pointer(context, builder, signature.args[0], value, offset, lanes))
+        source.align = array.dtype.bitwidth // 8
+        return source
+
+    return Vector(array.dtype, lanes)(array, types.intp), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def load(_: Any, array: Any, offset: Any) -> Any:
     """Eight elements from an offset on."""
+    return _loaded(array, LANES)
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source = builder.load(_pointer(context, builder, signature.args[0], *arguments))
-        source.align = array.dtype.bitwidth // 8
-        return source
 
-    return Vector(array.dtype)(array, types.intp), code
+@intrinsic  # type: ignore[untyped-decorator]
+def load_wide(_: Any, array: Any, offset: Any) -> Any:
+    """A wide vector of elements from an offset on."""
+    return _loaded(array, WIDE * 8 // array.dtype.bitwidth)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def store(_: Any, array: Any, offset: Any, vector: Any) -> Any:
-    """Puts eight elements at an offset."""
+    """Puts the elements of a vector at an offset."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        target = builder.store(arguments[2], _pointer(context, builder, signature.args[0], *arguments[:2]))
-        target.align = array.dtype.bitwidth // 8
+        target, offset, numbers = arguments
+        place = pointer(context, builder, signature.args[0], target, offset, vector.lanes)
+        builder.store(numbers, place).align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), code
@@ -92,11 +119,19 @@ def splat(_: Any, x: Any) -> Any:
     """The same number eight times."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        form = _form(x)
-        one = builder.insert_element(ir.Constant(form, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(one, one, _lanes(*[0] * LANES))
+        return spread(builder, arguments[0], LANES)
 
     return Vector(x)(x), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def splat_as(_: Any, x: Any, like: Any) -> Any:
+    """A number, rounded to the type of another vector, in as many lanes."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return spread(builder, context.cast(builder, arguments[0], x, like.real), like.lanes)
+
+    return like(x, like), code
 
 
 def _elementwise(operands: int, build: Callable[..., Any]) -> Any:
@@ -125,8 +160,8 @@ times = _elementwise(2, lambda builder, a, b: builder.fmul(a, b))  # a · b
 plus = _elementwise(2, lambda builder, a, b: builder.fadd(a, b))
 minus = _elementwise(2, lambda builder, a, b: builder.fsub(a, b))
 divide = _elementwise(2, lambda builder, a, b: builder.fdiv(a, b))
-root = _elementwise(1, lambda builder, a: _call(builder, "sqrt", a.type, a))
-fma = _elementwise(3, lambda builder, a, b, c: _call(builder, "fma", a.type, a, b, c))  # a · b + c, rounded once
+root = _elementwise(1, lambda builder, a: call(builder, "sqrt", a.type, a))
+fma = _elementwise(3, lambda builder, a, b, c: call(builder, "fma", a.type, a, b, c))  # a · b + c, rounded once
 least = _chosen("<")  # a where a < b, else b: also where one is NaN
 most = _chosen(">")  # a where a > b, else b: also where one is NaN
 
@@ -137,7 +172,7 @@ def _operator(operation: Any, function: Any) -> None:
         if isinstance(a, Vector) and isinstance(b, Vector):
             return lambda a, b: function(a, b)
         if isinstance(b, Vector) and isinstance(a, types.Float):
-            return lambda a, b: function(cast(splat(a), b), b)
+            return lambda a, b: function(splat_as(a, b), b)
         return None
 
 
@@ -150,7 +185,7 @@ def cast(_: Any, a: Any, like: Any) -> Any:
     """The numbers (real, or int32) in the real type of another vector, rounded to nearest."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        form = _form(like.real)
+        form = form_of(like.real)
         if a.real == types.int32:
             return builder.sitofp(arguments[0], form)
         if a.real.bitwidth == like.real.bitwidth:
@@ -165,7 +200,7 @@ def truncated(_: Any, a: Any) -> Any:
     """Reals that fit as int32, rounded towards zero."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fptosi(arguments[0], _form(types.int32))
+        return builder.fptosi(arguments[0], form_of(types.int32))
 
     return Vector(types.int32)(a), code
 
@@ -175,9 +210,22 @@ def rounded(_: Any, a: Any) -> Any:
     """Reals that fit as int64, rounded to the nearest, half to even."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fptosi(_call(builder, "rint", _form(a.real), arguments[0]), _form(types.int64))
+        return builder.fptosi(call(builder, "rint", form_of(a.real), arguments[0]), form_of(types.int64))
 
     return Vector(types.int64)(a), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def by_mantissa(_: Any, a: Any) -> Any:
+    """The powers of two whose biased exponents are the lowest bits of the mantissas."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits, mantissa = (32, 23) if a.real == types.float32 else (64, 52)
+        whole = ir.VectorType(ir.IntType(bits), a.lanes)
+        moved = builder.shl(builder.bitcast(arguments[0], whole), ir.Constant(whole, [mantissa] * a.lanes))
+        return builder.bitcast(moved, arguments[0].type)
+
+    return a(a), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -201,7 +249,7 @@ def first_of(_: Any, a: Any, count: Any) -> Any:
         one = builder.insert_element(ir.Constant(number, ir.Undefined), arguments[1], ir.Constant(ir.IntType(32), 0))
         counts = builder.shuffle_vector(one, one, _lanes(*[0] * LANES))
         inside = builder.icmp_signed("<", ir.Constant(number, list(range(LANES))), counts)
-        return builder.select(inside, arguments[0], ir.Constant(_form(a.real), [0.0] * LANES))
+        return builder.select(inside, arguments[0], ir.Constant(form_of(a.real), [0.0] * LANES))
 
     return a(a, types.intp), code
 
@@ -215,7 +263,7 @@ def transpose(_: Any, source: Any, start: Any, stride: Any, target: Any, to: Any
         align, rows = source.dtype.bitwidth // 8, []
         for e in range(LANES):
             at = builder.add(begin, builder.mul(stride, ir.Constant(stride.type, e)))
-            rows.append(builder.load(_pointer(context, builder, source, first, at)))
+            rows.append(builder.load(pointer(context, builder, source, first, at)))
             rows[-1].align = align
         half = LANES // 2
         while half:  # blocks of half × half change places across the diagonal
@@ -227,7 +275,7 @@ def transpose(_: Any, source: Any, start: Any, stride: Any, target: Any, to: Any
             half //= 2
         for c in range(LANES):
             at = builder.add(to, builder.mul(step, ir.Constant(step.type, c)))
-            builder.store(rows[c], _pointer(context, builder, target, second, at)).align = align
+            builder.store(rows[c], pointer(context, builder, target, second, at)).align = align
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, target, types.intp, types.intp), code
@@ -235,10 +283,10 @@ def transpose(_: Any, source: Any, start: Any, stride: Any, target: Any, to: Any
 
 @intrinsic  # type: ignore[untyped-decorator]
 def sum_of(_: Any, a: Any) -> Any:
-    """The eight numbers added up: halves, quarters, pairs."""
+    """The numbers added up: halves, quarters, pairs."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector, width, number = arguments[0], LANES, ir.IntType(32)
+        vector, width, number = arguments[0], a.lanes, ir.IntType(32)
         while width > 1:
             width //= 2
             low, high = ([ir.Constant(number, k + start) for k in range(width)] for start in (0, width))
@@ -250,3 +298,11 @@ def sum_of(_: Any, a: Any) -> Any:
         return builder.extract_element(vector, ir.Constant(number, 0))
 
     return a.real(a), code
+
+
+def aligned_zeros(shape: tuple[int, ...], real: Any) -> NDArray[Any]:
+    """Zeros that begin on a cache line, so that rows of wide vectors lie in as few lines as can be."""
+    size = int(np.prod(shape)) * np.dtype(real).itemsize
+    memory = np.zeros(size + WIDE, dtype=np.uint8)
+    start = -memory.ctypes.data % WIDE
+    return memory[start : start + size].view(real).reshape(shape)

@@ -11,13 +11,11 @@ from allegro_md.kernels.cpu_activation import CODES
 from allegro_md.kernels.cpu_collapsed import collapsed
 from allegro_md.kernels.cpu_collapsed_lanes import Sums
 from allegro_md.kernels.cpu_folded import TILE, Network, Work, allocate, folded
-from allegro_md.kernels.cpu_vector import LANES
+from allegro_md.kernels.cpu_matrix import packed, whole
+from allegro_md.kernels.cpu_vector import LANES, aligned_zeros
 from allegro_md.models.fold import Fold
 
 Array = NDArray[np.float64]
-
-_LINE = 64
-"""Bytes of a cache line."""
 
 
 class Compiled:
@@ -25,7 +23,6 @@ class Compiled:
 
     Attributes:
         kind: class of the model.
-        rows: edges of a block, where the class needs blocks.
     """
 
     def __init__(self, fold: Fold, table: Array, real: type[np.floating[Any]], tiles: int = 1) -> None:
@@ -37,14 +34,14 @@ class Compiled:
             real: numpy.float32 or numpy.float64.
             tiles: per block, where the class needs blocks.
         """
-        self.kind, self.rows = fold.kind, tiles * TILE
+        self.kind = fold.kind
         self._cutoff2, self._repulsion, self._tiles = fold.cutoffs**2, fold.repulsion, tiles
         per_spacing = table.shape[1] / fold.cutoffs
         rounded = np.ascontiguousarray(table.astype(real))
         self._model: Sums | Network
         if fold.kind == "collapsed":
-            whole = aligned(_filled(rounded, 3, _whole(rounded.shape[3])))
-            self._model = Sums(fold.degrees, fold.channels, per_spacing, fold.shifts, whole)
+            lanes = aligned(_filled(rounded, 3, _whole(rounded.shape[3])))
+            self._model = Sums(fold.degrees, fold.channels, per_spacing, fold.shifts, lanes)
         else:
             self._model = _network(fold, per_spacing, rounded)
         self._work: Work | None = None
@@ -78,15 +75,14 @@ class Compiled:
 
 def aligned(array: NDArray[Any]) -> NDArray[Any]:
     """A copy that starts with a cache line, so that rows of whole vectors lie in as few lines as can be."""
-    memory = np.empty(array.nbytes + _LINE, dtype=np.uint8)
-    start = -memory.ctypes.data % _LINE
-    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = aligned_zeros(array.shape, array.dtype)
     copy[...] = array
     return copy
 
 
 def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:
     """Channels and widths filled up to whole vectors: zeros that give zeros."""
+    real = table.dtype
     d, c, w = fold.degrees, fold.channels, _whole(fold.channels)
     columns = [_filled(table[..., : 2 * d * c].reshape(*table.shape[:3], 2 * d, c), 4, w).reshape(*table.shape[:3], -1)]
     starts, at, column = [], 2 * d * c, 2 * d * w
@@ -94,22 +90,24 @@ def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:
         starts.append(column if level.radial else -1)
         if level.radial:
             width = level.matrix.shape[1]
-            columns.append(_filled(table[..., at : at + width], 3, _whole(width)))
-            at, column = at + width, column + _whole(width)
-    columns.append(_filled(table[..., at:], 3, _whole(table.shape[3] - at)))
+            columns.append(_filled(table[..., at : at + width], 3, whole(width, real)))
+            at, column = at + width, column + whole(width, real)
+    columns.append(_filled(table[..., at:], 3, whole(table.shape[3] - at, real)))
     cuts = np.array([level.cut for level in fold.levels])
     first = fold.levels[0].matrix
     by_channel = _filled(first.reshape(1 if fold.shared else d, c, -1), 1, w).reshape(-1, first.shape[1])
-    matrices = [by_channel, *(_filled(level.matrix, 0, _whole(len(level.matrix))) for level in fold.levels[1:])]
-    matrices[:-1] = [_filled(m, 1, _whole(m.shape[1])) for m in matrices[:-1]]
+    matrices = [m.astype(real) for m in (by_channel, *(level.matrix for level in fold.levels[1:]))]
+    fan_in = np.array([len(m) for m in matrices])
+    widths = np.array([whole(n, real) for n in fan_in])
+    forward = [packed(_filled(m, 1, n)) for m, n in zip(matrices[:-1], widths[1:], strict=True)]
+    back = [packed(_filled(m.T, 1, n)) for m, n in zip(matrices[:-1], widths[:-1], strict=True)]
     return Network(
         degrees=d, channels=w, shared=fold.shared, per_spacing=per_spacing, factors=fold.factors, shifts=fold.shifts,
-        table=np.ascontiguousarray(np.concatenate(columns, axis=3)), starts=np.array(starts, dtype=np.int64),
+        table=aligned(np.concatenate(columns, axis=3)), starts=np.array(starts, dtype=np.int64),
         cut_column=column if cuts.any() else -1, cuts=cuts,
         codes=np.array([CODES[level.activation] for level in fold.levels[:-1]], dtype=np.int64),
-        fan_in=np.array([*(len(m) for m in matrices), 1], dtype=np.int64),
-        matrices=np.concatenate([m.ravel() for m in matrices]).astype(table.dtype),
-        transposed=np.concatenate([m.T.ravel() for m in matrices]).astype(table.dtype),
+        fan_in=fan_in, widths=widths, matrices=aligned(np.concatenate(forward)),
+        transposed=aligned(np.concatenate(back)), last=aligned(_filled(matrices[-1][:, 0], 0, widths[-1])),
     )  # fmt: skip
 
 

@@ -148,7 +148,7 @@ def test_harmonics():
 def test_activations(name, real):
     from allegro_md.kernels.cpu_activation import CODES, activate
 
-    z = np.concatenate([np.linspace(-30.0, 30.0, 6001), [-800.0, 800.0, 0.0, math.nan]]).astype(real)
+    z = np.concatenate([np.linspace(-30.0, 30.0, 6012), [-800.0, 800.0, 0.0, math.nan]]).astype(real)
     value, slope = np.empty_like(z), np.empty_like(z)
     activate(CODES[name], z, value, slope)
     x = torch.tensor(z.astype(np.float64), requires_grad=True)

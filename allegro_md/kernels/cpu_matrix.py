@@ -1,0 +1,106 @@
+"""Products of the rows of a block with a small matrix, held in registers: a few rows by two wide vectors at a time.
+
+Every element is a sum in ascending order of the contracted index, rounded once per term, in a lane of its own; so a
+row's result depends neither on where the row sits nor on how many rows there are, and on no library or machine either.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from allegro_md.kernels.cpu_vector import WIDE, call, form_of, pointer, spread
+
+_LARGE = bool(binding.get_host_cpu_features().get("avx512f", False))
+
+BYTES, ROWS = (64, 12) if _LARGE else (32, 6)
+"""Of a register, and the rows that are multiplied at once: as many sums as there are registers to hold them."""
+
+
+def whole(width: int, real: Any) -> int:
+    """Elements of a row of a given width, filled up to wide vectors."""
+    lanes = WIDE // np.dtype(real).itemsize
+    return -(-width // lanes) * lanes
+
+
+def packed(matrix: NDArray[Any]) -> NDArray[Any]:
+    """A matrix (n, whole vectors) as `multiply` reads it: two registers' columns of all rows, then the next two."""
+    step = 2 * BYTES // matrix.itemsize
+    return np.concatenate([matrix[:, k : k + step].ravel() for k in range(0, matrix.shape[1], step)])
+
+
+def _panel(vectors: int) -> Any:
+    """The product of `ROWS` rows of x with some vectors of columns."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def panel(
+        _: Any, x: Any, at: Any, stride: Any, matrix: Any, start: Any, n: Any, out: Any, to: Any, width: Any
+    ) -> Any:
+        lanes, align = BYTES * 8 // x.dtype.bitwidth, x.dtype.bitwidth // 8
+        zero = ir.Constant(form_of(x.dtype, lanes), [0.0] * lanes)
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            def moved(start: Any, step: Any, count: int) -> Any:
+                return builder.add(start, builder.mul(step, ir.Constant(step.type, count)))
+
+            rows, at, stride, table, start, n, result, to, width = arguments
+            one = ir.Constant(n.type, 1)
+            sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(ROWS)]
+            places = [moved(at, stride, r) for r in range(ROWS)]
+            with cgutils.for_range(builder, n) as loop:
+                column, factors = moved(start, loop.index, vectors * lanes), []
+                for v in range(vectors):
+                    place = moved(column, one, v * lanes)
+                    factors.append(builder.load(pointer(context, builder, matrix, table, place, lanes), align=align))
+                for place, row in zip(places, sums, strict=True):
+                    number = builder.load(pointer(context, builder, x, rows, builder.add(place, loop.index), 1))
+                    every = spread(builder, builder.extract_element(number, ir.Constant(ir.IntType(32), 0)), lanes)
+                    for factor, total in zip(factors, row, strict=True):
+                        builder.store(call(builder, "fma", zero.type, every, factor, builder.load(total)), total)
+            for r, row in enumerate(sums):
+                for v, total in enumerate(row):
+                    place = moved(moved(to, width, r), one, v * lanes)
+                    target = pointer(context, builder, out, result, place, lanes)
+                    builder.store(builder.load(total), target, align=align)
+            return context.get_dummy_value()
+
+        long = types.intp
+        return types.void(x, long, long, matrix, long, long, out, long, long), code
+
+    return panel
+
+
+_two, _one = _panel(2), _panel(1)
+
+
+@numba.njit(cache=True)
+def multiply(
+    x: NDArray[Any], stride: int, n: int, matrix: NDArray[Any], start: int, out: NDArray[Any], width: int, rows: int
+) -> None:
+    """out = x · matrix, row by row.
+
+    Args:
+        x: rows of `stride` elements, of which the first n count.
+        stride: of x.
+        n: rows of the matrix.
+        matrix: of n rows and `width` columns, `packed`, from `start` on.
+        start: its first element.
+        out: rows of `width` elements, stored; `rows` of them, up to a whole number of `ROWS`.
+        width: of a row of `out`, whole vectors.
+        rows: to multiply.
+    """
+    lanes = BYTES // x.itemsize
+    for column in range(0, width, 2 * lanes):
+        at = start + column * n
+        for row in range(0, rows, ROWS):
+            if column + lanes < width:
+                _two(x, row * stride, stride, matrix, at, n, out, row * width + column, width)
+            else:
+                _one(x, row * stride, stride, matrix, at, n, out, row * width + column, width)

@@ -1,0 +1,76 @@
+"""What is done to the rows of a block between its matrix products; rows are whole wide vectors, one after the other.
+
+Each function runs over all edges of a block: one that is called for every edge would count references to its arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, plus, splat_as, store, sum_of, times
+
+
+@numba.njit(cache=True)
+def scale(edges: int, width: int, z: NDArray[Any], row: NDArray[Any], column: int) -> None:
+    """Multiplies each row of z with the number that a column of `row` (edges, columns) holds for its edge."""
+    for e in range(edges):
+        for k in range(e * width, (e + 1) * width, WIDE // z.itemsize):
+            value = load_wide(z, k)
+            store(z, k, times(value, splat_as(row[e, column], value)))
+
+
+@numba.njit(cache=True)
+def add_columns(edges: int, width: int, z: NDArray[Any], row: NDArray[Any], start: int) -> None:
+    """Adds to each row of z the columns of `row` (edges, columns) from `start` on."""
+    columns = row.shape[1]
+    for e in range(edges):
+        for k in range(0, width, WIDE // z.itemsize):
+            store(z, e * width + k, plus(load_wide(z, e * width + k), load_wide(row, e * columns + start + k)))
+
+
+@numba.njit(cache=True)
+def dots(edges: int, x: NDArray[Any], y: NDArray[Any], stride: int, out: NDArray[Any]) -> None:
+    """Products of rows of x with rows of y, `stride` apart; 0 for the same row each time."""
+    width = len(y) if stride == 0 else stride
+    for e in range(edges):
+        total = splat_as(0.0, load_wide(x, 0))
+        for k in range(0, width, WIDE // x.itemsize):
+            total = fma(load_wide(x, e * width + k), load_wide(y, e * stride + k), total)
+        out[e] = sum_of(total)
+
+
+@numba.njit(cache=True)
+def spread(edges: int, factor: NDArray[Any], x: NDArray[Any], out: NDArray[Any]) -> None:
+    """Rows that are multiples of one row."""
+    width = len(x)
+    for e in range(edges):
+        for k in range(0, width, WIDE // x.itemsize):
+            value = load_wide(x, k)
+            store(out, e * width + k, times(value, splat_as(factor[e], value)))
+
+
+@numba.njit(cache=True)
+def pull_activation(
+    edges: int,
+    width: int,
+    slopes: NDArray[Any],
+    gradient: NDArray[Any],
+    row_slope: NDArray[Any],
+    start: int,
+    by_fraction: NDArray[np.float64],
+) -> None:
+    """From dE/doutput of a level to dE/dz, in place, and what its f(r) (if start ≥ 0) says of the fraction."""
+    columns = row_slope.shape[1]
+    for e in range(edges):
+        total = splat_as(0.0, load_wide(gradient, 0))
+        for k in range(0, width, WIDE // gradient.itemsize):
+            at = e * width + k
+            on_z = times(load_wide(gradient, at), load_wide(slopes, at))
+            store(gradient, at, on_z)
+            if start >= 0:
+                total = fma(on_z, load_wide(row_slope, e * columns + start + k), total)
+        by_fraction[e] += sum_of(total)
