@@ -147,3 +147,15 @@ class AtomState:
         self.resize(n, 0)
         for name, value in values.items():
             self.local(name)[:] = value
+
+    def permute(self, order: torch.Tensor) -> None:
+        """Own atom ``order[i]`` becomes number i; ghosts are dropped.
+
+        One field after the other, so that only one is held twice. Forces are left as they are: they belong to the
+        order in which they were made, and are made anew.
+        """
+        self.resize(self.n_local, 0)
+        for name, field in FIELDS.items():
+            if field.migrates or name == "shift":
+                rows = self.local(name)
+                rows.copy_(rows.index_select(0, order))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 import torch
@@ -117,10 +115,9 @@ def _owners(
 
 
 def _settle(state: AtomState, domain: Domain, comm: Comm) -> None:
-    """Sets the shifts of the own atoms, orders them in space and counts all of them."""
+    """Sets the shifts of the own atoms and counts all of them."""
     _, shift = _owners(state, domain, state.local("position").cpu().numpy())
     state.local("shift")[:] = torch.from_numpy(shift)
-    _sort_in_space(state)
     n_found = int(comm.sum(np.array([state.n_local]))[0])
     if n_found != state.n_total:
         raise PhysicsError(f"{state.n_total} atoms expected after migration, {n_found} found: one was lost or doubled")
@@ -183,22 +180,3 @@ def _travel(state: AtomState, owner: NDArray[np.int64], comm: Comm) -> None:
         arrived[name] = torch.cat([values[staying.to(state.device)], torch.from_numpy(received).to(state.device)])
     state.set_local(arrived)
 
-
-def _sort_in_space(state: AtomState) -> None:
-    """Orders the own atoms by cells of a few atoms each, so that neighbors in space are neighbors in memory."""
-    n = state.n_local
-    if n < 2:
-        return
-    place = state.local("position").cpu().numpy() + state.local("shift").cpu().numpy() @ state.cell.matrix
-    fraction = (place - state.cell.origin) @ state.cell.inverse
-    lower = fraction.min(axis=0)
-    extent = np.maximum(fraction.max(axis=0) - lower, 1e-12)
-    edge = float(np.prod(extent * state.cell.heights) / n * 4.0) ** (1.0 / 3.0)  # about four atoms per cell
-    bins = np.clip(extent * state.cell.heights / max(edge, 1e-6), 1, 1024).astype(np.int64)
-    index = np.minimum((fraction - lower) / extent * bins, bins - 1).astype(np.int64)
-    linear = (index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]
-    order = torch.from_numpy(np.argsort(linear, kind="stable")).to(state.device)
-    for name, field in FIELDS.items():
-        if field.migrates or name == "shift":
-            values: Any = state.local(name)
-            values[:] = values[order]

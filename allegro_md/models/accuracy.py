@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.errors import InputError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.models.compiled import Compiled
 from allegro_md.models.edges import Edges
-from allegro_md.models.fold import Fold
+from allegro_md.models.fold import Fold, UnfoldableError
 from allegro_md.models.network import Network
 from allegro_md.models.radial import tabulate
 
@@ -108,7 +107,7 @@ def refined(network: Network, fold: Fold, symbols: Sequence[str]) -> tuple[Array
         The table; the largest error of a force component, in units of max(1e-5 eV/Å, 1e-5 |F|).
 
     Raises:
-        InputError: no table is fine enough.
+        UnfoldableError: no table is fine enough.
     """
     sample = environments(fold, max(network.architecture.neighbors_per_species))
     wanted = network_forces(network, symbols, sample)
@@ -119,7 +118,7 @@ def refined(network: Network, fold: Fold, symbols: Sequence[str]) -> tuple[Array
         if error <= MARGIN:
             return table, error
         intervals *= 2
-    raise InputError(
+    raise UnfoldableError(
         f"tables of {FINEST} intervals give forces {error:.2g} times further off than allowed", "model",
         'use engine = "reference"',
     )  # fmt: skip

@@ -23,6 +23,7 @@ class Compiled:
 
     Attributes:
         kind: class of the model.
+        rows: edges of a block, where the class needs blocks.
     """
 
     def __init__(self, fold: Fold, table: Array, real: type[np.floating[Any]], tiles: int = 1) -> None:
@@ -34,7 +35,7 @@ class Compiled:
             real: numpy.float32 or numpy.float64.
             tiles: per block, where the class needs blocks.
         """
-        self.kind = fold.kind
+        self.kind, self.rows = fold.kind, tiles * TILE
         self._cutoff2, self._repulsion, self._tiles = fold.cutoffs**2, fold.repulsion, tiles
         per_spacing = table.shape[1] / fold.cutoffs
         rounded = np.ascontiguousarray(table.astype(real))

@@ -23,6 +23,7 @@ import torch
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from allegro_md.errors import InputError
 from allegro_md.models.architecture import Architecture
 from allegro_md.models.dense import DenseWeights
 from allegro_md.models.dense_plan import DensePlan
@@ -39,6 +40,10 @@ Columns = Callable[[torch.Tensor, torch.Tensor], list[torch.Tensor]]
 
 MOST_DEGREES = 3
 """Highest l_max with kernels."""
+
+
+class UnfoldableError(InputError):
+    """A network without a folded form, or whose tables would be too coarse; `what` says which."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,16 @@ def obstacle(a: Architecture) -> str | None:
     if a.l_max > MOST_DEGREES:
         return f"l_max = {a.l_max}; no more than {MOST_DEGREES} is built"
     return None
+
+
+def class_reason(a: Architecture) -> str:
+    """What decides the class of a network of this architecture, a phrase."""
+    if a.layers > 1:
+        return f"{a.layers} layers"
+    maps = (("the latent MLP", a.latent), ("the readout", a.readout))
+    bent = [f"{name} ({mlp.activation})" for name, mlp in maps if mlp.widths and mlp.activation]
+    beyond = f"not linear: {', '.join(bent)}" if bent else "all linear"
+    return f"one layer, beyond the sum over neighbors {beyond}"
 
 
 def fold(network: Network, symbols: Sequence[str]) -> Fold:

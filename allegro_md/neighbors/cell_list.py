@@ -1,8 +1,7 @@
-"""All pairs within a distance, by binning into cells: O(N), no capacity the user must set.
+"""All pairs within a distance: O(N), no capacity the user must set, and little memory beside the list itself.
 
-Cells are parallelepipeds along the lattice vectors, each at least the search distance thick, so the neighbors of an
-atom lie in its own and the 26 adjacent cells whatever the tilt. Lists are sorted by the rank of a neighbor in the order
-of (id, shift): for one center that is the order of (id, S).
+Center by center, in the order they are held. The candidates of a stretch of a column of cells are copied together, so
+that each center tests one run of places. Lists are sorted by (id, shift): for one center that is the order of (id, S).
 """
 
 from __future__ import annotations
@@ -12,6 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
+from allegro_md.neighbors.candidates import STRETCH, Binned, Candidates, Held, columns_around, gather, room_for
+from allegro_md.neighbors.grid import REACH, Grid, bin_at, cells_around, column_start, place_of, sorted_into
+from allegro_md.neighbors.lanes import LANES, WORD, count_smaller, lowest, near
+
+_BY_COUNTING = 256  # up to so many neighbors a place in the list is found by counting smaller keys
 
 
 def build_pairs(
@@ -29,111 +33,160 @@ def build_pairs(
         shift: (n, 3) lattice translation to each copy's place.
         ids: (n,) global ids.
         cell: current cell.
-        n_centers: how many of the atoms get a list.
+        n_centers: how many of the atoms get a list; fastest when these are in the order of cells.
         distance: search distance, Å.
 
     Returns:
         offsets (n_centers + 1,) int64 and neighbors int32, per center in ascending (id, shift) order.
     """
+    offsets, neighbors = np.zeros(n_centers + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
     if n_centers == 0:
-        return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
-    place = position + shift @ cell.matrix
-    index = _bin_indices(place @ cell.inverse, cell.heights, distance)
-    bins = index.max(axis=0) + 1
-    linear = (index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]
-    starts, members = _counting_sort(linear, int(bins.prod()))
-    order = _order_by_id_and_shift(ids, shift)
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    return _fill(place, place[members], rank, rank[members], index, bins, starts, order, n_centers, distance)
+        return offsets, neighbors
+    held = _held(position, shift, ids)
+    grid = cells_around(position, shift, cell, distance)
+    own = sorted_into(grid, position, shift, 0, n_centers)
+    binned = Binned(*own, *sorted_into(grid, position, shift, n_centers, len(position)))
+    done, room = 0, 1024
+    while done < n_centers:
+        # Pages move along with a large array that grows or shrinks: it is neither copied nor held twice.
+        neighbors.resize(room, refcheck=False)
+        done, wanted = _fill(done, n_centers, held, grid, binned, distance * distance, offsets, neighbors)
+        end = int(offsets[done])
+        expected = end * (n_centers - done) // max(done, 1)  # of those that remain
+        room = end + wanted + min(expected + expected // 64, end // 4 + 2**20)
+    neighbors.resize(int(offsets[-1]), refcheck=False)
+    return offsets, neighbors
 
 
-def _bin_indices(fraction: NDArray[np.float64], heights: NDArray[np.float64], distance: float) -> NDArray[np.int64]:
-    """Bin of each atom per axis, (n, 3): atoms within `distance` are in the same or in adjacent bins.
+def _held(position: NDArray[np.float64], shift: NDArray[np.int32], ids: NDArray[np.int64]) -> Held:
+    """The atoms with what sorts them by (id, shift); the pairs (id, shift) are unique."""
+    least, span = _spans(shift)
+    ranks = np.zeros(0, dtype=np.int64)
+    if float(ids.max() + 1) * float(span[0]) * float(span[1]) * float(span[2]) >= 2.0**62:
+        ranks = np.empty(len(ids), dtype=np.int64)
+        ranks[np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], ids))] = np.arange(len(ids))
+    return Held(position, shift, ids, least, span, ranks)
 
-    No more bins than a few per atom: empty stretches are cut out, then bins are joined in pairs.
-    """
-    index = np.floor((fraction - fraction.min(axis=0)) * (heights / distance)).astype(np.int64)
-    most = max(8.0, 2.0 * len(fraction))
-    if (index.max(axis=0) + 1.0).prod() > most:
+
+@numba.njit(cache=True)
+def _spans(shift: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(3,) least shift along each axis, and how many there are up to the largest."""
+    low, high = np.full(3, 2**31), np.full(3, -(2**31))
+    for i in range(len(shift)):
         for axis in range(3):
-            occupied, place = np.unique(index[:, axis], return_inverse=True)
-            gaps = np.minimum(np.diff(occupied), 2)  # one empty bin keeps what lies beyond out of reach
-            index[:, axis] = np.concatenate([[0], np.cumsum(gaps)])[place]
-    while (index.max(axis=0) + 1.0).prod() > most:
-        index[:, int(np.argmax(index.max(axis=0)))] //= 2
-    return index
+            low[axis] = min(low[axis], shift[i, axis])
+            high[axis] = max(high[axis], shift[i, axis])
+    return low, high - low + 1
 
 
-def _order_by_id_and_shift(ids: NDArray[np.int64], shift: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Permutation that sorts the held atoms by (id, shift); the pairs (id, shift) are unique."""
-    low = shift.min(axis=0).astype(np.int64)
-    span = shift.max(axis=0).astype(np.int64) - low + 1
-    if float(ids.max() + 1) * float(span[0]) * float(span[1]) * float(span[2]) < 2.0**62:
-        relative = shift - low
-        key = ((ids * span[0] + relative[:, 0]) * span[1] + relative[:, 1]) * span[2] + relative[:, 2]
-        return np.argsort(key).astype(np.int32)
-    return np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], ids)).astype(np.int32)
-
-
-@numba.njit(cache=True)
-def _counting_sort(linear: NDArray[np.int64], n_bins: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    starts = np.zeros(n_bins + 1, dtype=np.int64)
-    for b in linear:
-        starts[b + 1] += 1
-    for b in range(n_bins):
-        starts[b + 1] += starts[b]
-    cursor = starts[:-1].copy()
-    members = np.empty(len(linear), dtype=np.int32)
-    for i in range(len(linear)):
-        members[cursor[linear[i]]] = i
-        cursor[linear[i]] += 1
-    return starts, members
-
-
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _fill(
-    place: NDArray[np.float64],
-    binned_place: NDArray[np.float64],
-    rank: NDArray[np.int32],
-    binned_rank: NDArray[np.int32],
-    index: NDArray[np.int64],
-    bins: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    order: NDArray[np.int32],
+    first: int,
     n_centers: int,
-    distance: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """One pass over the centers. The list grows to what the centers so far let expect of all, and a tenth.
+    held: Held,
+    grid: Grid,
+    binned: Binned,
+    limit: float,
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Lists of the centers from `first` on, as far as there is room.
 
-    Candidates are read in the order of the bins, written without a branch and kept by moving the end of the list.
+    Returns:
+        The first center without a list, and the room it may need.
     """
-    offsets = np.zeros(n_centers + 1, dtype=np.int64)
-    neighbors = np.empty(256, dtype=np.int32)
-    limit = distance * distance
-    end = 0
-    for i in range(n_centers):
-        x, y, z, own = place[i, 0], place[i, 1], place[i, 2], rank[i]
-        for bx in range(max(0, index[i, 0] - 1), min(bins[0], index[i, 0] + 2)):
-            for by in range(max(0, index[i, 1] - 1), min(bins[1], index[i, 1] + 2)):
-                row = (bx * bins[1] + by) * bins[2]
-                first = starts[row + max(0, index[i, 2] - 1)]
-                last = starts[row + min(bins[2], index[i, 2] + 2)]  # bins along the last axis are contiguous
-                if end + last - first >= len(neighbors):
-                    needed = end + last - first + 1
-                    expected = end * (n_centers - i) // max(i, 1)
-                    grown = np.empty(needed + needed // 10 + expected, dtype=np.int32)
-                    grown[:end] = neighbors[:end]
-                    neighbors = grown
-                for m in range(first, last):
-                    dx = binned_place[m, 0] - x
-                    dy = binned_place[m, 1] - y
-                    dz = binned_place[m, 2] - z
-                    neighbors[end] = binned_rank[m]
-                    end += (dx * dx + dy * dy + dz * dz < limit) & (binned_rank[m] != own)
-        found = neighbors[offsets[i] : end]
-        found.sort()
-        for m in range(len(found)):
-            found[m] = order[found[m]]
-        offsets[i + 1] = end
-    return offsets, neighbors[:end]  # no copy: memory beyond the end was never touched
+    position, shift = held.position, held.shift
+    matrix, axes, low, bins, counts, merged = grid
+    ordered = len(binned.members) == 0
+    candidates, columns, last = room_for(WORD), np.empty(9, dtype=np.int64), np.empty(STRETCH, dtype=np.int64)
+    i = first
+    while i < n_centers:
+        x, y, z = place_of(position, shift, matrix, i)
+        a, b, c = bin_at(x, y, z, axes, low, counts, merged)
+        stretch = min(STRETCH, bins[2] - c) if ordered else 1
+        n, inner, outer = columns_around(a, b, c, stretch, bins, binned, columns)
+        if inner + outer + WORD > len(candidates.atom):
+            candidates = room_for((inner + outer) * 5 // 4 + WORD)
+        gather(columns[:n], outer > 0, c - REACH, stretch + 2 * REACH, bins[2], held, matrix, binned, candidates)
+        cell = column_start(a, b, bins) + c
+        for plane in range(stretch):
+            last[plane] = min(binned.starts[cell + plane + 1], n_centers) if ordered else i + 1
+        i, room = _lists(i, last[:stretch], held, matrix, candidates, limit, offsets, neighbors)
+        if room > 0:
+            return i, room
+    return n_centers, 0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _lists(
+    i: int,
+    last: NDArray[np.int64],
+    held: Held,
+    matrix: NDArray[np.float64],
+    candidates: Candidates,
+    limit: float,
+    offsets: NDArray[np.int64],
+    neighbors: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Lists of the centers of a stretch, from i on, as far as there is room.
+
+    Args:
+        i: first center.
+        last: for each plane of cells the center after its last.
+        held: the atoms.
+        matrix: (3, 3) Å, lattice rows.
+        candidates: of the stretch.
+        limit: square of the search distance, Å².
+        offsets: (n_centers + 1,), written.
+        neighbors: written.
+
+    Returns:
+        The first center without a list, and the room it may need: 0 when the stretch is done.
+    """
+    position, shift = held.position, held.shift
+    xs, ys, zs, keys, index, planes = candidates
+    near_keys, near_index = np.empty(len(keys), dtype=np.int64), np.empty(len(keys), dtype=np.int32)
+    smaller = np.empty(max(len(keys), _BY_COUNTING), dtype=np.int64)
+    end = offsets[i]
+    for plane in range(len(last)):
+        start, stop = planes[plane], planes[plane + 2 * REACH + 1]
+        while i < last[plane]:
+            if end + (stop - start) > len(neighbors):
+                return i, stop - start
+            x, y, z = place_of(position, shift, matrix, np.uint64(i))
+            n = 0
+            for base in range(start, stop, WORD):
+                word = near(xs, ys, zs, base, x, y, z, limit)
+                if stop - base < WORD:
+                    word &= (np.uint64(1) << np.uint64(stop - base)) - np.uint64(1)
+                while word != 0:
+                    k = np.uint64(base + lowest(word))
+                    near_keys[n], near_index[n] = keys[k], index[k]
+                    n += index[k] != i
+                    word &= word - np.uint64(1)
+            _append(n, near_keys, near_index, smaller, end, neighbors)
+            end += n
+            i += 1
+            offsets[i] = end
+    return i, 0
+
+
+@numba.njit(cache=True)
+def _append(
+    n: int,
+    keys: NDArray[np.int64],
+    index: NDArray[np.int32],
+    smaller: NDArray[np.int64],
+    end: int,
+    neighbors: NDArray[np.int32],
+) -> None:
+    """Writes the n held indices in the order of their keys to the end of the list."""
+    if n > _BY_COUNTING:
+        order = np.argsort(keys[:n])
+        for k in range(n):
+            neighbors[end + k] = index[order[k]]
+        return
+    for first in range(0, n, LANES):
+        count_smaller(keys, n, first, smaller)
+    for k in range(n):
+        neighbors[np.uint64(end + smaller[k])] = index[k]

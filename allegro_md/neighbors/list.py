@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from allegro_md.neighbors.cell_list import build_pairs
+from allegro_md.neighbors.grid import cells_around, place_of, sorted_into
 from allegro_md.state import AtomState
 
 _MARGIN = 1e-6  # Å, far above rounding: with skin 0 a pair at the cutoff must not be lost to the last bit
+_SHARE = 0.01  # of the skin, that may be lost to rounding of the places atoms had
 
 
 class NeighborList:
@@ -34,7 +39,9 @@ class NeighborList:
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.neighbors: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self.approach = np.inf
-        self._reference = np.zeros((0, 3))
+        self._distance = cutoff + skin + _MARGIN
+        self._reference: NDArray[Any] = np.zeros((0, 3))
+        self._rounding = 0.0
         self._reference_inverse = np.eye(3)
         self._reference_matrix: NDArray[np.float64] | None = None
 
@@ -43,21 +50,52 @@ class NeighborList:
         """Atoms that have a list."""
         return len(self.offsets) - 1
 
+    def release(self) -> None:
+        """Forgets the pairs, the largest array there is, so that it is not held while atoms are moved about."""
+        self.offsets, self.neighbors = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        self._reference_matrix = None
+
+    def order(self, state: AtomState) -> None:
+        """Puts the own atoms in the order of cells, which makes building fast and neighbors near in memory.
+
+        Shifts must be set; ghosts are dropped.
+        """
+        state.resize(state.n_local, 0)
+        if state.n_local == 0:
+            return
+        position, shift = state.local("position").cpu().numpy(), state.local("shift").cpu().numpy()
+        grid = cells_around(position, shift, state.cell, self._distance)
+        _, members = sorted_into(grid, position, shift, 0, state.n_local)
+        if len(members):
+            state.permute(torch.from_numpy(members))
+
     def build(self, state: AtomState) -> None:
         """Finds all pairs from the state's positions and shifts; ghosts must be in place."""
-        self.neighbors = self.neighbors[:0].copy()  # the largest array there is: never held twice
+        self.release()
         self.offsets, self.neighbors = build_pairs(
             state.all("position").cpu().numpy(),
             state.all("shift").cpu().numpy(),
             state.all("id").cpu().numpy(),
             state.cell,
             state.n_local,
-            self.cutoff + self.skin + _MARGIN,
+            self._distance,
         )
-        self._reference = state.local("position").cpu().numpy().copy()
+        self._remember(state)
         self._reference_matrix = state.cell.matrix
         self._reference_inverse = state.cell.inverse
         self.approach = 0.0
+
+    def _remember(self, state: AtomState) -> None:
+        """Keeps the places of the own atoms: in 12 bytes, unless rounding them would cost a good part of the skin.
+
+        Places are near the box however far the masters have travelled.
+        """
+        where = state.local("position").cpu().numpy(), state.local("shift").cpu().numpy(), np.array(state.cell.matrix)
+        rounding = np.sqrt(3.0) * 2.0**-24 * _farthest(*where)
+        fits = 2.0 * rounding <= _SHARE * self.skin
+        self._rounding = rounding if fits else 0.0
+        self._reference = np.empty((state.n_local, 3), dtype=np.float32 if fits else np.float64)
+        _places(*where, self._reference)
 
     def excess(self, state: AtomState) -> float:
         """How far this rank's list is beyond what its skin allows, Å; stale where positive on any rank.
@@ -68,38 +106,61 @@ class NeighborList:
         """
         if self._reference_matrix is None:
             return np.inf
-        matrix = state.cell.matrix
-        positions = state.local("position").cpu().numpy()
-        if matrix is self._reference_matrix or np.array_equal(matrix, self._reference_matrix):
-            self.approach = 2.0 * _largest_displacement(positions, self._reference, np.eye(3), True)
+        matrix = np.array(state.cell.matrix)
+        fixed = np.array_equal(matrix, self._reference_matrix)
+        deformation = np.eye(3) if fixed else self._reference_inverse @ matrix
+        displacement = _largest_displacement(
+            state.local("position").cpu().numpy(), state.local("shift").cpu().numpy(), matrix, self._reference,
+            deformation, fixed,
+        ) + self._rounding * float(np.linalg.norm(deformation, 2))  # fmt: skip
+        if fixed:
+            self.approach = 2.0 * displacement
             return self.approach - self.skin
         self.approach = np.inf
-        deformation = self._reference_inverse @ matrix
         shrink = float(np.linalg.norm(np.linalg.inv(deformation), 2))
-        displacement = _largest_displacement(positions, self._reference, deformation, False)
         return shrink * (self._reach + 2.0 * displacement) - (self._reach + self.skin)
 
 
 @numba.njit(cache=True)
-def _largest_displacement(
-    positions: NDArray[np.float64], reference: NDArray[np.float64], deformation: NDArray[np.float64], fixed_cell: bool
-) -> float:
-    """Largest |x − x₀F|, Å; infinite when a position is not finite."""
+def _farthest(position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64]) -> float:
+    """Largest coordinate of a place, Å."""
     largest = 0.0
-    for i in range(len(positions)):
-        squared = 0.0
-        for k in range(3):
-            if fixed_cell:
-                moved = reference[i, k]
-            else:
-                moved = (
-                    reference[i, 0] * deformation[0, k]
-                    + reference[i, 1] * deformation[1, k]
-                    + reference[i, 2] * deformation[2, k]
-                )
-            squared += (positions[i, k] - moved) ** 2
+    for i in range(len(position)):
+        x, y, z = place_of(position, shift, matrix, i)
+        largest = max(largest, abs(x), abs(y), abs(z))
+    return largest
+
+
+@numba.njit(cache=True)
+def _places(
+    position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64], places: NDArray[Any]
+) -> None:
+    for i in range(len(position)):
+        places[i, 0], places[i, 1], places[i, 2] = place_of(position, shift, matrix, i)
+
+
+@numba.njit(cache=True)
+def _largest_displacement(
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    matrix: NDArray[np.float64],
+    reference: NDArray[Any],
+    deformation: NDArray[np.float64],
+    fixed_cell: bool,
+) -> float:
+    """Largest |place − former place · F|, Å; infinite when a position is not finite."""
+    largest, sane = 0.0, True
+    for i in range(len(position)):
+        x, y, z = place_of(position, shift, matrix, i)
+        a, b, c = np.float64(reference[i, 0]), np.float64(reference[i, 1]), np.float64(reference[i, 2])
+        if not fixed_cell:
+            a, b, c = (
+                a * deformation[0, 0] + b * deformation[1, 0] + c * deformation[2, 0],
+                a * deformation[0, 1] + b * deformation[1, 1] + c * deformation[2, 1],
+                a * deformation[0, 2] + b * deformation[1, 2] + c * deformation[2, 2],
+            )
+        squared = (x - a) * (x - a) + (y - b) * (y - b) + (z - c) * (z - c)
+        sane &= squared < np.inf
         if squared > largest:
             largest = squared
-        elif not (squared <= largest):  # NaN
-            return np.inf
-    return np.sqrt(largest)
+    return np.sqrt(largest) if sane else np.inf

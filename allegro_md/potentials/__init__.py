@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from allegro_md.config import AllegroTerm
 from allegro_md.potentials import allegro, ase, eam, lj, zbl
 from allegro_md.potentials.base import ForceResult as ForceResult
 from allegro_md.potentials.base import Potential as Potential
@@ -35,3 +36,16 @@ def build_potential(terms: Sequence[Any], species: SpeciesTable) -> Potential:
     """
     built = [POTENTIALS[term.kind](term, species) for term in terms]
     return built[0] if len(built) == 1 else SumPotential(built)
+
+
+def parts_of(potential: Potential) -> tuple[Any, ...]:
+    """The potentials of the single terms."""
+    return potential.terms if isinstance(potential, SumPotential) else (potential,)
+
+
+def settled(terms: Sequence[Any], potential: Potential) -> tuple[Any, ...]:
+    """The terms a potential was built from, with the engine that each model runs on in place of "auto"."""
+    return tuple(
+        term.model_copy(update={"engine": part.engine}) if isinstance(term, AllegroTerm) else term
+        for term, part in zip(terms, parts_of(potential), strict=True)
+    )

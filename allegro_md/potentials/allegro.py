@@ -1,4 +1,7 @@
-"""``model = "NAME.allegro"``: an Allegro network on the reference engine (torch, autograd)."""
+"""``model = "NAME.allegro"``: an Allegro network on the reference engine (torch, autograd), or folded.
+
+``engine = "auto"`` is the fused engine on the CPU where the network can be folded, else the reference.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.tile import TILE, padded
 from allegro_md.models.edges import Edges
+from allegro_md.models.fold import UnfoldableError
 from allegro_md.models.network import Evaluator, Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
@@ -40,9 +44,13 @@ class AllegroPotential:
     A block holds whole centers, its edges padded to whole tiles; nothing of a result depends on how centers are
     divided into blocks. Geometry, scales, shifts and sums are in float64, the network proper in float32 ("mixed")
     or float64 ("double").
+
+    Attributes:
+        engine: its name in the input.
+        remark: for the log, why it is not the fused one.
     """
 
-    name = "allegro"
+    name, engine = "allegro", "reference"
     halo_hops = 1
     bit_exact = True
 
@@ -53,6 +61,7 @@ class AllegroPotential:
         precision: str = "mixed",
         device: str = "cpu",
         tiles: int = TILES,
+        reason: str = "asked for",
     ) -> None:
         """Prepares a model for a system.
 
@@ -62,6 +71,7 @@ class AllegroPotential:
             precision: "mixed" or "double".
             device: where the network is evaluated.
             tiles: per block; halved when memory runs out.
+            reason: why it is this engine.
 
         Raises:
             InputError: the file is no model, or the model does not know an element.
@@ -75,6 +85,7 @@ class AllegroPotential:
             self._evaluate: Evaluator = network.prepare(PRECISIONS[precision], self._device)
         self._cutoff2 = self._evaluate.cutoffs**2
         self._tiles = tiles
+        self.remark = f"reference engine, {reason}"
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
@@ -147,11 +158,18 @@ def build(term: AllegroTerm, species: SpeciesTable) -> AllegroPotential | FusedP
     Raises:
         InputError: see `AllegroPotential` and `FusedPotential`; or a device that is not there.
     """
-    if term.engine == "fused":
-        if term.device == "cuda":
+    device, reason = "cpu", "asked for"  # auto: both engines are at home on the CPU
+    if term.device == "cuda":
+        if term.engine == "fused":
             raise InputError("the fused engine runs on the CPU only", "potential.device", 'use device = "auto"')
-        return FusedPotential(term.model, species.symbols, term.precision)
-    if term.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device = \"cuda\", but torch finds no GPU", "potential.device", 'use device = "auto"')
-    device = "cuda" if term.device == "cuda" else "cpu"  # auto: this engine is at home on the CPU
-    return AllegroPotential(term.model, species.symbols, term.precision, device)
+        if not torch.cuda.is_available():
+            raise InputError("device = \"cuda\", but torch finds no GPU", "potential.device", 'use device = "auto"')
+        device, reason = "cuda", "the only one for GPUs"
+    elif term.engine != "reference":
+        try:
+            return FusedPotential(term.model, species.symbols, term.precision)
+        except UnfoldableError as error:
+            if term.engine == "fused":
+                raise
+            reason = error.what
+    return AllegroPotential(term.model, species.symbols, term.precision, device, reason=reason)

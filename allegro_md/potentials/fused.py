@@ -1,4 +1,4 @@
-"""``model = "NAME.allegro"`` with ``engine = "fused"``: a folded network on hand-written CPU kernels."""
+"""``model = "NAME.allegro"`` on the fused engine: a folded network on hand-written CPU kernels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from allegro_md.errors import InputError, PhysicsError
+from allegro_md.errors import PhysicsError
 from allegro_md.exact import ExactSum
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.accuracy import refined
 from allegro_md.models.compiled import Compiled
-from allegro_md.models.fold import fold, obstacle
+from allegro_md.models.fold import UnfoldableError, class_reason, fold, obstacle
 from allegro_md.models.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
@@ -34,12 +34,16 @@ class FusedPotential:
     """Radial tables and merged matrices instead of the network; block after block of centers, in constant memory.
 
     Attributes:
+        engine: its name in the input.
         kind: class of the folded model, "collapsed" or "folded".
+        reason: what decides the class, a phrase.
+        intervals: of the tables.
+        table_bytes: memory of the tables, in the precision of the run.
         error: of the tables in double precision: largest error of a force component against the network on random
             environments, in units of max(1e-5 eV/Å, 1e-5 |F|).
     """
 
-    name = "allegro"
+    name, engine = "allegro", "fused"
     halo_hops = 1
     bit_exact = True
 
@@ -55,16 +59,29 @@ class FusedPotential:
             tiles: per block.
 
         Raises:
-            InputError: the file is no model, the model does not know an element, or cannot be folded.
+            InputError: the file is no model, or the model does not know an element.
+            UnfoldableError: it has no folded form, or none that is accurate enough.
         """
         network, where = trained(model, symbols)
         if problem := obstacle(network.architecture):
-            raise InputError(f"the fused engine cannot run this model: {problem}", where, 'use engine = "reference"')
+            what = f"the fused engine cannot run this model: {problem}"
+            raise UnfoldableError(what, where, 'use engine = "reference"')
         self.cutoff = float(network.architecture.cutoff)
         shape = fold(network, symbols)
         table, self.error = refined(network, shape, symbols)
-        self.kind = shape.kind
-        self._evaluate = Compiled(shape, table, PRECISIONS[precision], tiles)
+        real = PRECISIONS[precision]
+        self.kind, self.reason = shape.kind, class_reason(network.architecture)
+        self.intervals, self.table_bytes = table.shape[1], table.size * np.dtype(real).itemsize
+        self._evaluate = Compiled(shape, table, real, tiles)
+
+    @property
+    def remark(self) -> str:
+        """For the log: class, accuracy and size."""
+        blocks = "" if self.kind == "collapsed" else f", blocks of {self._evaluate.rows} edges"
+        return (
+            f"fused engine, {self.kind} ({self.reason}); tables of {self.intervals} intervals, "
+            f"{self.table_bytes / 1e6:.2g} MB, forces within {self.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|){blocks}"
+        )
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""

@@ -17,8 +17,9 @@ from allegro_md.comm import Comm
 from allegro_md.config import AllegroTerm, Input, LennardJonesTerm
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.models.accuracy import TOLERANCE
 from allegro_md.models.modelfile import read_document
-from allegro_md.potentials import Potential, build_potential
+from allegro_md.potentials import Potential, build_potential, parts_of, settled
 from allegro_md.potentials.base import Virial
 from allegro_md.simulation import assembly
 from allegro_md.simulation.engine import WholeEngine, gathered
@@ -28,10 +29,10 @@ from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
 from allegro_md.verify.drift import check_drift
 from allegro_md.verify.environment import Environment, gather
-from allegro_md.verify.local import SINGLE, LocalChecks, Seen, reach_of
+from allegro_md.verify.local import SINGLE, Closeness, LocalChecks, Seen, reach_of
 from allegro_md.verify.result import Certificate, Tally, results_of
 from allegro_md.verify.samples import CHUNK, choose, directions, scrambled, share
-from allegro_md.verify.vector import check_vector
+from allegro_md.verify.vector import EXACT, Maker, check_vector
 from allegro_md.verify.whole import System, WholeChecks, check_net_force
 
 
@@ -130,11 +131,12 @@ class _Checks:
         self._state, self._forces, self._comm = loop.state, loop.forces, loop.comm
         self._potential = loop.forces.potential
         self._samples = 0
+        self._terms = terms = settled(config.potential, self._potential)
         with self._comm.together():
-            self._reference = reference_potential(config, self._potential, self._state.species_table)
-        exact = "double" if self._reference is self._potential else "mixed"
-        self._precision = exact if self._potential.bit_exact else "foreign"
-        terms = config.potential
+            self._reference = reference_potential(terms, self._potential, self._state.species_table)
+        self._closeness = closeness_of(terms)
+        single = any(isinstance(term, AllegroTerm) and term.precision == "mixed" for term in terms)
+        self._precision = ("mixed" if single else "double") if self._potential.bit_exact else "foreign"
         self._truncated = any(isinstance(term, LennardJonesTerm) and not term.shift for term in terms)
 
     def certificate(self, began: float) -> Certificate:
@@ -173,13 +175,15 @@ class _Checks:
         vector = Tally("test vector", "the model file's own cluster, with the species of this system")
         with comm.together():
             if comm.rank == 0:
-                check_vectors(vector, self._config, state.species_table)
+                check_vectors(vector, self._terms, potential, state.species_table)
         self.tallies += [again, vector]
 
     def _atoms(self, effort: Effort, environments: Sequence[Environment], rows: NDArray[np.int64]) -> None:
         """The checks of single atoms, and of the net force, at the present positions."""
         state, comm = self._state, self._comm
-        local = LocalChecks(self._potential, self._reference, effort.seconds, effort.thorough, self._truncated)
+        local = LocalChecks(
+            self._potential, self._reference, effort.seconds, effort.thorough, self._truncated, self._closeness
+        )
         with comm.together():
             for environment, row in zip(environments, rows, strict=True):
                 local(environment, seen_by(self._forces, state, int(row)))
@@ -199,16 +203,16 @@ class _Checks:
         if comm.size > 1:
             alone = WholeEngine(self._potential, Comm.serial(), skin, None)
             one = comm.decide(lambda: alone(system))
-            exact = 0.0 if self._potential.bit_exact else SINGLE
-            checks.same_as("ranks", f"{comm.size} ranks against one", one, exact)
+            same = None if self._potential.bit_exact else Closeness()
+            checks.same_as("ranks", f"{comm.size} ranks against one", one, same)
         checks.rebuild(skin)
         checks.wrapping()
         checks.rotation()
         checks.reflection()
         checks.permutation()
-        if self._precision == "mixed":
+        if self._reference is not self._potential:
             meaning = "all atoms against the float64 reference"
-            checks.same_as("engine", meaning, reference(system), SINGLE)
+            checks.same_as("engine", meaning, reference(system), self._closeness)
         checks.strain(reference)
         self.tallies += [*checks.tallies, self._drift(engine, system, atoms["velocity"])]
 
@@ -230,28 +234,58 @@ class _Checks:
         return tally
 
 
-def reference_potential(config: Input, potential: Potential, table: SpeciesTable) -> Potential:
+def reference_potential(terms: Sequence[Any], potential: Potential, table: SpeciesTable) -> Potential:
     """The networks themselves in float64 on the host: the run's own potential where it is that already."""
-    terms = [term for term in config.potential if isinstance(term, AllegroTerm)]
-    if all(term.precision == "double" and term.device != "cuda" and term.engine != "fused" for term in terms):
+    models = [term for term in terms if isinstance(term, AllegroTerm)]
+    if all(t.precision == "double" and t.device != "cuda" and t.engine == "reference" for t in models):
         return potential
-    return build_potential([_in_precision(term, "double") for term in config.potential], table)
+    return build_potential([_by_the_network(term, "double") for term in terms], table)
 
 
-def check_vectors(tally: Tally, config: Input, table: SpeciesTable) -> None:
-    """The test vectors of all model files of the potential."""
-    terms = [term for term in config.potential if isinstance(term, AllegroTerm)]
-    if not terms:
+def closeness_of(terms: Sequence[Any]) -> Closeness:
+    """What engines and precisions (settled) may differ from the float64 networks."""
+    models = [term for term in terms if isinstance(term, AllegroTerm)]
+    relative = SINGLE if any(term.precision == "mixed" for term in models) else TOLERANCE
+    if any(term.engine == "fused" for term in models):
+        return Closeness(relative, TOLERANCE, 'use engine = "reference"')
+    return Closeness(relative, 0.0, 'use precision = "double"')
+
+
+def check_vectors(tally: Tally, terms: Sequence[Any], potential: Potential, table: SpeciesTable) -> None:
+    """The test vectors of all model files: by the network in both precisions, and by the engine of the run.
+
+    Args:
+        tally: of the check.
+        terms: of the input, with the engines of the run.
+        potential: of the run.
+        table: species of the system.
+    """
+    models = [pair for pair in zip(terms, parts_of(potential), strict=True) if isinstance(pair[0], AllegroTerm)]
+    if not models:
         tally.leave_out("no model file")
-    for term in terms:
-
-        def make(full: SpeciesTable, precision: str, term: AllegroTerm = term) -> Potential:
-            return build_potential([_in_precision(term, precision)], full)
-
-        check_vector(tally, read_document(term.model)["test"], table, make, atomic_numbers)
+    for term, part in models:
+        check_vector(tally, read_document(term.model)["test"], table, _makers(term, part, table), atomic_numbers)
 
 
-def _in_precision(term: Any, precision: str) -> Any:
+def _makers(term: AllegroTerm, part: Potential, table: SpeciesTable) -> list[Maker]:
+    """The ways to evaluate the test vector of a model."""
+
+    def network(precision: str) -> Callable[[SpeciesTable], Potential]:
+        return lambda full: build_potential([_by_the_network(term, precision)], full)
+
+    def engine(full: SpeciesTable) -> Potential:
+        return part if full.symbols == table.symbols else build_potential([term], full)
+
+    makers = [
+        Maker("in double precision", EXACT, network("double")),
+        Maker("in mixed precision", Closeness(), network("mixed")),
+    ]
+    if term.engine == "fused":
+        makers.append(Maker("by the fused engine", closeness_of([term]), engine))
+    return makers
+
+
+def _by_the_network(term: Any, precision: str) -> Any:
     if not isinstance(term, AllegroTerm):
         return term
     return term.model_copy(update={"precision": precision, "device": "cpu", "engine": "reference"})

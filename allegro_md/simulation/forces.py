@@ -72,9 +72,11 @@ class Forces:
         self.neighbors = NeighborList(self.potential.cutoff, self._skin, self._reach)
 
     def _rebuild(self, state: AtomState) -> None:
+        self.neighbors.release()
         self.domain = decompose(state, self._comm, self._grid)
         self._grid = self.domain.grid
         self.migrations += migrate(state, self.domain, self._comm)
+        self.neighbors.order(state)
         self._halo = HaloPlan.build(state, self.domain, self._comm, self._reach + self._skin)
         self.neighbors.build(state)
         self.rebuilds += 1

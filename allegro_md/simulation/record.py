@@ -27,14 +27,15 @@ def file_digests(config: Input) -> list[str]:
 
 
 def physics(config: Input, digests: list[str]) -> dict[str, Any]:
-    """What must not change when a run is continued, as flat keys: files by content, no lengths but that of a ramp."""
+    """What must not change when a run is continued, as flat keys: files by content, no lengths but that of a ramp.
+
+    The engine of a model must be settled: what "auto" is may change with the program.
+    """
     tables = config.as_dict()
     fixed: dict[str, Any] = {"files": digests}
     for index, term in enumerate(tables["potential"]):
         for key, value in term.items():
-            if key == "engine":
-                fixed[f"potential.{index}.engine"] = "reference" if value == "auto" else value
-            elif key not in ("model", "file", "device"):
+            if key not in ("model", "file", "device"):
                 fixed[f"potential.{index}.{key}"] = value
     for key, value in tables["dynamics"].items():
         if key != "steps" or isinstance(tables["dynamics"].get("temperature"), list):

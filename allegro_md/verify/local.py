@@ -45,6 +45,25 @@ SCAN, SMOOTH = 128, 1e-3
 
 
 @dataclass(frozen=True)
+class Closeness:
+    """How close to the float64 reference a potential must be.
+
+    Attributes:
+        relative: to the forces at play (1 Å of them, for energies).
+        absolute: eV/Å; allowed however weak the forces are.
+        remedy: what to do where it is not.
+    """
+
+    relative: float = SINGLE
+    absolute: float = 0.0
+    remedy: str = ""
+
+    def allowed(self, scale: float) -> float:
+        """eV/Å, where forces are of that size (eV/Å)."""
+        return max(self.relative * scale, self.absolute)
+
+
+@dataclass(frozen=True)
 class Seen:
     """What a run says of one atom: energy (eV), force (3,) in quanta, virial (6,) eV or None."""
 
@@ -61,8 +80,9 @@ class LocalChecks:
     """
 
     def __init__(
-        self, potential: Potential, reference: Potential, seconds: float, thorough: bool, truncated: bool
-    ) -> None:
+        self, potential: Potential, reference: Potential, seconds: float, thorough: bool, truncated: bool,
+        closeness: Closeness = Closeness(),
+    ) -> None:  # fmt: skip
         """Prepares the checks.
 
         Args:
@@ -71,14 +91,16 @@ class LocalChecks:
             seconds: after which no further atom is begun.
             thorough: forces along three axes instead of one; and neighbors are taken across the cutoff.
             truncated: the energy jumps at the cutoff because the input asks for it.
+            closeness: to the reference.
         """
-        self._potential, self._reference = potential, reference
+        self._potential, self._reference, self._closeness = potential, reference, closeness
         self._thorough, self._truncated = thorough, truncated
         self._deadline = time.perf_counter() + seconds
         self._reach = reach_of(potential)
         self.alone = Tally("environment", "energy, force and virial of atoms against their surroundings alone")
         self.locality = Tally("locality", "energy and virial of atoms against the atoms within their reach alone")
-        self.precision = Tally("reference", "energy, force and virial of atoms against the float64 reference")
+        meaning = "energy, force and virial of atoms against the float64 reference"
+        self.precision = Tally("reference", meaning, closeness.remedy)
         self.force = Tally("force", "force against -dE/dx by central differences, in float64")
         self.virial = Tally("virial", "virial of atoms against -dE/dstrain, six components, in float64")
         precision = [] if potential is reference else [self.precision]
@@ -92,24 +114,28 @@ class LocalChecks:
             for tally in self.tallies:
                 tally.leave_out("no time")
             return
-        began = time.perf_counter()
         cluster = Cluster(environment, self._reach, self._potential.cutoff)
         mine = cluster.evaluate(self._potential)
-        cost = time.perf_counter() - began
         allowed = 0.0 if self._potential.bit_exact else FOREIGN * _scale(mine)
         self._compare(self.alone, cluster, mine, seen, allowed)
         self._within_reach(cluster, mine, allowed)
-        in_float64 = (self.precision, self.force, self.virial, self.cutoff)
-        if not self._potential.bit_exact or time.perf_counter() + 5.0 * cost > self._deadline:
-            for tally in in_float64:
-                tally.leave_out("no time" if self._potential.bit_exact else "a calculator of unknown precision")
+        if not self._potential.bit_exact:
+            for tally in (self.precision, self.force, self.virial, self.cutoff):
+                tally.leave_out("a calculator of unknown precision")
             return
-        truth = mine if self._potential is self._reference else cluster.evaluate(self._reference)
-        scale = self._derivatives(cluster, truth)
-        if self._thorough:
-            self._across_the_cutoff(cluster, scale)
-        if truth is not mine:
-            self._compare(self.precision, cluster, truth, seen, SINGLE * scale)
+        began = time.perf_counter()
+        truth = cluster.evaluate(self._reference)
+        now = time.perf_counter()
+        scale = _scale(truth)
+        if now + 5.0 * (now - began) > self._deadline:
+            for tally in (self.force, self.virial, self.cutoff):
+                tally.leave_out("no time")
+        else:
+            scale = self._derivatives(cluster, truth)
+            if self._thorough:
+                self._across_the_cutoff(cluster, scale)
+        if self._potential is not self._reference:  # of every atom begun: the engine must not start unseen
+            self._compare(self.precision, cluster, truth, seen, self._closeness.allowed(scale))
 
     def _compare(self, tally: Tally, cluster: Cluster, truth: Alone, seen: Seen, allowed: float) -> None:
         """What the run says against an evaluation alone; `allowed` in eV/Å."""

@@ -29,6 +29,7 @@ class Result:
         meaning: what is compared with what, a phrase.
         compared: how often.
         explanation: one line: what was worst, and what was left out.
+        remedy: what to do where it did not pass; empty where nothing general can be said.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Result:
     meaning: str
     compared: int
     explanation: str
+    remedy: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-like; what is no number is null."""
@@ -60,9 +62,9 @@ class _Worst:
 class Tally:
     """Collects the comparisons of one check on one rank."""
 
-    def __init__(self, name: str, meaning: str) -> None:
-        """`meaning`: what is compared with what, a phrase."""
-        self.name, self._meaning = name, meaning
+    def __init__(self, name: str, meaning: str, remedy: str = "") -> None:
+        """`meaning`: what is compared with what, a phrase; `remedy`: what to do where it does not pass."""
+        self.name, self._meaning, self._remedy = name, meaning, remedy
         self._worst: _Worst | None = None
         self._compared = 0
         self._left_out: Counter[str] = Counter()
@@ -99,12 +101,12 @@ class Tally:
         remarks = "".join(f"; left out: {reason} ({count})" for reason, count in sorted(left_out.items()))
         if not found:
             explanation = f"nothing to compare{remarks}"
-            return Result(self.name, True, 0.0, 0.0, "", None, self._meaning, compared, explanation)
+            return Result(self.name, True, 0.0, 0.0, "", None, self._meaning, compared, explanation, self._remedy)
         worst = min(found, key=lambda w: (-w.ratio, -1 if w.atom is None else w.atom))
         explanation = f"{worst.what}{remarks}"
         return Result(
             self.name, worst.ratio <= 1.0, worst.measured, worst.tolerance, worst.unit, worst.atom, self._meaning,
-            compared, explanation,
+            compared, explanation, self._remedy,
         )  # fmt: skip
 
     def _keep(self, other: _Worst) -> None:
@@ -172,9 +174,10 @@ def complaint(result: Result) -> str:
     """One line on a check that failed."""
     where = "" if result.atom is None else f" at atom {result.atom}"
     allowed = f"{result.tolerance:.2g} {result.unit} is allowed" if result.tolerance else "the bits must agree"
+    remedy = f" — {result.remedy}" if result.remedy else ""
     return (
         f"verify: the check '{result.name}' failed{where}: off by {result.measured:.3g} {result.unit}, {allowed} "
-        f"({result.meaning}; {result.explanation})"
+        f"({result.meaning}; {result.explanation}){remedy}"
     )
 
 

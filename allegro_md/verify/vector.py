@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,26 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential, Virial
 from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.verify.local import Closeness
 from allegro_md.verify.result import Tally
 
-TOLERANCE = {"double": 1e-8, "mixed": 1e-4}
-"""Relative to the largest force (1 Å of it, for energies)."""
+EXACT = Closeness(1e-8)
+"""Of the network in float64, by which test vectors were made."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """One way to evaluate a model.
+
+    Attributes:
+        said: of it, a phrase.
+        closeness: to the test vector.
+        make: builds the potential for a species table, as the run does.
+    """
+
+    said: str
+    closeness: Closeness
+    make: Callable[[SpeciesTable], Potential]
 
 
 def extended(table: SpeciesTable, symbols: list[str], numbers: Mapping[str, int]) -> SpeciesTable:
@@ -31,16 +48,15 @@ def extended(table: SpeciesTable, symbols: list[str], numbers: Mapping[str, int]
 
 
 def check_vector(
-    tally: Tally, vector: Mapping[str, Any], table: SpeciesTable, make: Callable[[SpeciesTable, str], Potential],
-    numbers: Mapping[str, int],
+    tally: Tally, vector: Mapping[str, Any], table: SpeciesTable, makers: Sequence[Maker], numbers: Mapping[str, int]
 ) -> None:
-    """Evaluates the stored cluster in both precisions.
+    """Evaluates the stored cluster in several ways.
 
     Args:
         tally: of the check.
         vector: "positions" (n, 3), "symbols", "energies", "forces", "virial" (3, 3) as stored in the model file.
         table: species of the system, whose order is what is tested.
-        make: builds the potential for a species table in a precision, as the run does.
+        makers: the ways.
         numbers: atomic number by symbol.
     """
     symbols = list(vector["symbols"])
@@ -50,15 +66,14 @@ def check_vector(
     tensor = np.array(vector["virial"])
     virial = np.array([tensor[k] for k in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))])
     scale = max(float(np.abs(forces).max()), 1e-6)
-    for precision, relative in TOLERANCE.items():
-        potential = make(full, precision)
+    for way in makers:
+        potential = way.make(full)
         energy, force, stress = _evaluate(potential, np.array(vector["positions"]), species, full)
-        allowed = relative * scale
-        said = f"in {precision} precision"
-        tally.add(f"the energy {said}", energy - energies, allowed + 2e-15 * float(np.abs(energies).max()), "eV")
-        tally.add(f"the force {said}", force - forces, allowed, "eV/Å")
+        allowed = way.closeness.allowed(scale)
+        tally.add(f"the energy {way.said}", energy - energies, allowed + 2e-15 * float(np.abs(energies).max()), "eV")
+        tally.add(f"the force {way.said}", force - forces, allowed, "eV/Å")
         if stress is not None:
-            tally.add(f"the virial {said}", stress - virial, allowed * potential.cutoff * len(symbols), "eV")
+            tally.add(f"the virial {way.said}", stress - virial, allowed * potential.cutoff * len(symbols), "eV")
 
 
 def _evaluate(

@@ -15,7 +15,7 @@ from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.observables import VOIGT
 from allegro_md.state import SpeciesTable
-from allegro_md.verify.local import PROBES, QUOTIENT, ROUNDING, STEP, WEAK, persisting
+from allegro_md.verify.local import PROBES, QUOTIENT, ROUNDING, STEP, WEAK, Closeness, persisting
 from allegro_md.verify.result import Tally
 from allegro_md.verify.samples import directions, scrambled
 
@@ -152,13 +152,13 @@ class WholeChecks:
         named = Evaluated(other.position[back], other.energy[back], other.force[back], virial, other.total)
         self._close(tally, "renamed", named, np.eye(3))
 
-    def same_as(self, name: str, meaning: str, other: Evaluated, relative: float) -> None:
-        """Another engine: the same bits where `relative` is 0, else as close as that, relative to the forces."""
-        tally = self._tally(name, meaning)
-        if relative == 0.0:
+    def same_as(self, name: str, meaning: str, other: Evaluated, closeness: Closeness | None) -> None:
+        """Another engine: the same bits where `closeness` is None, else as close as that."""
+        tally = self._tally(name, meaning, "" if closeness is None else closeness.remedy)
+        if closeness is None:
             self._same(tally, "there", other)
         else:
-            self._close(tally, "there", other, np.eye(3), relative * self._scale)
+            self._close(tally, "there", other, np.eye(3), closeness.allowed(self._scale))
 
     def strain(self, reference: Engine) -> None:
         """The virial of every atom is −dE/dstrain, of the whole cell and in float64."""
@@ -186,8 +186,8 @@ class WholeChecks:
                 miss[doubtful] = [0.0 if m is None else m for m in persist]
             tally.add_atoms(f"component {name}", miss, allowed, "eV", self._ids)
 
-    def _tally(self, name: str, meaning: str) -> Tally:
-        self.tallies.append(Tally(name, meaning))
+    def _tally(self, name: str, meaning: str, remedy: str = "") -> Tally:
+        self.tallies.append(Tally(name, meaning, remedy))
         return self.tallies[-1]
 
     def _same(self, tally: Tally, what: str, other: Evaluated) -> None:

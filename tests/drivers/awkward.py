@@ -50,7 +50,7 @@ def certified(place: Place, comm: Comm) -> list[dict[str, Any]]:
     engine = WholeEngine(model, comm, place.skin, None)
     whole = WholeChecks(engine, system, "double", model.cutoff)
     alone = WholeEngine(model, Comm.serial(), place.skin, None)
-    whole.same_as("ranks", "these against one", comm.decide(lambda: alone(system)), 0.0)
+    whole.same_as("ranks", "these against one", comm.decide(lambda: alone(system)), None)
     whole.rebuild(place.skin)
     whole.wrapping()
     whole.rotation()

@@ -2,9 +2,9 @@
 
 The fault is a JSON table:
     fault: kill (this process, while it writes), or in an evaluation of the model: die, nan, exception, disk (from
-        then on no file may grow beyond 4 KiB)
-    rank: on which rank only
-    call: at which call of what is counted, from 1: system calls that write, or blocks of the model
+        then on no file may grow beyond 4 KiB); or tables (those of the fused engine are wrong from the start)
+    rank: on which rank only; null: on all
+    call: at which call of what is counted, from 1: system calls that write, or evaluations
     after: file before whose appearance nothing counts
     log: file that gets the time of it, or at the end, if it never came, how many calls there were
 """
@@ -65,29 +65,34 @@ def strike(fault: Fault) -> None:
         for name in ("pwrite", "fsync", "replace", "ftruncate"):
             setattr(os, name, fault.around(name))
         return
-    from allegro_md.potentials.allegro import AllegroPotential
+    if fault.kind == "tables":
+        from allegro_md.potentials import fused
 
-    block = AllegroPotential._block
+        refined = fused.refined
+        fused.refined = lambda *model: (1.001 * refined(*model)[0], 0.0)
+        return
+    from allegro_md.models.compiled import Compiled
 
-    def faulty_block(self: Any, *rest: Any) -> Any:
-        energy, gradient = block(self, *rest)
+    evaluate = Compiled.__call__
+
+    def faulty(self: Any, position: Any, *rest: Any) -> Any:
         if fault.due():
             if fault.kind == "nan":
-                gradient = gradient * float("nan")
+                position = position * float("nan")
             elif fault.kind == "exception":
                 raise ZeroDivisionError("deep inside the model")
             elif fault.kind == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             elif fault.kind == "disk":
                 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-        return energy, gradient
+        return evaluate(self, position, *rest)
 
-    AllegroPotential._block = faulty_block  # type: ignore[method-assign]
+    Compiled.__call__ = faulty  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
     what = json.loads(sys.argv[1])
-    if Comm.world().rank == what["rank"]:
+    if what["rank"] in (None, Comm.world().rank):
         fault = Fault(what["fault"], what["call"], what["log"], what.get("after", "."))
         atexit.register(fault.farewell)
         strike(fault)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from systems import INPUTS
 
+from allegro_md.models.architecture import Mlp, Residual
 from allegro_md.models.importer import import_model
+from allegro_md.models.modelfile import save_model
+from allegro_md.models.network import Network
 
 COMMON = """
 [system.velocities]
@@ -39,6 +42,7 @@ ALLEGRO = """
 crystal = {{ symbol = "Cu", lattice = "fcc", a = 3.64, repeat = {repeat}, rattle = 0.05 }}
 [potential]
 model = "{model}"
+engine = "{engine}"
 """
 TILTED = """
 [system]
@@ -54,7 +58,7 @@ SPECIES = """
 [system]
 structure = "mixed.extxyz"
 [potential]
-model = "mixed.allegro"
+model = "{model}.allegro"
 """
 ONE = """1
 Lattice="4.0 0.0 0.0 1.7 3.9 0.0 -1.2 1.1 4.1" Properties=species:S:1:pos:R:3 pbc="T T T"
@@ -74,13 +78,20 @@ Li 2.7 4.4 4.6
 def write(folder: Path, data: Path) -> None:
     """All of them; `data` is the folder of reference networks."""
     import_model(data / "allegro-dense" / "lipo-spline-zbl", folder / "mixed.allegro")
+    small = Residual(symbols=("O", "Li", "P"), cutoff=4.0, layers=1, l_max=1, channels=4, average_neighbors=10.0,
+                     latents=16, two_body=Mlp(widths=(16,)), latent=Mlp(widths=(16,)), readout=Mlp())  # fmt: skip
+    save_model(Network(small).initialize(3), folder / "folded.allegro")
     (folder / "tilted.extxyz").write_text(ONE)
     (folder / "mixed.extxyz").write_text(MIXED)
     model = INPUTS / "models" / "cu.allegro"
     texts = {
-        "lj": LJ, "eam": EAM, "tilted": TILTED, "species": SPECIES,
-        "allegro": ALLEGRO.format(repeat=[2, 2, 2], model=model),
-        "small": ALLEGRO.format(repeat=[1, 1, 1], model=model),
+        "lj": LJ, "eam": EAM, "tilted": TILTED,
+        "species": SPECIES.format(model="mixed") + 'engine = "reference"\n',
+        "folded-species": SPECIES.format(model="folded"),
+        "allegro": ALLEGRO.format(repeat=[2, 2, 2], model=model, engine="reference"),
+        "folded": ALLEGRO.format(repeat=[2, 2, 2], model=model, engine="auto"),
+        "folded-double": ALLEGRO.format(repeat=[2, 2, 2], model=model, engine="auto") + 'precision = "double"\n',
+        "small": ALLEGRO.format(repeat=[1, 1, 1], model=model, engine="reference"),
     }  # fmt: skip
     for name, text in texts.items():
         (folder / f"{name}.toml").write_text(text + COMMON)

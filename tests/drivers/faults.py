@@ -35,7 +35,7 @@ from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
 from allegro_md.kernels.fixed import FINE
 from allegro_md.neighbors import list as lists
-from allegro_md.potentials import allegro, eam, lj
+from allegro_md.potentials import allegro, eam, fused, lj
 from allegro_md.potentials.base import ForceResult
 from allegro_md.simulation import assembly, certificate
 from allegro_md.simulation.loop import StepLoop
@@ -191,6 +191,30 @@ def model_order(right: Any) -> Any:
     return init
 
 
+def tables(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Tables (pairs, intervals, 4, columns) that become wrong after their error was measured."""
+
+    def patched(right: Any) -> Any:
+        def refined(*model: Any) -> Any:
+            table, error = right(*model)
+            return change(table), error
+
+        return refined
+
+    return patched
+
+
+def dented(relative: float) -> Callable[[Any], Any]:
+    """Half of the radial functions are off where the nearest neighbors are."""
+
+    def change(table: Any) -> Any:
+        at = int(2.6 / 4.5 * table.shape[1])
+        table[:, at - 20 : at + 20, :, : table.shape[3] // 2] *= 1.0 + relative
+        return table
+
+    return change
+
+
 def untilted(cell: Cell) -> Any:
     """Fractional coordinates as in a box with right angles."""
     return np.diag(1.0 / np.diag(cell.matrix))
@@ -259,6 +283,13 @@ FAULTS: dict[str, Fault] = {
     "handed": Fault("lj", "reflection", patch(lj, "lj", handed), start=False),
     "names-matter": Fault("lj", "permutation", result_of(lj.LennardJones, by_parity), start=False),
     "first-order": Fault("lj", "drift", patch(VelocityVerlet, "step", lambda f: first_order), start=False),
+    "wrong-radial-table": Fault("folded", "reference", patch(fused, "refined", tables(dented(1e-3))), ranks=BOTH),
+    "rough-radial-table": Fault(
+        "folded-double", "reference", patch(fused, "refined", tables(dented(1e-4))), ranks=BOTH
+    ),
+    "wrong-folded-species": Fault(
+        "folded-species", "test vector", patch(fused, "refined", tables(lambda table: table[::-1].copy()))
+    ),
     "narrow-envelope": Fault("allegro", "cutoff", patch(allegro.AllegroPotential, "__init__", narrow), start=False),
 }
 

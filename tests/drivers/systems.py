@@ -135,9 +135,9 @@ def _strain(index: int) -> Array:
     return np.eye(3) + a * np.array([[0.04, 0.0, 0.0], [0.05, -0.03, 0.0], [-0.02, 0.03, 0.05]])
 
 
-def from_input(name: str, comm: Comm, tiles: int | None) -> Case:
-    """An input of the project, made the way the program makes it."""
-    config = load_input(INPUTS / name)
+def from_input(name: str, comm: Comm, tiles: int | None, *settings: str) -> Case:
+    """An input of the project, made the way the program makes it, or with blocks of so many tiles."""
+    config = load_input(INPUTS / name, settings)
     plan = assembly.blueprint(config, comm)
     state = assembly.empty_state(plan)
     assembly.populate(state, plan, config, comm)
@@ -145,13 +145,19 @@ def from_input(name: str, comm: Comm, tiles: int | None) -> Case:
     if tiles is None:
         potential = build_potential(config.potential, state.species_table)
     else:
-        potential = AllegroPotential(term.model, state.species_table.symbols, term.precision, tiles=tiles)
+        kind = AllegroPotential if term.engine == "reference" else FusedPotential
+        potential = kind(term.model, state.species_table.symbols, term.precision, tiles=tiles)
     return Case(state, potential, assembly.integrator(config, state, comm))
 
 
 def quickstart(comm: Comm, tiles: int | None = None) -> Case:
     """Cu with vacancies at 900 K, a trained Allegro model, Nosé–Hoover."""
     return from_input("quickstart.toml", comm, tiles)
+
+
+def network(comm: Comm, tiles: int | None = None) -> Case:
+    """The same on the reference engine."""
+    return from_input("quickstart.toml", comm, tiles, 'potential.engine="reference"')
 
 
 def argon(comm: Comm, tiles: int | None = None) -> Case:
@@ -298,6 +304,7 @@ def fused(kind: str, comm: Comm, tiles: int | None = None) -> Case:
 
 CASES: dict[str, Callable[..., Case]] = {
     "quickstart": quickstart,
+    "network": network,
     "argon": argon,
     "triclinic": triclinic,
     "slab": slab,

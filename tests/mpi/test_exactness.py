@@ -20,10 +20,10 @@ from systems import crossing_start
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "exactness.py"
 
 STEPS = {
-    "quickstart": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "breathing": 150,
+    "quickstart": 80, "network": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "breathing": 150,
     "collapsed": 80, "folded": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
 }  # fmt: skip
-LONG_STEPS = {**STEPS, "quickstart": 300, "argon": 200, "liquid": 300}
+LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300}
 OWN: dict[str, dict[str, Any]] = {
     "slab": {"grid": "z"},  # leaves ranks empty
     **dict.fromkeys(("ideal", "ideal-tilted", "soft"), {"skin": 1.5, "thermo_every": 50}),
@@ -43,14 +43,15 @@ VARIATIONS: dict[str, dict[str, Any]] = {
 LJ = ("argon", "triclinic", "slab", "liquid", "breathing")
 FUSED = ("collapsed", "folded")
 CROSSING = ("ideal", "ideal-tilted", "soft")
-ONE = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, ("thick",)) | {"quickstart": ("block",)}
-ONE |= dict.fromkeys(FUSED, ("thin", "blocks", "forced"))
-TWO = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",)) | {"quickstart": ("thin",)}
-TWO |= dict.fromkeys(FUSED, ("block", "x"))
+ONE = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, ("thick",))
+ONE |= dict.fromkeys(("quickstart", "network"), ("block",)) | dict.fromkeys(FUSED, ("thin", "blocks", "forced"))
+TWO = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",))
+TWO |= dict.fromkeys(("quickstart", "network"), ("thin",)) | dict.fromkeys(FUSED, ("block", "x"))
 FOUR = dict.fromkeys((*LJ, "ideal-tilted", "soft"), ("base",)) | {"quickstart": ("blocks",)}
 FOUR |= dict.fromkeys(FUSED, ("base",))
 ALL = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
-ALL |= dict.fromkeys(CROSSING, ("base", "x", "z")) | dict.fromkeys(("quickstart", *FUSED), tuple(VARIATIONS))
+ALL |= dict.fromkeys(CROSSING, ("base", "x", "z"))
+ALL |= dict.fromkeys(("quickstart", "network", *FUSED), tuple(VARIATIONS))
 
 MUTANTS = {"float-forces": "triclinic", "float-reduce": "argon", "wrap": "liquid"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ checkpoint = {{ every = 5 }}
 """
 
 STRIKE = 20
-"""Block of the model in whose evaluation the fault comes, after the first frame: some steps on any number of ranks."""
+"""Evaluation in which the fault comes, after the first frame."""
 
 ENDS: dict[str, tuple[int | None, str]] = {
     "die": (None, ""),  # the launcher's own status and words
@@ -94,3 +95,24 @@ def assert_evidence(run: Path, message: str) -> None:
     assert len(picture) >= 13 and picture.arrays["distance_A"][1] < 3.0  # fcc: 12 neighbors at 2.57 Å
     d = picture.positions - picture.positions[0]
     np.testing.assert_allclose(np.linalg.norm(d, axis=1), picture.arrays["distance_A"], atol=1e-6)
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_wrong_tables_do_not_start(
+    ranks: int, root: Path, tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """A fast path that is wrong: found before step 0, with the atom, the error and what to do."""
+    path, run = tmp_path / "copper.toml", tmp_path / "run"
+    path.write_text(INPUT.format(model=root / "inputs" / "models" / "cu.allegro"))
+    what = json.dumps({"fault": "tables", "rank": None, "call": 0, "log": str(tmp_path / "log")})
+    ended = mpirun(ranks, [DRIVER, what, path], check=False)
+    assert ended.returncode == 3, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert re.search(r"'reference' failed at atom \d+: off by \S+ eV\S*, .* is allowed", line), line
+    assert line.endswith('use engine = "reference"')
+    assert json.loads((run / "run.json").read_text())["status"].startswith("PhysicsError")
+    assert not list(run.glob("checkpoint-*")) and not (run / "thermo.csv").exists()
+    if ranks == 1:
+        job = [DRIVER, what, path, "--overwrite", "--set", "dynamics.steps=2", "--set", 'potential.engine="reference"']
+        assert "reference engine" in mpirun(ranks, job).stdout

@@ -54,6 +54,18 @@ def test_growth_keeps_ghosts() -> None:
     assert torch.equal(state.all("position")[:63], torch.full((63, 3), 7.0, dtype=torch.float64))
 
 
+def test_permuting_moves_whole_rows() -> None:
+    state = make(20)
+    state.local("shift")[:, 1] = torch.arange(20)
+    state.resize(20, 7)
+    before = {name: state.local(name).clone() for name, f in FIELDS.items() if f.migrates or name == "shift"}
+    order = torch.from_numpy(np.random.default_rng(1).permutation(20).astype(np.int32))
+    state.permute(order)
+    assert state.n_all == 20
+    for name, rows in before.items():
+        assert torch.equal(state.local(name), rows[order.long()])
+
+
 def test_views_share_memory() -> None:
     state = make(4)
     state.resize(4, 2)
