@@ -14,11 +14,11 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.cpu_collapsed_lanes import CENTERS, Sums, Work, allocate, couple, gradients, places, radial
 from allegro_md.kernels.cpu_repulsion import repulsion_at
-from allegro_md.kernels.cpu_vector import LANES, all_below, load, rounded, splat, store
+from allegro_md.kernels.cpu_vector import LANES, all_below, difference, load, rounded, same_three, splat, store
 from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
-EDGES = 512
+EDGES = 640
 """List entries a block has room for (a single center may have more)."""
 
 _TERMS = 4096
@@ -85,10 +85,7 @@ def collapsed(
             if work.starts[k + 1] - work.starts[k] > _TERMS:
                 return i + k
             energy[i + k - first] = sums.shifts[species[i + k]]
-        if sums.degrees == 2 and sums.channels == 1:  # constants, so that the compiler unrolls every loop
-            couple(2, 1, taken, work, energy[i - first :])
-        else:
-            couple(sums.degrees, sums.channels, taken, work, energy[i - first :])
+        couple(taken, sums, work, energy[i - first :])
         gradients(edges, sums, work)
         if repulsion.shape[1] > 0:
             _repel(i, taken, species, repulsion, work, energy[i - first :])
@@ -104,7 +101,7 @@ def collapsed(
     return FINE
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _take(
     first: int,
     last: int,
@@ -122,29 +119,27 @@ def _take(
     Returns:
         How many centers. A distance that is NaN counts as within, for the range check to find.
     """
-    m, vector, squared, other = len(work.other), work.vector.reshape(-1), work.squared, work.other
-    x, s = position.reshape(-1), shift.reshape(-1)  # a constant width costs less
+    m, vector, other = len(work.other), work.vector.reshape(-1), work.other
     n = 0
     for i in range(first, last):
         if n + offsets[i + 1] - offsets[i] > room:
             return i - first
-        x0, x1, x2, s0, s1, s2 = x[3 * i], x[3 * i + 1], x[3 * i + 2], s[3 * i], s[3 * i + 1], s[3 * i + 2]
         for slot in range(offsets[i], offsets[i + 1]):
-            j = neighbors[np.uint64(slot)]
-            at, e = np.uint64(3 * j), np.uint64(n)  # unsigned: no test for a negative index
-            if (s[at] ^ s0) | (s[at + _1] ^ s1) | (s[at + _2] ^ s2) == 0:  # adding S·h would add zeros
-                d0, d1, d2 = x[at] - x0, x[at + _1] - x1, x[at + _2] - x2
+            j = np.int64(neighbors[np.uint64(slot)])  # unsigned: no test for a negative index
+            e = np.uint64(n)
+            if same_three(shift, 3 * j, 3 * i):  # adding S·h would add zeros
+                r2 = difference(position, 3 * j, 3 * i, vector, n, m)
             else:
                 d0, d1, d2 = pair_vector(position, shift, h, i, j)
-            r2 = d0 * d0 + d1 * d1 + d2 * d2
-            vector[e], vector[np.uint64(m + n)], vector[np.uint64(2 * m + n)] = d0, d1, d2
-            squared[e], other[e] = r2, j
+                vector[e], vector[np.uint64(m + n)], vector[np.uint64(2 * m + n)] = d0, d1, d2
+                r2 = d0 * d0 + d1 * d1 + d2 * d2
+            other[e] = j
             n += not r2 >= cutoff2
         work.starts[i - first + 1] = n
     return last - first
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _pairs(first: int, taken: int, species: NDArray[np.int16], sums: Sums, work: Work) -> None:
     """The tables of the edges' ordered pairs."""
     n, intervals = len(sums.shifts), sums.table.shape[1]
@@ -156,7 +151,7 @@ def _pairs(first: int, taken: int, species: NDArray[np.int16], sums: Sums, work:
             work.per_spacing[e] = sums.per_spacing[own, kind]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, _nrt=False)
 def _repel(
     first: int,
     taken: int,
@@ -168,14 +163,14 @@ def _repel(
     """Adds the nuclear repulsion to the energies (eV) and the gradients."""
     for k in range(taken):
         for e in range(work.starts[k], work.starts[k + 1]):
-            r = np.sqrt(work.squared[e])
+            r = work.distance[e]
             value, slope = repulsion_at(r, species[first + k], species[work.other[e]], repulsion)
             energy[k] += value
             for axis in range(3):
                 work.gradient[axis, e] += slope * work.vector[axis, e]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _virial(taken: int, work: Work, virial: NDArray[np.float64]) -> None:
     """Stores −Σ d ⊗ g of each center, symmetric part, order xx yy zz yz xz xy, eV."""
     d, g = work.vector, work.gradient
@@ -192,7 +187,7 @@ def _virial(taken: int, work: Work, virial: NDArray[np.float64]) -> None:
         virial[k, 3], virial[k, 4], virial[k, 5] = v3, v4, v5
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _quanta(edges: int, work: Work) -> bool:
     """Gradients in quanta (`fixed.to_fixed`), unless one is not small."""
     m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(_SMALL * _SMALL)
@@ -206,7 +201,7 @@ def _quanta(edges: int, work: Work) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _spread(first: int, taken: int, work: Work, force: NDArray[np.int64]) -> None:
     """Adds each gradient to the center and its opposite to the neighbor."""
     m, other, quanta, f = len(work.other), work.other, work.quanta.reshape(-1), force.reshape(-1)

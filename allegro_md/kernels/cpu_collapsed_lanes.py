@@ -2,6 +2,9 @@
 
 Every edge has a lane to itself until sums over the edges of a center are made, over whole vectors from the center's
 own first edge on: its place in the block cannot be seen.
+
+What runs once per block owns nothing and is compiled without counting references (`_nrt`): taking and giving back
+one to each array of the work table cost as much as a fifth of the work on the block.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from allegro_md.kernels.cpu_vector import (
     splat,
     store,
     sum_of,
+    sums_of_eight,
     transpose,
     truncated,
 )
@@ -59,7 +63,7 @@ class Work(NamedTuple):
         starts: (CENTERS + 1,) first edge of each center of the block, and the end.
         other: (m,) held index of the neighbor.
         vector: (3, m) Å.
-        squared: (m,) Å².
+        distance: (m,) Å.
         pair: (m,) first interval of the ordered pair's table, in all intervals.
         per_spacing: (m,) of the pair.
         interval: (m,) of the pair's table.
@@ -70,9 +74,8 @@ class Work(NamedTuple):
         rows: (2, 8, columns) real, of eight edges: values and slopes of the radial functions, edge by edge.
         values: (columns, m) real.
         slopes: (columns, m) real, per interval.
-        sums: (2, degrees², C, 8) real, of Γ and Q of a center, before the lanes are added up.
-        gamma: (degrees², C) real, Γ of a center.
-        q: (degrees², C) real, Q of a center.
+        sums: (≥ 2 · degrees² · C, 8) real, of Γ and Q of a center, before the lanes are added up.
+        gamma: (≥ 2 · degrees², C) real, Γ and Q of a center.
         by_interval: (m,) real, dE/dr per interval, eV.
         on_sphere: (degrees², m) real, dE/dY, eV.
         gradient: (3, m) dE/dd, eV/Å.
@@ -82,7 +85,7 @@ class Work(NamedTuple):
     starts: NDArray[np.int64]
     other: NDArray[np.int32]
     vector: NDArray[np.float64]
-    squared: NDArray[np.float64]
+    distance: NDArray[np.float64]
     pair: NDArray[np.int64]
     per_spacing: NDArray[np.float64]
     interval: NDArray[np.int32]
@@ -95,7 +98,6 @@ class Work(NamedTuple):
     slopes: NDArray[Any]
     sums: NDArray[Any]
     gamma: NDArray[Any]
-    q: NDArray[Any]
     by_interval: NDArray[Any]
     on_sphere: NDArray[Any]
     gradient: NDArray[np.float64]
@@ -106,36 +108,54 @@ class Work(NamedTuple):
 def allocate(edges: int, sums: Sums) -> Work:
     """Memory for `edges` edges, and what vectors reach beyond the last."""
     real, columns, orders = sums.table.dtype, sums.table.shape[3], sums.degrees * sums.degrees
+    c, padded = sums.channels, -(-2 * orders // LANES) * LANES
     m = (-(-edges // LANES) + 2) * LANES
     return Work(
-        np.zeros(CENTERS + 1, np.int64), np.zeros(m, np.int32), np.zeros((3, m)), np.zeros(m), np.zeros(m, np.int64),
-        np.full(m, sums.per_spacing[0, 0]), np.zeros(m, np.int32), np.zeros(m, real), np.zeros(m, real),
-        np.zeros((3, m), real), np.ones((orders, m), real), np.zeros((2, LANES, columns), real),
-        np.zeros((columns, m), real), np.zeros((columns, m), real),
-        np.zeros((2, orders, sums.channels, LANES), real), np.zeros((orders, sums.channels), real),
-        np.zeros((orders, sums.channels), real), np.zeros(m, real), np.zeros((orders, m), real), np.zeros((3, m)),
-        np.zeros((3, m), np.int64),
-    )  # fmt: skip
+        starts=np.zeros(CENTERS + 1, np.int64),
+        other=np.zeros(m, np.int32),
+        vector=np.zeros((3, m)),
+        distance=np.zeros(m),
+        pair=np.zeros(m, np.int64),
+        per_spacing=np.full(m, sums.per_spacing[0, 0]),
+        interval=np.zeros(m, np.int32),
+        fraction=np.zeros(m, real),
+        inverse=np.zeros(m, real),
+        unit=np.zeros((3, m), real),
+        sphere=np.ones((orders, m), real),
+        rows=np.zeros((2, LANES, columns), real),
+        values=np.zeros((columns, m), real),
+        slopes=np.zeros((columns, m), real),
+        sums=np.zeros((padded * c, LANES), real),
+        gamma=np.zeros((padded, c), real),
+        by_interval=np.zeros(m, real),
+        on_sphere=np.zeros((orders, m), real),
+        gradient=np.zeros((3, m)),
+        quanta=np.zeros((3, m), np.int64),
+    )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def places(edges: int, sums: Sums, work: Work) -> None:
     """Places in the tables (the last interval beyond the end), unit vectors, harmonics.
 
-    The distance is taken in float64: its rounding would be multiplied by the number of intervals.
+    The distance is float64, since its rounding is multiplied by the number of intervals: a square root in the type of
+    the table and a step of Newton's, which costs less.
     """
     real, m = splat(sums.table.dtype.type(1.0)), len(work.other)
     zero, one, top = splat(0.0), splat(1.0), splat(np.float64(sums.table.shape[1] - 1))
     for k in range(0, edges, LANES):
-        r = root(load(work.squared, k))
+        d0, d1, d2 = _three(work.vector, k, m)
+        squared = fma(d2, d2, fma(d1, d1, d0 * d0))
+        near = root(cast(squared, real))
+        inverse = divide(real, near)
+        r = cast(near, zero)
+        r = fma(fma(zero - r, r, squared), 0.5 * cast(inverse, zero), r)
+        store(work.distance, k, r)
         t = r * load(work.per_spacing, k)
         interval = truncated(least(most(t, zero), top))  # of a NaN: 0
         store(work.interval, k, interval)
         store(work.fraction, k, cast(least(one, t - cast(interval, t)), real))
-        inverse = divide(real, cast(r, real))
-        x = cast(load(work.vector, k), real) * inverse
-        y = cast(load(work.vector, m + k), real) * inverse
-        z = cast(load(work.vector, 2 * m + k), real) * inverse
+        x, y, z = cast(d0, real) * inverse, cast(d1, real) * inverse, cast(d2, real) * inverse
         store(work.inverse, k, inverse)
         store(work.unit, k, x)
         store(work.unit, m + k, y)
@@ -150,7 +170,7 @@ def places(edges: int, sums: Sums, work: Work) -> None:
             _put(third(x, y, z), work.sphere, 9 * m + k, m)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _put(vectors: Any, target: NDArray[Any], at: int, step: int) -> None:
     """Stores several vectors, `step` apart."""
     for vector in vectors:
@@ -158,11 +178,18 @@ def _put(vectors: Any, target: NDArray[Any], at: int, step: int) -> None:
         at += step
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def radial(edges: int, sums: Sums, work: Work) -> None:
     """Radial functions and their slopes: rows of columns, eight edges at a time, then lanes of edges."""
-    columns, m = sums.table.shape[3], len(work.other)
-    size = LANES * columns
+    if sums.table.shape[3] == LANES:
+        _radial(LANES, edges, sums, work)
+    else:
+        _radial(sums.table.shape[3], edges, sums, work)
+
+
+@numba.njit(cache=True, inline="always")
+def _radial(columns: int, edges: int, sums: Sums, work: Work) -> None:
+    m, size = len(work.other), LANES * columns
     for k in range(0, edges, LANES):
         for e in range(LANES):
             at, p = (work.pair[k + e] + work.interval[k + e]) * 4 * columns, splat(work.fraction[k + e])
@@ -177,12 +204,18 @@ def radial(edges: int, sums: Sums, work: Work) -> None:
             transpose(work.rows, size + c, columns, work.slopes, c * m + k, m)
 
 
-@numba.njit(cache=True, inline="always")
-def couple(d: int, c: int, taken: int, work: Work, energy: NDArray[np.float64]) -> None:
-    """Γ and Q of the centers; adds their energies (eV), leaves dE/dr and dE/dY of the edges.
+@numba.njit(cache=True, _nrt=False)
+def couple(taken: int, sums: Sums, work: Work, energy: NDArray[np.float64]) -> None:
+    """Γ and Q of the centers; adds their energies (eV), leaves dE/dr and dE/dY of the edges."""
+    if sums.degrees == 2 and sums.channels == 1:
+        _couple(2, 1, taken, work, energy)
+    else:
+        _couple(sums.degrees, sums.channels, taken, work, energy)
 
-    What is written beyond a center's last edge belongs to the next centers.
-    """
+
+@numba.njit(cache=True, inline="always")
+def _couple(d: int, c: int, taken: int, work: Work, energy: NDArray[np.float64]) -> None:
+    """What is written beyond a center's last edge belongs to the next centers."""
     for k in range(taken):
         start, end = work.starts[k], work.starts[k + 1]
         energy[k] += _sums(d, c, start, end, work)
@@ -207,13 +240,12 @@ def _sums(d: int, c: int, start: int, end: int, work: Work) -> float:
                     y, slot = first_of(load(work.sphere, order * m + k), end - k), (order * c + u) * LANES
                     store(work.sums, slot, fma(env, y, load(work.sums, slot)))
                     store(work.sums, size + slot, fma(own, y, load(work.sums, size + slot)))
+    for slot in range(0, 2 * size, LANES * LANES):
+        store(work.gamma, slot // LANES, sums_of_eight(work.sums, slot))
     result = np.float64(sum_of(alone))
     for order in range(d * d):
         for u in range(c):
-            slot = (order * c + u) * LANES
-            gamma, q = sum_of(load(work.sums, slot)), sum_of(load(work.sums, size + slot))
-            work.gamma[order, u], work.q[order, u] = gamma, q
-            result += np.float64(gamma) * np.float64(q)
+            result += np.float64(work.gamma[order, u]) * np.float64(work.gamma[d * d + order, u])
     return result
 
 
@@ -228,7 +260,7 @@ def _pull(d: int, c: int, start: int, end: int, work: Work) -> None:
             for order in range(degree * degree, (degree + 1) * (degree + 1)):
                 along = out = nothing
                 for u in range(c):
-                    a, b = splat(work.gamma[order, u]), splat(work.q[order, u])
+                    a, b = splat(work.gamma[order, u]), splat(work.gamma[d * d + order, u])
                     env = (degree * c + u) * m + k
                     own = env + width * m
                     along = fma(b, load(work.slopes, env), fma(a, load(work.slopes, own), along))
@@ -238,7 +270,7 @@ def _pull(d: int, c: int, start: int, end: int, work: Work) -> None:
         store(work.by_interval, k, by_interval)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def gradients(edges: int, sums: Sums, work: Work) -> None:
     """dE/dd of the edges; zeros up to a whole vector."""
     m, degrees, real, wide = len(work.other), sums.degrees, splat(sums.table.dtype.type(0.0)), splat(0.0)
@@ -264,7 +296,7 @@ def gradients(edges: int, sums: Sums, work: Work) -> None:
         store(work.gradient, 2 * m + k, first_of(cast(fma(along, z, g2 * inverse), wide), edges - k))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _three(source: NDArray[Any], at: int, step: int) -> Any:
     """Three vectors, `step` apart."""
     return load(source, at), load(source, at + step), load(source, at + 2 * step)

@@ -115,6 +115,54 @@ def store(_: Any, array: Any, offset: Any, vector: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def difference(_: Any, x: Any, a: Any, b: Any, target: Any, to: Any, step: Any) -> Any:
+    """target[to + k · step] = x[a + k] − x[b + k] for k < 3, float64; returns the sum of the squares, in this order."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, a, b, out, to, step = arguments
+        number, two = ir.IntType(32), ir.VectorType(ir.DoubleType(), 2)
+        data = arrayobj.make_array(x)(context, builder, source).data
+        out = arrayobj.make_array(target)(context, builder, out).data
+
+        def rows(at: Any) -> tuple[Any, Any]:
+            first = builder.load(builder.bitcast(builder.gep(data, [at]), two.as_pointer()))
+            first.align = 8
+            return first, builder.load(builder.gep(data, [builder.add(at, ir.Constant(at.type, 2))]))
+
+        (near, near_z), (far, far_z) = rows(b), rows(a)
+        d, d2 = builder.fsub(far, near), builder.fsub(far_z, near_z)
+        d0, d1 = (builder.extract_element(d, ir.Constant(number, k)) for k in range(2))
+        for value in (d0, d1, d2):
+            builder.store(value, builder.gep(out, [to]))
+            to = builder.add(to, step)
+        square = builder.fmul(d, d)
+        s0, s1 = (builder.extract_element(square, ir.Constant(number, k)) for k in range(2))
+        return builder.fadd(builder.fadd(s0, s1), builder.fmul(d2, d2))
+
+    return types.float64(x, types.intp, types.intp, target, types.intp, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def same_three(_: Any, x: Any, a: Any, b: Any) -> Any:
+    """Whether the three int32 x[a + k] and x[b + k] are the same."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = arrayobj.make_array(x)(context, builder, arguments[0]).data
+
+        def rows(at: Any) -> tuple[Any, Any]:
+            first = builder.load(builder.bitcast(builder.gep(data, [at]), ir.IntType(64).as_pointer()))
+            first.align = 4
+            last = builder.load(builder.gep(data, [builder.add(at, ir.Constant(at.type, 2))]))
+            return first, builder.zext(last, ir.IntType(64))
+
+        (first, last), (other, end) = rows(arguments[1]), rows(arguments[2])
+        unlike = builder.or_(builder.xor(first, other), builder.xor(last, end))
+        return builder.icmp_unsigned("==", unlike, ir.Constant(ir.IntType(64), 0))
+
+    return types.boolean(x, types.intp, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def splat(_: Any, x: Any) -> Any:
     """The same number eight times."""
 
@@ -279,6 +327,29 @@ def transpose(_: Any, source: Any, start: Any, stride: Any, target: Any, to: Any
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, target, types.intp, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def sums_of_eight(_: Any, source: Any, start: Any) -> Any:
+    """`sum_of` of eight vectors that lie one after the other from an offset on."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        first, begin = arguments
+        rows = []
+        for e in range(LANES):
+            at = builder.add(begin, ir.Constant(begin.type, e * LANES))
+            rows.append(builder.load(_pointer(context, builder, source, first, at)))
+            rows[-1].align = source.dtype.bitwidth // 8
+        half = LANES // 2
+        while half:  # lanes that differ in this bit are added up; it tells from then on which of two vectors
+            low = _lanes(*[k if not k & half else LANES + k - half for k in range(LANES)])
+            high = _lanes(*[k + half if not k & half else LANES + k for k in range(LANES)])
+            pairs = [(rows[e], rows[e + half]) for e in range(half)]
+            rows = [builder.fadd(builder.shuffle_vector(*p, low), builder.shuffle_vector(*p, high)) for p in pairs]
+            half //= 2
+        return rows[0]
+
+    return Vector(source.dtype)(source, types.intp), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -32,6 +32,18 @@ def transpose(a, out):
     v.transpose(a, 3, a.shape[1], out, 0, v.LANES)
 
 
+@numba.njit
+def eight_sums(a, out):
+    v.store(out, 0, v.sums_of_eight(a, 4))
+    for k in range(v.LANES):
+        out[v.LANES + k] = v.sum_of(v.load(a, 4 + k * v.LANES))
+
+
+@numba.njit
+def rows(x, whole, out):
+    return v.difference(x, 6, 3, out, 1, 5), v.same_three(whole, 0, 3), v.same_three(whole, 3, 6)
+
+
 @pytest.fixture(params=[np.float32, np.float64])
 def pair(request):
     rng = np.random.default_rng(1)
@@ -74,3 +86,25 @@ def test_transpose(pair):
     out = np.zeros((v.LANES, v.LANES), a.dtype)
     transpose(a, out)
     assert np.array_equal(out, a[:8, 3:11].T)
+
+
+def test_eight_sums(pair):
+    a = np.random.default_rng(3).normal(size=80).astype(pair[0].dtype)
+    out = np.zeros(2 * v.LANES, a.dtype)
+    eight_sums(a, out)
+    assert np.array_equal(out[: v.LANES], out[v.LANES :])
+    exact = a[4:68].reshape(8, 8).astype(np.longdouble).sum(axis=1)
+    assert np.abs(out[: v.LANES] - exact).max() < 8 * np.finfo(a.dtype).eps
+
+
+def test_rows_of_three():
+    x, out = np.random.default_rng(2).normal(size=(4, 3)), np.zeros(20)
+    whole = np.array([[1, -2, 3], [1, -2, 3], [1, -2, 3]], dtype=np.int32)
+    for k in range(3):
+        whole[2] = whole[0]
+        whole[2, k] += 1
+        square, same, unlike = rows(x, whole, out)
+        assert same and not unlike
+    d = x[2] - x[1]
+    assert np.array_equal(out[[1, 6, 11]], d) and np.count_nonzero(out) == 3
+    assert square == d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
