@@ -338,7 +338,7 @@ def sums_of_eight(_: Any, source: Any, start: Any) -> Any:
         rows = []
         for e in range(LANES):
             at = builder.add(begin, ir.Constant(begin.type, e * LANES))
-            rows.append(builder.load(_pointer(context, builder, source, first, at)))
+            rows.append(builder.load(pointer(context, builder, source, first, at)))
             rows[-1].align = source.dtype.bitwidth // 8
         half = LANES // 2
         while half:  # lanes that differ in this bit are added up; it tells from then on which of two vectors
