@@ -20,7 +20,7 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.models.modelfile import load_model
 from allegro_md.models.network import Network
 from allegro_md.observables import summed
-from allegro_md.potentials.allegro import AllegroPotential
+from allegro_md.potentials.allegro import choose
 from allegro_md.potentials.base import Virial
 from allegro_md.simulation.forces import Forces
 from allegro_md.state import AtomState, SpeciesTable
@@ -51,7 +51,8 @@ class AllegroCalculator(Calculator):
 
         Args:
             model: a network, or its file.
-            engine: "auto" or "reference".
+            engine: "auto" (fused on the CPU where the model can be folded, else the reference), "fused" or
+                "reference".
             precision: "mixed" (float32 network, exact sums) or "double".
             device: "auto", "cpu" or "cuda".
             kwargs: of ASE's Calculator.
@@ -61,15 +62,14 @@ class AllegroCalculator(Calculator):
         """
         super().__init__(**kwargs)
         for name, value, known in (
-            ("engine", engine, ("auto", "reference")),
+            ("engine", engine, ("auto", "fused", "reference")),
             ("precision", precision, ("mixed", "double")),
             ("device", device, ("auto", "cpu", "cuda")),
         ):
             if value not in known:
                 raise InputError(f"no such {name}: {value!r}", "AllegroCalculator", f"use one of {', '.join(known)}")
         self._network = model if isinstance(model, Network) else load_model(model)
-        self._precision = precision
-        self._device = "cuda" if device == "cuda" else "cpu"  # auto: the reference engine is at home on the CPU
+        self._options = (engine, precision, device)
         self._system: tuple[bytes, bytes] | None = None
         self._state: AtomState
         self._forces: Forces
@@ -121,7 +121,7 @@ class AllegroCalculator(Calculator):
     def _begin(self, cell: Cell, numbers: NDArray[np.int64]) -> None:
         distinct, species = np.unique(numbers, return_inverse=True)
         table = SpeciesTable(tuple(chemical_symbols[z] for z in distinct), distinct, atomic_masses[distinct])
-        potential = AllegroPotential(self._network, table.symbols, self._precision, self._device)
+        potential = choose(self._network, table.symbols, *self._options)
         self._state = AtomState(cell, table, len(numbers))
         self._state.set_local(
             {

@@ -11,10 +11,14 @@ import typer
 def info(
     context: typer.Context, model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file NAME.allegro.")]
 ) -> None:
-    """Print what a model file holds."""
+    """Print what a model file holds, and how the engine runs it."""
     comm = context.obj
-    from allegro_md.models.modelfile import describe
+    from allegro_md.models.modelfile import describe, load_model
+    from allegro_md.potentials.allegro import choose
 
     with comm.together():
         if comm.rank == 0:
             typer.echo(describe(model))
+            network = load_model(model)
+            remark = choose(network, network.architecture.symbols).remark
+            typer.echo("  on CPUs         " + remark.replace("; ", f"\n{' ':18}"))

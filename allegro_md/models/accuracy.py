@@ -44,18 +44,19 @@ class Environments:
     neighbor_species: NDArray[np.int64]
 
 
-def environments(fold: Fold, usual: float, seed: int = 0) -> Environments:
+def environments(fold: Fold, usual: float, seed: int = 0, centers: int = CENTERS) -> Environments:
     """Random environments of the species of a folded network.
 
     Args:
         fold: the network.
         usual: mean number of neighbors.
         seed: of the random numbers.
+        centers: how many.
     """
     rng = np.random.default_rng(seed)
     n = len(fold.factors)
-    kind = rng.integers(n, size=CENTERS)
-    center = np.repeat(np.arange(CENTERS), rng.integers(1, int(2.0 * usual) + 2, size=CENTERS))
+    kind = rng.integers(n, size=centers)
+    center = np.repeat(np.arange(centers), rng.integers(1, int(2.0 * usual) + 2, size=centers))
     other = rng.integers(n, size=len(center))
     low = NEAREST**3
     x = np.cbrt(low + (1.0 - low) * rng.random(len(center)))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.errors import ResourceError
 from allegro_md.kernels.cpu_activation import CODES
 from allegro_md.kernels.cpu_collapsed import collapsed
 from allegro_md.kernels.cpu_collapsed_lanes import Sums
@@ -23,7 +24,8 @@ class Compiled:
 
     Attributes:
         kind: class of the model.
-        rows: edges of a block, where the class needs blocks.
+        tiles: of the largest block, where the class needs blocks; halved when memory runs out.
+        table_bytes: memory of the tables.
     """
 
     def __init__(self, fold: Fold, table: Array, real: type[np.floating[Any]], tiles: int = 1) -> None:
@@ -35,8 +37,8 @@ class Compiled:
             real: numpy.float32 or numpy.float64.
             tiles: per block, where the class needs blocks.
         """
-        self.kind, self.rows = fold.kind, tiles * TILE
-        self._cutoff2, self._repulsion, self._tiles = fold.cutoffs**2, fold.repulsion, tiles
+        self.kind, self.tiles = fold.kind, tiles
+        self._cutoff2, self._repulsion = fold.cutoffs**2, fold.repulsion
         per_spacing = table.shape[1] / fold.cutoffs
         rounded = np.ascontiguousarray(table.astype(real))
         self._model: Sums | Network
@@ -45,7 +47,12 @@ class Compiled:
             self._model = Sums(fold.degrees, fold.channels, per_spacing, fold.shifts, lanes)
         else:
             self._model = _network(fold, per_spacing, rounded)
+        self.table_bytes = self._model.table.nbytes
         self._work: Work | None = None
+
+    def resize(self, tiles: int) -> None:
+        """Blocks of another size from now on."""
+        self.tiles, self._work = tiles, None
 
     def __call__(
         self,
@@ -67,11 +74,26 @@ class Compiled:
         if isinstance(self._model, Sums):
             cutoff = float(np.sqrt(self._cutoff2.max()))
             return int(collapsed(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
-        widest = int(np.diff(offsets[first : last + 1]).max(initial=1))
-        rows = max(self._tiles, -(-widest // TILE)) * TILE
-        if self._work is None or len(self._work.vector) < rows:
-            self._work = allocate(self._model, rows)
-        return int(folded(*atoms, self._cutoff2, self._model, self._repulsion, self._work, force, energy, virial))
+        work = self._memory(int(np.diff(offsets[first : last + 1]).max(initial=1)))
+        return int(folded(*atoms, self._cutoff2, self._model, self._repulsion, work, force, energy, virial))
+
+    def _memory(self, widest: int) -> Work:
+        """Of one block with room for a center of so many neighbors; of half the tiles when memory runs out.
+
+        Raises:
+            ResourceError: not even that center fits.
+        """
+        assert not isinstance(self._model, Sums)
+        least = -(-widest // TILE)
+        while self._work is None or len(self._work.vector) < max(self.tiles, least) * TILE:
+            self._work = None  # never both at once
+            try:
+                self._work = allocate(self._model, max(self.tiles, least) * TILE)
+            except MemoryError as error:
+                if self.tiles <= least:
+                    raise ResourceError("allegro: out of memory for the smallest block of edges") from error
+                self.tiles //= 2
+        return self._work
 
 
 def aligned(array: NDArray[Any]) -> NDArray[Any]:

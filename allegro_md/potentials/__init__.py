@@ -43,6 +43,12 @@ def parts_of(potential: Potential) -> tuple[Any, ...]:
     return potential.terms if isinstance(potential, SumPotential) else (potential,)
 
 
+def remarks(terms: Sequence[Any], potential: Potential) -> dict[str, str]:
+    """What there is to say of the engine of each model, by the name of its file."""
+    pairs = zip(terms, parts_of(potential), strict=True)
+    return {term.model.name: part.remark for term, part in pairs if isinstance(term, AllegroTerm)}
+
+
 def settled(terms: Sequence[Any], potential: Potential) -> tuple[Any, ...]:
     """The terms a potential was built from, with the engine that each model runs on in place of "auto"."""
     return tuple(

@@ -153,23 +153,41 @@ class AllegroPotential:
 
 
 def build(term: AllegroTerm, species: SpeciesTable) -> AllegroPotential | FusedPotential:
-    """The potential of an input section for the species of a system.
+    """The potential of an input section for the species of a system; see `choose`."""
+    return choose(term.model, species.symbols, term.engine, term.precision, term.device)
+
+
+def choose(
+    model: Network | str | Path,
+    symbols: Sequence[str],
+    engine: str = "auto",
+    precision: str = "mixed",
+    device: str = "auto",
+) -> AllegroPotential | FusedPotential:
+    """A model on an engine; "auto" is the fused one on the CPU where the model can be folded, else the reference.
+
+    Args:
+        model: a network, or its file.
+        symbols: of the system's species, in the order of its species table.
+        engine: "auto", "reference" or "fused".
+        precision: "mixed" or "double".
+        device: "auto", "cpu" or "cuda".
 
     Raises:
         InputError: see `AllegroPotential` and `FusedPotential`; or a device that is not there.
     """
-    device, reason = "cpu", "asked for"  # auto: both engines are at home on the CPU
-    if term.device == "cuda":
-        if term.engine == "fused":
+    place, reason = "cpu", "asked for"  # auto: both engines are at home on the CPU
+    if device == "cuda":
+        if engine == "fused":
             raise InputError("the fused engine runs on the CPU only", "potential.device", 'use device = "auto"')
         if not torch.cuda.is_available():
             raise InputError("device = \"cuda\", but torch finds no GPU", "potential.device", 'use device = "auto"')
-        device, reason = "cuda", "the only one for GPUs"
-    elif term.engine != "reference":
+        place, reason = "cuda", "the only one for GPUs"
+    elif engine != "reference":
         try:
-            return FusedPotential(term.model, species.symbols, term.precision)
+            return FusedPotential(model, symbols, precision)
         except UnfoldableError as error:
-            if term.engine == "fused":
+            if engine == "fused":
                 raise
             reason = error.what
-    return AllegroPotential(term.model, species.symbols, term.precision, device, reason=reason)
+    return AllegroPotential(model, symbols, precision, place, reason=reason)

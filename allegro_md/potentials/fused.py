@@ -11,18 +11,17 @@ import torch
 
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import ExactSum
+from allegro_md.kernels.cpu_folded import TILE
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.accuracy import refined
 from allegro_md.models.compiled import Compiled
 from allegro_md.models.fold import UnfoldableError, class_reason, fold, obstacle
 from allegro_md.models.network import Network
+from allegro_md.models.probe import size_blocks
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState
-
-TILES = 1
-"""Tiles per block."""
 
 CENTERS = 1 << 16
 """Evaluated in one call: what is kept of each but its energy does not grow with the system."""
@@ -38,7 +37,6 @@ class FusedPotential:
         kind: class of the folded model, "collapsed" or "folded".
         reason: what decides the class, a phrase.
         intervals: of the tables.
-        table_bytes: memory of the tables, in the precision of the run.
         error: of the tables in double precision: largest error of a force component against the network on random
             environments, in units of max(1e-5 eV/Å, 1e-5 |F|).
     """
@@ -48,7 +46,7 @@ class FusedPotential:
     bit_exact = True
 
     def __init__(
-        self, model: Network | str | Path, symbols: Sequence[str], precision: str = "mixed", tiles: int = TILES
+        self, model: Network | str | Path, symbols: Sequence[str], precision: str = "mixed", tiles: int | None = None
     ) -> None:
         """Folds a model for a system.
 
@@ -56,7 +54,7 @@ class FusedPotential:
             model: a network, or its file.
             symbols: of the system's species, in the order of its species table.
             precision: "mixed" (float32 tables and matrices) or "double".
-            tiles: per block.
+            tiles: per block; None for the fastest.
 
         Raises:
             InputError: the file is no model, or the model does not know an element.
@@ -69,18 +67,20 @@ class FusedPotential:
         self.cutoff = float(network.architecture.cutoff)
         shape = fold(network, symbols)
         table, self.error = refined(network, shape, symbols)
-        real = PRECISIONS[precision]
         self.kind, self.reason = shape.kind, class_reason(network.architecture)
-        self.intervals, self.table_bytes = table.shape[1], table.size * np.dtype(real).itemsize
-        self._evaluate = Compiled(shape, table, real, tiles)
+        self.intervals = table.shape[1]
+        self._evaluate = Compiled(shape, table, PRECISIONS[precision], tiles or 1)
+        if tiles is None and self.kind != "collapsed":
+            size_blocks(self._evaluate, shape, max(network.architecture.neighbors_per_species))
 
     @property
     def remark(self) -> str:
         """For the log: class, accuracy and size."""
-        blocks = "" if self.kind == "collapsed" else f", blocks of {self._evaluate.rows} edges"
+        blocks = "" if self.kind == "collapsed" else f"; blocks of {self._evaluate.tiles} x {TILE} edges"
         return (
-            f"fused engine, {self.kind} ({self.reason}); tables of {self.intervals} intervals, "
-            f"{self.table_bytes / 1e6:.2g} MB, forces within {self.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|){blocks}"
+            f"fused engine, {self.kind}: {self.reason}; tables of {self.intervals} intervals, "
+            f"{self._evaluate.table_bytes / 1e6:.2g} MB; forces within {self.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|)"
+            f"{blocks}"
         )
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:

@@ -15,7 +15,7 @@ from allegro_md.config import Input
 from allegro_md.domain.grid import choose_grid
 from allegro_md.errors import ResourceError
 from allegro_md.io.structure import Blueprint
-from allegro_md.potentials import Potential, build_potential
+from allegro_md.potentials import Potential, build_potential, remarks
 from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.assembly import blueprint
 from allegro_md.simulation.placement import by_host, placement, resident_memory
@@ -73,6 +73,7 @@ class Plan:
         skin = config.parallel.skin
         self._halo = potential.halo_hops * potential.cutoff + skin
         self.neighbors = system.neighbors(potential.cutoff + skin)
+        self._remarks = remarks(config.potential, potential)
         self._comm, self._places = comm, placement(comm)
         self._loads: dict[int, Load] = {}
         now, self._most = comm.max(np.array(resident_memory(), dtype=np.float64))
@@ -162,6 +163,7 @@ class Plan:
         left = {host: ranks[0]["memory"] for host, ranks in by_host(self._places).items()}
         here = ", ".join(f"{_text(memory)} on {host}" for host, memory in left.items() if memory is not None)
         return {
+            **self._remarks,
             "atoms": str(self.system.n_total),
             "rank grid": f"{grid[0]} x {grid[1]} x {grid[2]} ({_ranks(n_ranks)})",
             "atoms per rank": f"at most {load.own}, and {load.held - load.own} ghosts",

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from allegro_md.comm import Comm
-from allegro_md.config import AllegroTerm, Input, load_input
+from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
 from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
 from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.thermo import ThermoWriter
-from allegro_md.potentials import Potential, build_potential, parts_of, settled
+from allegro_md.potentials import Potential, build_potential, remarks, settled
 from allegro_md.reporting import Reporter
 from allegro_md.simulation import assembly, placement, record
 from allegro_md.simulation.allocator import return_large_arrays
@@ -293,9 +293,8 @@ class Simulation:
             f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {potential.name} potential, "
             f"cutoff {potential.cutoff:g} Å, {self.config.dynamics.ensemble}, {self.comm.size} ranks"
         )
-        for term, part in zip(self.config.potential, parts_of(potential), strict=True):
-            if isinstance(term, AllegroTerm):
-                log.say(f"{term.model.name}: {part.remark}")
+        for model, remark in remarks(self.config.potential, potential).items():
+            log.say(f"{model}: {remark}")
         for line in placement.lines(self._places):
             log.say(line)
         for warning in placement.warnings(self._places):

@@ -94,3 +94,20 @@ def test_unknown_element(calculator: AllegroCalculator) -> None:
         gold = bulk("Au")
         gold.calc = calculator
         gold.get_potential_energy()
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("double", 1e-5), ("mixed", 1e-4)])
+def test_fused_is_close_to_the_network(precision: str, allowed: float) -> None:
+    """The default engine against the reference in float64: energies, forces, stress."""
+    results = {}
+    for engine, accuracy in (("auto", precision), ("fused", precision), ("reference", "double")):
+        atoms = copper(AllegroCalculator(MODEL, engine=engine, precision=accuracy))
+        results[engine] = atoms.get_potential_energies(), atoms.get_forces(), atoms.get_stress() * atoms.get_volume()
+    for mine, fused, right in zip(*results.values(), strict=True):
+        np.testing.assert_array_equal(mine, fused)
+        assert 0.0 < np.abs(mine - right).max() < allowed * len(right)
+
+
+def test_no_such_engine() -> None:
+    with pytest.raises(InputError, match="fast"):
+        AllegroCalculator(MODEL, engine="fast")
