@@ -83,6 +83,7 @@ def kernel(source: Path, assignments: list[str]) -> dict[str, Any]:
     sizes = [level.matrix.shape for level in shape.levels] if shape.kind != "collapsed" else []
     return {
         "class": shape.kind,
+        "rows_per_step": 1.0 / config.output.thermo.every if config.output.thermo.every else 0.0,
         "atoms": state.n_local,
         "ghosts": state.n_ghost,
         "listed_per_atom": len(neighbors.neighbors) / state.n_local,
@@ -147,7 +148,7 @@ def table(step: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         "rebuild": step["rebuilds_per_step"] * (listed + 8 + 2 * 84),  # the list, and every atom moved once
         "potential": listed + 8 + 24 + 12 + 2 + 48 + 8,  # list, offsets, position, shift, species, force, energy
         "guard": 48,  # force and velocity
-        "output": 0,
+        "output": 34 * call["rows_per_step"],  # velocity, species, energy, whenever there is a row of thermo.csv
     }
     whole = sum(step["seconds"].values())
     scale, rows = 1e6 / call["atoms"], {}
