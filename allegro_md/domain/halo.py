@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -56,30 +57,27 @@ class HaloPlan:
         plan = HaloPlan([], comm)
         fractional_width = (width + _SLACK) / state.cell.heights
         for axis in range(3):
-            at_start = np.arange(state.n_all)
-            candidates = {1: at_start, -1: at_start}
+            candidates = {1: (0, state.n_all), -1: (0, state.n_all)}
             for _ in range(domain.hops(axis, float(fractional_width[axis]))):
                 routes = []
                 for direction in (1, -1):
                     route = plan._extend(state, domain, axis, direction, candidates[direction], fractional_width[axis])
-                    candidates[direction] = np.arange(route.first, route.last)
+                    candidates[direction] = (route.first, route.last)
                     routes.append(route)
                 plan.hops.append(routes)
         return plan
 
     def _extend(
-        self, state: AtomState, domain: Domain, axis: int, direction: int, candidates: NDArray[np.int64], width: float
+        self, state: AtomState, domain: Domain, axis: int, direction: int, candidates: tuple[int, int], width: float
     ) -> _Route:
-        """One route: selects from the candidates, exchanges all halo fields, appends the ghosts received."""
+        """One route: selects from a range of held atoms, exchanges all halo fields, appends the ghosts received."""
         to, crossing = domain.neighbor(axis, direction)
         source, _ = domain.neighbor(axis, -direction)
-        chosen = candidates[:0]
+        chosen = np.zeros(0, dtype=np.int64)
         if to >= 0:
-            coordinate = _fraction(state, axis, candidates)
-            if direction > 0:
-                chosen = candidates[coordinate >= domain.upper[axis] - width]
-            else:
-                chosen = candidates[coordinate < domain.lower[axis] + width]
+            bound = domain.upper[axis] - width if direction > 0 else domain.lower[axis] + width
+            where = state.all("position").cpu().numpy(), state.all("shift").cpu().numpy()
+            chosen = _beyond(*where, state.cell.origin, state.cell.inverse, axis, direction, bound, *candidates)
         count = np.zeros(1, dtype=np.int64)
         self._comm.send_receive([Leg(np.array([len(chosen)]), to, count, source)])
         first = state.n_all
@@ -129,7 +127,31 @@ class HaloPlan:
                 values.index_copy_(0, route.send, values.index_select(0, route.send) + landing)
 
 
-def _fraction(state: AtomState, axis: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Fractional coordinate along `axis` of the places of the given held atoms."""
-    relative = state.all("position").cpu().numpy()[rows] - state.cell.origin
-    return relative @ state.cell.inverse[:, axis] + state.all("shift").cpu().numpy()[rows, axis]
+@numba.njit(cache=True)
+def _beyond(
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    origin: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    axis: int,
+    direction: int,
+    bound: float,
+    first: int,
+    last: int,
+) -> NDArray[np.int64]:
+    """Those of the held atoms from `first` to before `last` whose fractional coordinate is beyond a bound.
+
+    They are counted, then written: nothing is made of the size of what is searched.
+    """
+    a, b, c = inverse[0, axis], inverse[1, axis], inverse[2, axis]
+    found, n = np.empty(0, dtype=np.int64), 0
+    for writes in (False, True):
+        found, n = np.empty(n, dtype=np.int64), 0
+        for i in range(first, last):
+            x, y, z = position[i, 0] - origin[0], position[i, 1] - origin[1], position[i, 2] - origin[2]
+            coordinate = x * a + y * b + z * c + shift[i, axis]
+            if (coordinate >= bound) if direction > 0 else (coordinate < bound):
+                if writes:
+                    found[n] = i
+                n += 1
+    return found

@@ -19,15 +19,10 @@ _HISTOGRAM_BINS = 4096  # resolution of the cut planes on free axes
 
 def fractional_bounds(state: AtomState, comm: Comm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3,) smallest and largest fractional coordinate of all atoms (collective); zeros when there is none."""
-    positions = state.local("position").cpu().numpy()
     with comm.together():
-        _require_finite(state, positions)
-    if len(positions):
-        fraction = (positions - state.cell.origin) @ state.cell.inverse
-        extremes = np.concatenate([-fraction.min(axis=0), fraction.max(axis=0)])
-    else:
-        extremes = np.full(6, -np.inf)
-    extremes = comm.max(extremes)
+        _require_finite(state)
+    positions = state.local("position").cpu().numpy()
+    extremes = comm.max(_extremes(positions, state.cell.origin, state.cell.inverse))
     return (-extremes[:3], extremes[3:]) if np.all(np.isfinite(extremes)) else (np.zeros(3), np.zeros(3))
 
 
@@ -79,10 +74,9 @@ def migrate(state: AtomState, domain: Domain, comm: Comm) -> int:
         PhysicsError: a position that is not finite, or a count of atoms that does not add up.
     """
     state.resize(state.n_local, 0)
-    positions = state.local("position").cpu().numpy()
     with comm.together():
-        _require_finite(state, positions)
-    owner, _ = _owners(state, domain, positions)
+        _require_finite(state)
+    owner = _owners(state, domain)
     moved = int(np.count_nonzero(owner != comm.rank))
     if comm.any(moved > 0):
         _travel(state, owner, comm)
@@ -96,41 +90,66 @@ def claim(state: AtomState, domain: Domain, comm: Comm) -> None:
     Raises:
         PhysicsError: the ranks together do not hold every atom once.
     """
-    positions = state.local("position").cpu().numpy()
-    owner, _ = _owners(state, domain, positions)
+    owner = _owners(state, domain)
     mine = torch.from_numpy(np.flatnonzero(owner == comm.rank)).to(state.device)
     state.set_local({name: state.local(name)[mine] for name, field in FIELDS.items() if field.migrates})
     _settle(state, domain, comm)
 
 
-def _owners(
-    state: AtomState, domain: Domain, positions: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The rank that owns each position, and the lattice shift that wraps it into the box."""
-    owner = np.empty(len(positions), dtype=np.int64)
-    shift = np.empty((len(positions), 3), dtype=np.int32)
-    cell = state.cell
-    _assign_owners(positions, cell.origin, cell.inverse, np.array(cell.periodic), *domain.planes, owner, shift)
-    return owner, shift
+def _owners(state: AtomState, domain: Domain) -> NDArray[np.int32]:
+    """The rank that owns each own atom; sets the lattice shifts that wrap them into the box."""
+    owner, cell = np.empty(state.n_local, dtype=np.int32), state.cell
+    shift = state.local("shift").cpu().numpy()
+    _assign_owners(
+        state.local("position").cpu().numpy(), cell.origin, cell.inverse, np.array(cell.periodic), *domain.planes,
+        owner, shift,
+    )  # fmt: skip
+    state.local("shift").copy_(torch.from_numpy(shift))  # itself, where the state is in this memory
+    return owner
 
 
 def _settle(state: AtomState, domain: Domain, comm: Comm) -> None:
     """Sets the shifts of the own atoms and counts all of them."""
-    _, shift = _owners(state, domain, state.local("position").cpu().numpy())
-    state.local("shift")[:] = torch.from_numpy(shift)
+    _owners(state, domain)
     n_found = int(comm.sum(np.array([state.n_local]))[0])
     if n_found != state.n_total:
         raise PhysicsError(f"{state.n_total} atoms expected after migration, {n_found} found: one was lost or doubled")
 
 
-def _require_finite(state: AtomState, positions: NDArray[np.float64]) -> None:
-    farthest = _MOST_BOXES * float(state.cell.heights.min())
-    bad = np.flatnonzero(~(np.abs(positions) < farthest).all(axis=1))
-    if len(bad):
-        atom = int(state.local("id")[int(bad[0])])
+def _require_finite(state: AtomState) -> None:
+    positions = state.local("position").cpu().numpy()
+    worst = _first_beyond(positions, _MOST_BOXES * float(state.cell.heights.min()))
+    if worst >= 0:
+        atom = int(state.local("id")[worst])
         raise PhysicsError(
-            f"the position of atom {atom} is not finite, or beyond any box: {positions[bad[0]].tolist()} Å", [atom]
+            f"the position of atom {atom} is not finite, or beyond any box: {positions[worst].tolist()} Å", [atom]
         )
+
+
+@numba.njit(cache=True)
+def _first_beyond(positions: NDArray[np.float64], farthest: float) -> int:
+    """The first atom with a coordinate that is NaN or not below a bound in size; −1: none."""
+    for i in range(len(positions)):
+        x, y, z = abs(positions[i, 0]), abs(positions[i, 1]), abs(positions[i, 2])
+        if not (x < farthest and y < farthest and z < farthest):
+            return i
+    return -1
+
+
+@numba.njit(cache=True)
+def _extremes(
+    positions: NDArray[np.float64], origin: NDArray[np.float64], inverse: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(6,) the largest −f, then the largest f, of the fractional coordinates f; −infinity without atoms."""
+    extremes = np.full(6, -np.inf)
+    for i in range(len(positions)):
+        for axis in range(3):
+            fraction = 0.0
+            for k in range(3):
+                fraction += (positions[i, k] - origin[k]) * inverse[k, axis]
+            extremes[axis] = max(extremes[axis], -fraction)
+            extremes[axis + 3] = max(extremes[axis + 3], fraction)
+    return extremes
 
 
 @numba.njit(cache=True)
@@ -142,7 +161,7 @@ def _assign_owners(
     planes_x: NDArray[np.float64],
     planes_y: NDArray[np.float64],
     planes_z: NDArray[np.float64],
-    owner: NDArray[np.int64],
+    owner: NDArray[np.int32],
     shift: NDArray[np.int32],
 ) -> None:
     """Writes each atom's owner and the lattice shift that wraps it into the box."""
@@ -164,19 +183,30 @@ def _assign_owners(
         owner[i] = rank
 
 
-def _travel(state: AtomState, owner: NDArray[np.int64], comm: Comm) -> None:
-    """Exchanges the atoms owned elsewhere, field by field."""
+def _travel(state: AtomState, owner: NDArray[np.int32], comm: Comm) -> None:
+    """Exchanges the atoms owned elsewhere, field by field: what arrives takes the rows of what has left.
+
+    Rows that stay free are filled from the end; no field is held twice.
+    """
     leaving = np.flatnonzero(owner != comm.rank)
-    leaving = leaving[np.argsort(owner[leaving], kind="stable")]
-    staying = torch.from_numpy(np.flatnonzero(owner == comm.rank))
+    by_owner = torch.from_numpy(leaving[np.argsort(owner[leaving], kind="stable")]).to(state.device)
     counts = np.bincount(owner[leaving], minlength=comm.size).astype(np.int64)
-    index = torch.from_numpy(leaving)
     arrived: dict[str, torch.Tensor] = {}
     for name, field in FIELDS.items():
-        if not field.migrates:
-            continue
+        if field.migrates:
+            received, _ = comm.exchange(state.local(name).index_select(0, by_owner).cpu().numpy(), counts)
+            arrived[name] = torch.from_numpy(received).to(state.device)
+    n_before, n_arrived = state.n_local, len(arrived["id"])
+    n_after = n_before - len(leaving) + n_arrived
+    state.resize(max(n_before, n_after), 0)
+    free = np.concatenate([leaving, np.arange(n_before, n_after)])
+    for name, rows in arrived.items():
+        state.local(name)[torch.from_numpy(free[:n_arrived]).to(state.device)] = rows
+    free = free[n_arrived:]
+    last = np.setdiff1d(np.arange(n_after, n_before), free)  # the rows to be filled are as many as are moved up
+    for name in arrived:
         values = state.local(name)
-        received, _ = comm.exchange(values[index.to(state.device)].cpu().numpy(), counts)
-        arrived[name] = torch.cat([values[staying.to(state.device)], torch.from_numpy(received).to(state.device)])
-    state.set_local(arrived)
-
+        values[torch.from_numpy(free[free < n_after]).to(state.device)] = values[
+            torch.from_numpy(last).to(state.device)
+        ]
+    state.resize(n_after, 0)

@@ -19,7 +19,7 @@ ALL = (True, True, True)
 
 
 def owners(domain: Domain, x: np.ndarray, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    owner, shift = np.empty(len(x), dtype=np.int64), np.empty((len(x), 3), dtype=np.int32)
+    owner, shift = np.empty(len(x), dtype=np.int32), np.empty((len(x), 3), dtype=np.int32)
     _assign_owners(x, cell.origin, cell.inverse, np.array(cell.periodic), *domain.planes, owner, shift)
     return owner, shift
 
