@@ -13,6 +13,8 @@ from allegro_md.neighbors.grid import REACH, column_start, place_of
 STRETCH = 16
 """Cells of a column that are worked on together where atoms are held in the order of cells: some 100 kB."""
 
+_USUAL = 8  # centers of a cell: few have more
+
 
 class Held(NamedTuple):
     """Atoms a rank holds, and what sorts them.
@@ -132,9 +134,16 @@ def gather(
             continue
         for column in columns:
             cell = column + bottom + p
-            for m in range(starts[cell], starts[cell + 1]):
-                index[n] = m if ordered else members[m]
-                n += 1
+            first, found = starts[cell], starts[cell + 1] - starts[cell]
+            if ordered:
+                for m in range(_USUAL):  # whole vectors; what is too much is written over
+                    index[n + m] = first + m
+                for m in range(_USUAL, found):
+                    index[n + m] = first + m
+            else:
+                for m in range(found):
+                    index[n + m] = members[first + m]
+            n += found
             if others:
                 for m in range(other_starts[cell], other_starts[cell + 1]):
                     index[n] = other_members[m]
