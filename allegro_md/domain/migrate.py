@@ -80,6 +80,7 @@ def migrate(state: AtomState, domain: Domain, comm: Comm) -> int:
     moved = int(np.count_nonzero(owner != comm.rank))
     if comm.any(moved > 0):
         _travel(state, owner, comm)
+    del owner  # settling makes its own
     _settle(state, domain, comm)
     return moved
 
