@@ -14,10 +14,14 @@ from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.domain.grid import choose_grid
 from allegro_md.errors import ResourceError
+from allegro_md.io.h5md import AHEAD
+from allegro_md.io.id_slabs import PIECE
 from allegro_md.io.structure import Blueprint
 from allegro_md.potentials import Potential, build_potential, remarks
+from allegro_md.potentials.fused import FusedPotential
 from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.assembly import blueprint
+from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.placement import by_host, placement, resident_memory
 from allegro_md.simulation.rehearsal import rehearse
 from allegro_md.state import FIELDS
@@ -28,18 +32,19 @@ ROW = sum(math.prod(field.shape) * field.dtype.itemsize for field in FIELDS.valu
 GHOST_ROW = ROW - 24
 """Of a ghost: the rows of its velocity are never touched."""
 
-LISTED = 8 + 24 + 56
-"""Per own atom: offset and reference position of the neighbor list, energy and virial of the last evaluation."""
+LISTED = 8 + 12 + 8
+"""Per own atom: offset and reference position of the neighbor list, energy of the last evaluation."""
 
-MIGRATING, BINNING, SAVING, FRAMING = 145, 96, 107, 200
-"""What comes on top for a moment: per own atom while atoms migrate, per held atom while the list is built, per own
-atom while a checkpoint or a frame is put together. Measured; see tests/unit/simulation/test_plan.py."""
+MIGRATING, SAVING, FRAMING = 90, 120, 200
+"""What comes on top for a moment: per own atom while atoms migrate (when there is no neighbor list), and per atom of a
+piece (`id_slabs.PIECE`) that is put in order for a checkpoint or a frame. Measured; see
+tests/unit/simulation/test_plan.py."""
 
-EVALUATING = 32, 56
-"""Per held and per own atom while the potential is evaluated: forces of its own, species, energy and virial."""
+ORDERING = 4
+"""Per own atom while a checkpoint or a frame is written: the order of ids."""
 
-FRAMES_AHEAD = 3
-"""Frames that wait for the disk."""
+VIRIALS, PACKED = 48, 32
+"""Per own atom: virials, where they are made of all atoms at once; per held atom: what pair kernels pack."""
 
 MOST_BRICKS, MOST_RANKS = 64, 100_000
 """Bricks looked at to find the one with the most atoms, and ranks tried to find a number that suffices."""
@@ -71,6 +76,7 @@ class Plan:
         """Counts atoms and neighbors, and measures what the program itself takes (collective)."""
         self.config, self.system = config, system
         skin = config.parallel.skin
+        self._streams = isinstance(potential, FusedPotential)
         self._halo = potential.halo_hops * potential.cutoff + skin
         self.neighbors = system.neighbors(potential.cutoff + skin)
         self._remarks = remarks(config.potential, potential)
@@ -129,17 +135,19 @@ class Plan:
 
     def _atom_bytes(self, load: Load) -> float:
         """Per-atom data of a rank, and what comes on top of it at the worst moment."""
-        ghosts = load.held - load.own
-        lasting = ROW * load.own + (GHOST_ROW + 8) * ghosts + (LISTED + 4.0 * self.neighbors) * load.own
-        frame = self._frame_row * load.own
+        state = ROW * load.own + (GHOST_ROW + 8) * (load.held - load.own)
+        lists = (LISTED + 4.0 * self.neighbors) * load.own
+        piece = min(load.own, PIECE)
+        virials, packed = VIRIALS * load.own, PACKED * load.held
+        if self._streams:
+            virials, packed = VIRIALS * load.own if load.own <= MOST_VIRIALS else 0, 0
         moments = (
-            MIGRATING * load.own,
-            BINNING * load.held,
-            SAVING * load.own,
-            (FRAMING * load.own + FRAMES_AHEAD * frame) if frame else 0,
-            EVALUATING[0] * load.held + EVALUATING[1] * load.own + self.block,
+            MIGRATING * load.own - lists,
+            SAVING * piece + ORDERING * load.own,
+            ((FRAMING + AHEAD * self._frame_row) * piece + ORDERING * load.own) if self._frame_row else 0,
+            virials + packed + self.block,
         )
-        return lasting + max(moments)
+        return state + lists + max(moments)
 
     def _below(self, axis: int, plane: float) -> int:
         """Atoms below a plane across a free axis."""
