@@ -29,6 +29,9 @@ RANKS = 2
 SIBLING = [24, 24, 25]
 """Cells along the edges: 1,022,400 atoms."""
 
+BOLTZMANN = 8.617333262e-5
+"""eV/K."""
+
 
 def run(folder: Path, name: str, assignments: list[str]) -> Path:
     """The run directory of the input with some keys changed; run now unless it is there.
@@ -78,7 +81,10 @@ def described(directory: Path) -> dict[str, Any]:
 
 def series(directory: Path) -> Any:
     """The columns of thermo.csv."""
-    return np.genfromtxt(directory / "thermo.csv", delimiter=",", names=True)
+    table = np.atleast_1d(np.genfromtxt(directory / "thermo.csv", delimiter=",", names=True))
+    if len(table) < 2:
+        raise SystemExit(f"{directory}: not a step was made; its output is in {directory}.txt")
+    return table
 
 
 def memory(directory: Path, n_atoms: int) -> dict[str, float]:
@@ -97,16 +103,25 @@ def memory(directory: Path, n_atoms: int) -> dict[str, float]:
 
 
 def compared(record: dict[str, Any], sibling: dict[str, Any]) -> dict[str, float]:
-    """How far both are apart at the steps they share; σ is the canonical fluctuation of the sibling's temperature."""
+    """How far both are apart at the steps they share.
+
+    σ is the canonical fluctuation of the sibling's temperature. Start velocities are drawn and not scaled, so the
+    energies of both begin apart by about the fluctuation of the sibling's kinetic energy; from there on the conserved
+    quantity per atom should take the same course.
+    """
     n = min(len(record["step"]), len(sibling["step"]))
-    here, there = (np.array(run["temperature_K"][:n]) for run in (record, sibling))
-    sigma = there * np.sqrt(2.0 / (3.0 * sibling["atoms"]))
-    conserved = np.subtract(record["conserved_eV_per_atom"][:n], sibling["conserved_eV_per_atom"][:n])
+    kelvin, energy = ([np.array(run[key][:n]) for run in (record, sibling)]
+                      for key in ("temperature_K", "conserved_eV_per_atom"))  # fmt: skip
+    share = np.sqrt(2.0 / (3.0 * sibling["atoms"]))
+    apart = np.abs(kelvin[0] - kelvin[1])
+    course = [values - values[0] for values in energy]
     return {
         "rows": n,
-        "largest_difference_of_temperature_K": float(np.abs(here - there).max()),
-        "largest_difference_of_temperature_sigma": float((np.abs(here - there) / sigma).max()),
-        "largest_difference_of_conserved_eV_per_atom": float(np.abs(conserved).max()),
+        "largest_difference_of_temperature_K": float(apart.max()),
+        "largest_difference_of_temperature_sigma": float((apart / (kelvin[1] * share)).max()),
+        "difference_of_conserved_at_start_eV_per_atom": float(energy[0][0] - energy[1][0]),
+        "fluctuation_of_kinetic_energy_eV_per_atom": float(1.5 * BOLTZMANN * kelvin[1][0] * share),
+        "largest_difference_of_course_of_conserved_eV_per_atom": float(np.abs(course[0] - course[1]).max()),
     }
 
 
@@ -126,8 +141,9 @@ def main() -> None:
                "peak_memory_of_the_watcher_MB": round(watcher, 1)}  # fmt: skip
     print(json.dumps({key: value for key, value in record.items() if not isinstance(value, list)}, indent=1))
     print(json.dumps(figures["compared"], indent=1), flush=True)
-    figures["read_back"] = read_back.read_back(directory)
-    print(json.dumps(figures["read_back"], indent=1))
+    if record["status"] == "done":  # else its files may be missing, and what there is to say comes first
+        figures["read_back"] = read_back.read_back(directory)
+        print(json.dumps(figures["read_back"], indent=1))
     if not options.assignments:
         versions = json.loads((directory / "run.json").read_text())["versions"]
         path = launch.save(f"record-{record['atoms']}-atoms", figures, versions)
