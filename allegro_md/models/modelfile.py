@@ -68,7 +68,7 @@ def save_model(
         "shifts": dict(zip(a.symbols, network.shifts.tolist(), strict=True)),
         "training": dict(training or {}),
         "shortest_distance": dict(shortest or {}),
-        "digest": _digest(tensors),
+        "digest": digest(tensors),
         "test": test_vector(network),
     }
     document["checksum"] = _checksum(document)
@@ -109,7 +109,7 @@ def load_model(path: Path | str) -> Network:
         raise InputError(f"its architecture is not one of this program: {reason}", where, _COPY) from error
     if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in tensors.values()):
         raise InputError("its tensors are neither float32 nor float64", where, _COPY)
-    if document.get("digest") != _digest(tensors):
+    if document.get("digest") != digest(tensors):
         raise InputError("the model is damaged: its weights do not have the digest they were saved with", where, _COPY)
     kinds = {t.dtype for name, t in tensors.items() if name.startswith("weights.")}
     dtype = torch.float32 if torch.float32 in kinds else torch.float64
@@ -193,7 +193,7 @@ def _reason(error: Exception) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 over names, types, shapes and bytes."""
     total = hashlib.sha256()
     for name in sorted(tensors):

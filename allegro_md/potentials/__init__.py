@@ -12,6 +12,7 @@ from allegro_md.config import AllegroTerm
 from allegro_md.potentials import allegro, ase, eam, lj, zbl
 from allegro_md.potentials.base import ForceResult as ForceResult
 from allegro_md.potentials.base import Potential as Potential
+from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.sum import SumPotential
 from allegro_md.state import SpeciesTable
 
@@ -47,6 +48,13 @@ def remarks(terms: Sequence[Any], potential: Potential) -> dict[str, str]:
     """What there is to say of the engine of each model, by the name of its file."""
     pairs = zip(terms, parts_of(potential), strict=True)
     return {term.model.name: part.remark for term, part in pairs if isinstance(term, AllegroTerm)}
+
+
+def release_tables(potential: Potential, keep: bool) -> None:
+    """Lets go of what only a start needs; `keep`: what was computed from model files is kept beside them."""
+    for part in parts_of(potential):
+        if isinstance(part, FusedPotential):
+            part.release_tables(keep)
 
 
 def settled(terms: Sequence[Any], potential: Potential) -> tuple[Any, ...]:

@@ -13,11 +13,11 @@ from allegro_md.errors import PhysicsError
 from allegro_md.exact import ExactSum
 from allegro_md.kernels.cpu_folded import TILE
 from allegro_md.kernels.fixed import FINE
-from allegro_md.models.accuracy import refined
 from allegro_md.models.compiled import Compiled
 from allegro_md.models.fold import UnfoldableError, class_reason, fold, obstacle
 from allegro_md.models.network import Network
 from allegro_md.models.probe import size_blocks
+from allegro_md.models.tables import Tables
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.trained import trained
@@ -66,12 +66,23 @@ class FusedPotential:
             raise UnfoldableError(what, where, 'use engine = "reference"')
         self.cutoff = float(network.architecture.cutoff)
         shape = fold(network, symbols)
-        table, self.error = refined(network, shape, symbols)
+        tables = Tables(network, shape, symbols, None if isinstance(model, Network) else Path(model))
+        self._tables: Tables | None = tables
         self.kind, self.reason = shape.kind, class_reason(network.architecture)
-        self.intervals = table.shape[1]
-        self._evaluate = Compiled(shape, table, PRECISIONS[precision], tiles or 1)
+        self.intervals, self.error = tables.table.shape[1], tables.error
+        self._evaluate = Compiled(shape, tables.table, PRECISIONS[precision], tiles or 1)
         if tiles is None and self.kind != "collapsed":
             size_blocks(self._evaluate, shape, max(network.architecture.neighbors_per_species))
+
+    def release_tables(self, keep: bool) -> None:
+        """Lets go of the tables in full precision, once they have been found right.
+
+        Args:
+            keep: beside the model file, for the next time; one rank is enough.
+        """
+        if keep and self._tables is not None:
+            self._tables.keep()
+        self._tables = None
 
     @property
     def remark(self) -> str:

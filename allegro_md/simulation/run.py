@@ -17,7 +17,7 @@ from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkp
 from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.thermo import ThermoWriter
-from allegro_md.potentials import Potential, build_potential, remarks, settled
+from allegro_md.potentials import Potential, build_potential, release_tables, remarks, settled
 from allegro_md.reporting import Reporter
 from allegro_md.simulation import assembly, placement, record
 from allegro_md.simulation.allocator import return_large_arrays
@@ -220,6 +220,7 @@ class Simulation:
             for line in self._certificate.lines():
                 log.say(line)
             self._certificate.require()
+            release_tables(self.loop.forces.potential, keep=self.comm.rank == 0)
 
     def _roll_back(self, error: PhysicsError, log: Log) -> None:
         """Back to the last checkpoint, and from there past the fault with half the timestep.

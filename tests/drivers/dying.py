@@ -66,10 +66,15 @@ def strike(fault: Fault) -> None:
             setattr(os, name, fault.around(name))
         return
     if fault.kind == "tables":
-        from allegro_md.potentials import fused
+        from allegro_md.models.tables import Tables
 
-        refined = fused.refined
-        fused.refined = lambda *model: (1.001 * refined(*model)[0], 0.0)
+        make = Tables.__init__
+
+        def wrong(self: Tables, *model: Any) -> None:
+            make(self, *model)
+            self.table = 1.001 * self.table
+
+        Tables.__init__ = wrong  # type: ignore[method-assign]
         return
     from allegro_md.models.compiled import Compiled
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -104,7 +105,7 @@ def test_wrong_tables_do_not_start(
 ) -> None:
     """A fast path that is wrong: found before step 0, with the atom, the error and what to do."""
     path, run = tmp_path / "copper.toml", tmp_path / "run"
-    path.write_text(INPUT.format(model=root / "inputs" / "models" / "cu.allegro"))
+    path.write_text(INPUT.format(model=shutil.copy(root / "inputs" / "models" / "cu.allegro", tmp_path)))
     what = json.dumps({"fault": "tables", "rank": None, "call": 0, "log": str(tmp_path / "log")})
     ended = mpirun(ranks, [DRIVER, what, path], check=False)
     assert ended.returncode == 3, ended.stderr
@@ -113,6 +114,7 @@ def test_wrong_tables_do_not_start(
     assert line.endswith('use engine = "reference"')
     assert json.loads((run / "run.json").read_text())["status"].startswith("PhysicsError")
     assert not list(run.glob("checkpoint-*")) and not (run / "thermo.csv").exists()
+    assert not list(tmp_path.glob("*.tables-*"))
     if ranks == 1:
         job = [DRIVER, what, path, "--overwrite", "--set", "dynamics.steps=2", "--set", 'potential.engine="reference"']
         assert "reference engine" in mpirun(ranks, job).stdout

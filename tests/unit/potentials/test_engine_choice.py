@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,12 +112,17 @@ def test_info_and_check_say_which(root, capsys):
 
 
 def test_a_run_goes_on_with_the_engine_it_began_with(root: Path, tmp_path: Path):
+    """And the tables, found right at its start, stay beside the model."""
+    model = shutil.copy(root / "inputs" / "models" / "cu.allegro", tmp_path)
+
     def simulation(steps: int, engine: str, resume: bool) -> Simulation:
         settings = [f"dynamics.steps={steps}", f'output.directory="{tmp_path / "run"}"', f'potential.engine="{engine}"']
+        settings.append(f'potential.model="{model}"')
         config = load_input(root / "inputs" / "quickstart.toml", settings)
         return Simulation.from_config(config, Comm.serial(), resume=resume)
 
     simulation(1, "auto", resume=False).run()
+    assert len(list(tmp_path.glob("cu.allegro.tables-*.npz"))) == 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["input"]["potential"][0]["engine"] == "fused"
     assert "cu.allegro: fused engine, folded: one layer" in (tmp_path / "run" / "log.txt").read_text()
     with pytest.raises(InputError, match="engine = reference, but the run began with fused"):

@@ -1,0 +1,124 @@
+"""Tables kept beside a model file: read when they are right, made anew when anything about them is not."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from allegro_md.models import tables
+from allegro_md.models.architecture import Mlp, Residual
+from allegro_md.models.fold import fold
+from allegro_md.models.modelfile import load_model, save_model
+from allegro_md.models.network import Network
+from allegro_md.models.tables import Tables
+
+SYMBOLS = ("Cu", "Ni")
+ARCHITECTURE = Residual(
+    symbols=SYMBOLS, cutoff=4.2, channels=4, average_neighbors=14.0, layers=1, l_max=1, latents=16,
+    two_body=Mlp(widths=(16,)), latent=Mlp(), readout=Mlp(),
+)  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "m.allegro"
+    save_model(Network(ARCHITECTURE).initialize(3), path)
+    return path
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """How often tables were computed."""
+    calls, refined = [], tables.refined
+    monkeypatch.setattr(tables, "refined", lambda *model: calls.append(0) or refined(*model))
+    return calls
+
+
+def opened(model, symbols=SYMBOLS):
+    network = load_model(model)
+    return Tables(network, fold(network, symbols), symbols, model)
+
+
+def kept(model):
+    return sorted(path for path in model.parent.iterdir() if path != model)
+
+
+def test_kept_tables_are_the_same(model, made):
+    first = opened(model)
+    assert kept(model) == []  # not before they were found right
+    first.keep()
+    (path,) = kept(model)
+    assert path.name.startswith("m.allegro.tables-") and path.suffix == ".npz" and os.stat(path).st_mode & 0o044
+    before = path.stat().st_mtime_ns
+    again = opened(model)
+    again.keep()
+    assert len(made) == 1 and path.stat().st_mtime_ns == before and kept(model) == [path]
+    assert again.table.tobytes() == first.table.tobytes() and again.error == first.error
+
+
+def test_what_decides_them_is_in_the_name(model, made, monkeypatch):
+    """Other species, another order of them, other weights, other libraries."""
+    opened(model).keep()
+    opened(model, ("Ni", "Cu")).keep()
+    opened(model, ("Cu",)).keep()
+    save_model(Network(ARCHITECTURE).initialize(4), model)
+    opened(model).keep()
+    monkeypatch.setattr(np, "__version__", "0.0")
+    opened(model).keep()
+    assert len(made) == 5 == len(kept(model))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],
+        lambda data: b"tables" * 1000,
+    ],
+)
+def test_damaged_tables_are_made_anew(model, made, damage):
+    first = opened(model)
+    first.keep()
+    (path,) = kept(model)
+    path.write_bytes(damage(path.read_bytes()))
+    again = opened(model)
+    assert len(made) == 2 and again.table.tobytes() == first.table.tobytes()
+    again.keep()
+    opened(model)
+    assert len(made) == 2
+
+
+def test_of_another_model_under_this_name(model, made):
+    opened(model, ("Cu",)).keep()
+    (other,) = kept(model)
+    opened(model).keep()
+    (mine,) = set(kept(model)) - {other}
+    mine.write_bytes(other.read_bytes())
+    assert opened(model).table.shape[0] == 4 and len(made) == 3
+
+
+def test_wrong_numbers_in_a_good_file(model, made):
+    first = opened(model)
+    first.keep()
+    (path,) = kept(model)
+    with np.load(path) as good:
+        np.savez(path, table=1.001 * good["table"], error=good["error"], checksum=good["checksum"])
+    assert opened(model).table.tobytes() == first.table.tobytes() and len(made) == 2
+
+
+def test_nowhere_to_write(model, monkeypatch):
+    """A folder that is not writable, or a full disk: no tables, no complaint, nothing left lying about."""
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full)
+        opened(model).keep()
+        assert kept(model) == []
+    monkeypatch.setattr(tables.tempfile, "NamedTemporaryFile", full)
+    opened(model).keep()
+    assert kept(model) == []
