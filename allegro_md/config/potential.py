@@ -36,7 +36,8 @@ class AllegroTerm(Table):
         model: the file, absolute path.
         precision: ``mixed`` (float32 model, exact sums) or ``double``.
         device: where the model is evaluated.
-        engine: ``reference`` is the network itself, ``fused`` folds it into tables; ``auto`` is the reference.
+        engine: ``reference`` is the network itself, ``fused`` folds it into tables; ``auto`` is fused on the CPU where
+            the model can be folded, else the reference.
     """
 
     kind: Literal["allegro"] = "allegro"
