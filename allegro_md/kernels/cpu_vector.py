@@ -377,3 +377,10 @@ def aligned_zeros(shape: tuple[int, ...], real: Any) -> NDArray[Any]:
     memory = np.zeros(size + WIDE, dtype=np.uint8)
     start = -memory.ctypes.data % WIDE
     return memory[start : start + size].view(real).reshape(shape)
+
+
+def aligned(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy that starts with a cache line, so that rows of whole vectors lie in as few lines as can be."""
+    copy = aligned_zeros(array.shape, array.dtype)
+    copy[...] = array
+    return copy

@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.errors import ResourceError
+from allegro_md.kernels import cpu_folded, cpu_general_arrays
 from allegro_md.kernels.cpu_activation import CODES
 from allegro_md.kernels.cpu_collapsed import collapsed
 from allegro_md.kernels.cpu_collapsed_lanes import Sums
-from allegro_md.kernels.cpu_folded import TILE, Network, Work, allocate, folded
+from allegro_md.kernels.cpu_folded import TILE, Network, Work, folded
+from allegro_md.kernels.cpu_general import general
+from allegro_md.kernels.cpu_general_arrays import General, GeneralWork
 from allegro_md.kernels.cpu_matrix import packed, whole
-from allegro_md.kernels.cpu_vector import LANES, aligned_zeros
+from allegro_md.kernels.cpu_vector import LANES, aligned
+from allegro_md.models.compiled_general import general_network
 from allegro_md.models.fold import Fold
 
 Array = NDArray[np.float64]
@@ -41,14 +45,16 @@ class Compiled:
         self._cutoff2, self._repulsion = fold.cutoffs**2, fold.repulsion
         per_spacing = table.shape[1] / fold.cutoffs
         rounded = np.ascontiguousarray(table.astype(real))
-        self._model: Sums | Network
-        if fold.kind == "collapsed":
+        self._model: Sums | Network | General
+        if fold.layers is not None:
+            self._model = general_network(fold, fold.layers, per_spacing, rounded)
+        elif fold.kind == "collapsed":
             lanes = aligned(_filled(rounded, 3, _whole(rounded.shape[3])))
             self._model = Sums(fold.degrees, fold.channels, per_spacing, fold.shifts, lanes)
         else:
             self._model = _network(fold, per_spacing, rounded)
         self.table_bytes = self._model.table.nbytes
-        self._work: Work | None = None
+        self._work: Work | GeneralWork | None = None
 
     def resize(self, tiles: int) -> None:
         """Blocks of another size from now on."""
@@ -75,32 +81,31 @@ class Compiled:
             cutoff = float(np.sqrt(self._cutoff2.max()))
             return int(collapsed(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
         work = self._memory(int(np.diff(offsets[first : last + 1]).max(initial=1)))
-        return int(folded(*atoms, self._cutoff2, self._model, self._repulsion, work, force, energy, virial))
+        kernel = general if isinstance(self._model, General) else folded
+        return int(kernel(*atoms, self._cutoff2, self._model, self._repulsion, work, force, energy, virial))
 
-    def _memory(self, widest: int) -> Work:
+    def _memory(self, widest: int) -> Work | GeneralWork:
         """Of one block with room for a center of so many neighbors; of half the tiles when memory runs out.
 
         Raises:
             ResourceError: not even that center fits.
         """
-        assert not isinstance(self._model, Sums)
         least = -(-widest // TILE)
         while self._work is None or len(self._work.vector) < max(self.tiles, least) * TILE:
             self._work = None  # never both at once
             try:
-                self._work = allocate(self._model, max(self.tiles, least) * TILE)
+                self._work = self._allocate(max(self.tiles, least) * TILE)
             except MemoryError as error:
                 if self.tiles <= least:
                     raise ResourceError("allegro: out of memory for the smallest block of edges") from error
                 self.tiles //= 2
         return self._work
 
-
-def aligned(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy that starts with a cache line, so that rows of whole vectors lie in as few lines as can be."""
-    copy = aligned_zeros(array.shape, array.dtype)
-    copy[...] = array
-    return copy
+    def _allocate(self, rows: int) -> Work | GeneralWork:
+        if isinstance(self._model, General):
+            return cpu_general_arrays.allocate(self._model, rows)
+        assert isinstance(self._model, Network)
+        return cpu_folded.allocate(self._model, rows)
 
 
 def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:

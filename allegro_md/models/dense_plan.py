@@ -20,22 +20,27 @@ class DensePlan:
     """Scaled and merged parameters of the dense form, in the precision and on the device of the evaluation.
 
     Differentiable with respect to the parameters when built with gradients enabled.
+
+    Attributes:
+        merged: the linear maps between activations, float64.
+        products: the tensor product of each layer.
+        coefficients: (terms, C) of each.
     """
 
     def __init__(self, weights: DenseWeights, dtype: torch.dtype, device: torch.device) -> None:
         a = self._a = weights.architecture
         self._embedding = _Embedding(weights, dtype, device)
-        builder = _Builder(weights, self._embedding.first)
+        merged = self.merged = MergedMaps(weights, self._embedding.first)
         self._inner = {
-            name: [m.to(device=device, dtype=dtype) for m in chain] for name, chain in builder.inner.items()
+            name: [m.to(device=device, dtype=dtype) for m in chain] for name, chain in merged.inner.items()
         }
-        self._maps = LinearMaps(builder.feeds, dtype, device)
-        self._last = None if builder.last is None else builder.last.to(device=device, dtype=dtype)
+        self._maps = LinearMaps(merged.feeds, dtype, device)
+        self._last = None if merged.last is None else merged.last.to(device=device, dtype=dtype)
         self._terms = (weights.tensor_terms, weights.environment_terms)
-        self._products = [summed_paths(layer) for layer in weights.layers]
-        self._coefficients = [
+        self.products = [summed_paths(layer) for layer in weights.layers]
+        self.coefficients = [
             _coefficients(paths, p, a.channels).to(device=device, dtype=dtype)
-            for paths, p in zip(weights.paths, self._products, strict=True)
+            for paths, p in zip(weights.paths, self.products, strict=True)
         ]
         norms = torch.tensor(a.neighbors_per_species, dtype=torch.float64).rsqrt()
         self._norms = norms.to(device=device, dtype=dtype)
@@ -49,7 +54,7 @@ class DensePlan:
             factors = _channels(inputs[f"environment.{k}"], a.channels)
             environment = weighting(factors, g.harmonics, self._terms[1], g.to_centers)
             environment = environment * self._norms[g.center_species][:, None, None]
-            tensor = product(self._coefficients[k], tensor, environment, self._products[k].terms, g.with_centers)
+            tensor = product(self.coefficients[k], tensor, environment, self.products[k].terms, g.with_centers)
             self._maps.feed(f"scalars.{k}", tensor[:, 0], inputs)
             if f"latent.{k}" in inputs:
                 self._advance(f"latent.{k}", inputs[f"latent.{k}"], a.latent.activation, inputs)
@@ -137,7 +142,7 @@ def _species_table(weights: DenseWeights) -> torch.Tensor:
     return torch.cat([center, neighbor], dim=1)
 
 
-class _Builder:
+class MergedMaps:
     """Works out the linear maps between activations.
 
     Attributes:

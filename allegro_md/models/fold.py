@@ -15,7 +15,7 @@ is *folded*. Musaelian et al., Nat. Commun. 14, 579 (2023) for the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,16 +27,13 @@ from allegro_md.errors import InputError
 from allegro_md.models.architecture import Architecture
 from allegro_md.models.dense import DenseWeights
 from allegro_md.models.dense_plan import DensePlan
+from allegro_md.models.fold_general import Array, Columns, Layers, dense_layers, residual_layers
 from allegro_md.models.irreps import coupling
 from allegro_md.models.mlp import matrices_of
 from allegro_md.models.network import Network
 from allegro_md.models.residual import ResidualWeights
 from allegro_md.models.residual_plan import NEW, OLD, ResidualPlan
 from allegro_md.models.zbl import HALF_E2, screening_length
-
-Array = NDArray[np.float64]
-Columns = Callable[[torch.Tensor, torch.Tensor], list[torch.Tensor]]
-"""Reduced distances and ordered pairs of the model → env, own, the f_k that there are, the envelope if used."""
 
 MOST_DEGREES = 3
 """Highest l_max with kernels."""
@@ -71,13 +68,15 @@ class Fold:
         degrees: l_max + 1.
         channels: C.
         shared: the scalars of all degrees are added up (slot u), or kept apart (slot l · C + u).
-        levels: see the module.
+        levels: see the module; none in a general network.
         cutoffs: (n, n) Å, [center, neighbor].
         factors: (n,) eV per unit of Σ_j z_K, by species of the center.
         shifts: (n,) eV.
         repulsion: (3, n, n) ½ e² Z Z' (eV·Å), inverse screening length (1/Å) and cutoff (Å); (3, 0, 0) without.
         pairs: (n, n) ordered pair of the model.
-        columns: the radial functions; see `sample`.
+        columns: the radial functions: env, own, the f_k that there are, the envelope if used; of a general network
+            those of `fold_general`.
+        layers: of a general network.
     """
 
     degrees: int
@@ -90,21 +89,17 @@ class Fold:
     repulsion: Array
     pairs: NDArray[np.int64]
     columns: Columns
+    layers: Layers | None = None
 
     @property
     def kind(self) -> str:
-        """The class: "collapsed" or "folded"."""
+        """The class: "collapsed", "folded" or "general"."""
+        if self.layers is not None:
+            return "general"
         return "collapsed" if len(self.levels) == 1 else "folded"
 
-    @property
-    def widths(self) -> list[int]:
-        """Columns of a sample: env, own, f of each level (0 where absent), the envelope (0 or 1)."""
-        tensor = self.degrees * self.channels
-        radial = [level.matrix.shape[1] if level.radial else 0 for level in self.levels]
-        return [tensor, tensor, *radial, int(any(level.cut for level in self.levels))]
-
     def sample(self, center: int, neighbor: int, x: Array) -> Array:
-        """(len(x), Σ widths) radial functions of an ordered pair at reduced distances 0 < x ≤ 1."""
+        """(len(x), columns) radial functions of an ordered pair at reduced distances 0 < x ≤ 1."""
         pair = torch.full((len(x),), int(self.pairs[center, neighbor]), dtype=torch.int64)
         with torch.no_grad():
             values: Array = torch.cat(self.columns(torch.from_numpy(x), pair), dim=1).numpy()
@@ -113,8 +108,6 @@ class Fold:
 
 def obstacle(a: Architecture) -> str | None:
     """Why a network of this architecture cannot be folded; None where it can."""
-    if a.layers > 1:
-        return f"it has {a.layers} layers; only one layer is built"
     if a.l_max > MOST_DEGREES:
         return f"l_max = {a.l_max}; no more than {MOST_DEGREES} is built"
     return None
@@ -141,14 +134,22 @@ def fold(network: Network, symbols: Sequence[str]) -> Fold:
         raise ValueError(problem)
     species = np.array([a.symbols.index(s) for s in symbols], dtype=np.int64)
     norms = torch.tensor(a.neighbors_per_species, dtype=torch.float64)
+    layers: Layers | None = None
+    levels: tuple[Level, ...] = ()
     with torch.no_grad():
         if isinstance(body, DenseWeights):
             shared, double_counting = True, 2.0
-            levels, columns = _dense(body, norms.rsqrt())
+            if a.layers == 1:
+                levels, columns = _dense(body, norms.rsqrt())
+            else:
+                layers, columns = dense_layers(body, norms.rsqrt().numpy()[species])
         else:
             assert isinstance(body, ResidualWeights)
             shared, double_counting = False, 1.0
-            levels, columns = _residual(body, norms.rsqrt())
+            if a.layers == 1:
+                levels, columns = _residual(body, norms.rsqrt())
+            else:
+                layers, columns = residual_layers(body, norms.rsqrt().numpy()[species])
         factors = (network.scales / torch.sqrt(double_counting * norms)).numpy()[species]
         shifts = network.shifts.numpy()[species]
     n = len(a.symbols)
@@ -157,6 +158,7 @@ def fold(network: Network, symbols: Sequence[str]) -> Fold:
     return Fold(
         a.l_max + 1, a.channels, shared, levels, cutoffs, factors, shifts,
         _repulsion(symbols, cutoffs) if a.zbl else np.zeros((3, 0, 0)), species[:, None] * n + species, columns,
+        layers,
     )  # fmt: skip
 
 

@@ -23,7 +23,13 @@ OLD, NEW = 1.0 / math.sqrt(1.25), 0.5 / math.sqrt(1.25)
 
 
 class ResidualPlan:
-    """Scaled parameters of the residual form, in the precision and on the device of the evaluation."""
+    """Scaled parameters of the residual form, in the precision and on the device of the evaluation.
+
+    Attributes:
+        weights: latents → tensor weights per layer, columns l · C + u; those of the first tensor before the first's.
+        layers: the layers.
+        readout: matrices of the edge-energy MLP.
+    """
 
     def __init__(self, weights: ResidualWeights, dtype: torch.dtype, device: torch.device) -> None:
         a = self._a = weights.architecture
@@ -41,13 +47,13 @@ class ResidualPlan:
         pairs = first[:n].repeat_interleave(n, dim=0) + first[n : 2 * n].repeat(n, 1)
         self._pairs, self._basis = ready(pairs), ready(first[2 * n :])
         self._two_body = [ready(m) for m in two_body[1:]]
-        self._weights = [ready(self._split_weights(matrices_of(m)[0])) for m in weights.environments]
+        self.weights = [ready(self._split_weights(matrices_of(m)[0])) for m in weights.environments]
         self._terms = weights.weight_terms
-        self._layers = [
+        self.layers = [
             _LayerPlan(layer, mixing, latent, a, ready)
             for layer, mixing, latent in zip(weights.layers, weights.mixings, weights.latents, strict=True)
         ]
-        self._readout = [ready(m) for m in weights.readout.matrices()]
+        self.readout = [ready(m) for m in weights.readout.matrices()]
         self._norms = ready(torch.tensor(a.neighbors_per_species, dtype=torch.float64).rsqrt())
 
     def _split_weights(self, matrix: torch.Tensor) -> torch.Tensor:
@@ -60,8 +66,8 @@ class ResidualPlan:
         a = self._a
         cut, latents = self.two_body(g.x, g.pair)
         tensor = None
-        for k, layer in enumerate(self._layers):
-            factors = matmul(latents, self._weights[k]).reshape(len(latents), -1, a.channels)
+        for k, layer in enumerate(self.layers):
+            factors = matmul(latents, self.weights[k]).reshape(len(latents), -1, a.channels)
             if tensor is None:
                 own, factors = factors.split(a.l_max + 1, dim=1)
                 tensor = weighting(own, g.harmonics, self._terms, g.on_edges)
@@ -73,7 +79,7 @@ class ResidualPlan:
                 tensor = torch.cat([layer.mix(part, c) for c, part in enumerate(parts)], dim=1)
             update = matmul(latents, layer.from_latents) + matmul(scalars, layer.from_scalars)
             latents = OLD * latents + NEW * (cut * _finish(update, layer.rest, a.latent.activation))
-        first, rest = self._readout[0], self._readout[1:]
+        first, rest = self.readout[0], self.readout[1:]
         return _finish(matmul(latents, first), rest, a.readout.activation)[:, 0]
 
     def two_body(self, x: torch.Tensor, pair: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,26 +106,29 @@ class _LayerPlan:
     """One layer: products to each irrep, their mixing, and the latent MLP's matrices.
 
     Attributes:
-        from_latents, from_scalars: rows of the latent MLP's first matrix.
+        products: to each irrep of the result, with paths kept apart; the scalars come first.
+        coefficients: (terms, C) of each.
+        mixings: (paths · C, C) of each.
+        from_latents, from_scalars: rows of the latent MLP's first matrix, those of the scalars path · C + u.
         rest: its other matrices.
     """
 
     def __init__(self, layer: Layer, mixing: torch.Tensor, latent: torch.nn.Module, a: Residual, ready: Ready) -> None:
         self._channels = channels = a.channels
-        self._products: list[TensorProduct] = []
-        self._coefficients: list[torch.Tensor] = []
-        self._mixings: list[torch.Tensor] = []
+        self.products: list[TensorProduct] = []
+        self.coefficients: list[torch.Tensor] = []
+        self.mixings: list[torch.Tensor] = []
         self._degrees = [2 * l + 1 for l, _ in layer.out]  # noqa: E741
         start = 0
         for c in range(len(layer.out)):
             part = separate_paths(layer, c)
-            self._products.append(part)
-            self._coefficients.append(ready(torch.as_tensor(part.value)[:, None].expand(-1, channels)).contiguous())
+            self.products.append(part)
+            self.coefficients.append(ready(torch.as_tensor(part.value)[:, None].expand(-1, channels)).contiguous())
             n_paths = part.terms.sizes[2] // self._degrees[c]
             stop = start + channels * channels * n_paths
             block = mixing[start:stop].double().reshape(channels, channels, n_paths)  # out, in, path
             matrix = block.permute(2, 1, 0).reshape(n_paths * channels, channels)
-            self._mixings.append(ready(matrix / math.sqrt(channels * n_paths)))
+            self.mixings.append(ready(matrix / math.sqrt(channels * n_paths)))
             start = stop
         matrices = matrices_of(latent)
         from_scalars = matrices[0][a.latents :]
@@ -132,10 +141,10 @@ class _LayerPlan:
         """Per result irrep (E, (2l + 1) · paths, C), path faster than component; the scalars come first."""
         return [
             product(coefficient, tensor, environment, part.terms, g.with_centers)
-            for coefficient, part in zip(self._coefficients, self._products, strict=True)
+            for coefficient, part in zip(self.coefficients, self.products, strict=True)
         ]
 
     def mix(self, part: torch.Tensor, c: int) -> torch.Tensor:
         """Full linear map over paths and channels, (E, (2l + 1) · paths, C) → (E, 2l + 1, C)."""
         rows = part.reshape(len(part) * self._degrees[c], -1)
-        return matmul(rows, self._mixings[c]).reshape(len(part), self._degrees[c], self._channels)
+        return matmul(rows, self.mixings[c]).reshape(len(part), self._degrees[c], self._channels)

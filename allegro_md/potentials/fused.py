@@ -34,7 +34,7 @@ class FusedPotential:
 
     Attributes:
         engine: its name in the input.
-        kind: class of the folded model, "collapsed" or "folded".
+        kind: class of the folded model, "collapsed", "folded" or "general".
         reason: what decides the class, a phrase.
         intervals: of the tables.
         error: of the tables in double precision: largest error of a force component against the network on random

@@ -37,8 +37,41 @@ ARCHITECTURES = {
     "residual": Residual(**RESIDUAL, l_max=2, latent=Mlp(widths=(24,)), readout=Mlp(widths=(8,))),
     "residual, linear latents": Residual(**RESIDUAL, l_max=0, latent=Mlp(), readout=Mlp(widths=(8,))),
     "residual, linear": Residual(**RESIDUAL, l_max=3, latent=Mlp(), readout=Mlp()),
+    "layers": Dense(**DENSE | {"layers": 3, "average_neighbors": (13.0, 15.5), "zbl": True}, l_max=2,
+                    two_body=Mlp(widths=(24,)), latent=Mlp(widths=(24,)), readout=Mlp(widths=(12,))),
+    "residual, layers": Residual(**RESIDUAL | {"layers": 2, "average_neighbors": (13.0, 15.5)}, l_max=2,
+                                 latent=Mlp(widths=(24,)), readout=Mlp(widths=(8,))),
 }  # fmt: skip
-KINDS = {"spline": "collapsed", "residual, linear": "collapsed"}
+
+
+def random_architecture(seed):
+    """Either form, up to three layers, any degree, one to four species."""
+    rng = np.random.default_rng(seed)
+
+    def mlp(activations):
+        widths = tuple(int(w) for w in rng.integers(5, 30, size=rng.integers(3)))
+        return Mlp(widths=widths, activation=activations[rng.integers(len(activations))])
+
+    n = int(rng.integers(1, 5))
+    common = {
+        "symbols": ("Cu", "Ni", "Ag", "O")[:n], "cutoff": 4.0, "channels": int(rng.integers(1, 12)), "l_max": seed % 4,
+        "layers": 1 + seed // 4 % 3, "zbl": bool(rng.integers(2)),
+        "average_neighbors": tuple(rng.uniform(10.0, 20.0, n)) if rng.integers(2) else 14.0,
+    }  # fmt: skip
+    if seed % 3 == 0:
+        return Residual(**common, latents=int(rng.integers(5, 30)), envelope=float(rng.choice([6.0, 10.0])),
+                        two_body=mlp(["silu"]), latent=mlp(["silu", None]), readout=mlp(["silu", None]),
+                        parity=str(rng.choice(["o3_full", "o3_restricted", "so3"])))  # fmt: skip
+    every = ["silu", "gelu", "mish", None]
+    cutoffs = tuple(tuple(rng.uniform(3.0, 4.0, n)) for _ in range(n)) if rng.integers(2) else None
+    return Dense(**common, embedding=Spline() if rng.integers(3) == 0 else Bessel(), pair_cutoffs=cutoffs,
+                 embedding_width=12, scalars=int(rng.integers(5, 25)), two_body=mlp(every), latent=mlp(every),
+                 readout=mlp(every), parity=bool(rng.integers(2)), coupled=bool(rng.integers(2)),
+                 individual_weights=bool(rng.integers(2)), forward_normalize=bool(rng.integers(2)))  # fmt: skip
+
+
+RANDOM = {f"random {seed}": random_architecture(seed) for seed in range(20)}
+ARCHITECTURES |= RANDOM
 
 
 @cache
@@ -47,14 +80,20 @@ def network(name):
 
 
 @cache
-def fused(name, precision="double", symbols=SYMBOLS, tiles=1):
-    return FusedPotential(network(name), symbols, precision, tiles)
+def fused(name, precision="double", symbols=None, tiles=1):
+    return FusedPotential(network(name), symbols or network(name).architecture.symbols, precision, tiles)
 
 
 @pytest.fixture(scope="module")
 def system(lab):
     """125 atoms in a triclinic box."""
     return lab.liquid(SYMBOLS, 2.5, n=5, seed=2)
+
+
+def kind_of(a):
+    if a.layers > 1:
+        return "general"
+    return "folded" if any(mlp.widths and mlp.activation for mlp in (a.latent, a.readout)) else "collapsed"
 
 
 def same(a, b):
@@ -68,11 +107,15 @@ def close(got, wanted):
     assert (np.abs(got - wanted) <= np.maximum(1e-5, 1e-5 * np.abs(wanted))).all()
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_against_the_network(name, lab, system):
-    potential = fused(name)
-    assert potential.kind == KINDS.get(name, "folded") and 0.0 < potential.error <= 0.25
-    wanted = lab.run(AllegroPotential(network(name), SYMBOLS, "double"), system)
+FEW = [name for name in ARCHITECTURES if name not in RANDOM or ARCHITECTURES[name].layers == 2]
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FEW else pytest.mark.long) for n in ARCHITECTURES])
+def test_against_the_network(name, lab):
+    potential, symbols = fused(name), ARCHITECTURES[name].symbols
+    assert potential.kind == kind_of(ARCHITECTURES[name]) and 0.0 < potential.error <= 0.25
+    system = lab.liquid(symbols, 2.5, n=4 if name in RANDOM else 5, seed=2)
+    wanted = lab.run(AllegroPotential(network(name), symbols, "double"), system)
     got = lab.run(potential, system)
     close(got.force, wanted.force)
     assert np.abs(got.energy - wanted.energy).max() < 1e-6
@@ -82,7 +125,7 @@ def test_against_the_network(name, lab, system):
     assert np.abs(mixed.force - wanted.force).max() < 1e-4 * np.sqrt((wanted.force**2).mean())
 
 
-@pytest.mark.parametrize("name", ["dense", "spline", "residual"])
+@pytest.mark.parametrize("name", ["dense", "spline", "residual", "layers", "residual, layers"])
 def test_forces_and_virial_are_derivatives(name, lab):
     small = lab.liquid(SYMBOLS, 2.6, n=2, seed=4)  # a box smaller than the cutoff
     potential = fused(name)
@@ -93,7 +136,7 @@ def test_forces_and_virial_are_derivatives(name, lab):
 
 
 @pytest.mark.parametrize("precision", ["mixed", "double"])
-@pytest.mark.parametrize("name", ["dense", "residual, linear"])
+@pytest.mark.parametrize("name", ["dense", "residual, linear", "layers", "residual, layers"])
 def test_no_division_can_be_seen(name, precision, lab, system):
     """Tiles per block, ranks, skin, and who shares a block: not one bit of energies, forces, virials."""
     n = len(system.x)
@@ -121,7 +164,7 @@ def test_a_center_with_more_edges_than_a_tile(lab):
     assert np.abs(one.force - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("name", ["dense", "spline"])
+@pytest.mark.parametrize("name", ["dense", "spline", "layers"])
 def test_no_atoms_and_no_neighbors(name, lab):
     lonely = Network(ARCHITECTURES[name]).initialize(3)
     lonely.shifts.data[:] = torch.tensor([-1.25, -2.5])
@@ -138,7 +181,7 @@ def test_no_atoms_and_no_neighbors(name, lab):
     assert empty.energy.shape == (0,) and empty.virials.shape == (0, 6)
 
 
-@pytest.mark.parametrize("name", ["dense", "spline"])
+@pytest.mark.parametrize("name", ["dense", "spline", "layers"])
 def test_a_runaway_force_is_an_error(name, lab):
     close_by = lab.System(np.array([[0.0, 0, 0], [1e-7, 0, 0]]), Cell(np.eye(3), (False,) * 3), SYMBOLS,
                           np.array([0, 1], dtype=np.int16))  # fmt: skip
@@ -156,9 +199,9 @@ def test_a_runaway_force_is_an_error(name, lab):
 def test_refused():
     with pytest.raises(InputError, match="does not know Ar.*trained for Cu, Ni"):
         FusedPotential(network("dense"), ("Cu", "Ar"))
-    two = Network(ARCHITECTURES["residual"].model_copy(update={"layers": 2})).initialize(1)
-    with pytest.raises(InputError, match="2 layers.*reference"):
-        FusedPotential(two, SYMBOLS)
+    four = Network(ARCHITECTURES["residual"].model_copy(update={"l_max": 4})).initialize(1)
+    with pytest.raises(InputError, match="l_max = 4.*reference"):
+        FusedPotential(four, SYMBOLS)
 
 
 def structure(lab, positions, rows, pbc, symbols, known):
@@ -167,7 +210,7 @@ def structure(lab, positions, rows, pbc, symbols, known):
     return lab.System(positions, Cell.from_rows(rows, tuple(bool(p) for p in pbc)), tuple(known), kind)
 
 
-@pytest.mark.parametrize("name", ["ag-dense", "lipo-dense", "cu"])
+@pytest.mark.parametrize("name", ["ag-dense", "lipo-dense", "c3bpa-dense", "lipo-spline-zbl", "cu"])
 def test_references_of_the_dense_form(name, shared, root, lab):
     folder = shared / "reference" / ("cu" if name == "cu" else f"allegro-dense/{name}")
     trained = load_model(root / "inputs" / "models" / "cu.allegro") if name == "cu" else load_foreign(folder)
@@ -179,14 +222,14 @@ def test_references_of_the_dense_form(name, shared, root, lab):
         close(lab.run(potential, atoms).force, s["forces"])
 
 
-@pytest.mark.parametrize("name", ["ag-paper", "li3po4-paper"])
+@pytest.mark.parametrize("name", ["ag-paper", "li3po4-paper", "small-3layer"])
 def test_references_of_the_residual_form(name, shared, lab):
     arrays = dict(np.load(shared / "reference" / "allegro-residual" / f"{name}.npz"))
     config = json.loads(str(arrays["meta_json"]))["config"]
     trained = network_from_paper(config, {key[2:]: value for key, value in arrays.items() if key.startswith("w/")})
     known = trained.architecture.symbols
     potential = FusedPotential(trained, known, "double")
-    assert potential.kind == "collapsed"
+    assert potential.kind == ("general" if name == "small-3layer" else "collapsed")
     for structure_name in sorted({key.split("/")[1] for key in arrays if key.startswith("s/")}):
         s = {key.split("/")[2]: value for key, value in arrays.items() if key.startswith(f"s/{structure_name}/")}
         atoms = structure(lab, s["positions"], s["cell"], s["pbc"], s["symbols"], known)
