@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.blocks import fill_block, spread_block
+from allegro_md.kernels.borrowed import borrowed
 from allegro_md.kernels.cpu_activation import activate
 from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
 from allegro_md.kernels.cpu_matrix import ROWS, multiply
@@ -179,6 +180,7 @@ def folded(
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
+    network, work = borrowed(network), borrowed(work)
     start, offsets_here = first, offsets[: last + 1]
     while start < last:
         taken, edges = fill_block(
@@ -207,7 +209,7 @@ def folded(
     return FINE
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _radial(first: int, edges: int, species: NDArray[np.int16], network: Network, work: Work) -> None:
     """Distances, harmonics, and the radial functions with their slopes."""
     d, n, per_spacing = network.degrees, len(network.factors), network.per_spacing
@@ -228,7 +230,7 @@ def _radial(first: int, edges: int, species: NDArray[np.int16], network: Network
     evaluate(network.table, edges, interval, fraction, work.row, work.row_slope)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _forward(taken: int, edges: int, network: Network, work: Work) -> None:
     """Environments, scalars, and the inputs of all levels; leaves the slopes of the activations."""
     d, c = network.degrees, network.channels
@@ -251,7 +253,7 @@ def _forward(taken: int, edges: int, network: Network, work: Work) -> None:
         activate(network.codes[level], z[:used], source[:used], _part(work.slopes, level + 1, network)[:used])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _energies(
     first: int, edges: int, species: NDArray[np.int16], network: Network, work: Work, energy: NDArray[np.float64]
 ) -> None:
@@ -275,7 +277,7 @@ def _energies(
     spread(edges, seed, network.last, work.gradient)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _backward(taken: int, edges: int, network: Network, work: Work) -> None:
     """From the gradient at the last level's input to those at the scalars; collects the slopes of radial functions."""
     d, c, end = network.degrees, network.channels, len(network.transposed)
@@ -302,7 +304,7 @@ def _backward(taken: int, edges: int, network: Network, work: Work) -> None:
     )  # fmt: skip
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _gradients(edges: int, network: Network, work: Work) -> None:
     """dE/dd of each edge."""
     d, c, on_y = network.degrees, network.channels, work.by_harmonics
