@@ -94,18 +94,20 @@ class Compiled:
         while self._work is None or len(self._work.vector) < max(self.tiles, least) * TILE:
             self._work = None  # never both at once
             try:
-                self._work = self._allocate(max(self.tiles, least) * TILE)
+                self._work = allocate(self._model, max(self.tiles, least) * TILE)
             except MemoryError as error:
                 if self.tiles <= least:
                     raise ResourceError("allegro: out of memory for the smallest block of edges") from error
                 self.tiles //= 2
         return self._work
 
-    def _allocate(self, rows: int) -> Work | GeneralWork:
-        if isinstance(self._model, General):
-            return cpu_general_arrays.allocate(self._model, rows)
-        assert isinstance(self._model, Network)
-        return cpu_folded.allocate(self._model, rows)
+
+def allocate(model: Sums | Network | General, rows: int) -> Work | GeneralWork:
+    """Memory for blocks of at most `rows` edges."""
+    if isinstance(model, General):
+        return cpu_general_arrays.allocate(model, rows)
+    assert isinstance(model, Network)
+    return cpu_folded.allocate(model, rows)
 
 
 def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:
