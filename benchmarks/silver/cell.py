@@ -55,9 +55,9 @@ def frames(atoms: Atoms, repeat: tuple[int, int, int], kelvin: float, steps: int
 
 def lattice_constant() -> float:
     """Å, where the mean pressure at 300 K vanishes."""
-    sizes, pressures = (4.10, 4.11, 4.12), []
+    sizes, pressures = (4.10, 4.12), []
     for seed, a in enumerate(sizes):
-        made = frames(Recipe("cell", KELVIN, a).start(), (2, 2, 3), 2.0 * KELVIN, 2400, 10, seed)[80:]
+        made = frames(Recipe("cell", KELVIN, a).start(), (2, 2, 3), 2.0 * KELVIN, 2000, 10, seed)[80:]
         pressures.append(np.mean([pressure(frame) for frame in made]))
         print(f"a = {a:.3f} Å: {pressures[-1]:+.3f} GPa")
     slope, at_zero = np.polyfit(sizes, pressures, 1)

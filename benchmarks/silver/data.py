@@ -129,8 +129,8 @@ class Recipe:
     empty: int = 1
     rattle: float = 0.02
     skipped: int = 3
-    frames: int = 8
-    every: int = 40
+    frames: int = 1
+    every: int = 100
     seed: int = 0
 
     def start(self) -> Atoms:
@@ -194,8 +194,8 @@ def training_runs() -> list[Recipe]:
         recipes.append(Recipe(shape, 300.0, strain=scaled, empty=0))
         recipes.append(Recipe(shape, 600.0, strain=scaled))
     for lattice in (3.7, 3.85, 4.0, 4.25):
-        recipes.append(Recipe("melt", 3000.0, lattice, rattle=0.25, skipped=0, frames=16, every=20, empty=2))
-        recipes.append(Recipe("cold", 20.0, lattice, rattle=0.0, frames=2))
+        recipes.append(Recipe("melt", 3000.0, lattice, rattle=0.25, skipped=0, frames=4, every=60, empty=2))
+        recipes.append(Recipe("cold", 20.0, lattice, rattle=0.0))
     return [replace(recipe, seed=1 + k) for k, recipe in enumerate(recipes)]
 
 
@@ -203,6 +203,6 @@ def test_runs() -> list[Recipe]:
     """What its errors are measured on: the cell with one vacancy at the lattice constant of its temperature."""
     expansion = {300.0: 4.11, 600.0: 4.13, 900.0: 4.16, 1200.0: 4.19}
     return [
-        Recipe(f"{t:.0f} K", t, a, frames=20, skipped=5, every=100, seed=1000 + k)
+        Recipe(f"{t:.0f} K", t, a, frames=20, skipped=5, seed=1000 + k)
         for k, (t, a) in enumerate(expansion.items())
     ]

@@ -114,20 +114,36 @@ def errors(network: Network, wanted: Labels) -> tuple[Array, Array, Array]:
     return (energy - wanted.energy) / wanted.size, force - wanted.force, stress - wanted.stress
 
 
-def train(network: Network, wanted: Labels, rounds: int, steps: int = 100) -> Iterator[float]:
-    """L-BFGS over all frames at once; yields the loss after every `steps` iterations."""
+def train(network: Network, wanted: Labels, adam: int, rounds: int, steps: int = 100) -> Iterator[float]:
+    """Adam to a good valley, then L-BFGS along it, all frames at once; yields the loss after every `steps` steps.
+
+    Args:
+        network: changed in place.
+        wanted: the frames.
+        adam: times `steps` of Adam, its learning rate falling from 0.01 along a cosine.
+        rounds: times `steps` of L-BFGS.
+        steps: between losses.
+    """
     parameters = [p for p in network.parameters() if p.requires_grad]
     knots = _knots()
-    optimizer = torch.optim.LBFGS(
+    first = torch.optim.Adam(parameters, lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(first, adam * steps, eta_min=2e-4)
+    then = torch.optim.LBFGS(
         parameters, max_iter=steps, max_eval=2 * steps, history_size=100, tolerance_grad=0.0, tolerance_change=0.0,
         line_search_fn="strong_wolfe",
     )  # fmt: skip
 
     def closure() -> torch.Tensor:
-        optimizer.zero_grad()
+        network.zero_grad()
         value: torch.Tensor = _Loss.apply(radial_functions(network, knots), wanted)
         value.backward()
-        return value
+        return value.detach()
 
+    for _ in range(adam):
+        for _ in range(steps):
+            value = closure()
+            first.step()
+            schedule.step()
+        yield float(value)
     for _ in range(rounds):
-        yield float(optimizer.step(closure).detach())
+        yield float(then.step(closure))

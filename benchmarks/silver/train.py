@@ -69,14 +69,15 @@ def main() -> None:
     """Labels, trains, measures, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path, help="the teacher: Ag_u3.eam")
-    parser.add_argument("--rounds", type=int, default=60, help="of 100 iterations")
+    parser.add_argument("--adam", type=int, default=16, help="times 100 steps of Adam")
+    parser.add_argument("--rounds", type=int, default=50, help="times 100 steps of L-BFGS after that")
     options = parser.parse_args()
     torch.set_num_threads(1)
     table = options.table.resolve()
     frames, held_out = runs(data.training_runs(), table), runs(data.test_runs(), table)
     network, shift = prepared(frames)
-    wanted = fit.labels(frames[::2], shift)
-    for k, value in enumerate(fit.train(network, wanted, options.rounds)):
+    wanted = fit.labels(frames, shift)
+    for k, value in enumerate(fit.train(network, wanted, options.adam, options.rounds), 1):
         print(f"{100 * k:5d}  loss {value:.6f}", flush=True)
     measured = {kind: errors(network, [f for f in held_out if f.kind == kind], shift) for kind in kinds(held_out)}
     path = ROOT / "inputs" / "models" / "silver.allegro"
