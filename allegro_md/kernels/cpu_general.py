@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.blocks import fill_block, spread_block
+from allegro_md.kernels.borrowed import borrowed
 from allegro_md.kernels.cpu_activation import NONE, activate
 from allegro_md.kernels.cpu_general_arrays import ENERGY, ENVIRONMENT, SCALARS, General, GeneralWork, part
 from allegro_md.kernels.cpu_general_layers import (
@@ -79,6 +80,7 @@ def general(
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
+    network, work = borrowed(network), borrowed(work)
     start, offsets_here = first, offsets[: last + 1]
     while start < last:
         taken, edges = fill_block(
@@ -107,7 +109,7 @@ def general(
     return FINE
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _place(
     first: int, taken: int, edges: int, species: NDArray[np.int16], network: General, work: GeneralWork
 ) -> None:
@@ -135,7 +137,7 @@ def _place(
     evaluate(network.table, edges, interval, fraction, work.row, work.row_slope)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _forward(taken: int, edges: int, network: General, work: GeneralWork) -> None:
     """All nodes, environments and tensors; leaves the slopes of the activations."""
     if network.mixed:
@@ -164,7 +166,7 @@ def _forward(taken: int, edges: int, network: General, work: GeneralWork) -> Non
             multiply(value, width, width, network.matrices, network.matrix_places[n], given, fan, edges)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _collect(n: int, edges: int, network: General, work: GeneralWork, z: NDArray[Any]) -> None:
     """z of a node: its radial functions, and what its sources give."""
     width = network.widths[n]
@@ -196,7 +198,7 @@ def _receive(
             store(z, place, fma(load_wide(given, e * fan + column + u), factor, load_wide(z, place)))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _energies(
     first: int, edges: int, species: NDArray[np.int16], network: General, work: GeneralWork,
     energy: NDArray[np.float64],
@@ -212,7 +214,7 @@ def _energies(
         gradient[e * width] = factor
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _backward(taken: int, edges: int, network: General, work: GeneralWork) -> None:
     """From the energies to the gradients at z of all nodes; collects the slopes of radial functions."""
     work.by_fraction[:edges] = 0.0
@@ -234,7 +236,7 @@ def _backward(taken: int, edges: int, network: General, work: GeneralWork) -> No
             pull_chains(k, taken, network, work, gradient)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _through_matrix(n: int, edges: int, network: General, work: GeneralWork, gradient: NDArray[Any]) -> None:
     """From the gradient at what a node gives to that at what it holds, and at its z."""
     width, fan, column = network.widths[n], network.fans[n], network.cut_column
@@ -251,7 +253,7 @@ def _through_matrix(n: int, edges: int, network: General, work: GeneralWork, gra
             store(gradient, at, times(load_wide(gradient, at), load_wide(slopes, at)))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _hand_back(n: int, edges: int, network: General, work: GeneralWork, gradient: NDArray[Any]) -> None:
     """From the gradient at a node's z to its radial functions and its sources."""
     width = network.widths[n]
@@ -278,7 +280,7 @@ def _pull_columns(
         by_fraction[e] += sum_of(total)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _gradients(taken: int, edges: int, network: General, work: GeneralWork) -> None:
     """dE/dd of each edge."""
     d, c, layers, on_y = network.degrees, network.channels, len(network.components), work.by_harmonics

@@ -15,7 +15,7 @@ from allegro_md.kernels.cpu_vector import WIDE, load_wide, plus, splat_as, store
 _TENSOR, _ENVIRONMENT, _RESULT = 0, 1, 2
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def make_readers(k: int, taken: int, network: General, work: GeneralWork, scalars: NDArray[Any]) -> None:
     """scalars.k from the environments up to Γ_k (dense form)."""
     d, c = network.degrees, network.channels
@@ -27,7 +27,7 @@ def make_readers(k: int, taken: int, network: General, work: GeneralWork, scalar
     read_scalars(taken, work.bounds, d, c, work.harmonics, work.row, k, work.readers, scalars)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def pull_chains(k: int, taken: int, network: General, work: GeneralWork, on_scalars: NDArray[Any]) -> None:
     """From dE/dscalars.k to dE/dΓ_0 … Γ_k (dense form)."""
     pull_readers(
@@ -38,7 +38,7 @@ def pull_chains(k: int, taken: int, network: General, work: GeneralWork, on_scal
         _pull_chain(k, i, network, work.environments, work.on_readers, work.chain, work.pulled)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _read_back(
     k: int, down_to: int, i: int, network: General, environments: NDArray[Any], chain: NDArray[Any]
 ) -> None:
@@ -56,7 +56,7 @@ def _read_back(
         )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _pull_chain(
     k: int, i: int, network: General, environments: NDArray[Any], on_readers: NDArray[Any], chain: NDArray[Any],
     pulled: NDArray[Any],
@@ -83,7 +83,7 @@ def _pull_chain(
             )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def first_tensors(edges: int, network: General, work: GeneralWork) -> None:
     """V_0 of each edge (residual form)."""
     d, c, row, tensors, y = network.degrees, network.channels, work.row, work.tensors, work.harmonics
@@ -105,7 +105,7 @@ def _move(
             store(target, to + e * step + u, load_wide(source, start + e * stride + u))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def multiply_tensors(k: int, edges: int, network: General, work: GeneralWork, scalars: NDArray[Any]) -> None:
     """scalars.k and V_{k+1} of each edge (residual form): product by product, and what mixing makes of them."""
     c, layers = network.channels, len(network.components)
@@ -132,7 +132,7 @@ def multiply_tensors(k: int, edges: int, network: General, work: GeneralWork, sc
         column += m * c
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def pull_tensors(k: int, edges: int, network: General, work: GeneralWork, on_scalars: NDArray[Any]) -> None:
     """From dE/dscalars.k and dE/dV_{k+1} to dE/dV_k and dE/dΓ_k (residual form)."""
     c, layers = network.channels, len(network.components)
