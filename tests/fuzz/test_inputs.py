@@ -61,10 +61,12 @@ checkpoint = { every = 100, keep = 3 }
 
 @pytest.fixture(scope="module")
 def place(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of inputs/, with one that has every key."""
+    """A copy of inputs/, with one that has every key; all kernels are compiled."""
     folder = tmp_path_factory.mktemp("fuzz") / "inputs"
     shutil.copytree(root / "inputs", folder, ignore=shutil.ignore_patterns("run*"))
     (folder / "every-key.toml").write_text(EVERY_KEY)
+    for name in ("every-key", "quickstart"):
+        assert main(["check", str(folder / f"{name}.toml")]) == 0
     return folder
 
 
