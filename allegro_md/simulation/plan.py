@@ -233,7 +233,7 @@ class Plan:
             )
             if share <= self.program:
                 return complaint + f"use at most {_ranks(max(1, int(left / self.program)))} per host"
-            fitting = 0.95 * n_atoms * (share - self.program) / (needed - self.program)
+            fitting = 0.9 * n_atoms * (share - self.program) / (needed - self.program)
             complaint += f"at most {_rounded(fitting)} atoms fit there; "
             wanted = self._ranks_for(share)
             if wanted is None:
