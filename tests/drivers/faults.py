@@ -96,7 +96,8 @@ def corner_lost(right: Any) -> Any:
     """Ghosts received along one axis are not handed on along the next: those at edges and corners never arrive."""
 
     def extend(self: Any, state: Any, domain: Any, axis: int, direction: int, candidates: Any, width: Any) -> Any:
-        return right(self, state, domain, axis, direction, candidates[candidates < state.n_local], width)
+        first, last = candidates
+        return right(self, state, domain, axis, direction, (first, min(last, state.n_local)), width)
 
     return extend
 

@@ -21,6 +21,9 @@ from bad_inputs import Case
 from allegro_md.cli import main as program
 from allegro_md.comm import Comm
 
+PATIENCE = 10.0
+"""Seconds within which a bad input is refused on an idle machine."""
+
 
 def listing(folder: Path) -> dict[str, str]:
     """Every path below a folder, with the digest of what it holds."""
@@ -48,7 +51,7 @@ def complaints(case: Case, status: int, said: str, changed: bool, seconds: float
         "no remedy": " — " in said,
         "a traceback": "Traceback" not in said,
         "something was written": not changed,
-        f"took {seconds:.1f} s": seconds < 10.0,
+        f"took {seconds:.1f} s": seconds < PATIENCE,
         **{f"does not mention {word!r}": word in said for word in case.words},
     }
     return [text for text, holds in checks.items() if not holds]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,9 @@ thermo = {{ every = 5 }}
 checkpoint = {{ every = 40, keep = 3 }}
 """
 
+IDLE_START = 2.0
+"""Seconds that a program which imports torch takes on an idle machine (1.6 to 2)."""
+
 FRAME = ("position", "image", "velocity", "force")
 
 
@@ -43,9 +48,17 @@ def write_input(folder: Path, directory: str, steps: int = 120) -> Path:
     return path
 
 
-def crowding() -> float:
-    """How many processes have shared a core of late, at least 1: what a second of an idle machine takes now."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+def unhurried(seconds: float, limit: float, ranks: int) -> float:
+    """`seconds` of a program on some ranks; beyond `limit`, what they would have been on an idle machine.
+
+    How much slower this one is now is seen by how long as many programs take to start.
+    """
+    if seconds < limit:
+        return seconds
+    began = time.perf_counter()
+    starts = [subprocess.Popen([sys.executable, "-c", "import torch"]) for _ in range(ranks)]
+    assert [start.wait() for start in starts] == [0] * ranks
+    return seconds / max(1.0, (time.perf_counter() - began) / IDLE_START)
 
 
 def rows(directory: Path) -> list[dict[str, str]]:

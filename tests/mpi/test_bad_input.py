@@ -17,8 +17,8 @@ import pytest
 from bad_input_table import CASES
 from bad_inputs import Case, make_good
 from once import once
-from refusals import complaints, copy, listing
-from runs import crowding
+from refusals import PATIENCE, complaints, copy, listing
+from runs import unhurried
 
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "refusals.py"
 BY_NAME = {case.name: case for case in CASES}
@@ -73,7 +73,7 @@ def launch(mpirun: MpiRun, ranks: int, case: Case, good: Path, folder: Path) -> 
     before = listing(place)
     began = time.perf_counter()
     done = mpirun(ranks, ["-m", "allegro_md", *case.arguments], cwd=place, check=False, timeout=60)
-    seconds = (time.perf_counter() - began) / crowding()
+    seconds = unhurried(time.perf_counter() - began, PATIENCE, ranks)
     found = complaints(case, done.returncode, done.stderr, listing(place) != before, seconds)
     printed = done.stdout if case.arguments[0] != "check" else ""
     return [*found, *([f"said: {done.stderr}{done.stdout}"] if found or printed else [])]
