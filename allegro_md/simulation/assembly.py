@@ -17,7 +17,7 @@ from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.structure import Blueprint
 from allegro_md.models.modelfile import read_document
-from allegro_md.potentials import Potential, build_potential
+from allegro_md.potentials import Potential
 from allegro_md.simulation.forces import Forces
 from allegro_md.simulation.loop import degrees_of_freedom
 from allegro_md.state import AtomState
@@ -71,13 +71,8 @@ def populate(state: AtomState, plan: Blueprint, config: Input, comm: Comm) -> No
         maxwell_boltzmann(state, velocities.temperature, velocities.seed, comm)
 
 
-def forces(
-    config: Input, state: AtomState, comm: Comm, timers: Timers, potential: Potential | None = None
-) -> Forces:
-    """Potential (the one given, if any), neighbor list and decomposition of an input (collective)."""
-    if potential is None:
-        with comm.together():
-            potential = build_potential(config.potential, state.species_table)
+def forces(config: Input, potential: Potential, comm: Comm, timers: Timers) -> Forces:
+    """A potential with the neighbor list and decomposition of an input."""
     return Forces(potential, comm, config.parallel.skin, config.parallel.grid_for(comm.size), timers)
 
 

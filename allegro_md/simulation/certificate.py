@@ -20,11 +20,12 @@ from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.models.accuracy import TOLERANCE
 from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential, build_potential, parts_of, settled
-from allegro_md.potentials.base import Virial
 from allegro_md.simulation import assembly
+from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.engine import WholeEngine, gathered
 from allegro_md.simulation.forces import Forces
 from allegro_md.simulation.loop import StepLoop
+from allegro_md.simulation.plan import Plan
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
 from allegro_md.verify.drift import check_drift
@@ -93,16 +94,20 @@ def certify(config: Input, comm: Comm) -> Certificate:
 
     Raises:
         PhysicsError: its forces cannot be evaluated at all.
+        ResourceError: it does not fit into memory.
     """
     began = time.perf_counter()
+    return_large_arrays()
     torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
-    plan = assembly.blueprint(config, comm)
-    state, timers = assembly.empty_state(plan), Timers()
-    assembly.populate(state, plan, config, comm)
-    forces = assembly.forces(config, state, comm, timers)
+    system = assembly.blueprint(config, comm)
+    with comm.together():
+        potential = build_potential(config.potential, system.species_table)
+    Plan(config, system, potential, comm).require_memory()  # kernels are compiled now, and not in what is timed
+    state, timers = assembly.empty_state(system), Timers()
+    assembly.populate(state, system, config, comm)
+    forces = assembly.forces(config, potential, comm, timers)
     loop = StepLoop(state, forces, assembly.integrator(config, state, comm), comm, timers)
-    forces.want_virial = Virial.PER_ATOM
-    forces(state)
+    loop.start()
     longest = float(comm.max(timers.seconds["potential"]))
     checks = _Checks(config, loop)
     checks.sampled(FULL)

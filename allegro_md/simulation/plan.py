@@ -191,8 +191,17 @@ class Plan:
         Raises:
             ResourceError: memory or disk is too small; names what would fit.
         """
-        complaint = self._comm.decide(lambda: self._short_of_memory() or self._short_of_disk(first_step, replaces))
-        if complaint:
+        self.require_memory()
+        if complaint := self._comm.decide(lambda: self._short_of_disk(first_step, replaces)):
+            raise ResourceError(complaint)
+
+    def require_memory(self) -> None:
+        """Refuses a system that does not fit into the memory of these ranks (collective; the same on all ranks).
+
+        Raises:
+            ResourceError: it does not; names what would fit.
+        """
+        if complaint := self._comm.decide(self._short_of_memory):
             raise ResourceError(complaint)
 
     def disk(self, first_step: int = 0) -> float:

@@ -76,7 +76,7 @@ class Simulation:
             require_same_physics(checkpoint, record.physics(config, self._digests))
             step, wall = checkpoint.step, float(checkpoint.extras["wall"])
             refinement = Refinement(*checkpoint.extras["refinement"])
-        forces = assembly.forces(config, state, comm, self._timers, potential)
+        forces = assembly.forces(config, potential, comm, self._timers)
         integrator = assembly.integrator(config, state, comm)
         if checkpoint is not None:
             integrator.load_state_dict(checkpoint.extras["integrator"])

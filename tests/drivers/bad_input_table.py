@@ -231,6 +231,7 @@ RESOURCES = (
     Case("copies larger than memory", sets(COPIES, file="file.toml"), FITTING, status=4),
     Case("network larger than memory", sets(COPIES, file="model.toml"), FITTING, status=4),
     Case("check of a crystal larger than memory", ("check", *sets(HUGE)), ("256000000000 atoms", *FITTING), status=4),
+    Case("verify of a crystal larger than memory", ("verify", *sets(HUGE)), ("256000000000 atoms", *FITTING), status=4),
     Case("more frames than disk", sets(*FRAMES), ("/run", "output.trajectory.every"), status=4),
     Case("check of more frames than disk", ("check", *sets(*FRAMES)), ("/run", "output.trajectory.every"), status=4),
 )

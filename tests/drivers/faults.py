@@ -36,7 +36,7 @@ from allegro_md.integrators.steps import drift, kick
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.tables import Tables
 from allegro_md.neighbors import list as lists
-from allegro_md.potentials import allegro, eam, lj
+from allegro_md.potentials import allegro, build_potential, eam, lj
 from allegro_md.potentials.base import ForceResult
 from allegro_md.simulation import assembly, certificate
 from allegro_md.simulation.loop import StepLoop
@@ -314,7 +314,8 @@ def looked_at(path: Path, start: bool, fault: Fault | None, comm: Comm) -> dict[
     state, timers = assembly.empty_state(plan), Timers()
     assembly.populate(state, plan, config, comm)
     with made(fault):
-        forces = assembly.forces(config, state, comm, timers)
+        potential = build_potential(config.potential, state.species_table)
+        forces = assembly.forces(config, potential, comm, timers)
         loop = StepLoop(state, forces, assembly.integrator(config, state, comm), comm, timers)
         loop.start()
         return certificate.certify_start(config, loop).as_dict()

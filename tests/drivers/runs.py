@@ -36,6 +36,9 @@ thermo = {{ every = 5 }}
 checkpoint = {{ every = 40, keep = 3 }}
 """
 
+SMALLER = {"record-ag": ["system.repeat=[3,3,4]"], "silver": ["system.repeat=[3,3,4]"]}
+"""Files of `inputs/` whose systems are too large for a test → assignments that make them smaller."""
+
 IDLE_START = 2.0
 """Seconds that a program which imports torch takes on an idle machine (1.6 to 2)."""
 

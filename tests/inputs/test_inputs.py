@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from ase.io import read
+from runs import SMALLER
 
 from allegro_md.config import load_input
 
@@ -21,7 +22,6 @@ NAMES = [path.stem for path in INPUTS]
 # Outside the promise of identical bits: energies come from a calculator that sums in its own order.
 NOT_EXACT = {"molecule"}
 STEPS = {"molecule": 400}
-SMALLER = {"record-ag": ["system.repeat=[3,3,4]"], "silver": ["system.repeat=[3,3,4]"]}
 
 
 class Run:
