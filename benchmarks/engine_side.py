@@ -1,7 +1,8 @@
 """A side of a comparison (see `turns`): the program itself on its ranks, holding one simulation and making its steps.
 
-It is asked for ``forces`` (one evaluation at the present positions, with the list and halo there are), ``steps N``, or
-``results FILE``.
+It is asked for ``forces N`` (evaluations at the present positions, with the list and halo there are), ``steps N``, or
+``results FILE``. Times are those of one evaluation or step; evaluations come after one that does not count, since
+another process has had the caches.
 """
 
 from __future__ import annotations
@@ -39,13 +40,16 @@ class EngineSide:
             return {}
         loop, before = self._loop, self._loop.forces.rebuilds
         loop.forces.want_virial = Virial.NONE
+        if what == "forces":
+            loop.forces(loop.state)
         self._comm.max(0.0)  # all ranks begin together
         began = time.perf_counter()
         if what == "forces":
-            loop.forces(loop.state)
+            for _ in range(int(argument)):
+                loop.forces(loop.state)
         else:
             loop.advance(loop.step + int(argument))
-        seconds = self._comm.max(time.perf_counter() - began)
+        seconds = self._comm.max(time.perf_counter() - began) / int(argument)
         peaks = self._comm.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return {
             "seconds": float(seconds),

@@ -20,6 +20,8 @@ import launch
 
 HERE = Path(__file__).resolve().parent
 
+TURN_SECONDS = 0.5
+
 
 class Side:
     """A script of this folder that ends in `serve`, running.
@@ -86,12 +88,18 @@ def serve(about: dict[str, Any], answer: Callable[[str], dict[str, Any]], rank: 
             about = answer(question)
 
 
-def alternate(sides: dict[str, Side], what: str, rounds: int) -> dict[str, list[float]]:
+def calls(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
+    """Seconds of a call of the model in each turn of each side; the calls of a turn take about `TURN_SECONDS`."""
+    counts = {name: max(1, round(TURN_SECONDS / side.ask("forces 1")["seconds"])) for name, side in sides.items()}
+    return alternate(sides, {name: f"forces {count}" for name, count in counts.items()}, rounds)
+
+
+def alternate(sides: dict[str, Side], what: dict[str, str], rounds: int) -> dict[str, list[float]]:
     """Seconds of each turn of each side, after one round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds + 1):
         for name, side in sides.items():
-            seconds[name].append(side.ask(what)["seconds"])
+            seconds[name].append(side.ask(what[name])["seconds"])
     return {name: values[1:] for name, values in seconds.items()}
 
 

@@ -109,18 +109,18 @@ def measure(folder: Path, name: str, cells: int, rounds: int, cores: int, packag
         turns.Side("nequip_side.py", [*foreign, compiled], place / "there", environment=ENVIRONMENT) as there,
     ):
         sides = {"allegro-md": here, "nequip-allegro, AOTInductor": there}
-        seconds = turns.alternate(sides, "forces", rounds)
+        seconds = turns.calls(sides, rounds)
         figures["edges_per_atom"] = round(there.about["edges"] / n_atoms, 2)
         figures["agreement"] = agreement(here, there, place)
-        figures["peak_memory_MB"] = {side: sides[side].ask("forces")["peak_memory_MB"] for side in sides}
+        figures["peak_memory_MB"] = {side: sides[side].ask("forces 1")["peak_memory_MB"] for side in sides}
         whole = [here.ask(f"steps {STEPS}") for _ in range(rounds + 1)][1:]
     with turns.Side("nequip_side.py", [*foreign, "eager"], place / "eager", environment=ENVIRONMENT) as eager:
-        seconds |= turns.alternate({"nequip-allegro, eager": eager}, "forces", rounds)
-        figures["peak_memory_MB"]["nequip-allegro, eager"] = eager.ask("forces")["peak_memory_MB"]
+        seconds |= turns.calls({"nequip-allegro, eager": eager}, rounds)
+        figures["peak_memory_MB"]["nequip-allegro, eager"] = eager.ask("forces 1")["peak_memory_MB"]
     figures["call_per_atom"] = {side: turns.described(values, n_atoms) for side, values in seconds.items()}
     fastest = min(statistics.median(values) for side, values in seconds.items() if side != "allegro-md")
     figures["times_faster"] = round(fastest / statistics.median(seconds["allegro-md"]), 2)
-    figures["whole_step_per_atom"] = turns.described([turn["seconds"] for turn in whole], n_atoms * STEPS)
+    figures["whole_step_per_atom"] = turns.described([turn["seconds"] for turn in whole], n_atoms)
     figures["rebuilds_in_steps"] = [sum(turn["rebuilds"] for turn in whole), rounds * STEPS]
     return figures
 

@@ -37,13 +37,14 @@ def measure(folder: Path, repeat: tuple[int, int, int], steps: int = STEPS, roun
         return turns.Side("engine_side.py", [SOURCE, *assignments], folder / str(ranks), ranks)
 
     with side(1) as one, side(2) as two:
-        seconds = turns.alternate({"1 rank": one, "2 ranks": two}, f"steps {steps}", rounds)
+        sides = {"1 rank": one, "2 ranks": two}
+        seconds = turns.alternate(sides, dict.fromkeys(sides, f"steps {steps}"), rounds)
         atoms = one.about["atoms"]
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     return {
         "atoms_per_rank": atoms,
         "steps_per_turn": steps,
-        "per_atom_of_a_rank_and_step": {name: turns.described(s, atoms * steps) for name, s in seconds.items()},
+        "per_atom_of_a_rank_and_step": {name: turns.described(s, atoms) for name, s in seconds.items()},
         "efficiency": round(medians["1 rank"] / medians["2 ranks"], 4),
         "efficiency_of_each_turn": [round(a / b, 4) for a, b in zip(*seconds.values(), strict=True)],
     }

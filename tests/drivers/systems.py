@@ -274,15 +274,17 @@ def soft(comm: Comm, tiles: int | None = None) -> Case:
 ALLOY: dict[str, Any] = {"symbols": ("Cu", "Ni"), "cutoff": 3.6, "average_neighbors": (9.0, 11.0)}
 SMALL = {"widths": (16,)}
 
+DENSE = {
+    **ALLOY, "form": "dense", "layers": 1, "l_max": 1, "channels": 4, "scalars": 16, "embedding_width": 8,
+    "embedding": {"kind": "bessel"}, "two_body": SMALL, "latent": SMALL, "readout": SMALL,
+}  # fmt: skip
 NETWORKS: dict[str, dict[str, Any]] = {
     "collapsed": {
         **ALLOY, "form": "residual", "layers": 1, "l_max": 2, "channels": 2, "latents": 16, "two_body": SMALL,
         "latent": {}, "readout": {},
     },
-    "folded": {
-        **ALLOY, "form": "dense", "layers": 1, "l_max": 1, "channels": 4, "scalars": 16, "embedding_width": 8,
-        "embedding": {"kind": "bessel"}, "two_body": SMALL, "latent": SMALL, "readout": SMALL,
-    },
+    "folded": DENSE,
+    "general": DENSE | {"layers": 2},
 }  # fmt: skip
 """Architectures of each class of the fused engine."""
 

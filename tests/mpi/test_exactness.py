@@ -23,7 +23,7 @@ STEPS = {
     "quickstart": 80, "network": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "breathing": 150,
     "collapsed": 80, "folded": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
 }  # fmt: skip
-LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300}
+LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300, "general": 60}
 OWN: dict[str, dict[str, Any]] = {
     "slab": {"grid": "z"},  # leaves ranks empty
     **dict.fromkeys(("ideal", "ideal-tilted", "soft"), {"skin": 1.5, "thermo_every": 50}),
@@ -51,7 +51,7 @@ FOUR = dict.fromkeys((*LJ, "ideal-tilted", "soft"), ("base",)) | {"quickstart": 
 FOUR |= dict.fromkeys(FUSED, ("base",))
 ALL = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
 ALL |= dict.fromkeys(CROSSING, ("base", "x", "z"))
-ALL |= dict.fromkeys(("quickstart", "network", *FUSED), tuple(VARIATIONS))
+ALL |= dict.fromkeys(("quickstart", "network", *FUSED, "general"), tuple(VARIATIONS))
 
 MUTANTS = {"float-forces": "triclinic", "float-reduce": "argon", "wrap": "liquid"}
 
@@ -89,7 +89,7 @@ class Launcher:
         if kind == "default":
             chosen = {0: dict.fromkeys(STEPS, ("base",)), 1: ONE, 2: TWO, 4: FOUR}[ranks]
         else:
-            chosen = dict.fromkeys(STEPS, ("base",)) if ranks == 0 else ALL
+            chosen = dict.fromkeys(LONG_STEPS, ("base",)) if ranks == 0 else ALL
         jobs = [job(case, variation, steps) for case, names in chosen.items() for variation in names]
         if kind == "default" and ranks in (0, 2):
             jobs += mutant_jobs()
@@ -143,7 +143,7 @@ def test_same_bits(launcher: Launcher, case: str, ranks: int) -> None:
 @pytest.mark.long
 @pytest.mark.parallel
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("case", STEPS)
+@pytest.mark.parametrize("case", LONG_STEPS)
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
 def test_same_bits_in_all_variations(launcher: Launcher, case: str, ranks: int) -> None:
     check(case, launcher.get(0, "long")[f"{case}-base"], ranks, launcher.get(ranks, "long"))

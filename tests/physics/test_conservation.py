@@ -16,6 +16,7 @@ from allegro_md.observables import momentum
 from allegro_md.potentials.allegro import AllegroPotential
 from allegro_md.potentials.eam import Eam
 from allegro_md.potentials.eam_file import read_eam
+from allegro_md.potentials.fused import FusedPotential
 
 INPUTS = Path(__file__).resolve().parents[2] / "inputs"
 
@@ -80,29 +81,27 @@ def copper(engine):
     return engine.crystal("Cu", 3.64, 5, 500.0, rattle=0.1)
 
 
-def allegro(precision: str) -> AllegroPotential:
-    return AllegroPotential(INPUTS / "models" / "cu.allegro", ("Cu",), precision)
-
-
-def test_allegro_second_order_and_single_precision_adds_no_drift(engine, copper):
+@pytest.mark.parametrize("make", [FusedPotential, pytest.param(AllegroPotential, marks=pytest.mark.long)])
+def test_allegro_second_order_and_single_precision_adds_no_drift(engine, copper, make):
     """The 4,000-atom runs over picoseconds are in `test_long.py`; this is their short form.
 
     Over 160 fs the fluctuation of the integrator, second order in the timestep, hides any drift of 1 µeV/(atom·ps). It
     is the same in both precisions while the trajectories are together, so their difference shows what float32 does.
     """
     timesteps, length = np.array([1.0, 2.0, 4.0]), 160.0
+    double, mixed = (make(INPUTS / "models" / "cu.allegro", ("Cu",), precision) for precision in ("double", "mixed"))
     energies = []
     for timestep in timesteps:
         integrator = VelocityVerlet(timestep)
-        record = engine.simulate(engine.copy(copper), allegro("double"), integrator, round(length / timestep))
+        record = engine.simulate(engine.copy(copper), double, integrator, round(length / timestep))
         energies.append(record["total"])
     errors = [series.detrended_rms(dt * np.arange(len(e)), e) for dt, e in zip(timesteps, energies, strict=True)]
     assert series.order(timesteps, np.array(errors)) == pytest.approx(2.0, abs=0.1)
     assert errors[1] < 5e-5 * copper.n_total  # 50 µeV/atom at 2 fs
 
-    mixed = engine.simulate(engine.copy(copper), allegro("mixed"), VelocityVerlet(2.0), round(length / 2.0))["total"]
-    time = 2e-3 * np.arange(len(mixed))  # ps
-    change = series.drift(time, mixed - energies[1]).per(copper.n_total)
+    total = engine.simulate(engine.copy(copper), mixed, VelocityVerlet(2.0), round(length / 2.0))["total"]
+    time = 2e-3 * np.arange(len(total))  # ps
+    change = series.drift(time, total - energies[1]).per(copper.n_total)
     assert abs(change.slope) < 1e-6
     assert change.error < 2e-7  # else the line above would say nothing
 

@@ -120,8 +120,21 @@ def test_against_the_network(name, lab):
     close(got.force, wanted.force)
     assert np.abs(got.energy - wanted.energy).max() < 1e-6
     assert np.abs(got.virial - wanted.virial).max() < 1e-4
+
+
+def unless_slow(name, *values):
+    """A case of the default run, unless its single-precision kernels, of several layers, take long to compile."""
+    slow = name not in FEW or ARCHITECTURES[name].layers > 1
+    return pytest.param(name, *values, marks=pytest.mark.long if slow else [])
+
+
+@pytest.mark.parametrize("name", [unless_slow(name) for name in ARCHITECTURES])
+def test_single_precision(name, lab):
+    symbols = ARCHITECTURES[name].symbols
+    system = lab.liquid(symbols, 2.5, n=4 if name in RANDOM else 5, seed=2)
+    wanted = lab.run(AllegroPotential(network(name), symbols, "double"), system)
     mixed = lab.run(fused(name, "mixed"), system)
-    assert not np.array_equal(mixed.quanta, got.quanta)
+    assert not np.array_equal(mixed.quanta, lab.run(fused(name), system).quanta)
     assert np.abs(mixed.force - wanted.force).max() < 1e-4 * np.sqrt((wanted.force**2).mean())
 
 
@@ -135,8 +148,12 @@ def test_forces_and_virial_are_derivatives(name, lab):
     assert np.abs(got.virial.sum(axis=0) - virial).max() < 1e-6 * max(1.0, np.abs(virial).max())
 
 
-@pytest.mark.parametrize("precision", ["mixed", "double"])
-@pytest.mark.parametrize("name", ["dense", "residual, linear", "layers", "residual, layers"])
+DIVIDED = ("dense", "residual, linear", "layers", "residual, layers")
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((n, "double") for n in DIVIDED), *(unless_slow(n, "mixed") for n in DIVIDED)]
+)
 def test_no_division_can_be_seen(name, precision, lab, system):
     """Tiles per block, ranks, skin, and who shares a block: not one bit of energies, forces, virials."""
     n = len(system.x)
