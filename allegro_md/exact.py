@@ -39,19 +39,38 @@ _HIGH_LIMIT = 2.0**36  # largest |high| of one term …
 _TERMS_LIMIT = 2**27  # … and the number of terms one rank may add: 2³⁶ · 2²⁷ = 2⁶³, and 2³² · 2²⁷ < 2⁶³ for `low`
 
 
+_ROWS = 512  # summed in registers at a time: they stay in the cache while one column after the other is
+
+
 @numba.njit(cache=True)
 def _accumulate(values: NDArray[np.float64], scale: float, words: NDArray[np.int64]) -> int:
     """Adds (n, k) values into (k, 2) words; returns the index of the first bad row, or -1."""
     n, k = values.shape
     high_scale = scale / 4294967296.0
-    for i in range(n):
+    for first in range(0, n, _ROWS):
+        last = min(n, first + _ROWS)
         for c in range(k):
-            scaled = values[i, c] * high_scale
-            if not (abs(scaled) < _HIGH_LIMIT):  # also catches NaN
+            high_sum, low_sum, fits = np.int64(0), np.int64(0), True
+            for i in range(first, last):  # no way out of this loop, so that it is vectorized
+                scaled = values[i, c] * high_scale
+                fits &= abs(scaled) < _HIGH_LIMIT  # not so for NaN
+                high = np.floor(scaled)
+                high_sum += np.int64(high)
+                low_sum += np.int64(np.rint((scaled - high) * 4294967296.0))
+            if not fits:
+                return _first_bad(values, high_scale, first)
+            words[c, 0] += high_sum
+            words[c, 1] += low_sum
+    return -1
+
+
+@numba.njit(cache=True)
+def _first_bad(values: NDArray[np.float64], high_scale: float, first: int) -> int:
+    """Index of the first row, from `first` on, with a value outside the format; there is one."""
+    for i in range(first, len(values)):
+        for c in range(values.shape[1]):
+            if not (abs(values[i, c] * high_scale) < _HIGH_LIMIT):
                 return i
-            high = np.floor(scaled)
-            words[c, 0] += np.int64(high)
-            words[c, 1] += np.int64(np.rint((scaled - high) * 4294967296.0))
     return -1
 
 

@@ -55,7 +55,7 @@ class NequipSide:
             self._model = DictInputOutputWrapper(torch._inductor.aoti_load_package(str(package)), INPUTS, OUTPUTS)
 
     def answer(self, question: str) -> dict[str, Any]:
-        """``forces N``: mean of N calls, after one that does not count; ``results FILE``: energy (eV), forces (eV/Å)."""
+        """``forces N``: mean of N calls after one that does not count; ``results FILE``: energy, forces (eV, eV/Å)."""
         what, _, argument = question.partition(" ")
         result = self._model(dict(self._data))
         if what == "results":

@@ -185,7 +185,7 @@ def test_a_center_with_more_edges_than_a_tile(lab):
 def test_no_atoms_and_no_neighbors(name, lab):
     lonely = Network(ARCHITECTURES[name]).initialize(3)
     lonely.shifts.data[:] = torch.tensor([-1.25, -2.5])
-    potential = FusedPotential(lonely, SYMBOLS)
+    potential = FusedPotential(lonely, SYMBOLS, "double")
     gas = lab.System(30.0 * np.arange(21.0).reshape(7, 3), Cell(np.eye(3), (False,) * 3), SYMBOLS,
                      np.array([0, 1, 1, 0, 0, 1, 0], dtype=np.int16))  # fmt: skip
     got = lab.run(potential, gas)
