@@ -85,15 +85,22 @@ def test_nan_ends_with_status_3(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "burst" / "run.json").read_text())["status"].startswith("PhysicsError")
 
 
+@pytest.fixture(scope="module")
+def five_steps(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command line of a short run that has been made."""
+    path = write_input(tmp_path_factory.mktemp("five-steps"), "first", steps=5)
+    command = [sys.executable, "-m", "allegro_md", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return command
+
+
 @pytest.mark.parametrize(
     "change",
     ["dynamics.timestep=2.0", "potential.epsilon=0.02", "dynamics.steps=500", "dynamics.thermostat_chain=5"],
 )
-def test_other_physics_is_refused(tmp_path: Path, change: str) -> None:
+def test_other_physics_is_refused(five_steps: list[str], change: str) -> None:
     """A ramp is as long as the run, so even the number of steps is part of it."""
-    path = write_input(tmp_path, "first", steps=5)
-    command = [sys.executable, "-m", "allegro_md", str(path)]
-    subprocess.run(command, check=True, capture_output=True)
+    command = five_steps
     again = subprocess.run([*command, "--resume", "--set", change], capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert change.split("=")[0].split(".")[-1] in again.stderr and "began with" in again.stderr
