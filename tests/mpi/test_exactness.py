@@ -23,7 +23,8 @@ STEPS = {
     "quickstart": 80, "network": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "breathing": 150,
     "collapsed": 80, "folded": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
 }  # fmt: skip
-LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300, "general": 60}
+LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300}
+LONG_STEPS |= {"collapsed": 160, "folded": 160, "general": 120}  # as many as it takes to have 100 migrations
 OWN: dict[str, dict[str, Any]] = {
     "slab": {"grid": "z"},  # leaves ranks empty
     **dict.fromkeys(("ideal", "ideal-tilted", "soft"), {"skin": 1.5, "thermo_every": 50}),
