@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from runs import frames, rows, write_input
+from runs import FRAME, SMALLER, assert_same, frames, rows, write_input
+
+INPUTS = Path(__file__).resolve().parents[2] / "inputs"
 
 
 @pytest.mark.parallel
@@ -32,6 +35,34 @@ def test_resumed_on_other_ranks_equals_undisturbed(
     assert whole["step"].tolist() == list(range(0, 121, 7))
     for name, values in whole.items():
         np.testing.assert_array_equal(values, resumed[name], err_msg=name)
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("name", ["silver", pytest.param("quickstart", marks=pytest.mark.long)])
+def test_the_fast_path_resumed_on_other_ranks_equals_undisturbed(
+    name: str, tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Classes collapsed and folded, in single precision; rebuilds, whose moments depend on restarts, in between."""
+    fields = json.dumps(FRAME)
+    settings = [
+        *SMALLER.get(name, []), "dynamics.steps=40", "output.thermo.every=2", "parallel.skin=0.2",
+        "output.checkpoint={ every = 15, keep = 3 }",
+        f'output.trajectory={{ every = 10, fields = {fields}, dtype = "float64" }}',
+    ]  # fmt: skip
+
+    def run(ranks: int, directory: str, *options: str) -> dict[str, Any]:
+        chosen = [*settings, f'output.directory="{tmp_path / directory}"']
+        words = [word for setting in chosen for word in ("--set", setting)]
+        mpirun(ranks, ["-m", "allegro_md", INPUTS / f"{name}.toml", *words, *options])
+        return dict(json.loads((tmp_path / directory / "run.json").read_text()))
+
+    whole = run(1, "whole")
+    run(2, "broken")
+    for later in (30, 40):
+        (tmp_path / "broken" / f"checkpoint-{later}.h5").unlink()
+    resumed = run(3, "broken", "--resume")
+    assert "fused" in json.dumps(whole["input"]["potential"]) and min(whole["rebuilds"], resumed["rebuilds"]) > 2
+    assert_same(tmp_path / "broken", tmp_path / "whole", 40)
 
 
 @pytest.mark.parallel
