@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -147,7 +146,8 @@ def main() -> None:
     if not options.assignments:
         versions = json.loads((directory / "run.json").read_text())["versions"]
         path = launch.save(f"record-{record['atoms']}-atoms", figures, versions)
-        shutil.copy(directory / "log.txt", path.with_suffix(".log"))
+        log = (directory / "log.txt").read_text().replace(f"{launch.ROOT}/", "")
+        path.with_suffix(".log").write_text(log)
         print(path)
 
 
