@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def write_input(folder: Path, directory: str, steps: int = 120) -> Path:
     path = folder / f"{directory}.toml"
     path.write_text(INPUT.format(directory=directory, steps=steps))
     return path
+
+
+def assigned(settings: Iterable[str]) -> list[str]:
+    """The words of a command line that make assignments: ``--set KEY=VALUE`` each."""
+    return [word for setting in settings for word in ("--set", setting)]
 
 
 def unhurried(seconds: float, limit: float, ranks: int) -> float:

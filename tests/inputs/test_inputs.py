@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from ase.io import read
-from runs import SMALLER
+from runs import SMALLER, assigned
 
 from allegro_md.config import load_input
 
@@ -52,7 +52,7 @@ def run(mpirun, tmp_path_factory):
             settings = [f"dynamics.steps={steps}", f'output.directory="{directory}"', "output.thermo.every=2"]
             settings += SMALLER.get(name, [])
             args = ["-m", "allegro_md", str(ROOT / "inputs" / f"{name}.toml")]
-            mpirun(ranks, [*args, *(word for setting in settings for word in ("--set", setting))], timeout=240)
+            mpirun(ranks, [*args, *assigned(settings)], timeout=240)
             done[name, ranks] = Run(directory)
         return done[name, ranks]
 

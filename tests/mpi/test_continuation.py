@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import FRAME, SMALLER, assert_same, frames, rows, write_input
+from runs import FRAME, SMALLER, assert_same, assigned, frames, rows, write_input
 
 INPUTS = Path(__file__).resolve().parents[2] / "inputs"
 
@@ -51,8 +51,7 @@ def test_the_fast_path_resumed_on_other_ranks_equals_undisturbed(
     ]  # fmt: skip
 
     def run(ranks: int, directory: str, *options: str) -> dict[str, Any]:
-        chosen = [*settings, f'output.directory="{tmp_path / directory}"']
-        words = [word for setting in chosen for word in ("--set", setting)]
+        words = assigned([*settings, f'output.directory="{tmp_path / directory}"'])
         mpirun(ranks, ["-m", "allegro_md", INPUTS / f"{name}.toml", *words, *options])
         return dict(json.loads((tmp_path / directory / "run.json").read_text()))
 
@@ -131,8 +130,7 @@ def five_steps(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 )
 def test_other_physics_is_refused(five_steps: list[str], change: str) -> None:
     """A ramp is as long as the run, so even the number of steps is part of it."""
-    command = five_steps
-    again = subprocess.run([*command, "--resume", "--set", change], capture_output=True, text=True, check=False)
+    again = subprocess.run([*five_steps, "--resume", "--set", change], capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert change.split("=")[0].split(".")[-1] in again.stderr and "began with" in again.stderr
     assert len(again.stderr.splitlines()) == 1

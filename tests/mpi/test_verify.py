@@ -12,7 +12,7 @@ import fault_inputs
 import pytest
 from faults import FAULTS
 from once import once
-from runs import SMALLER
+from runs import SMALLER, assigned
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = ROOT / "tests" / "drivers" / "faults.py"
@@ -80,10 +80,10 @@ def test_faults_cover_the_list() -> None:
 def test_inputs_are_certified(mpirun: Any, tmp_path: Path, ranks: int) -> None:
     """The command, on every input (the largest made smaller): table once, JSON, status 0, nothing else written."""
     todo, done = tmp_path / "todo.json", tmp_path / "done.json"
-    commands = []
-    for path in INPUTS:
-        settings = [word for setting in SMALLER.get(path.stem, []) for word in ("--set", setting)]
-        commands.append(["verify", str(path), "--json", f"{tmp_path / path.stem}.json", *settings])
+    commands = [
+        ["verify", str(path), "--json", f"{tmp_path / path.stem}.json", *assigned(SMALLER.get(path.stem, []))]
+        for path in INPUTS
+    ]
     todo.write_text(json.dumps(commands))
     before = sorted((ROOT / "inputs").rglob("*"))
     job = mpirun(ranks, [ROOT / "tests" / "drivers" / "commands.py", todo, done], timeout=280, cwd=tmp_path)
