@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -17,7 +17,10 @@ from allegro_md.config.output import Output, Parallel
 from allegro_md.config.potential import KINDS
 from allegro_md.config.schema import Input
 from allegro_md.config.system import System
+from allegro_md.config.training import Training
 from allegro_md.errors import InputError
+
+Schema = TypeVar("Schema", Input, Training)
 
 LONGEST = 300
 """Characters of a fault's description: a value of a megabyte is not printed."""
@@ -39,13 +42,25 @@ def load_input(path: str | Path, overrides: Sequence[str] = ()) -> Input:
     Raises:
         InputError: one sentence that names file, key and remedy.
     """
-    path = Path(path)
+    return _load(Input, Path(path), overrides)
+
+
+def load_training(path: str | Path, overrides: Sequence[str] = ()) -> Training:
+    """The same for the input of a training.
+
+    Raises:
+        InputError: one sentence that names file, key and remedy.
+    """
+    return _load(Training, Path(path), overrides)
+
+
+def _load(schema: type[Schema], path: Path, overrides: Sequence[str]) -> Schema:
     data = _read(path)
     changed = [_override(data, assignment) for assignment in overrides]
     if isinstance(data.get("output", {}), dict):
         data.setdefault("output", {})
     try:
-        return Input.model_validate(data, context={"base": path.absolute().parent})
+        return schema.model_validate(data, context={"base": path.absolute().parent})
     except ValidationError as error:
         raise translate(error, data, str(path), changed) from None
     except RecursionError:

@@ -1,0 +1,138 @@
+"""``[data]``: labeled configurations, where their labels are, and how they are divided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from allegro_md.config.fields import (
+    Choice,
+    ExistingFile,
+    FilePath,
+    Marker,
+    Seed,
+    Table,
+    Whole,
+    problem,
+    show,
+)
+from allegro_md.units import DIMENSIONS
+
+VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
+
+
+class _Files(Marker):
+    """One path or a list of them."""
+
+    def parse(self, value: Any, info: ValidationInfo) -> tuple[Path, ...]:
+        names = value if isinstance(value, (list, tuple)) else [value]
+        if not names:
+            raise problem("an empty list of files", "name at least one")
+        return tuple(FilePath().parse(name, info) for name in names)
+
+
+class _Held(Marker):
+    """Frames to take out: how many, which share, or files of their own."""
+
+    def parse(self, value: Any, info: ValidationInfo) -> int | float | tuple[Path, ...]:
+        if isinstance(value, bool):
+            raise problem(f"expected a number of frames, a fraction or a file, got {show(value)}", "for example 50")
+        if isinstance(value, int):
+            return Whole(1).parse(value)
+        if isinstance(value, float):
+            if not 0.0 < value < 1.0:
+                raise problem(f"a fraction lies between 0 and 1, got {show(value)}", "for example 0.1, or 50 frames")
+            return value
+        return _Files().parse(value, info)
+
+
+class _Name(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise problem(f"expected a name, got {show(value)}", "write it in quotes")
+        return value
+
+
+class _Order(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> tuple[str, ...]:
+        words = tuple(value.split()) if isinstance(value, str) else ()
+        if sorted(words) != sorted(VOIGT):
+            remedy = 'for example "xx yy zz yz xz xy"'
+            raise problem(f"expected the six components in their order, got {show(value)}", remedy)
+        return words
+
+
+EnergyUnit = Annotated[str, Choice(tuple(DIMENSIONS["energy"]))]
+LengthUnit = Annotated[str, Choice(tuple(DIMENSIONS["length"]))]
+StressUnit = Annotated[str, Choice((*DIMENSIONS["pressure"], "energy/length^3"))]
+
+
+class Labels(Table):
+    """Names and units of the labels; absent names are looked for.
+
+    Attributes:
+        energy: key of the energy, per frame.
+        forces: key of the forces, per atom.
+        stress: key of the stress (or, with `virial`, of −dE/dstrain), per frame.
+        energy_unit: of energies; forces are in it per length unit.
+        length_unit: of positions and cells.
+        stress_unit: of the stress; "energy/length^3" is that of energies over that of lengths, cubed.
+        stress_sign: "tension" (ASE) or "compression" (VASP): what is positive.
+        stress_order: of six components.
+        virial: the key holds a virial, −dE/dstrain, in the unit of energies.
+    """
+
+    energy: Annotated[str, _Name()] | None = None
+    forces: Annotated[str, _Name()] | None = None
+    stress: Annotated[str, _Name()] | None = None
+    energy_unit: EnergyUnit = "eV"
+    length_unit: LengthUnit = "Å"
+    stress_unit: StressUnit = "eV/Å^3"
+    stress_sign: Annotated[str, Choice(("tension", "compression"))] = "tension"
+    stress_order: Annotated[tuple[str, ...], _Order()] = VOIGT
+    virial: bool = False
+
+
+_PATHS = ("train", "validation", "test", "exclude", "isolated")
+
+
+class Data(Table):
+    """Labeled configurations.
+
+    Attributes:
+        folder: what the other paths are relative to; None: the input file's folder.
+        train: files that hold the training frames.
+        validation: how many of them (a number or a fraction) are set aside, or files of their own.
+        test: files evaluated when training has ended.
+        frames: how many training frames to draw of those left after validation; None: all.
+        exclude: files whose configurations are taken out of `train`.
+        isolated: file of single atoms whose energies become the shifts.
+        labels: names and units.
+        seed: of every draw.
+    """
+
+    folder: Annotated[str, _Name()] | None = None
+    train: Annotated[tuple[Path, ...], _Files()] = Field(examples=['"train.extxyz"'])
+    validation: Annotated[int | float | tuple[Path, ...], _Held()] = 0.1
+    test: Annotated[tuple[Path, ...], _Files()] = ()
+    frames: Annotated[int, Whole(1)] | None = None
+    exclude: Annotated[tuple[Path, ...], _Files()] = ()
+    isolated: ExistingFile | None = None
+    labels: Labels = Labels()
+    seed: Seed = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _below_folder(cls, data: Any) -> Any:
+        folder = data.get("folder") if isinstance(data, dict) else None
+        if not isinstance(folder, str):
+            return data
+        return {key: _below(folder, value) if key in _PATHS else value for key, value in data.items()}
+
+
+def _below(folder: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_below(folder, name) for name in value]
+    return str(Path(folder, value)) if isinstance(value, str) else value
