@@ -22,3 +22,9 @@ class Timers:
             yield
         finally:
             self.seconds[name] += time.perf_counter() - start
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: "1:02:03"."""
+    whole = int(seconds + 0.5)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

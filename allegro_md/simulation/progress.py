@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from allegro_md.reporting import Snapshot, Trigger
+from allegro_md.timers import duration
 
 LIVE_SECONDS = 0.5
 """Between updates of the live line."""
@@ -94,7 +95,7 @@ class Progress:
         return (
             f"step {snapshot.step}/{self._last_step}  {snapshot.thermo.temperature:8.1f} K  "
             f"drift {1e6 * drift:+9.2f} µeV/atom  {(snapshot.time - start) * 1e-6 / seconds * 86400:8.3f} ns/day  "
-            f"{seconds / made / self._n_atoms * 1e6:9.3f} µs/(atom·step)  {_duration(left)} left"
+            f"{seconds / made / self._n_atoms * 1e6:9.3f} µs/(atom·step)  {duration(left)} left"
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -112,8 +113,3 @@ class Progress:
         if self._live is not None:
             self._live.stop()
             self._live = None
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds + 0.5)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
