@@ -11,6 +11,7 @@ from allegro_md.config.fields import (
     Choice,
     ExistingFile,
     FilePath,
+    Flag,
     Marker,
     Seed,
     Table,
@@ -108,6 +109,7 @@ class Data(Table):
         test: files evaluated when training has ended.
         frames: how many training frames to draw of those left after validation; None: all.
         exclude: files whose configurations are taken out of `train`.
+        drop_repeats: test frames that are among those of `train` are left out of the test, instead of refused.
         isolated: file of single atoms whose energies become the shifts.
         labels: names and units.
         seed: of every draw.
@@ -119,6 +121,7 @@ class Data(Table):
     test: Annotated[tuple[Path, ...], _Files()] = ()
     frames: Annotated[int, Whole(1)] | None = None
     exclude: Annotated[tuple[Path, ...], _Files()] = ()
+    drop_repeats: Flag = False
     isolated: ExistingFile | None = None
     labels: Labels = Labels()
     seed: Seed = 1

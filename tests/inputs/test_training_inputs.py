@@ -1,0 +1,56 @@
+"""Every input of `inputs/train` is valid where its data are, and says what to expect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
+
+from allegro_md.config.load import load_training
+from allegro_md.config.training import DenseModel, ResidualModel
+
+ROOT = Path(__file__).resolve().parents[2]
+INPUTS = sorted((ROOT / "inputs" / "train").glob("*.toml"))
+NAMES = [path.stem for path in INPUTS]
+README = (ROOT / "inputs" / "train" / "README.md").read_text()
+
+
+@pytest.fixture(scope="session")
+def data_folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shared sets and, instead of the silver that a script makes in a minute, a few frames of another potential."""
+    folder = tmp_path_factory.mktemp("data")
+    for path in (shared / "data").iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "silver-eam").mkdir()
+    for number, name in enumerate(("train", "test")):
+        frames = [bulk("Ag", a=4.09, cubic=True) for _ in range(12)]
+        for seed, atoms in enumerate(frames):
+            atoms.rattle(0.1, seed=100 * number + seed)
+            atoms.calc = EMT()
+            atoms.get_stress()
+        write(folder / "silver-eam" / f"{name}.extxyz", frames)
+    return folder
+
+
+def test_those_of_the_issue_are_there() -> None:
+    ours = {"copper", "silver-eam", "silver-dft", "li3po4-dense", "acac", "3bpa", "aspirin", "ethanol", "water"}
+    assert ours | {"li3po4-paper", "qm9-paper", "rmd17-paper"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=NAMES)
+def test_opens_with_what_to_expect(path: Path) -> None:
+    head = path.read_text().split("\n\n[")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert "Data:" in head and "Expect:" in head
+    assert f"allegro-md train inputs/train/{path.name}" in head
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=NAMES)
+def test_is_valid(path: Path, data_folder: Path) -> None:
+    config = load_training(path, [f"data.folder={data_folder}"])
+    assert isinstance(config.model, (DenseModel, ResidualModel))
+    for name in (*config.data.train, *config.data.test):
+        assert f"`{name.relative_to(data_folder).parent}`" in README
