@@ -114,6 +114,15 @@ class Comm:
         self._mpi.Allreduce(np.ascontiguousarray(values), out)
         return out
 
+    def add(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Elementwise sum over ranks, the same bits on all of them, but others on another number: not for physics."""
+        if self._mpi is None:
+            return values
+        total = np.empty_like(values)
+        self._mpi.Reduce(np.ascontiguousarray(values), total, root=0)
+        self._mpi.Bcast(total, root=0)
+        return total
+
     def reduce(self, total: ExactSum) -> NDArray[np.float64]:
         """An exact sum over ranks as float64, the same bits on all of them.
 

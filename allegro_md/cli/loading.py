@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input, load_input
+
+T = TypeVar("T")
 
 InputFile = Annotated[Path, typer.Argument(metavar="INPUT.toml", help="The input file.")]
 Assignments = Annotated[
@@ -18,21 +21,34 @@ Assignments = Annotated[
 ]
 
 
-def load(comm: Comm, path: Path, assignments: list[str] | None, check_grid: bool = True) -> Input:
+def load_with(
+    read: Callable[[Path, Sequence[str]], T], comm: Comm, path: Path, assignments: list[str] | None,
+    check: Callable[[T], None] | None = None,
+) -> T:  # fmt: skip
     """The validated input on every rank; only rank 0 reads it, and all fail together.
 
     Args:
+        read: of an input file of this kind, with overrides.
         comm: the ranks.
         path: the input file.
         assignments: of ``--set``.
-        check_grid: refuse a rank grid that does not fit the number of ranks.
+        check: what else rank 0 must find right.
     """
-    config = None
+    config: Any = None
     with comm.together():
         if comm.rank == 0:
-            config = load_input(path, assignments or ())
-            if check_grid:
-                config.parallel.grid_for(comm.size, f"{path}, parallel.grid")
-    config = comm.bcast(config)
-    return config
+            config = read(path, assignments or ())
+            if check is not None:
+                check(config)
+    result: T = comm.bcast(config)
+    return result
 
+
+def load(comm: Comm, path: Path, assignments: list[str] | None, check_grid: bool = True) -> Input:
+    """The validated input of a simulation, see `load_with`; `check_grid` refuses one for another number of ranks."""
+
+    def check(config: Input) -> None:
+        if check_grid:
+            config.parallel.grid_for(comm.size, f"{path}, parallel.grid")
+
+    return load_with(load_input, comm, path, assignments, check)

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,46 @@ from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
 
 LOCK = ".lock"
-RUN = "run.json"
-RESULTS = ("thermo.csv", "trajectory.h5", "trajectory", "*.part")
-"""What a run that starts from the beginning replaces, as patterns."""
 
-OURS = (*RESULTS, "checkpoint-*.h5", "emergency-*.h5", "emergency-*.extxyz", "log.txt", RUN)
-"""What a run leaves in its directory; all that `overwrite` removes, the sign that it is ours last."""
+
+@dataclass(frozen=True)
+class Contents:
+    """What a run leaves in its directory, as patterns.
+
+    Attributes:
+        record: the file that tells what was run: the sign that the directory is ours.
+        results: what a run that starts from the beginning replaces.
+        checkpoints: what it can go on from.
+        rest: all else that `overwrite` removes.
+        early: files that together tell of a run killed before its record was written.
+    """
+
+    record: str
+    results: tuple[str, ...]
+    checkpoints: tuple[str, ...]
+    rest: tuple[str, ...]
+    early: frozenset[str]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The sign that the directory is ours comes last."""
+        return (*self.results, *self.checkpoints, *self.rest, self.record)
+
+
+DYNAMICS = Contents(
+    record="run.json",
+    results=("thermo.csv", "trajectory.h5", "trajectory", "*.part"),
+    checkpoints=("checkpoint-*.h5",),
+    rest=("emergency-*.h5", "emergency-*.extxyz", "log.txt"),
+    early=frozenset({"log.txt", "thermo.csv"}),
+)
+TRAINING = Contents(
+    record="train.json",
+    results=("history.csv", "tensorboard", "split.json", "*.png", "report.html", "*.part"),
+    checkpoints=("checkpoint.safetensors", "seed-*"),
+    rest=("log.txt",),
+    early=frozenset({"history.csv", "split.json"}),
+)
 
 
 class RunDirectory:
@@ -31,26 +66,31 @@ class RunDirectory:
         path: the directory.
     """
 
-    def __init__(self, path: Path, comm: Comm, *, overwrite: bool = False, resume: bool = False) -> None:
+    def __init__(
+        self, path: Path, comm: Comm, *, overwrite: bool = False, resume: bool = False, contents: Contents = DYNAMICS
+    ) -> None:
         """Creates or takes over the directory; collective.
 
         Args:
             path: the directory; parents are created.
             comm: all ranks of the simulation.
+            contents: what a run of this kind leaves.
             overwrite: remove what an earlier run left.
             resume: go on in it; without a checkpoint the results of the earlier attempt are removed.
 
         Raises:
             InputError: it is there already, cannot be written, or is in use by another run.
         """
-        self.path, self._comm = path, comm
+        self.path, self._comm, self._contents = path, comm, contents
         self._lock: int | None = None
         with comm.together():
             if comm.rank == 0:
                 self._enter(overwrite, resume)
 
     @staticmethod
-    def check(path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    def check(
+        path: Path, *, overwrite: bool = False, resume: bool = False, contents: Contents = DYNAMICS
+    ) -> None:
         """What can be said without writing; on one rank.
 
         Raises:
@@ -65,10 +105,10 @@ class RunDirectory:
                 str(path),
                 "--resume goes on in it, --overwrite replaces it, or choose another output.directory",
             )
-        doomed = _found(path, OURS if overwrite else RESULTS)
-        if doomed and (overwrite or _starts_anew(path)) and not _of_a_run(path):
+        doomed = _found(path, contents.all if overwrite else contents.results)
+        if doomed and (overwrite or _starts_anew(path, contents)) and not _of_a_run(path, contents):
             raise InputError(
-                f"holds {doomed[0].name}, which would be removed, but no run.json: not the directory of a run",
+                f"holds {doomed[0].name}, which would be removed, but no {contents.record}: not the directory of a run",
                 str(path),
                 "choose another output.directory, or remove it yourself",
             )
@@ -79,9 +119,9 @@ class RunDirectory:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def write_run_json(self, record: dict[str, Any]) -> None:
-        """Replaces ``run.json``; collective, rank 0's record counts."""
-        path = self.path / RUN
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Replaces the record (``run.json``); collective, rank 0's counts."""
+        path = self.path / self._contents.record
         with self._comm.together(), disk_errors(path):
             if self._comm.rank == 0:
                 unfinished(path).write_text(json.dumps(record, indent=2, default=str) + "\n")
@@ -96,27 +136,27 @@ class RunDirectory:
 
     def _enter(self, overwrite: bool, resume: bool) -> None:
         try:
-            self.check(self.path, overwrite=overwrite, resume=resume)
+            self.check(self.path, overwrite=overwrite, resume=resume, contents=self._contents)
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / LOCK)
             if overwrite and not resume:
-                _remove(self.path, OURS)
-            elif resume and _starts_anew(self.path):
-                _remove(self.path, RESULTS)
+                _remove(self.path, self._contents.all)
+            elif resume and _starts_anew(self.path, self._contents):
+                _remove(self.path, self._contents.results)
         except OSError as error:
             what = f"cannot be used as run directory: {error.strerror}"
             raise InputError(what, str(self.path), "choose another output.directory") from error
 
 
-def _of_a_run(directory: Path) -> bool:
-    """Whether a run was here, even one that was killed before it wrote ``run.json``."""
+def _of_a_run(directory: Path, contents: Contents) -> bool:
+    """Whether a run was here, even one that was killed before it wrote its record."""
     names = {path.name for path in directory.iterdir()}
-    return RUN in names or LOCK in names or {"log.txt", "thermo.csv"} <= names
+    return contents.record in names or LOCK in names or contents.early <= names
 
 
-def _starts_anew(directory: Path) -> bool:
+def _starts_anew(directory: Path, contents: Contents) -> bool:
     """Whether a continuation has no checkpoint to go on from."""
-    return not any(directory.glob("checkpoint-*.h5"))
+    return not _found(directory, contents.checkpoints)
 
 
 def _found(directory: Path, patterns: Sequence[str]) -> list[Path]:

@@ -76,11 +76,16 @@ def save_model(
         content = save(tensors, metadata={_KEY: json.dumps(document, ensure_ascii=False)})
     except SafetensorError as error:
         raise InputError(f"the model cannot be put into a file: {error}", str(path)) from error
-    _replace(path, content)
+    write_whole(path, content)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        InputError: the file cannot be made there.
+        ResourceError: the disk is full.
+    """
     beside = path.with_name(path.name + ".part")
     try:
         beside.write_bytes(content)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import resource
 import time
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,7 @@ import numpy as np
 
 from allegro_md.config import Input
 from allegro_md.simulation.loop import StepLoop
-
-PACKAGES = ("allegro-md", "torch", "numpy", "numba", "h5py", "e3nn", "ase", "mpi4py", "mpich")
+from allegro_md.versions import installed
 
 
 def file_digests(config: Input) -> list[str]:
@@ -72,7 +69,7 @@ def describe(
         "wall_s": round(loop.wall, 3),
         "units": "eV, Å, fs, amu, K, GPa",
         "input": config.as_dict(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": installed(),
         "model_digests": digests,
         "rank_grid": None if domain is None else list(domain.grid),
         "ranks": [
@@ -84,9 +81,3 @@ def describe(
         "bit_exact": forces.potential.bit_exact,
     }
 
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -143,10 +143,10 @@ class Simulation:
             began = time.time()
             self.loop.reporters = self._reporters(directory.path, log)
             self._say_what_runs(log)
-            directory.write_run_json(self._record("running", began))
+            directory.write_record(self._record("running", began))
             try:
                 with self._stop.on_signals():
-                    self._run_to_the_end(log, lambda: directory.write_run_json(self._record("running", began)))
+                    self._run_to_the_end(log, lambda: directory.write_record(self._record("running", began)))
             except AllegroError as error:  # on all ranks alike; after any other fault nothing collective is safe
                 log.note(str(error))
                 self._finish(directory, f"{type(error).__name__}: {error}", began)
@@ -172,7 +172,7 @@ class Simulation:
                 faults.append(error)
         if faults and status == "done":
             status = f"{type(faults[0]).__name__}: {faults[0]}"
-        directory.write_run_json(self._record(status, began))
+        directory.write_record(self._record(status, began))
         if faults:
             raise faults[0]
 

@@ -140,8 +140,8 @@ class Fit(Table):
         epochs: passes over the training frames, at most.
         batch: frames per step, over all processes.
         batch_edges: instead of `batch`: frames are packed up to this number of edges.
-        optimizer: "adam", "adamw" or "amsgrad".
-        learning_rate: at the start.
+        optimizer: "adam", "adamw", "amsgrad", or "muon" (orthogonalized momentum for matrices, Adam for all else).
+        learning_rate: at the start; the weights have unit variance, so 0.005 to 0.02 suits them.
         weight_decay: of AdamW.
         schedule: of the learning rate.
         ema: decay of the running mean of the weights, which is what is validated and saved; 0: none.
@@ -160,8 +160,8 @@ class Fit(Table):
     epochs: Annotated[int, Whole(1)] = Field(examples=["1000"])
     batch: Annotated[int, Whole(1)] | None = None
     batch_edges: Annotated[int, Whole(1)] | None = None
-    optimizer: Annotated[str, Choice(("adam", "adamw", "amsgrad"))] = "adam"
-    learning_rate: Positive = 2e-3
+    optimizer: Annotated[str, Choice(("adam", "adamw", "amsgrad", "muon"))] = "adam"
+    learning_rate: Positive = 0.01
     weight_decay: NotNegative = 0.0
     schedule: Schedule = Plateau()
     ema: BelowOne = 0.99

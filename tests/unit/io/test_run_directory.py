@@ -22,7 +22,7 @@ def test_a_used_directory_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "deep" / "run"
     RunDirectory.check(path)
     with RunDirectory(path, SERIAL) as first:
-        first.write_run_json({"status": "done"})
+        first.write_record({"status": "done"})
     assert sorted(p.name for p in path.iterdir()) == ["run.json"]
     for attempt in (RunDirectory.check, lambda p: RunDirectory(p, SERIAL)):
         with pytest.raises(InputError, match="exists already.*--resume.*--overwrite"):
