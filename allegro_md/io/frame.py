@@ -1,0 +1,42 @@
+"""A labeled configuration: atoms with the energy, forces and stress that a model is to reproduce."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One configuration and its labels, in the units of the package.
+
+    Attributes:
+        numbers: (n,) int64 atomic numbers.
+        position: (n, 3) Å.
+        cell: (3, 3) Å, rows; zero rows on axes without a vector.
+        periodic: per axis.
+        energy: eV, or None.
+        forces: (n, 3) eV/Å, or None.
+        stress: (3, 3) eV/Å³, positive in tension, or None.
+        kind: its ``config_type``, empty where it has none.
+        source: where it was read, for messages: "file.extxyz, frame 3".
+    """
+
+    numbers: NDArray[np.int64]
+    position: Array
+    cell: Array
+    periodic: tuple[bool, bool, bool]
+    energy: float | None
+    forces: Array | None
+    stress: Array | None
+    kind: str
+    source: str
+
+    @property
+    def volume(self) -> float:
+        """Å³; 0 where the cell has none."""
+        return abs(float(np.linalg.det(self.cell)))

@@ -1,0 +1,131 @@
+"""Labeled configurations in HDF5, read one at a time: for sets larger than the memory.
+
+A file holds, for F frames with A atoms in all, in eV, Å, eV/Å and eV/Å³:
+
+    offset    (F + 1,) int64    atoms of frame f are offset[f] to offset[f + 1] of the arrays per atom
+    number    (A,) int16        atomic numbers
+    position  (A, 3) float64
+    forces    (A, 3) float64
+    cell      (F, 3, 3)         rows
+    periodic  (F, 3) bool
+    energy    (F,) float64
+    stress    (F, 3, 3)         positive in tension
+    given     (F, 3) bool       whether the frame has an energy, forces, a stress
+    kind      (F,) text         ``config_type``
+
+and the attributes ``format`` and ``version``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import h5py
+import numpy as np
+
+from allegro_md.errors import InputError
+from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.frame import Array, Frame
+
+FORMAT, VERSION = "allegro-md frames", 1
+
+_SHAPES = {
+    "offset": ("F+1",), "number": ("A",), "position": ("A", 3), "forces": ("A", 3), "cell": ("F", 3, 3),
+    "periodic": ("F", 3), "energy": ("F",), "stress": ("F", 3, 3), "given": ("F", 3), "kind": ("F",),
+}  # fmt: skip
+
+
+def write_hdf5(frames: Sequence[Frame], path: Path) -> None:
+    """Writes frames, one at a time, to a new file, which appears when it is whole.
+
+    Raises:
+        InputError: the file exists.
+        ResourceError: the disk is full.
+    """
+    if path.exists():
+        raise InputError("exists", str(path), "remove it, or choose another name")
+    offset = np.zeros(len(frames) + 1, dtype=np.int64)
+    for index, frame in enumerate(frames):
+        offset[index + 1] = offset[index] + len(frame.numbers)
+    sizes = {"F": len(frames), "F+1": len(frames) + 1, "A": int(offset[-1])}
+    types = {"number": "i2", "periodic": "?", "given": "?", "offset": "i8", "kind": h5py.string_dtype()}
+    with disk_errors(path), h5py.File(unfinished(path), "w") as file:
+        file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+        for name, shape in _SHAPES.items():
+            whole = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+            file.create_dataset(name, whole, types.get(name, "f8"))
+        file["offset"][:] = offset
+        for index, frame in enumerate(frames):
+            _write(file, index, slice(offset[index], offset[index + 1]), frame)
+    with disk_errors(path):
+        finish(path)
+
+
+def _write(file: h5py.File, index: int, atoms: slice, frame: Frame) -> None:
+    file["number"][atoms] = frame.numbers
+    file["position"][atoms] = frame.position
+    file["cell"][index], file["periodic"][index], file["kind"][index] = frame.cell, frame.periodic, frame.kind
+    file["given"][index] = [label is not None for label in (frame.energy, frame.forces, frame.stress)]
+    if frame.energy is not None:
+        file["energy"][index] = frame.energy
+    if frame.forces is not None:
+        file["forces"][atoms] = frame.forces
+    if frame.stress is not None:
+        file["stress"][index] = frame.stress
+
+
+class FramesOfFile(Sequence[Frame]):
+    """The frames of a file, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file.
+
+        Raises:
+            InputError: not such a file.
+        """
+        self._path = path
+        try:
+            self._file = h5py.File(path, "r")
+            known = self._file.attrs.get("format") == FORMAT and self._file.attrs.get("version") == VERSION
+        except OSError as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise InputError(f"is not a readable HDF5 file ({reason})", str(path), "copy it again") from None
+        if not known or any(name not in self._file for name in _SHAPES):
+            remedy = "write it with allegro_md.io.labeled.write_hdf5"
+            raise InputError("is not an HDF5 file of labeled configurations", str(path), remedy)
+        self._offset = self._file["offset"][:]
+        if not len(self):
+            raise InputError("holds no frames", str(path), "give a file with labeled configurations")
+
+    def __len__(self) -> int:
+        return len(self._offset) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        atoms, file = slice(self._offset[index], self._offset[index + 1]), self._file
+        energy, forces, stress = file["given"][index]
+        flags = file["periodic"][index]
+        return Frame(
+            numbers=file["number"][atoms].astype(np.int64),
+            position=file["position"][atoms],
+            cell=file["cell"][index],
+            periodic=(bool(flags[0]), bool(flags[1]), bool(flags[2])),
+            energy=float(file["energy"][index]) if energy else None,
+            forces=self._array("forces", atoms) if forces else None,
+            stress=self._array("stress", index) if stress else None,
+            kind=file["kind"].asstr()[index],
+            source=f"{self._path.name}, frame {index}",
+        )
+
+    def _array(self, name: str, which: int | slice) -> Array:
+        return np.asarray(self._file[name][which], dtype=np.float64)
