@@ -59,6 +59,8 @@ def load_dataset(config: Training) -> Dataset:
     for frames in (train, given, *tests.values(), excluded):
         check_frames(frames or ())
     train = _sift(train, excluded, remarks)
+    if data.drop_repeats:
+        tests = {name: _unseen(train, frames, name, remarks) for name, frames in tests.items()}
     _refuse_repeats(train, given, tests)
     train, validation = _divide(data, train, given)
     symbols = _symbols(config, train)
@@ -104,6 +106,15 @@ def _sift(train: Frames, excluded: Frames, remarks: list[str]) -> Frames:
     return rest
 
 
+def _unseen(train: Frames, test: Frames, name: str, remarks: list[str]) -> Frames:
+    """The test frames that are not among the training frames."""
+    first = len(train)
+    seen = {j - first for i, j in repeats([train, test]) if i < first <= j}
+    if seen:
+        remarks.append(f"{len(seen)} of {len(test)} frames of data.test, {name}, are in data.train and were left out")
+    return test.take([k for k in range(len(test)) if k not in seen])
+
+
 def _refuse_repeats(train: Frames, validation: Frames | None, tests: dict[str, Frames]) -> None:
     """Raises if a frame is in two sets that must not share any."""
     sets = {"data.train": train, **({} if validation is None else {"data.validation": validation})}
@@ -117,7 +128,7 @@ def _refuse_repeats(train: Frames, validation: Frames | None, tests: dict[str, F
     i, j = between[0]
     (one, k), (other, m) = sources[i], sources[j]
     shared = len({second for first, second in between if names[first] == names[i] and names[second] == names[j]})
-    remedy = "list that file in data.exclude, too: its frames are then left out of the training"
+    remedy = "list that file in data.exclude, too, and training goes without them; or test without: drop_repeats = true"
     raise InputError(
         f"{shared} of its frames are in {names[i]}, too: {other[m].source} is {one[k].source}",
         names[j],
