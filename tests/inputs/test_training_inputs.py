@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from allegro_md.config.load import load_training
@@ -30,7 +31,8 @@ def data_folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed, atoms in enumerate(frames):
             atoms.rattle(0.1, seed=100 * number + seed)
             atoms.calc = EMT()
-            atoms.get_stress()
+            energy, forces, stress = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
         write(folder / "silver-eam" / f"{name}.extxyz", frames)
     return folder
 
