@@ -10,12 +10,12 @@ from allegro_md.errors import InputError
 from allegro_md.io.frame import Frame
 from allegro_md.io.labeled_ase import read_ase
 from allegro_md.io.labeled_hdf5 import FramesOfFile, write_hdf5
-from allegro_md.io.labeled_npz import read_npz
-from allegro_md.io.labels import convert
+from allegro_md.io.labeled_npz import read_npz, with_unit
+from allegro_md.io.labels import Raw, convert
 
-__all__ = ["Frame", "read_frames", "write_hdf5"]
+__all__ = ["Frame", "entries", "read_frames", "write_hdf5"]
 
-HDF5 = (".h5", ".hdf5")
+NPZ, HDF5 = ".npz", (".h5", ".hdf5")
 
 
 def read_frames(path: Path, labels: Labels) -> Sequence[Frame]:
@@ -36,7 +36,16 @@ def read_frames(path: Path, labels: Labels) -> Sequence[Frame]:
         raise InputError("no such file", str(path), "correct the path")
     if path.suffix.lower() in HDF5:
         return FramesOfFile(path)
-    raws, labels = read_npz(path, labels) if path.suffix.lower() == ".npz" else (read_ase(path), labels)
+    raws = _read(path)
     if not raws:
         raise InputError("holds no frames", str(path), "give a file with labeled configurations")
-    return convert(raws, labels, path)
+    return convert(raws, with_unit(raws, labels, path) if path.suffix.lower() == NPZ else labels, path)
+
+
+def entries(path: Path) -> list[str]:
+    """Names of everything a file, not an HDF5 file, holds for its frames and their atoms, for messages."""
+    return list(dict.fromkeys(name for raw in _read(path) for name in raw.values))
+
+
+def _read(path: Path) -> list[Raw]:
+    return read_npz(path) if path.suffix.lower() == NPZ else read_ase(path)

@@ -18,7 +18,7 @@ from allegro_md.units import DIMENSIONS, EV_PER_A3_IN_GPA
 
 _PREFIX = r"(?:(?:ref|reference|dft|qm|vasp|target|label|true)_?)?"
 _NAMES = {
-    "energy": re.compile(_PREFIX + r"(?:(?:total|tot|free|potential)_?)?(?:energy|energies)|toten|e_?tot"),
+    "energy": re.compile(_PREFIX + r"(?:(?:total|tot|free|potential)_?)?energy|toten|e_?tot"),
     "forces": re.compile(_PREFIX + r"forces?"),
     "stress": re.compile(_PREFIX + r"stress"),
     "virial": re.compile(_PREFIX + r"virials?"),
@@ -102,23 +102,21 @@ def _choose(what: str, named: str | None, raws: Sequence[Raw], path: Path) -> st
         if not found:  # another file has it, or the check of the whole set complains
             return None
         raise InputError(f"has no '{named}'", str(path), f'did you mean data.labels.{option} = "{found[0]}"?')
-    if len(found) > 1 and not _same(found, raws):
+    if len(found) > 1 and not _agree(found, raws):
         some = " and ".join(f"'{name}'" for name in found[:_SHOWN])
         raise InputError(
             f"has several entries that may be the {what}: {some}",
             str(path),
             f'name the one to learn, for example data.labels.{option} = "{found[0]}"',
         )
-    return found[0] if found else None
+    return max(found, key=lambda name: sum(name in raw.values for raw in raws), default=None)
 
 
-def _same(names: Sequence[str], raws: Sequence[Raw]) -> bool:
-    """Whether all frames have all of these entries, with equal values."""
-    return all(
-        all(name in raw.values for name in names)
-        and all(np.array_equal(raw.values[name], raw.values[names[0]]) for name in names)
-        for raw in raws
-    )
+def _agree(names: Sequence[str], raws: Sequence[Raw]) -> bool:
+    """Whether one of the entries is in all frames, and the others are the same where they are there."""
+    values = [[raw.values[name] for name in names if name in raw.values] for raw in raws]
+    whole = any(all(name in raw.values for raw in raws) for name in names)
+    return whole and all(np.array_equal(value, some[0]) for some in values for value in some)
 
 
 # --- units --------------------------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ The loops add term by term, edge by edge, so a row's bits depend on nothing but 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from allegro_md.kernels import cpu_contract
 from allegro_md.kernels.segment import sum_on_device
 
 
@@ -43,8 +44,23 @@ class Terms:
 
     def permuted(self, x: int, y: int, out: int) -> Terms:
         """The same terms with other roles; 0, 1, 2 stand for the present x, y, result."""
-        columns = (self.a, self.b, self.out)
-        return Terms(columns[x], columns[y], columns[out], (self.sizes[x], self.sizes[y], self.sizes[out]))
+        if (x, y, out) not in self._permuted:
+            columns, sizes = (self.a, self.b, self.out), self.sizes
+            made = Terms(columns[x], columns[y], columns[out], (sizes[x], sizes[y], sizes[out]))
+            self._permuted[x, y, out] = made
+        return self._permuted[x, y, out]
+
+    @cached_property
+    def _permuted(self) -> dict[tuple[int, int, int], Terms]:
+        """Those made so far: a training step asks for the same ones again and again."""
+        return {}
+
+    @cached_property
+    def by_result(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Sorted by component of the result: where each begins (and the last ends), and rows (term, a, b)."""
+        order = np.argsort(self.out, kind="stable")
+        starts = np.searchsorted(self.out[order], np.arange(self.sizes[2] + 1))
+        return starts.astype(np.uint64), np.stack([order, self.a[order], self.b[order]], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,77 +83,18 @@ class Rows:
         return Rows(self.n_edges, (i[x], i[y], i[out]), (n[x], n[y], n[out]))
 
 
-@numba.njit(cache=True, inline="always")
-def _row(index: NDArray[np.int64], e: int) -> int:
-    """The row of edge e; an empty index stands for the edges themselves."""
-    return index[e] if len(index) else e
-
-
-@numba.njit(cache=True)
-def _product(coefficient, x, y, n_edges, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]  # compiled per dtype
-    for e in range(n_edges):
-        ex, ey, eo = _row(rx, e), _row(ry, e), _row(ro, e)
-        if len(ro) == 0:  # a row of its own: set to zero here, where it is about to be used
-            out[eo] = 0.0
-        for n in range(len(a)):
-            an, bn, on = a[n], b[n], o[n]
-            for u in range(x.shape[2]):
-                out[eo, on, u] += coefficient[n, u] * x[ex, an, u] * y[ey, bn, u]
-
-
-@numba.njit(cache=True)
-def _weighting(x, y, n_edges, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
-    for e in range(n_edges):
-        ex, ey, eo = _row(rx, e), _row(ry, e), _row(ro, e)
-        if len(ro) == 0:  # a row of its own: set to zero here, where it is about to be used
-            out[eo] = 0.0
-        for n in range(len(a)):
-            an, on, factor = a[n], o[n], y[ey, b[n]]
-            for u in range(x.shape[2]):
-                out[eo, on, u] += x[ex, an, u] * factor
-
-
-@numba.njit(cache=True)
-def _trace(x, y, n_edges, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
-    channels = x.shape[2]
-    whole = channels - channels % 8
-    part = np.zeros(8, dtype=x.dtype)
-    for e in range(n_edges):
-        ex, ey, eo = _row(rx, e), _row(ry, e), _row(ro, e)
-        if len(ro) == 0:  # a row of its own: set to zero here, where it is about to be used
-            out[eo] = 0.0
-        for n in range(len(a)):
-            an, bn = a[n], b[n]
-            part[:] = 0.0
-            for u in range(0, whole, 8):  # eight sums at once, always in the same order
-                for k in range(8):
-                    part[k] += x[ex, an, u + k] * y[ey, bn, u + k]
-            for u in range(whole, channels):
-                part[u - whole] += x[ex, an, u] * y[ey, bn, u]
-            pairs = (part[0] + part[4]) + (part[1] + part[5])
-            out[eo, o[n]] += pairs + ((part[2] + part[6]) + (part[3] + part[7]))
-
-
-@numba.njit(cache=True)
-def _coefficient_gradient(grad, x, y, n_edges, a, b, o, rx, ry, ro, out):  # type: ignore[no-untyped-def]
-    for e in range(n_edges):
-        ex, ey, eo = _row(rx, e), _row(ry, e), _row(ro, e)
-        for n in range(len(a)):
-            an, bn, on = a[n], b[n], o[n]
-            for u in range(x.shape[2]):
-                out[n, u] += grad[eo, on, u] * x[ex, an, u] * y[ey, bn, u]
-
-
 _SELF = np.empty(0, dtype=np.int64)
 
 
-def _arguments(terms: Terms, rows: Rows) -> tuple[Any, ...]:
+def _arguments(terms: Terms, rows: Rows, *strides: int) -> tuple[Any, ...]:
+    """What the loops need to know; strides of the coefficient, of a component of x, and of one of y, in elements."""
+    starts, columns = terms.by_result
     index = (_SELF if i is None else i.numpy() for i in rows.index)
-    return (rows.n_edges, terms.a, terms.b, terms.out, *index)
+    return (rows.n_edges, starts, columns * np.array(strides), *index)
 
 
 def _result(like: torch.Tensor, rows: Rows, *shape: int) -> torch.Tensor:
-    """Zeros to add to; rows of the edges' own are set by the kernels."""
+    """Zeros to add to; rows of the edges' own are set by the loops."""
     size = (rows.counts[2], *shape)
     return like.new_empty(size) if rows.index[2] is None else like.new_zeros(size)
 
@@ -179,7 +136,10 @@ class _Product(torch.autograd.Function):
         if x.device.type != "cpu":
             return _on_device(coefficient, x, y, terms, rows, trace=False)
         out = _result(x, rows, terms.sizes[2], x.shape[2])
-        _product(_array(coefficient), _array(x), _array(y), *_arguments(terms, rows), out.numpy())
+        c = x.shape[2]
+        cpu_contract.multiply(
+            _array(coefficient), _array(x), _array(y), *_arguments(terms, rows, c, c, c), out.numpy()
+        )
         return out
 
     @staticmethod
@@ -206,8 +166,10 @@ def _gradient_of_coefficient(
         for values, index, column in zip((x, y, grad), rows.index, (terms.a, terms.b, terms.out), strict=True):
             total = total * _rows_of(values.detach(), index)[:, torch.as_tensor(column, device=x.device)]
         return total.sum(0)
-    out = torch.zeros_like(coefficient)
-    _coefficient_gradient(_array(grad), _array(x), _array(y), *_arguments(terms, rows), out.detach().numpy())
+    out = torch.zeros_like(coefficient, requires_grad=False, memory_format=torch.contiguous_format)
+    c = x.shape[2]
+    arguments = _arguments(terms, rows, c, c, c)
+    cpu_contract.pull_coefficients(_array(grad), _array(x), _array(y), *arguments, out.numpy())
     return out
 
 
@@ -219,7 +181,7 @@ class _Weighting(torch.autograd.Function):
         if x.device.type != "cpu":
             return _on_device(None, x, y, terms, rows, trace=False)
         out = _result(x, rows, terms.sizes[2], x.shape[2])
-        _weighting(_array(x), _array(y), *_arguments(terms, rows), out.numpy())
+        cpu_contract.weight(_array(x), _array(y), *_arguments(terms, rows, 1, x.shape[2], 1), out.numpy())
         return out
 
     @staticmethod
@@ -241,8 +203,9 @@ class _Trace(torch.autograd.Function):
         ctx.terms, ctx.rows = terms, rows
         if x.device.type != "cpu":
             return _on_device(None, x, y, terms, rows, trace=True)
-        out = _result(x, rows, terms.sizes[2])
-        _trace(_array(x), _array(y), *_arguments(terms, rows), out.numpy())
+        out = x.new_zeros((rows.counts[2], terms.sizes[2]))
+        c = x.shape[2]
+        cpu_contract.trace(_array(x), _array(y), *_arguments(terms, rows, 1, c, c), out.numpy())
         return out
 
     @staticmethod

@@ -114,6 +114,61 @@ def store(_: Any, array: Any, offset: Any, vector: Any) -> Any:
     return types.void(array, types.intp, vector), code
 
 
+def _masked(context: Any, builder: Any, array: Any, value: Any, offset: Any, count: Any) -> tuple[Any, Any, Any]:
+    """For a wide vector whose first `count` elements exist: where it is, the alignment, which lanes exist."""
+    lanes = WIDE * 8 // array.dtype.bitwidth
+    place = pointer(context, builder, array, value, offset, lanes)
+    number = ir.IntType(32)
+    places = ir.Constant(ir.VectorType(number, lanes), list(range(lanes)))
+    exists = builder.icmp_signed("<", places, spread(builder, builder.trunc(count, number), lanes))
+    return place, ir.Constant(number, array.dtype.bitwidth // 8), exists
+
+
+def _masked_function(builder: Any, operation: str, array: Any, result: Any, arguments: Any) -> Any:
+    kind = f"v{WIDE * 8 // array.dtype.bitwidth}f{array.dtype.bitwidth}"
+    function = ir.FunctionType(result, [argument.type for argument in arguments])
+    name = f"llvm.masked.{operation}.{kind}.p0{kind}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_first(_: Any, array: Any, offset: Any, count: Any) -> Any:
+    """A wide vector of the first `count` elements (as many as it holds, at most) from an offset on, then zeros."""
+    lanes = WIDE * 8 // array.dtype.bitwidth
+    form = form_of(array.dtype, lanes)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        masked = _masked(context, builder, array, *arguments)
+        return _masked_function(builder, "load", array, form, (*masked, ir.Constant(form, [0.0] * lanes)))
+
+    return Vector(array.dtype, lanes)(array, types.intp, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_same(_: Any, array: Any, offset: Any) -> Any:
+    """A wide vector of one and the same element."""
+    lanes = WIDE * 8 // array.dtype.bitwidth
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = arrayobj.make_array(array)(context, builder, arguments[0]).data
+        return spread(builder, builder.load(builder.gep(data, [arguments[1]])), lanes)
+
+    return Vector(array.dtype, lanes)(array, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_first(_: Any, array: Any, offset: Any, vector: Any, count: Any) -> Any:
+    """Puts the first `count` elements (all, where it is more) of a wide vector at an offset."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, offset, numbers, count = arguments
+        masked = _masked(context, builder, array, value, offset, count)
+        _masked_function(builder, "store", array, ir.VoidType(), (numbers, *masked))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), code
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def difference(_: Any, x: Any, a: Any, b: Any, target: Any, to: Any, step: Any) -> Any:
     """target[to + k · step] = x[a + k] − x[b + k] for k < 3, float64; returns the sum of the squares, in this order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 
@@ -113,8 +115,7 @@ class _Embedding:
             count, width = a.embedding.count, a.embedding_width
             table = weights.splines.reshape(-1, width, count).transpose(1, 2)  # (pairs, spline, D)
             self._splines = table.to(device=device)
-            each = np.arange(count, dtype=np.int64)
-            self._spline_terms = Terms(each, each, np.zeros_like(each), (count, count, 1))
+            self._spline_terms = _spline_terms(count)
         self._after = None
         if len(a.symbols) > 1 or isinstance(a.embedding, Spline):
             self._after = None if self.first is not None else after.to(device=device, dtype=dtype)
@@ -132,6 +133,13 @@ class _Embedding:
             rows = Rows(n, (pair, None, None), (len(self._splines), n, n))
             value = weighting(self._splines, radial, self._spline_terms, rows)[:, 0].to(self._dtype)
         return value if self._after is None else matmul(value, self._after)
+
+
+@cache
+def _spline_terms(count: int) -> Terms:
+    """Spline times spline, summed."""
+    each = np.arange(count, dtype=np.int64)
+    return Terms(each, each, np.zeros_like(each), (count, count, 1))
 
 
 def _species_table(weights: DenseWeights) -> torch.Tensor:

@@ -120,11 +120,13 @@ class TensorProduct:
     value: NDArray[np.float64]
 
 
+@cache
 def summed_paths(layer: Layer) -> TensorProduct:
     """The product in which paths to the same irrep are summed: result components in irrep order."""
     return _product(layer, range(len(layer.paths)), starts(layer.out), [1] * len(layer.out), size(layer.out), None)
 
 
+@cache
 def separate_paths(layer: Layer, out: int) -> TensorProduct:
     """The product to one irrep with paths kept apart: component m · n_paths + path."""
     chosen = [p for p, path in enumerate(layer.paths) if path[2] == out]

@@ -7,51 +7,86 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ase.data import chemical_symbols
 
+from allegro_md.cell import Cell
 from allegro_md.config.training import Loss
 from allegro_md.errors import InputError
-from allegro_md.io.labeled import Frame
+from allegro_md.io.closest import refuse_overlaps
+from allegro_md.io.labeled import Frame, entries
+from allegro_md.training.frames import Frames
 
 
 def check_frames(frames: Sequence[Frame]) -> None:
-    """Raises unless every frame has atoms, known elements and finite numbers."""
+    """Raises unless every frame has atoms of known elements, finite numbers, and a cell that can be used."""
     for frame in frames:
         if not len(frame.numbers):
             raise InputError("holds no atoms", frame.source, "remove it")
         if frame.numbers.min() < 1 or frame.numbers.max() >= len(chemical_symbols):
             raise InputError("has an atom of no known element", frame.source, "correct it")
-        for name, value in (
-            ("position", frame.position),
-            ("cell", frame.cell),
-            ("energy", frame.energy),
-            ("forces", frame.forces),
-            ("stress", frame.stress),
-        ):
+        for name in ("position", "cell", "energy", "forces", "stress"):
+            value = getattr(frame, name)
             if value is not None and not np.all(np.isfinite(value)):
-                raise InputError(f"its {name} is not finite", frame.source, "correct it, or remove the frame")
+                raise InputError(f"has no finite {name}", frame.source, "correct it, or remove the frame")
+        Cell.from_rows(frame.cell, frame.periodic, frame.source)
 
 
-def check_elements(symbols: Sequence[str], train: Sequence[Frame], others: Mapping[str, Sequence[Frame]]) -> None:
-    """Raises if a frame has an element that the network will not know or has never seen."""
-    seen = {int(number) for frame in train for number in frame.numbers}
-    for number in sorted(seen):
-        if chemical_symbols[number] not in symbols:
-            frame = next(frame for frame in train if number in frame.numbers)
-            what = f"holds {chemical_symbols[number]}, which the model does not have ({', '.join(symbols)})"
-            raise InputError(what, frame.source, "add it to model.symbols, or remove the frame")
+def check_overlaps(frames: Sequence[Frame]) -> None:
+    """Raises if two atoms of a frame, or of its images, are closer than any two atoms can be."""
+    for frame in frames:
+        cell = Cell.from_rows(frame.cell, frame.periodic, frame.source)
+        refuse_overlaps(frame.position, cell, frame.periodic, frame.source)
+
+
+def check_elements(
+    symbols: Sequence[str], train: Sequence[Frame], others: Mapping[str, Sequence[Frame]], experienced: bool
+) -> list[str]:
+    """Raises if a frame has an element that the network will not know or has never seen; returns remarks.
+
+    Args:
+        symbols: elements of the network.
+        train: what it learns from.
+        others: validation and test frames, by name.
+        experienced: it has learned from frames with all its elements before.
+    """
+    seen = set(symbols) if experienced else set()
+    for frame in train:
+        present = _elements(frame)
+        for symbol in present.difference(symbols):
+            what = f"holds {symbol}, which the model does not have (it has {', '.join(symbols)})"
+            remedy = "start from another model" if experienced else "add it to model.symbols"
+            raise InputError(what, frame.source, f"{remedy}, or remove the frame")
+        seen |= present
     for name, frames in others.items():
         for frame in frames:
-            for number in set(frame.numbers.tolist()) - seen:
-                what = f"({name}) holds {chemical_symbols[number]}, which no training frame has"
+            for symbol in _elements(frame) - seen:
+                what = f"({name}) holds {symbol}, which no training frame has"
                 raise InputError(what, frame.source, "add such frames to data.train, or remove this one")
+    return [f"no training frame has {symbol}, an element of the model" for symbol in symbols if symbol not in seen]
 
 
-def check_labels(loss: Loss, train: Sequence[Frame], validation: Sequence[Frame]) -> list[str]:
-    """Raises if a label that has a weight is not there in every frame of training and validation; returns remarks."""
-    for what, weight in (("energy", loss.energy), ("forces", loss.force), ("stress", loss.stress)):
-        if weight == 0.0:
+def _elements(frame: Frame) -> set[str]:
+    return {chemical_symbols[number] for number in np.unique(frame.numbers)}
+
+
+def check_labels(loss: Loss, train: Frames, validation: Frames) -> None:
+    """Raises unless every frame of training and validation has all labels whose errors have a weight."""
+    for what, weight in (("energy", "energy"), ("forces", "force"), ("stress", "stress")):
+        if getattr(loss, weight) == 0.0:
             continue
-        for frames in (train, validation):
-            for frame in frames:
-                if getattr(frame, what) is None and not (what == "stress" and not all(frame.periodic)):
-                    raise InputError(f"has no {what}", frame.source, "name its key in data.labels, or set its weight 0")
-    return []
+        for name, frames in (("training", train), ("validation", validation)):
+            _check_label(what, weight, name, frames)
+
+
+def _check_label(what: str, weight: str, name: str, frames: Frames) -> None:
+    # A stress needs a volume: molecules and surfaces among crystals do without.
+    wanted = [k for k, frame in enumerate(frames) if what != "stress" or all(frame.periodic)]
+    missing = [k for k in wanted if getattr(frames[k], what) is None]
+    if wanted and not missing:
+        return
+    remedy = f"name the entry in data.labels.{what}, or set loss.{weight} = 0"
+    if len(missing) < len(wanted):
+        first = frames[missing[0]].source
+        raise InputError(f"{len(missing)} of {len(wanted)} {name} frames have no {what}, among them this one", first,
+                         f"all or none: remove them, or set loss.{weight} = 0")  # fmt: skip
+    path = frames.files[frames.origin[0, 0]][0]
+    held = f"the file has the entries {', '.join(entries(path)) or 'none'}" if wanted else "none has a volume"
+    raise InputError(f"no {name} frame has a known {what}: {held}", str(path), remedy)

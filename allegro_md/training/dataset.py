@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
-from allegro_md.config.training import Data, StartModel, Training
+from allegro_md.config.training import Data, Labels, StartModel, Training
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.labeled import Frame
+from allegro_md.io.labeled import read_frames
 from allegro_md.models.architecture import parse_architecture
 from allegro_md.models.modelfile import read_document
-from allegro_md.training.checks import check_elements, check_frames, check_labels
+from allegro_md.training.checks import check_elements, check_frames, check_labels, check_overlaps
 from allegro_md.training.frames import Frames
+from allegro_md.training.magnitudes import check_magnitudes
 from allegro_md.training.repeats import repeats
+
+EXCLUDE, TRAIN, VALIDATION, TEST = "data.exclude", "data.train", "data.validation", "data.test, "
+"""Names of the sets in messages; of a test set the start."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ class Dataset:
         remarks: what was left out, and what looks odd, for people.
     """
 
-    train: Sequence[Frame]
-    validation: Sequence[Frame]
-    test: dict[str, Sequence[Frame]]
+    train: Frames
+    validation: Frames
+    test: dict[str, Frames]
     symbols: tuple[str, ...]
     isolated: dict[str, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -51,89 +54,113 @@ def load_dataset(config: Training) -> Dataset:
             are in two of the sets; more frames wanted than there are.
     """
     data, remarks = config.data, list[str]()
-    labels = data.labels
-    train = Frames.read(data.train, labels)
-    given = Frames.read(data.validation, labels) if isinstance(data.validation, tuple) else None
-    tests = {name: Frames.read([path], labels) for name, path in _names(data.test).items()}
-    excluded = Frames.read(data.exclude, labels)
-    for frames in (train, given, *tests.values(), excluded):
-        check_frames(frames or ())
-    train = _sift(train, excluded, remarks)
-    if data.drop_repeats:
-        tests = {name: _unseen(train, frames, name, remarks) for name, frames in tests.items()}
-    _refuse_repeats(train, given, tests)
-    train, validation = _divide(data, train, given)
+    sets = _read(data)
+    for name, frames in sets.items():
+        check_frames(frames)
+        if name != EXCLUDE:
+            remarks += check_magnitudes(frames.files, data.labels, config.loss.stress != 0.0)
+            check_overlaps(frames)
+    sets = _separate(sets, data.drop_repeats, remarks)
+    train, validation = _divide(data, sets[TRAIN], sets.get(VALIDATION))
+    tests = {name.removeprefix(TEST): frames for name, frames in sets.items() if _is_test(name)}
     symbols = _symbols(config, train)
-    check_elements(symbols, train, {"validation": validation, **tests})
-    remarks += check_labels(config.loss, train, validation)
-    isolated = {} if data.isolated is None else _isolated(data)
-    return Dataset(train, validation, dict(tests), symbols, isolated, remarks)
+    experienced = isinstance(config.model, StartModel)
+    remarks += check_elements(symbols, train, {"validation": validation, **tests}, experienced)
+    check_labels(config.loss, train, validation)
+    isolated = {} if data.isolated is None else _isolated(data.isolated, data.labels)
+    return Dataset(train, validation, tests, symbols, isolated, remarks)
 
 
-def _names(paths: Sequence[Path]) -> dict[str, Path]:
-    """Names without suffixes; with the folder where several files are called the same."""
-    short = [path.name.split(".")[0] for path in paths]
-    names = [
-        f"{path.parent.name}-{name}" if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)
-    ]
-    for name, path in zip(names, paths, strict=True):
-        if names.count(name) > 1:
-            raise InputError(f"several test files are called {name}", f"data.test, {path}", "rename one of them")
-    return dict(zip(names, paths, strict=True))
+def _read(data: Data) -> dict[str, Frames]:
+    """All sets that are given, by the key of the input; excluded frames first."""
+    sets = {EXCLUDE: Frames.read(data.exclude, data.labels), TRAIN: Frames.read(data.train, data.labels)}
+    if isinstance(data.validation, tuple):
+        sets[VALIDATION] = Frames.read(data.validation, data.labels)
+    # Named without suffixes; with the folder where several files are called the same.
+    short = [path.name.split(".")[0] for path in data.test]
+    for path, name in zip(data.test, short, strict=True):
+        name = TEST + (f"{path.parent.name}-{name}" if short.count(name) > 1 else name)
+        if name in sets:
+            raise InputError("several files are called so", name, "rename one of them")
+        sets[name] = Frames.read([path], data.labels)
+    return sets
 
 
 # --- the same frame twice -----------------------------------------------------------------------------------------
 
-
-def _sift(train: Frames, excluded: Frames, remarks: list[str]) -> Frames:
-    """The training frames that are not excluded, each once."""
-    pairs = repeats([excluded, train])
-    first = len(excluded)
-    dropped = {j - first for i, j in pairs if i < first <= j}
-    if len(excluded):
-        remarks.append(f"{len(dropped)} of {len(train)} training frames excluded, as data.exclude has them")
-    # The later of each pair: pairs are complete, so one of a set of equal ones stays.
-    twice = {j - first: i - first for i, j in pairs if i >= first and j - first not in dropped}
-    if twice:
-        j, i = next(iter(twice.items()))
-        remarks.append(
-            f"{len(twice)} training frames are there more than once and were taken once "
-            f"(for example {train[j].source}, and {train[i].source})"
-        )
-    rest = train.take([k for k in range(len(train)) if k not in dropped and k not in twice])
-    if not len(rest):
-        raise InputError("nothing is left of the training frames", "data.exclude", "exclude other files")
-    return rest
+_Place = tuple[str, int]
+"""Name of a set, and index of a frame in it."""
 
 
-def _unseen(train: Frames, test: Frames, name: str, remarks: list[str]) -> Frames:
-    """The test frames that are not among the training frames."""
-    first = len(train)
-    seen = {j - first for i, j in repeats([train, test]) if i < first <= j}
-    if seen:
-        remarks.append(f"{len(seen)} of {len(test)} frames of data.test, {name}, are in data.train and were left out")
-    return test.take([k for k in range(len(test)) if k not in seen])
+def _separate(sets: Mapping[str, Frames], drop_repeats: bool, remarks: list[str]) -> dict[str, Frames]:
+    """The sets without training frames that are excluded or there already, and, if wished, without trained-on tests.
 
-
-def _refuse_repeats(train: Frames, validation: Frames | None, tests: dict[str, Frames]) -> None:
-    """Raises if a frame is in two sets that must not share any."""
-    sets = {"data.train": train, **({} if validation is None else {"data.validation": validation})}
-    sets |= {f"data.test, {name}": frames for name, frames in tests.items()}
-    names = [name for name, frames in sets.items() for _ in range(len(frames))]
-    everything = [frame for frames in sets.values() for frame in [frames]]
-    between = [(i, j) for i, j in repeats(everything) if names[i] != names[j] and not names[i].startswith("data.test")]
-    if not between:
-        return
-    sources = [(frames, k) for frames in sets.values() for k in range(len(frames))]
-    i, j = between[0]
-    (one, k), (other, m) = sources[i], sources[j]
-    shared = len({second for first, second in between if names[first] == names[i] and names[second] == names[j]})
-    remedy = "list that file in data.exclude, too, and training goes without them; or test without: drop_repeats = true"
-    raise InputError(
-        f"{shared} of its frames are in {names[i]}, too: {other[m].source} is {one[k].source}",
-        names[j],
-        remedy if names[i] == "data.train" else "remove them from one of the files",
+    Raises:
+        InputError: a frame is in two sets that must not share any, or nothing is left of one.
+    """
+    names = list(sets)
+    equal = [((names[a], i), (names[b], j)) for (a, i), (b, j) in repeats(list(sets.values()))]
+    excluded = {later for earlier, later in equal if earlier[0] == EXCLUDE and later[0] == TRAIN}
+    # Pairs are complete and in order: the first of some equal frames is never the later of a pair.
+    twice = {later: earlier for earlier, later in equal if earlier[0] == later[0] == TRAIN and later not in excluded}
+    between = [(earlier, later) for earlier, later in equal if _must_differ(earlier[0], later[0])]
+    between = [pair for pair in between if not excluded.union(twice).intersection(pair)]
+    seen = (
+        {later for earlier, later in between if earlier[0] == TRAIN and _is_test(later[0])} if drop_repeats else set()
     )
+    between = [(earlier, later) for earlier, later in between if later not in seen]
+    if between:
+        raise _shared(sets, between)
+    if len(sets[EXCLUDE]):
+        remarks.append(f"{len(excluded)} of {len(sets[TRAIN])} training frames are excluded")
+    remarks += _remarks_on(twice, sets[TRAIN])
+    for name in names:
+        if count := sum(place[0] == name for place in seen):
+            remarks.append(f"{count} of {len(sets[name])} frames of {name} are in {TRAIN} and were left out")
+    gone = excluded.union(twice, seen)
+    return {name: _without(name, frames, gone) for name, frames in sets.items()}
+
+
+def _is_test(name: str) -> bool:
+    return name.startswith(TEST)
+
+
+def _must_differ(one: str, other: str) -> bool:
+    """Whether two sets must not share a frame; test sets may."""
+    return one != other and EXCLUDE not in (one, other) and not (_is_test(one) and _is_test(other))
+
+
+def _shared(sets: Mapping[str, Frames], equal: Sequence[tuple[_Place, _Place]]) -> InputError:
+    (one, i), (other, j) = equal[0]
+    count = len({later for earlier, later in equal if (earlier[0], later[0]) == (one, other)})
+    what = f"{count} of its frames are in {one}, too: {sets[other][j].source} is {sets[one][i].source}"
+    if one != TRAIN:
+        return InputError(what, other, "remove them from one of the files")
+    remedy = "list the file in data.exclude, too, and training goes without them"
+    if _is_test(other):
+        remedy += "; or test without: data.drop_repeats = true"
+    return InputError(what, other, remedy)
+
+
+def _remarks_on(twice: Mapping[_Place, _Place], train: Frames) -> Iterator[str]:
+    """What is told about training frames that are there more than once."""
+    if not twice:
+        return
+    pairs = [(train[j], train[i]) for (_, j), (_, i) in twice.items()]
+    differing = sum(one.energy is not None and abs(one.energy - (other.energy or 0.0)) > 1e-3 for one, other in pairs)
+    one, other = pairs[0]
+    yield (
+        f"{len(pairs)} training frames are there before and were left out ({one.source}, is {other.source}"
+        + (", …)" if len(pairs) > 1 else ")")
+        + (f"; {differing} of them with another energy" if differing else "")
+    )
+
+
+def _without(name: str, frames: Frames, gone: set[_Place]) -> Frames:
+    rest = frames.take([k for k in range(len(frames)) if (name, k) not in gone])
+    if len(frames) and not len(rest):
+        raise InputError("nothing is left of its frames", name, "exclude others, or give more files")
+    return rest
 
 
 # --- the division -------------------------------------------------------------------------------------------------
@@ -154,12 +181,8 @@ def _divide(data: Data, train: Frames, given: Frames | None) -> tuple[Frames, Fr
     if wanted > most:
         what = f"{wanted} training frames are wanted, and there are {most}"
         raise InputError(what + (f" besides {held} for validation" if held else ""), "data.frames", "take fewer")
-    drawn = train.take(_sorted(order[:held])) if given is None else given
-    return train.take(_sorted(order[held : held + wanted])), drawn
-
-
-def _sorted(index: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.sort(index)
+    drawn = train.take(np.sort(order[:held])) if given is None else given
+    return train.take(np.sort(order[held : held + wanted])), drawn
 
 
 def _symbols(config: Training, train: Frames) -> tuple[str, ...]:
@@ -172,29 +195,33 @@ def _symbols(config: Training, train: Frames) -> tuple[str, ...]:
     return tuple(chemical_symbols[number] for number in numbers)
 
 
-def _isolated(data: Data) -> dict[str, float]:
+def _isolated(path: Path, labels: Labels) -> dict[str, float]:
     """eV of single atoms, per element."""
-    assert data.isolated is not None
     energies: dict[str, float] = {}
-    for frame in Frames.read([data.isolated], data.labels):
-        if len(frame.numbers) != 1 or frame.energy is None:
-            raise InputError("is not a single atom with an energy", frame.source, "give one frame per element")
-        energies[chemical_symbols[frame.numbers[0]]] = frame.energy
+    for frame in read_frames(path, labels):
+        if len(frame.numbers) != 1 or frame.energy is None or not np.isfinite(frame.energy):
+            raise InputError("is not a single atom with an energy", frame.source, "give one such frame per element")
+        symbol = chemical_symbols[frame.numbers[0]]
+        if symbol in energies:
+            raise InputError(f"is {symbol} once more", frame.source, "give one frame per element")
+        energies[symbol] = frame.energy
     return energies
 
 
 def write_split(dataset: Dataset, path: Path) -> None:
-    """Writes which frames of which files went where: JSON, indices from 0.
+    """Writes which frames of which files went where: JSON, a line per set and file, indices from 0.
 
     Raises:
         ResourceError: the disk is full.
     """
-    sets = {"train": dataset.train, "validation": dataset.validation, **dataset.test}
-    document = {
-        name: {str(file): index for file, index in frames.by_file() if index}
+    sets = {"train": dataset.train, "validation": dataset.validation}
+    sets |= {f"test {name}": frames for name, frames in dataset.test.items()}
+    lines = [
+        f"  {json.dumps(name)}: {{\n"
+        + ",\n".join(f"    {json.dumps(str(file))}: {json.dumps(index)}" for file, index in frames.by_file() if index)
+        + "\n  }"
         for name, frames in sets.items()
-        if isinstance(frames, Frames)
-    }
+    ]
     with disk_errors(path):
-        unfinished(path).write_text(json.dumps(document, indent=1) + "\n")
+        unfinished(path).write_text("{\n" + ",\n".join(lines) + "\n}\n")
         finish(path)

@@ -20,33 +20,34 @@ SAME = 1e-5
 
 _SHADOWS = 4
 
+Place = tuple[int, int]
 
-def repeats(sets: Sequence[Sequence[Frame]]) -> list[tuple[int, int]]:
-    """All pairs of equal frames.
+
+def repeats(sets: Sequence[Sequence[Frame]]) -> list[tuple[Place, Place]]:
+    """All pairs of equal frames, each as set and index in it.
 
     A few fixed random projections of each frame are compared first, and in full only the pairs that agree in these, so
     that the frames need not be in memory together.
 
     Args:
-        sets: counted through: frame 0 of the second set comes after the last of the first.
+        sets: of frames that may be equal, within and across them.
 
     Returns:
-        Pairs (i, j) with i < j, in order.
+        Pairs of which the first is the earlier one, in order.
     """
-    places = [(frames, index) for frames in sets for index in range(len(frames))]
-    groups: dict[tuple[bytes, tuple[bool, bool, bool]], list[tuple[int, Array]]] = defaultdict(list)
-    for number, (frames, index) in enumerate(places):
-        frame = frames[index]
-        features = _features(frame)
-        shadow = _directions(len(features)) @ features
-        groups[frame.numbers.tobytes(), frame.periodic].append((number, shadow))
+    groups: dict[tuple[bytes, tuple[bool, bool, bool]], list[tuple[Place, Array]]] = defaultdict(list)
+    for number, frames in enumerate(sets):
+        for index, frame in enumerate(frames):
+            features = _features(frame)
+            shadow = _directions(len(features)) @ features
+            groups[frame.numbers.tobytes(), frame.periodic].append(((number, index), shadow))
     found = []
     for members in groups.values():
         tree = cKDTree(np.array([shadow for _, shadow in members]))
         # Independent roundings add up in squares; the full comparison decides.
         for i, j in tree.query_pairs(10.0 * SAME):
             first, second = members[min(i, j)][0], members[max(i, j)][0]
-            a, b = (_features(frames[index]) for frames, index in (places[first], places[second]))
+            a, b = (_features(sets[number][index]) for number, index in (first, second))
             if np.abs(a - b).max() < SAME:
                 found.append((first, second))
     return sorted(found)

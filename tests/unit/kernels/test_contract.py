@@ -14,13 +14,13 @@ CENTER = torch.tensor([0, 0, 0, 2, 2, 2, 2])
 TERMS = Terms(np.array([0, 1, 2, 2, 0]), np.array([1, 0, 1, 1, 0]), np.array([0, 0, 1, 3, 3]), (3, 2, 4))
 
 
-def tensors(*shapes):
+def tensors(*shapes, dtype=torch.float64):
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(s, generator=generator, dtype=torch.float64, requires_grad=True) for s in shapes]
+    return [torch.randn(s, generator=generator, dtype=dtype, requires_grad=True) for s in shapes]
 
 
 def dense_terms(coefficient):
-    full = torch.zeros((3, 2, 4, coefficient.shape[1]), dtype=torch.float64)
+    full = torch.zeros((3, 2, 4, coefficient.shape[1]), dtype=coefficient.dtype)
     for n, key in enumerate(zip(TERMS.a, TERMS.b, TERMS.out, strict=True)):
         full[key] += coefficient[n]
     return full
@@ -33,14 +33,19 @@ PLACES = {
 }
 
 
+@pytest.mark.parametrize(("dtype", "channels"), [
+    (torch.float64, U), (torch.float64, 16), (torch.float32, 1), (torch.float32, 3), (torch.float32, 33),
+])  # fmt: skip
 @pytest.mark.parametrize("place", PLACES)
-def test_against_einsum(place):
+def test_against_einsum(place, dtype, channels):
+    """Numbers of channels below, at and above what a wide vector holds; and the gradients of every input."""
     rows, (nx, ny) = PLACES[place]
-    coefficient, x, y, flat = tensors((5, U), (nx, 3, U), (ny, 2, U), (ny, 2))
+    inputs = tensors((5, channels), (nx, 3, channels), (ny, 2, channels), (ny, 2), dtype=dtype)
+    coefficient, x, y, flat = inputs
     places = (rows.index[0], rows.index[1], rows.index[1])
     at_edges = [values if i is None else values[i] for values, i in zip((x, y, flat), places, strict=True)]
     full = dense_terms(coefficient)
-    ones = dense_terms(torch.ones((5, U), dtype=torch.float64))
+    ones = dense_terms(torch.ones((5, channels), dtype=dtype))
     expected = {
         "product": torch.einsum("abou,eau,ebu->eou", full, *at_edges[:2]),
         "weighting": torch.einsum("abou,eau,eb->eou", ones, at_edges[0], at_edges[2]),
@@ -53,8 +58,32 @@ def test_against_einsum(place):
     }
     for name, values in expected.items():
         if rows.index[2] is not None:
-            values = torch.zeros((C, *values.shape[1:]), dtype=torch.float64).index_add(0, CENTER, values)
-        assert torch.allclose(got[name], values, rtol=0, atol=1e-13), name
+            values = torch.zeros((C, *values.shape[1:]), dtype=dtype).index_add(0, CENTER, values)
+        tolerance = 1e-13 if dtype == torch.float64 else 3e-5
+        assert torch.allclose(got[name], values, rtol=0, atol=tolerance), name
+        gradients = (
+            torch.autograd.grad(v.pow(2).sum(), inputs, allow_unused=True, retain_graph=True)
+            for v in (got[name], values)
+        )
+        for ours, theirs in zip(*gradients, strict=True):
+            assert (ours is None) == (theirs is None)
+            assert ours is None or torch.allclose(ours, theirs, rtol=10 * tolerance, atol=10 * tolerance), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bits_of_a_row_depend_on_its_own_data_only(dtype):
+    """Edges in another order, and fewer of them: the same bits."""
+    coefficient, x, y, flat = (t.detach() for t in tensors((5, U), (E, 3, U), (E, 2, U), (E, 2), dtype=dtype))
+    order = torch.tensor([4, 0, 6, 3, 1])
+    all_rows, some = (Rows(n, (None, None, None), (n, n, n)) for n in (E, len(order)))
+    z, w, f = x[order], y[order], flat[order]
+    assert torch.equal(product(coefficient, x, y, TERMS, all_rows)[order], product(coefficient, z, w, TERMS, some))
+    assert torch.equal(weighting(x, flat, TERMS, all_rows)[order], weighting(z, f, TERMS, some))
+    assert torch.equal(trace(x, y, TERMS, all_rows)[order], trace(z, w, TERMS, some))
+    centers, fewer = (Rows(len(c), (None, None, c), (len(c), len(c), C)) for c in (CENTER, CENTER[3:]))
+    for kernel, operands in [(weighting, (x, flat)), (trace, (x, y)), (lambda *a: product(coefficient, *a), (x, y))]:
+        whole, part = kernel(*operands, TERMS, centers), kernel(*(v[3:] for v in operands), TERMS, fewer)
+        assert torch.equal(whole[2], part[2])
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -44,6 +44,13 @@ def rows(x, whole, out):
     return v.difference(x, 6, 3, out, 1, 5), v.same_three(whole, 0, 3), v.same_three(whole, 3, 6)
 
 
+@numba.njit
+def first_ones(a, count, out):
+    v.store_first(out, 1, v.load_first(a, 2, count), count)
+    v.store(out, 40, v.load_first(a, 2, count))
+    v.store(out, 60, v.load_same(a, 3))
+
+
 @pytest.fixture(params=[np.float32, np.float64])
 def pair(request):
     rng = np.random.default_rng(1)
@@ -61,6 +68,18 @@ def test_operations(pair, count):
               np.where(np.arange(v.LANES) < count, a, 0), np.trunc(a)]  # fmt: skip
     assert np.array_equal(out, np.stack(wanted))
     assert np.array_equal(whole, np.rint(a).astype(np.int64))
+
+
+@pytest.mark.parametrize("count", [0, 3, 100])
+def test_part_of_a_wide_vector(pair, count):
+    real = pair[0].dtype
+    lanes = v.WIDE // real.itemsize
+    a, out = np.arange(20, dtype=real), np.full(80, -1, dtype=real)
+    first_ones(a, count, out)
+    n = min(count, lanes)
+    assert np.array_equal(out[1 : 1 + n], a[2 : 2 + n]) and out[0] == -1 and np.all(out[1 + n : 40] == -1)
+    assert np.array_equal(out[40 : 40 + n], a[2 : 2 + n]) and not np.any(out[40 + n : 40 + lanes])
+    assert np.all(out[60 : 60 + lanes] == 3) and np.all(out[60 + lanes :] == -1)
 
 
 def test_comparisons_with_nan(pair):
