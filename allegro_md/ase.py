@@ -22,6 +22,7 @@ from allegro_md.models.network import Network
 from allegro_md.observables import summed
 from allegro_md.potentials.allegro import choose
 from allegro_md.potentials.base import Virial
+from allegro_md.potentials.committee import Committee, check_members
 from allegro_md.simulation.forces import Forces
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
@@ -31,17 +32,18 @@ SKIN = 0.5
 
 
 class AllegroCalculator(Calculator):
-    """Energy, forces and stress of an Allegro model, for any cell and boundaries.
+    """Energy, forces and stress of an Allegro model, or of the mean of several, for any cell and boundaries.
 
     Properties: energy and free_energy (the same), energies (per atom), eV; forces, eV/Å; stress, eV/Å³, Voigt order
-    xx yy zz yz xz xy, positive in tension (cells with a volume only).
+    xx yy zz yz xz xy, positive in tension (cells with a volume only). Of several models also ``results["force_std"]``,
+    (n,) eV/Å: see `potentials.committee.force_std`.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012  ASE's own form
 
     def __init__(
         self,
-        model: Network | str | Path,
+        model: Network | str | Path | Sequence[Network | str | Path],
         engine: str = "auto",
         precision: str = "mixed",
         device: str = "auto",
@@ -50,7 +52,7 @@ class AllegroCalculator(Calculator):
         """Loads the model.
 
         Args:
-            model: a network, or its file.
+            model: a network, or its file; or a list of at least two for the same elements.
             engine: "auto" (fused on the CPU where the model can be folded, else the reference), "fused" or
                 "reference".
             precision: "mixed" (float32 network, exact sums) or "double".
@@ -68,7 +70,10 @@ class AllegroCalculator(Calculator):
         ):
             if value not in known:
                 raise InputError(f"no such {name}: {value!r}", "AllegroCalculator", f"use one of {', '.join(known)}")
-        self._network = model if isinstance(model, Network) else load_model(model)
+        models = [model] if isinstance(model, (Network, str, Path)) else model
+        if models is model:
+            check_members(models)
+        self._networks = [one if isinstance(one, Network) else load_model(one) for one in models]
         self._options = (engine, precision, device)
         self._system: tuple[bytes, bytes] | None = None
         self._state: AtomState
@@ -105,6 +110,8 @@ class AllegroCalculator(Calculator):
             "energies": result.energy.numpy()[order],
             "forces": self._state.local("force").numpy()[order] / FORCE_SCALE,
         }
+        if self._forces.force_std is not None:
+            self.results["force_std"] = self._forces.force_std[order]
         if cell.bounded:
             self.results["stress"] = -result.virial.value() / cell.volume
 
@@ -121,7 +128,8 @@ class AllegroCalculator(Calculator):
     def _begin(self, cell: Cell, numbers: NDArray[np.int64]) -> None:
         distinct, species = np.unique(numbers, return_inverse=True)
         table = SpeciesTable(tuple(chemical_symbols[z] for z in distinct), distinct, atomic_masses[distinct])
-        potential = choose(self._network, table.symbols, *self._options)
+        networks, options = self._networks, (table.symbols, *self._options)
+        potential = Committee(networks, *options) if len(networks) > 1 else choose(networks[0], *options)
         self._state = AtomState(cell, table, len(numbers))
         self._state.set_local(
             {
@@ -133,3 +141,4 @@ class AllegroCalculator(Calculator):
         )
         self._forces = Forces(potential, Comm.serial(), SKIN, None, Timers())
         self._forces.want_virial = Virial.TOTAL
+        self._forces.want_force_std = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.guard import largest_length, least_clearance
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.reporting import Thermo
+from allegro_md.reporting import Snapshot, Thermo, Trigger
 from allegro_md.state import AtomState
 
 MOST_ATOMS = 10
@@ -74,11 +74,12 @@ class Guard:
         )
         beyond_force, beyond_move, beyond_distance = self._comm.max(beyond)
         if beyond_force > 0.0:
-            self._blame("max_force", _long(state, force / FORCE_SCALE, limits.force, "the force on", "eV/Å"))
+            _blame(self._comm, "max_force", _long(state, force / FORCE_SCALE, limits.force, "the force on", "eV/Å"))
         if beyond_move > 0.0:
-            self._blame("max_displacement", _long(state, velocity * timestep, limits.displacement, "a step of", "Å"))
+            moved = _long(state, velocity * timestep, limits.displacement, "a step of", "Å")
+            _blame(self._comm, "max_displacement", moved)
         if beyond_distance > 0.0:
-            self._blame("min_distance", self._close_pair(state, neighbors))
+            _blame(self._comm, "min_distance", self._close_pair(state, neighbors))
 
     def temperature(self, thermo: Thermo) -> None:
         """Checks a measured temperature.
@@ -118,16 +119,41 @@ class Guard:
         text = f"{_name(state, i)} and {_name(state, j)} are {clearance + limit:.6g} Å apart; {limit:.4g} Å are allowed"
         return [_Offence(-clearance, int(state.all("id")[i]), text)]
 
-    def _blame(self, key: str, offences: list[_Offence]) -> None:
-        """Raises, on all ranks alike, for the worst of all ranks' offences."""
-        found = sorted((o for part in self._comm.allgather(offences) for o in part), key=lambda o: (-o.excess, o.atom))
-        others = ", ".join(str(o.atom) for o in found[1:MOST_ATOMS])
-        raise PhysicsError(
-            f"{found[0].text} (guard.{key})"
-            + (f"; also atoms {others}" if others else "")
-            + " — is the timestep too long, the start far from equilibrium, or the model far from its training?",
-            [o.atom for o in found[:MOST_ATOMS]],
-        )
+class ForceStdGuard:
+    """Reporter that ends a run where the members of a committee disagree about the force on an atom."""
+
+    name = "force_std"
+    needs = frozenset({"force_std"})
+
+    def __init__(self, limit: float, every: int, comm: Comm) -> None:
+        """`limit` in eV/Å; `every`: steps between looks."""
+        self.trigger = Trigger(every)
+        self._limit, self._comm = limit, comm
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Checks all atoms.
+
+        Raises:
+            PhysicsError: the limit is passed; names the worst atoms (on all ranks).
+        """
+        std = snapshot.force_std
+        assert std is not None
+        if self._comm.max(float(std.max(initial=0.0))) > self._limit:
+            what = "the standard deviation of the force on"
+            _blame(self._comm, "max_force_std", _long(snapshot.state, std[:, None], self._limit, what, "eV/Å"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the limit is the input's."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to take up."""
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +163,18 @@ class _Offence:
     excess: float
     atom: int
     text: str
+
+
+def _blame(comm: Comm, key: str, offences: list[_Offence]) -> NoReturn:
+    """Raises, on all ranks alike, for the worst of all ranks' offences."""
+    found = sorted((o for part in comm.allgather(offences) for o in part), key=lambda o: (-o.excess, o.atom))
+    others = ", ".join(str(o.atom) for o in found[1:MOST_ATOMS])
+    raise PhysicsError(
+        f"{found[0].text} (guard.{key})"
+        + (f"; also atoms {others}" if others else "")
+        + " — is the timestep too long, the start far from equilibrium, or the model far from its training?",
+        [o.atom for o in found[:MOST_ATOMS]],
+    )
 
 
 def _name(state: AtomState, index: int) -> str:

@@ -33,6 +33,7 @@ class Thermo:
         pressure: GPa, with the kinetic part; NaN without a volume.
         volume: Å³.
         stress: (6,) GPa, Voigt order xx yy zz yz xz xy, positive in tension, with the kinetic part.
+        max_force_std: of a committee, largest standard deviation of the force on an atom, eV/Å; else None.
     """
 
     potential: float
@@ -43,6 +44,7 @@ class Thermo:
     pressure: float
     volume: float
     stress: NDArray[np.float64]
+    max_force_std: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Snapshot:
         state: atoms of this rank.
         wall: seconds since the run began.
         thermo: present when a due reporter needs "thermo".
+        force_std: (n_local,) eV/Å, of a committee, when a due reporter needs "force_std" or "thermo".
     """
 
     step: int
@@ -62,6 +65,7 @@ class Snapshot:
     state: AtomState
     wall: float
     thermo: Thermo | None = field(default=None)
+    force_std: NDArray[np.float64] | None = field(default=None)
 
 
 class Reporter(Protocol):
@@ -70,7 +74,7 @@ class Reporter(Protocol):
     name: str
     trigger: Trigger
     needs: frozenset[str]
-    """Of {"thermo"}: what `Snapshot` must hold."""
+    """Of {"thermo", "force_std"}: what `Snapshot` must hold."""
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Called on all ranks at the same step."""

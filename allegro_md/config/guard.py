@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ValidationInfo
+from pydantic import ValidationInfo, model_validator
 
-from allegro_md.config.fields import LengthOrZero, Marker, Quantity, Table, Temperature, Whole, problem, show
+from allegro_md.config.fields import Choice, LengthOrZero, Marker, Quantity, Table, Temperature, Whole, problem, show
 
 
 class _Fraction(Marker):
@@ -30,6 +30,9 @@ class Guard(Table):
         min_distance: of a pair, as a fraction of the shortest distance its model has seen in training; 0: no limit.
         max_temperature: K; "auto": ten times the highest temperature the input asks for, at least 10,000 K.
         rollback: how often a run that broke goes back to its last checkpoint and on with half the timestep.
+        max_force_std: of a committee, largest standard deviation of the force on an atom, eV/Å; None: no limit.
+        force_std_every: steps between looks at that; None: with every row of ``thermo.csv``.
+        on_force_std: beyond that limit the run ends (``stop``), or the frame is kept and it goes on (``save``).
     """
 
     max_force: Annotated[float, Quantity("force")] = 1000.0
@@ -37,6 +40,17 @@ class Guard(Table):
     min_distance: Annotated[float, _Fraction()] = 0.7
     max_temperature: Annotated[Literal["auto"] | Temperature, _Limit()] = "auto"
     rollback: Annotated[int, Whole(0)] = 0
+    max_force_std: Annotated[float, Quantity("force")] | None = None
+    force_std_every: Annotated[int, Whole(1)] | None = None
+    on_force_std: Annotated[str, Choice(("stop", "save"))] = "stop"
+
+    @model_validator(mode="after")
+    def _limit_of_std(self) -> Guard:
+        if self.max_force_std is None:
+            given = {"force_std_every": self.force_std_every is not None, "on_force_std": self.on_force_std != "stop"}
+            for key in (key for key, value in given.items() if value):
+                raise problem("has no effect without max_force_std", "set guard.max_force_std, eV/Å", key)
+        return self
 
 
 class Stop(Table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import combinations_with_replacement
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, JsonValue, ValidationInfo, model_validator
@@ -13,6 +14,7 @@ from allegro_md.config.fields import (
     Choice,
     Energy,
     ExistingFile,
+    FilePath,
     Flag,
     Length,
     Marker,
@@ -29,11 +31,26 @@ HostDevice = Annotated[str, Choice(("auto", "cpu"), unbuilt=("cuda",))]
 """Of the kinds whose kernels run on the host only."""
 
 
+class _Committee(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> tuple[Path, ...]:
+        example = 'for example ["a-1.allegro", "a-2.allegro"]'
+        if not isinstance(value, (list, tuple)):
+            raise problem(f"expected a list of model files, got {show(value)}", example)
+        if len(value) < 2:
+            raise problem(f"a committee has at least two models, got {len(value)}", f"write model = …, or {example}")
+        paths = tuple(FilePath().parse(path, info) for path in value)
+        for index, path in enumerate(paths):
+            if path in paths[:index]:
+                raise problem(f"'{path}' is listed twice", "list each model once")
+        return paths
+
+
 class AllegroTerm(Table):
-    """An Allegro model file (``model = "ag.allegro"``).
+    """An Allegro model file (``model = "ag.allegro"``), or several whose mean is taken.
 
     Attributes:
-        model: the file, absolute path.
+        model: the file, absolute path; None where a committee is given.
+        committee: the files of several models for the same elements.
         precision: ``mixed`` (float32 model, exact sums) or ``double``.
         device: where the model is evaluated.
         engine: ``reference`` is the network itself, ``fused`` folds it into tables; ``auto`` is fused on the CPU where
@@ -41,10 +58,24 @@ class AllegroTerm(Table):
     """
 
     kind: Literal["allegro"] = "allegro"
-    model: ExistingFile = Field(examples=['"ag.allegro"'])
+    model: ExistingFile | None = None
+    committee: Annotated[tuple[Path, ...], _Committee()] | None = None
     precision: Annotated[str, Choice(("mixed", "double"))] = "mixed"
     device: Annotated[str, Choice(("auto", "cpu", "cuda"))] = "auto"
     engine: Annotated[str, Choice(("auto", "reference", "fused"))] = "auto"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> AllegroTerm:
+        if self.model is None and self.committee is None:
+            raise problem("required key is missing", 'for example model = "ag.allegro"', "model")
+        if self.model is not None and self.committee is not None:
+            raise problem("both model and committee are given", "remove one of them", "committee")
+        return self
+
+    @property
+    def models(self) -> tuple[Path, ...]:
+        """The file of the model, or those of the committee."""
+        return self.committee or tuple(path for path in (self.model,) if path is not None)
 
 
 class _Pairs(Marker):
@@ -159,10 +190,11 @@ def _name_kind(data: Any) -> Any:
     """Decides between ``model`` and ``kind`` and explains keys that belong to another kind."""
     if not isinstance(data, dict):
         return data
-    if "model" in data and data.get("kind", "allegro") != "allegro":
-        raise problem("both model and kind are given", "remove one of them", "kind")
-    if "model" not in data and "kind" not in data:
-        for key in ("model", "kind"):
+    named = next((key for key in ("model", "committee") if key in data), None)
+    if named and data.get("kind", "allegro") != "allegro":
+        raise problem(f"both {named} and kind are given", "remove one of them", "kind")
+    if not named and "kind" not in data:
+        for key in ("model", "committee", "kind"):
             if near := nearest(key, data):
                 raise problem("unknown key", f"did you mean '{key}'?", near)
         remedy = f'write model = "file.allegro" or kind = one of {quoted(list(KINDS)[1:])}'

@@ -50,6 +50,21 @@ class Input(Table):
                     raise problem(f"no pair names {crystal.symbol}, the element of the crystal", remedy, key)
         return self
 
+    @model_validator(mode="after")
+    def _committee(self) -> Input:
+        members = [term.committee for term in self.potential if isinstance(term, AllegroTerm) and term.committee]
+        if len(members) > 1:
+            raise problem("two committees are given", "one of the terms may be a committee", "potential")
+        if self.guard.max_force_std is not None:
+            if not members:
+                raise problem("only a committee has a force standard deviation",
+                              'remove it, or set potential.committee = ["a-1.allegro", "a-2.allegro"]',
+                              "guard.max_force_std")  # fmt: skip
+            if not self.guard.force_std_every and not self.output.thermo.every:
+                raise problem("is never looked at: there are no rows of thermo.csv", "set guard.force_std_every",
+                              "guard.max_force_std")  # fmt: skip
+        return self
+
     def as_dict(self) -> dict[str, Any]:
         """The input as plain tables of strings, numbers, booleans and lists; keys without a value are left out."""
         tables: dict[str, Any] = _plain(self.model_dump())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.errors import ResourceError
+from allegro_md.errors import InputError, ResourceError
 
 UNFINISHED = ".part"
 """Suffix of a file that is being written and does not count yet."""
@@ -42,6 +42,25 @@ def pwrite_all(fd: int, rows: NDArray[Any], offset: int) -> None:
     while len(data):
         written = os.pwrite(fd, data, offset)
         data, offset = data[written:], offset + written
+
+
+def cut_back(path: Path, size: int) -> None:
+    """Cuts a file that is only added to back to the length that a checkpoint knows of; 0: there was none yet.
+
+    Raises:
+        InputError: it is missing or shorter.
+    """
+    if size == 0:
+        path.unlink(missing_ok=True)
+        return
+    if not path.is_file() or path.stat().st_size < size:
+        raise InputError(
+            f"is missing or shorter than the {size} bytes the checkpoint knows of",
+            str(path),
+            "restore it, or start again with --overwrite",
+        )
+    with disk_errors(path):
+        os.truncate(path, size)
 
 
 def sync(path: Path) -> None:

@@ -45,7 +45,7 @@ class Contents:
 
 DYNAMICS = Contents(
     record="run.json",
-    results=("thermo.csv", "trajectory.h5", "trajectory", "*.part"),
+    results=("thermo.csv", "uncertain.extxyz", "trajectory.h5", "trajectory", "*.part"),
     checkpoints=("checkpoint-*.h5",),
     rest=("emergency-*.h5", "emergency-*.extxyz", "log.txt"),
     early=frozenset({"log.txt", "thermo.csv"}),

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from allegro_md.comm import Comm
-from allegro_md.errors import InputError
-from allegro_md.io.disk import disk_errors
+from allegro_md.io.disk import cut_back, disk_errors
 from allegro_md.reporting import Snapshot, Trigger
 
 HEADER = (
     "step,time_fs,potential_eV,kinetic_eV,total_eV,conserved_eV,temperature_K,pressure_GPa,volume_A3,"
     "sxx_GPa,syy_GPa,szz_GPa,syz_GPa,sxz_GPa,sxy_GPa,wall_s"
 )
+
+STD_COLUMN = "max_force_std_eV_A"
+"""At the end of the rows of a committee: the largest force standard deviation of an atom."""
 
 
 class ThermoWriter:
@@ -45,7 +47,7 @@ class ThermoWriter:
         with self._comm.together():
             row = _row(snapshot)
             if self._size == 0:
-                row = HEADER.encode() + b"\n" + row
+                row = _header(snapshot) + row
             if self._comm.rank == 0:
                 self._append(row)
         self._size = self._comm.bcast(self._size)
@@ -69,14 +71,7 @@ class ThermoWriter:
         self._size, self._last_step = int(state["size"]), int(state["last_step"])
         with self._comm.together():
             if self._comm.rank == 0 and self._size > 0:
-                if not self._path.is_file() or self._path.stat().st_size < self._size:
-                    raise InputError(
-                        f"is missing or shorter than the {self._size} bytes the checkpoint knows of",
-                        str(self._path),
-                        "restore it, or start again with --overwrite",
-                    )
-                with disk_errors(self._path):
-                    os.truncate(self._path, self._size)
+                cut_back(self._path, self._size)
 
     def close(self) -> None:
         """Collective; everything is on disk when it returns."""
@@ -100,6 +95,12 @@ class ThermoWriter:
         self._size += len(row)
 
 
+def _header(snapshot: Snapshot) -> bytes:
+    """The first line; that of a committee has one more column."""
+    std = snapshot.thermo is not None and snapshot.thermo.max_force_std is not None
+    return (HEADER + (f",{STD_COLUMN}" if std else "") + "\n").encode()
+
+
 def _row(snapshot: Snapshot) -> bytes:
     """One line of the file: every number with all its digits."""
     thermo = snapshot.thermo
@@ -116,5 +117,6 @@ def _row(snapshot: Snapshot) -> bytes:
         thermo.volume,
         *thermo.stress,
         snapshot.wall,
+        *([] if thermo.max_force_std is None else [thermo.max_force_std]),
     )
     return ",".join([str(int(snapshot.step)), *(repr(float(x)) for x in numbers)]).encode() + b"\n"

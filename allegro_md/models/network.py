@@ -48,14 +48,17 @@ class Network(torch.nn.Module):
         """Number of trainable numbers."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
-    def prepare(self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Evaluator:
+    def prepare(
+        self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", share: float = 1.0
+    ) -> Evaluator:
         """Makes the parameters ready for evaluation.
 
         Args:
             dtype: of the network proper; geometry, scales, shifts and sums are always float64. Default: the weights'.
             device: where edges will live.
+            share: all energies are multiplied by it.
         """
-        return Evaluator(self, dtype or self.dtype, torch.device(device))
+        return Evaluator(self, dtype or self.dtype, torch.device(device), share)
 
     def forward(self, edges: Edges) -> torch.Tensor:
         """(C,) energies in eV; differentiable with respect to edge vectors and parameters, twice."""
@@ -69,7 +72,7 @@ class Evaluator:
         cutoffs: (species, species) Å, [center, neighbor].
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, network: Network, dtype: torch.dtype, device: torch.device, share: float) -> None:
         a = self._a = network.architecture
         n = len(a.symbols)
         self._dtype = dtype
@@ -83,10 +86,10 @@ class Evaluator:
             assert isinstance(body, ResidualWeights)
             self._plan, double_counting = ResidualPlan(body, dtype, device), 1.0
         norms = torch.tensor(a.neighbors_per_species, dtype=torch.float64, device=network.scales.device)
-        self._factors = (network.scales / torch.sqrt(double_counting * norms)).to(device)
-        self._shifts = network.shifts.to(device)
+        self._factors = (share * network.scales / torch.sqrt(double_counting * norms)).to(device)
+        self._shifts = (share * network.shifts).to(device)
         numbers = np.array([atomic_numbers[symbol] for symbol in a.symbols], dtype=np.float64)
-        self._charges = torch.as_tensor(np.outer(numbers, numbers).ravel(), device=device)
+        self._charges = torch.as_tensor(share * np.outer(numbers, numbers).ravel(), device=device)
         self._lengths = torch.as_tensor(screening_length(numbers[:, None], numbers).ravel(), device=device)
 
     def __call__(self, edges: Edges) -> torch.Tensor:

@@ -6,6 +6,8 @@ at the last inner knot to the continuity of the curvature instead of the sample.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_banded
@@ -45,6 +47,17 @@ def collapsed_sample(fold: Fold, center: int, neighbor: int, x: Array) -> Array:
     factor = fold.factors[center]
     alone = values[:, 2 * width : 2 * width + 1]
     return np.concatenate([values[:, :width], factor * own, factor * alone], axis=1)
+
+
+def scaled(fold: Fold, table: Array, share: float) -> tuple[Fold, Array]:
+    """A folded network and its table with all energies multiplied by `share`."""
+    if share == 1.0:
+        return fold, table
+    if fold.kind == "collapsed":  # whose factors are in the table, behind the environment
+        table = table.copy()
+        table[..., fold.degrees * fold.channels :] *= share
+    repulsion = fold.repulsion * np.array([share, 1.0, 1.0])[:, None, None]
+    return replace(fold, factors=share * fold.factors, shifts=share * fold.shifts, repulsion=repulsion), table
 
 
 def splines(values: Array) -> Array:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.config import AllegroTerm
 from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
@@ -24,7 +23,7 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.trained import trained
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState
 
 TILES = 8
 """Tiles per block: large enough to hide the cost of calls, small enough to stay near the cache."""
@@ -62,6 +61,7 @@ class AllegroPotential:
         device: str = "cpu",
         tiles: int = TILES,
         reason: str = "asked for",
+        share: float = 1.0,
     ) -> None:
         """Prepares a model for a system.
 
@@ -72,6 +72,7 @@ class AllegroPotential:
             device: where the network is evaluated.
             tiles: per block; halved when memory runs out.
             reason: why it is this engine.
+            share: all energies are multiplied by it.
 
         Raises:
             InputError: the file is no model, or the model does not know an element.
@@ -82,7 +83,7 @@ class AllegroPotential:
         self._species = np.array([known.index(symbol) for symbol in symbols], dtype=np.int64)
         self._device = torch.device(device)
         with torch.no_grad():
-            self._evaluate: Evaluator = network.prepare(PRECISIONS[precision], self._device)
+            self._evaluate: Evaluator = network.prepare(PRECISIONS[precision], self._device, share)
         self._cutoff2 = self._evaluate.cutoffs**2
         self._tiles = tiles
         self.remark = f"reference engine, {reason}"
@@ -152,17 +153,13 @@ class AllegroPotential:
         self._tiles //= 2
 
 
-def build(term: AllegroTerm, species: SpeciesTable) -> AllegroPotential | FusedPotential:
-    """The potential of an input section for the species of a system; see `choose`."""
-    return choose(term.model, species.symbols, term.engine, term.precision, term.device)
-
-
 def choose(
     model: Network | str | Path,
     symbols: Sequence[str],
     engine: str = "auto",
     precision: str = "mixed",
     device: str = "auto",
+    share: float = 1.0,
 ) -> AllegroPotential | FusedPotential:
     """A model on an engine; "auto" is the fused one on the CPU where the model can be folded, else the reference.
 
@@ -172,6 +169,7 @@ def choose(
         engine: "auto", "reference" or "fused".
         precision: "mixed" or "double".
         device: "auto", "cpu" or "cuda".
+        share: all energies are multiplied by it.
 
     Raises:
         InputError: see `AllegroPotential` and `FusedPotential`; or a device that is not there.
@@ -185,9 +183,9 @@ def choose(
         place, reason = "cuda", "the only one for GPUs"
     elif engine != "reference":
         try:
-            return FusedPotential(model, symbols, precision)
+            return FusedPotential(model, symbols, precision, share=share)
         except UnfoldableError as error:
             if engine == "fused":
                 raise
             reason = error.what
-    return AllegroPotential(model, symbols, precision, place, reason=reason)
+    return AllegroPotential(model, symbols, precision, place, reason=reason, share=share)

@@ -17,6 +17,7 @@ from allegro_md.models.compiled import Compiled
 from allegro_md.models.fold import UnfoldableError, class_reason, fold, obstacle
 from allegro_md.models.network import Network
 from allegro_md.models.probe import size_blocks
+from allegro_md.models.radial import scaled
 from allegro_md.models.tables import Tables
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
@@ -46,7 +47,12 @@ class FusedPotential:
     bit_exact = True
 
     def __init__(
-        self, model: Network | str | Path, symbols: Sequence[str], precision: str = "mixed", tiles: int | None = None
+        self,
+        model: Network | str | Path,
+        symbols: Sequence[str],
+        precision: str = "mixed",
+        tiles: int | None = None,
+        share: float = 1.0,
     ) -> None:
         """Folds a model for a system.
 
@@ -55,6 +61,7 @@ class FusedPotential:
             symbols: of the system's species, in the order of its species table.
             precision: "mixed" (float32 tables and matrices) or "double".
             tiles: per block; None for the fastest.
+            share: all energies are multiplied by it; the tables are as fine as those of the whole.
 
         Raises:
             InputError: the file is no model, or the model does not know an element.
@@ -70,7 +77,7 @@ class FusedPotential:
         self._tables: Tables | None = tables
         self.kind, self.reason = shape.kind, class_reason(network.architecture)
         self.intervals, self.error = tables.table.shape[1], tables.error
-        self._evaluate = Compiled(shape, tables.table, PRECISIONS[precision], tiles or 1)
+        self._evaluate = Compiled(*scaled(shape, tables.table, share), PRECISIONS[precision], tiles or 1)
         if tiles is None and self.kind != "collapsed":
             size_blocks(self._evaluate, shape, max(network.architecture.neighbors_per_species))
 

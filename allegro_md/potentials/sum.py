@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import torch
 
 from allegro_md.errors import InputError
 from allegro_md.kernels.fixed import MOST_TERMS
@@ -32,15 +35,38 @@ class SumPotential:
         self.bit_exact = all(term.bit_exact for term in terms)
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        first, *others = self.terms
-        result, force = first(state, neighbors, virial), state.all("force")
-        energy, total, virials = result.energy, result.virial, result.virials
-        for term in others:
-            before = force.clone()  # each term adds to zeros: the bounds of its sums are its own
+        return add_up(self.terms, state, neighbors, virial)
+
+
+def add_up(
+    terms: Sequence[Potential],
+    state: AtomState,
+    neighbors: NeighborList,
+    virial: Virial,
+    look: Callable[[torch.Tensor], None] | None = None,
+) -> ForceResult:
+    """Evaluates potentials one after the other.
+
+    Args:
+        terms: at least one.
+        state, neighbors, virial: see `base.Potential`.
+        look: called with the forces that each of them adds, (n_all, 3) quanta; not to be changed or kept.
+    """
+    force = state.all("force")
+    results = []
+    for index, term in enumerate(terms):
+        before = force.clone() if index else None  # each adds to zeros: the bounds of its sums are its own
+        if before is not None:
             force.zero_()
-            result = term(state, neighbors, virial)
+        results.append(term(state, neighbors, virial))
+        if look is not None:
+            look(force)
+        if before is not None:
             force.add_(before)
-            energy = energy + result.energy
-            total = None if total is None or result.virial is None else total.plus(result.virial)
-            virials = None if virials is None or result.virials is None else virials + result.virials
-        return ForceResult(energy, total, virials)
+    return reduce(_plus, results)
+
+
+def _plus(a: ForceResult, b: ForceResult) -> ForceResult:
+    total = None if a.virial is None or b.virial is None else a.virial.plus(b.virial)
+    virials = None if a.virials is None or b.virials is None else a.virials + b.virials
+    return ForceResult(a.energy + b.energy, total, virials)

@@ -11,13 +11,15 @@ from allegro_md.comm import Comm
 from allegro_md.config import AllegroTerm, Input, NvtNoseHoover
 from allegro_md.domain.grid import Domain, choose_grid
 from allegro_md.domain.migrate import claim
-from allegro_md.guards import Guard, Limits
+from allegro_md.guards import ForceStdGuard, Guard, Limits
 from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.structure import Blueprint
+from allegro_md.io.uncertain import UNCERTAIN, UncertainWriter
 from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential
+from allegro_md.reporting import Reporter
 from allegro_md.simulation.forces import Forces
 from allegro_md.simulation.loop import degrees_of_freedom
 from allegro_md.state import AtomState
@@ -87,12 +89,13 @@ def guard(config: Input, state: AtomState, comm: Comm) -> Guard:
     distance = np.zeros((len(table.symbols), len(table.symbols)))
     with comm.together():
         for term in config.potential:
-            seen = read_document(term.model)["shortest_distance"] if isinstance(term, AllegroTerm) else {}
-            for pair, shortest in seen.items():
-                a, b = pair.split("-")
-                if a in table.symbols and b in table.symbols:
-                    i, j = table.symbols.index(a), table.symbols.index(b)
-                    distance[i, j] = distance[j, i] = config.guard.min_distance * float(shortest)
+            for model in term.models if isinstance(term, AllegroTerm) else ():
+                for pair, shortest in read_document(model)["shortest_distance"].items():
+                    a, b = pair.split("-")
+                    if a in table.symbols and b in table.symbols:  # of several models the first to leave its training
+                        i, j = table.symbols.index(a), table.symbols.index(b)
+                        limit = max(distance[i, j], config.guard.min_distance * float(shortest))
+                        distance[i, j] = distance[j, i] = limit
     limits = Limits(
         force=config.guard.max_force,
         displacement=config.guard.max_displacement or math.inf,
@@ -100,6 +103,17 @@ def guard(config: Input, state: AtomState, comm: Comm) -> Guard:
         temperature=_hottest(config),
     )
     return Guard(limits, comm)
+
+
+def force_std_reporters(config: Input, comm: Comm) -> list[Reporter]:
+    """What looks at the force standard deviation of a committee, where the input limits it."""
+    limit = config.guard.max_force_std
+    if limit is None:
+        return []
+    every = config.guard.force_std_every or config.output.thermo.every
+    if config.guard.on_force_std == "stop":
+        return [ForceStdGuard(limit, every, comm)]
+    return [UncertainWriter(config.output.directory / UNCERTAIN, limit, every, comm)]
 
 
 def _hottest(config: Input) -> float:

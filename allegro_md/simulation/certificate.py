@@ -19,7 +19,8 @@ from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.models.accuracy import TOLERANCE
 from allegro_md.models.modelfile import read_document
-from allegro_md.potentials import Potential, build_potential, parts_of, settled
+from allegro_md.potentials import Potential, build_potential, models_of, settled
+from allegro_md.potentials.allegro import choose as choose_engine
 from allegro_md.simulation import assembly
 from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.engine import WholeEngine, gathered
@@ -265,28 +266,32 @@ def check_vectors(tally: Tally, terms: Sequence[Any], potential: Potential, tabl
         potential: of the run.
         table: species of the system.
     """
-    models = [pair for pair in zip(terms, parts_of(potential), strict=True) if isinstance(pair[0], AllegroTerm)]
+    models = list(models_of(terms, potential))
     if not models:
         tally.leave_out("no model file")
-    for term, part in models:
-        check_vector(tally, read_document(term.model)["test"], table, _makers(term, part, table), atomic_numbers)
+    for term, model, part in models:
+        alone = term.model_copy(update={"model": model, "committee": None})
+        makers = _makers(alone, part, 1.0 / len(term.models), table)
+        check_vector(tally, read_document(model)["test"], table, makers, atomic_numbers)
 
 
-def _makers(term: AllegroTerm, part: Potential, table: SpeciesTable) -> list[Maker]:
-    """The ways to evaluate the test vector of a model."""
+def _makers(term: AllegroTerm, part: Potential, share: float, table: SpeciesTable) -> list[Maker]:
+    """The ways to evaluate the test vector of a model, of whose energies the run's potential gives a share."""
 
     def network(precision: str) -> Callable[[SpeciesTable], Potential]:
         return lambda full: build_potential([_by_the_network(term, precision)], full)
 
     def engine(full: SpeciesTable) -> Potential:
-        return part if full.symbols == table.symbols else build_potential([term], full)
+        if full.symbols == table.symbols:
+            return part
+        return choose_engine(term.models[0], full.symbols, term.engine, term.precision, term.device, share)
 
     makers = [
         Maker("in double precision", EXACT, network("double")),
         Maker("in mixed precision", Closeness(), network("mixed")),
     ]
     if term.engine == "fused":
-        makers.append(Maker("by the fused engine", closeness_of([term]), engine))
+        makers.append(Maker("by the fused engine", closeness_of([term]), engine, share))
     return makers
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.domain.grid import Domain
 from allegro_md.domain.halo import HaloPlan
 from allegro_md.domain.migrate import decompose, migrate
 from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials import committee_of
 from allegro_md.potentials.base import ForceResult, Potential, Virial
+from allegro_md.potentials.committee import force_std
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
@@ -21,7 +24,9 @@ class Forces:
 
     Attributes:
         want_virial: what the next evaluations return of it.
+        want_force_std: whether the next evaluations say how far the members of a committee disagree.
         result: of the latest evaluation, for own atoms.
+        force_std: (n_local,) eV/Å, see `committee.force_std`; None where not wanted, or no committee.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
         stop_wanted: asked on every rank before every evaluation; not 0: a reason to end the run.
@@ -37,10 +42,13 @@ class Forces:
         """Joins the parts; `skin` in Å, `grid` None for the one with the least surface."""
         self.potential = potential
         self.want_virial = Virial.NONE
+        self.want_force_std = False
+        self.force_std: NDArray[np.float64] | None = None
         self.rebuilds = 0
         self.migrations = 0
         self.stop_wanted: Callable[[], int] = int
         self.stopping = 0
+        self._committee = committee_of(potential)
         self._comm = comm
         self._skin = skin
         self._grid = grid
@@ -62,14 +70,27 @@ class Forces:
                 self._rebuild(state)
         with self._timers.phase("potential"):
             state.all("force").zero_()
+            if self._committee is not None:
+                self._committee.keeps = self.want_force_std
             with self._comm.together():
                 self.result = self.potential(state, self.neighbors, self.want_virial)
         with self._timers.phase("halo"):
             self._halo.reverse_add(state.all("force"))
+            self.force_std = self._force_std(state)
 
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
         self.neighbors = NeighborList(self.potential.cutoff, self._skin, self._reach)
+
+    def _force_std(self, state: AtomState) -> NDArray[np.float64] | None:
+        """Of the evaluation just made (collective)."""
+        if self._committee is None or not self.want_force_std:
+            return None
+        self._committee.keeps = False
+        members = self._committee.take()
+        for force in members:
+            self._halo.reverse_add(force)
+        return force_std([force[: state.n_local].cpu().numpy() for force in members])
 
     def _rebuild(self, state: AtomState) -> None:
         self.neighbors.release()

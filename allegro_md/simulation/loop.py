@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -95,6 +95,7 @@ class StepLoop:
         Raises:
             PhysicsError: the forces cannot be, or a guard objects.
         """
+        self.forces.want_force_std = True
         self.forces.want_virial = Virial.PER_ATOM if self.state.n_local <= MOST_VIRIALS else Virial.TOTAL
         self.forces(self.state)
         self._look(0.0)
@@ -112,8 +113,10 @@ class StepLoop:
         while self.step < last_step:
             self.underway = self.step + 1
             due = self._due(self.underway)
-            wanted = self.integrator.needs_virial or "thermo" in needs_of(due)
+            needs = needs_of(due)
+            wanted = self.integrator.needs_virial or "thermo" in needs
             self.forces.want_virial = Virial.TOTAL if wanted else Virial.NONE
+            self.forces.want_force_std = not needs.isdisjoint({"thermo", "force_std"})
             parts = self.refinement.of(self.underway)
             self.integrator.timestep = self.timestep / parts
             for _ in range(parts):
@@ -130,11 +133,11 @@ class StepLoop:
 
         Pressure and stress are NaN where the potential has no virial.
         """
-        result = self.forces.result
+        result, std = self.forces.result, self.forces.force_std
         virial = np.full(6, np.nan)
         if not self.comm.any(result.virial is None) and result.virial is not None:
             virial = self.comm.reduce(result.virial)
-        return thermo(
+        observed = thermo(
             potential=float(self.comm.reduce(summed(result.energy, "energy", self.state))[0]),
             kinetic=self.comm.reduce(kinetic_tensor(self.state)),
             virial=virial,
@@ -142,6 +145,7 @@ class StepLoop:
             thermostat_energy=self.integrator.thermostat_energy(),
             degrees_of_freedom=degrees_of_freedom(self.state.n_total),
         )
+        return observed if std is None else replace(observed, max_force_std=self.comm.max(float(std.max(initial=0.0))))
 
     def _look(self, timestep: float) -> None:
         if self.guard is not None:
@@ -159,8 +163,9 @@ class StepLoop:
             if thermo is not None and self.guard is not None:
                 self.guard.temperature(thermo)
             snapshot = Snapshot(
-                step=self.step, time=self.step * self.timestep, state=self.state, wall=self.wall, thermo=thermo
-            )
+                step=self.step, time=self.step * self.timestep, state=self.state, wall=self.wall, thermo=thermo,
+                force_std=self.forces.force_std,
+            )  # fmt: skip
             for reporter in due:
                 reporter(snapshot)
 

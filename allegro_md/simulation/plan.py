@@ -17,7 +17,7 @@ from allegro_md.errors import ResourceError
 from allegro_md.io.h5md import AHEAD
 from allegro_md.io.id_slabs import PIECE
 from allegro_md.io.structure import Blueprint
-from allegro_md.potentials import Potential, build_potential, remarks
+from allegro_md.potentials import Potential, build_potential, committee_of, remarks
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.assembly import blueprint
@@ -43,8 +43,9 @@ tests/unit/simulation/test_plan.py."""
 ORDERING = 4
 """Per own atom while a checkpoint or a frame is written: the order of ids."""
 
-VIRIALS, PACKED = 48, 32
-"""Per own atom: virials, where they are made of all atoms at once; per held atom: what pair kernels pack."""
+VIRIALS, PACKED, MEMBER = 48, 32, 24
+"""Per own atom: virials, where they are made of all atoms at once; per held atom: what pair kernels pack, and the
+forces of a member of a committee."""
 
 MOST_BRICKS, MOST_RANKS = 64, 100_000
 """Bricks looked at to find the one with the most atoms, and ranks tried to find a number that suffices."""
@@ -76,7 +77,10 @@ class Plan:
         """Counts atoms and neighbors, and measures what the program itself takes (collective)."""
         self.config, self.system = config, system
         skin = config.parallel.skin
-        self._streams = isinstance(potential, FusedPotential)
+        committee = committee_of(potential)
+        networks = (potential,) if committee is None else committee.members
+        self._streams = all(isinstance(network, FusedPotential) for network in networks)
+        self._members = 0 if committee is None else len(committee.members) + 1  # and the sum of those evaluated so far
         self._halo = potential.halo_hops * potential.cutoff + skin
         self.neighbors = system.neighbors(potential.cutoff + skin)
         self._remarks = remarks(config.potential, potential)
@@ -145,7 +149,7 @@ class Plan:
             MIGRATING * load.own - lists,
             SAVING * piece + ORDERING * load.own,
             ((FRAMING + AHEAD * self._frame_row) * piece + ORDERING * load.own) if self._frame_row else 0,
-            virials + packed + self.block,
+            virials + packed + self._members * MEMBER * load.held + self.block,
         )
         return state + lists + max(moments)
 

@@ -91,9 +91,11 @@ class Progress:
         step, start, conserved, clock = self._first
         made, seconds = max(1, snapshot.step - step), max(1e-9, now - clock)
         drift = (snapshot.thermo.conserved - conserved) / self._n_atoms
+        std = snapshot.thermo.max_force_std
+        spread = "" if std is None else f"force std {std:8.4f} eV/Å  "
         left = (self._last_step - snapshot.step) * seconds / made
         return (
-            f"step {snapshot.step}/{self._last_step}  {snapshot.thermo.temperature:8.1f} K  "
+            f"step {snapshot.step}/{self._last_step}  {snapshot.thermo.temperature:8.1f} K  {spread}"
             f"drift {1e6 * drift:+9.2f} µeV/atom  {(snapshot.time - start) * 1e-6 / seconds * 86400:8.3f} ns/day  "
             f"{seconds / made / self._n_atoms * 1e6:9.3f} µs/(atom·step)  {duration(left)} left"
         )

@@ -12,15 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from allegro_md.config import Input
+from allegro_md.config import AllegroTerm, EamTerm, Input
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.versions import installed
 
 
 def file_digests(config: Input) -> list[str]:
     """SHA-256 of the model and table files of the potential, in the order of its terms."""
-    named = [getattr(term, key, None) for term in config.potential for key in ("model", "file")]
-    return ["sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() for path in named if isinstance(path, Path)]
+    named: list[Path] = []
+    for term in config.potential:
+        if isinstance(term, AllegroTerm):
+            named += term.models
+        elif isinstance(term, EamTerm):
+            named.append(term.file)
+    return ["sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() for path in named]
 
 
 def physics(config: Input, digests: list[str]) -> dict[str, Any]:
@@ -32,7 +37,7 @@ def physics(config: Input, digests: list[str]) -> dict[str, Any]:
     fixed: dict[str, Any] = {"files": digests}
     for index, term in enumerate(tables["potential"]):
         for key, value in term.items():
-            if key not in ("model", "file", "device"):
+            if key not in ("model", "committee", "file", "device"):
                 fixed[f"potential.{index}.{key}"] = value
     for key, value in tables["dynamics"].items():
         if key != "steps" or isinstance(tables["dynamics"].get("temperature"), list):

@@ -255,6 +255,7 @@ class Simulation:
     def _reporters(self, directory: Path, log: Log) -> list[Reporter]:
         output, comm = self.config.output, self.comm
         reporters: list[Reporter] = [
+            *assembly.force_std_reporters(self.config, comm),  # first: a step that ends the run is not reported
             ThermoWriter(directory / "thermo.csv", output.thermo.every, comm),
             Progress(log, output.thermo.every, self.config.dynamics.steps, self.state.n_total, comm.rank == 0),
         ]

@@ -30,11 +30,13 @@ class Maker:
         said: of it, a phrase.
         closeness: to the test vector.
         make: builds the potential for a species table, as the run does.
+        share: of the model's energies that this potential gives.
     """
 
     said: str
     closeness: Closeness
     make: Callable[[SpeciesTable], Potential]
+    share: float = 1.0
 
 
 def extended(table: SpeciesTable, symbols: list[str], numbers: Mapping[str, int]) -> SpeciesTable:
@@ -68,7 +70,7 @@ def check_vector(
     scale = max(float(np.abs(forces).max()), 1e-6)
     for way in makers:
         potential = way.make(full)
-        energy, force, stress = _evaluate(potential, np.array(vector["positions"]), species, full)
+        energy, force, stress = _evaluate(potential, np.array(vector["positions"]), species, full, way.share)
         allowed = way.closeness.allowed(scale)
         tally.add(f"the energy {way.said}", energy - energies, allowed + 2e-15 * float(np.abs(energies).max()), "eV")
         tally.add(f"the force {way.said}", force - forces, allowed, "eV/Å")
@@ -77,9 +79,13 @@ def check_vector(
 
 
 def _evaluate(
-    potential: Potential, position: NDArray[np.float64], species: NDArray[np.int64], table: SpeciesTable
+    potential: Potential,
+    position: NDArray[np.float64],
+    species: NDArray[np.int64],
+    table: SpeciesTable,
+    share: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Energies (n,), forces (n, 3) and virial (6,) of a free cluster."""
+    """Energies (n,), forces (n, 3) and virial (6,) of a free cluster; `potential` gives a share of them."""
     n = len(position)
     state = AtomState(Cell(np.eye(3), (False, False, False)), table, n)
     state.set_local(
@@ -93,5 +99,5 @@ def _evaluate(
     lists = NeighborList(potential.cutoff, 0.0)
     lists.build(state)
     result = potential(state, lists, Virial.PER_ATOM)
-    virial = None if result.virials is None else result.virials.cpu().numpy().sum(axis=0)
-    return result.energy.cpu().numpy(), state.local("force").cpu().numpy() / FORCE_SCALE, virial
+    virial = None if result.virials is None else result.virials.cpu().numpy().sum(axis=0) / share
+    return result.energy.cpu().numpy() / share, state.local("force").cpu().numpy() / FORCE_SCALE / share, virial
