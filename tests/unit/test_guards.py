@@ -10,9 +10,9 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.guards import Guard, Limits
+from allegro_md.guards import ForceStdGuard, Guard, Limits
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.reporting import Thermo
+from allegro_md.reporting import Snapshot, Thermo
 from allegro_md.state import AtomState, SpeciesTable
 
 SALT = SpeciesTable(("Na", "Cl"), np.array([11, 17]), np.array([22.99, 35.45]))
@@ -108,3 +108,13 @@ def test_temperature(kelvin: float) -> None:
     with pytest.raises(PhysicsError, match="guard.max_temperature"):
         guard.temperature(Thermo(0, 0, 0, 0, kelvin, 0, 1, np.zeros(6)))
     guard.temperature(Thermo(0, 0, 0, 0, 300.0, 0, 1, np.zeros(6)))
+
+
+def test_force_std() -> None:
+    state, _ = line([0.0, 2.0, 4.5])
+    guard = ForceStdGuard(0.25, 5, Comm.serial())
+    guard(Snapshot(0, 0.0, state, 0.0, force_std=np.array([0.25, 0.0, 0.1])))
+    with pytest.raises(PhysicsError, match="force on atom 11 .Cl. is 0.5 eV/Å; 0.25 eV/Å are allowed") as caught:
+        guard(Snapshot(5, 5.0, state, 0.0, force_std=np.array([0.3, 0.5, 0.1])))
+    assert caught.value.atoms == (11, 10) and "(guard.max_force_std); also atoms 10" in str(caught.value)
+    assert [step for step in range(12) if guard.trigger(step)] == [0, 5, 10]
