@@ -38,20 +38,18 @@ class Objective:
             batch: the labels.
             stress: whether stresses count; without, their sum is 0.
         """
-        error = prediction.energy - batch.energy
-        energy = self._sum(error / batch.atoms if self._config.per_atom else error)
-        difference = prediction.forces - batch.forces
+        size = batch.atoms if self._config.per_atom else torch.ones_like(batch.atoms)
+        energy = self._sum(prediction.energy / size, batch.energy / size)
         factor = None
         if self._config.kind == "stratified-huber":
-            factor = stratum(batch.forces)[:, None].expand_as(difference)
-        force = self._sum(difference, factor)
-        return torch.stack(
-            [energy, force, self._sum(prediction.stress - batch.stress) if stress else torch.zeros_like(energy)]
-        )
+            factor = stratum(batch.forces)[:, None].expand_as(batch.forces)
+        force = self._sum(prediction.forces, batch.forces, factor)
+        rest = self._sum(prediction.stress, batch.stress) if stress else torch.zeros_like(energy)
+        return torch.stack([energy, force, rest])
 
-    def _sum(self, error: torch.Tensor, factor: torch.Tensor | None = None) -> torch.Tensor:
-        known = torch.isfinite(error)
-        error = error[known]
+    def _sum(self, value: torch.Tensor, label: torch.Tensor, factor: torch.Tensor | None = None) -> torch.Tensor:
+        known = torch.isfinite(label)
+        error = value[known] - label[known]
         if self._config.kind == "mse":
             return error.pow(2).sum()
         delta = self._config.delta * (torch.ones_like(error) if factor is None else factor[known])

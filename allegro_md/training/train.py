@@ -58,7 +58,10 @@ class Trainer:
     Attributes:
         network: with the weights of the best epoch inside when `run` has returned.
         course: where the training stands.
+        reason: why `run` ended.
     """
+
+    reason: str
 
     def __init__(
         self, network: Network, samples: tuple[Samples, Samples], config: Training, seed: int, digest: str, comm: Comm
@@ -97,10 +100,10 @@ class Trainer:
         resumed = self._resume(directory)
         with self._comm.together():
             progress = Progress(directory, self.course.epoch if resumed else None) if self._comm.rank == 0 else None
-        reason = self._finished(began)
+        reason = self._finished(late=False)  # whatever the walltime, a start makes an epoch
         while not reason:
             row = self.epoch()
-            reason = self._finished(began)
+            reason = self._finished(late=time.monotonic() - began > (self._fit.walltime or math.inf))
             with self._comm.together():
                 if progress is not None:
                     progress.row(self.course.epoch, row)
@@ -198,17 +201,16 @@ class Trainer:
             first.merge(other)
         return first
 
-    def _finished(self, began: float) -> str:
-        """Why training ends here; empty while it goes on."""
+    def _finished(self, late: bool) -> str:
+        """Why training ends here, on all processes; empty while it goes on."""
         fit, course = self._fit, self.course
-        late = fit.walltime is not None and time.monotonic() - began > fit.walltime
         if course.epoch >= fit.epochs:
             return "all epochs are done"
         if fit.stop_after is not None and course.epoch - course.best_epoch >= fit.stop_after:
             return f"no better validation error for {fit.stop_after} epochs"
         if self._rate(course.epoch) < fit.smallest_rate:
             return "the learning rate has become smaller than training.smallest_rate"
-        return "training.walltime is over; --resume goes on" if self._comm.any(late) else ""
+        return "training.walltime is over (--resume goes on)" if self._comm.any(late) else ""
 
     # --- continuation ---
 

@@ -1,4 +1,4 @@
-"""Makes tests/drivers importable, and ends what takes long or much."""
+"""Ends what takes long or much."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-
-DRIVERS = Path(__file__).resolve().parents[1] / "drivers"
-if str(DRIVERS) not in sys.path:
-    sys.path.insert(0, str(DRIVERS))
 
 SECONDS = 10.0
 """A case that takes longer hangs."""

@@ -1,0 +1,109 @@
+"""The loss: its values by hand, its gradient by finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from labeled import alloy, frame
+
+from allegro_md.config.training import Loss, Ramp
+from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual
+from allegro_md.models.network import Network
+from allegro_md.training.batches import Batch, Samples
+from allegro_md.training.loss import Objective, counts, stratum
+from allegro_md.training.prediction import Prediction, predict
+
+SYMBOLS = ("Cu", "Au")
+COMMON = {"symbols": SYMBOLS, "cutoff": 4.0, "layers": 2, "l_max": 1, "channels": 3, "average_neighbors": 12.0}
+NETWORKS = {
+    "dense": Dense(**COMMON, embedding=Bessel(), embedding_width=4, two_body=Mlp(widths=(5,)), scalars=4,
+                   latent=Mlp(widths=(5,)), readout=Mlp(widths=(3,))),
+    "residual": Residual(**COMMON, two_body=Mlp(widths=(5,)), latents=4, latent=Mlp(widths=(5,)),
+                         readout=Mlp(widths=(3,), activation=None)),
+}  # fmt: skip
+
+
+def samples(n: int = 3) -> Samples:
+    return Samples([frame(alloy(seed)) for seed in range(n)], SYMBOLS, np.full((2, 2), 4.0))
+
+
+def wrong_by(batch: Batch, energy: float, force: float, stress: float) -> Prediction:
+    return Prediction(batch.energy + energy, batch.forces + force, batch.stress + stress)
+
+
+def loss_of(objective: Objective, prediction: Prediction, batch: Batch, epoch: int = 0) -> float:
+    weights = torch.tensor(objective.weights(epoch), dtype=torch.float64)
+    return float((weights * objective.penalties(prediction, batch, True) / counts(batch)).sum())
+
+
+def test_squares_by_hand() -> None:
+    batch = samples(2).batch([0, 1])  # of 4 and 8 atoms
+    prediction = wrong_by(batch, 0.8, 0.1, 0.02)
+    energy = ((0.8 / 4) ** 2 + (0.8 / 8) ** 2) / 2
+    expected = 5.0 * energy + 2.0 * 0.1**2 + 3.0 * 0.02**2
+    assert loss_of(Objective(Loss(energy=5.0, force=2.0, stress=3.0)), prediction, batch) == pytest.approx(expected)
+    total = Objective(Loss(energy=5.0, force=2.0, stress=3.0, per_atom=False))
+    assert loss_of(total, prediction, batch) == pytest.approx(expected - 5.0 * energy + 5.0 * 0.8**2)
+
+
+@pytest.mark.parametrize("error", [0.004, 0.05])
+def test_huber_is_that_of_torch(error: float) -> None:
+    batch = samples(2).batch([0, 1])
+    objective = Objective(Loss(energy=0.0, force=1.0, stress=0.0, kind="huber", delta=0.01))
+    wanted = torch.nn.functional.huber_loss(batch.forces + error, batch.forces, delta=0.01)
+    assert loss_of(objective, wrong_by(batch, 0.0, error, 0.0), batch) == pytest.approx(float(wanted))
+
+
+def test_runaway_forces_count_less() -> None:
+    forces = torch.tensor([[99.0, 0.0, 0.0], [0.0, 150.0, 0.0], [250.0, 0.0, 0.0], [300.0, 300.0, 0.0]])
+    assert stratum(forces).tolist() == pytest.approx([1.0, 0.7, 0.4, 0.1])
+
+
+def test_a_missing_label_counts_for_nothing() -> None:
+    batch = samples(2).batch([0, 1])
+    batch.energy[0] = torch.nan
+    batch.forces[:4] = torch.nan
+    prediction = Prediction(torch.full((2,), 7.0, dtype=torch.float64), batch.forces.nan_to_num() + 0.1, batch.stress)
+    prediction.energy[1] = batch.energy[1] + 0.8
+    value = loss_of(Objective(Loss(energy=1.0, force=1.0)), prediction, batch)
+    assert value == pytest.approx(0.1**2 + 0.1**2)  # 0.8 eV on eight atoms
+    assert counts(batch).tolist() == [1.0, 24.0, 18.0]
+
+
+def test_weights_follow_the_epochs() -> None:
+    objective = Objective(Loss(energy=Ramp(first=1.0, last=100.0, begin=10, end=20), force=2.0))
+    energy = [objective.weights(epoch)[0] for epoch in (0, 10, 15, 20, 99)]
+    assert energy == pytest.approx([1.0, 1.0, 10.0, 100.0, 100.0])
+    assert objective.weights(15)[1:] == (2.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["mse", "huber", "stratified-huber"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradient_by_finite_differences(name: str, kind: str) -> None:
+    """With respect to the steepest entry of every weight, energies, forces and stresses in the loss."""
+    network = Network(NETWORKS[name]).initialize(3)
+    batch = samples().batch([0, 1, 2])
+    objective = Objective(Loss(energy=2.0, force=1.0, stress=5.0, kind=kind, delta=0.3))
+
+    def value() -> torch.Tensor:
+        weights = torch.tensor(objective.weights(0), dtype=torch.float64)
+        return (weights * objective.penalties(predict(network, batch, True), batch, True) / counts(batch)).sum()
+
+    value().backward()
+    step, looked_at = 1e-5, 0
+    for key, parameter in network.named_parameters():
+        if parameter.grad is None:
+            continue
+        index = np.unravel_index(int(parameter.grad.abs().argmax()), parameter.shape)
+        values = []
+        for sign in (1.0, -2.0):
+            with torch.no_grad():
+                parameter[index] += sign * step
+            values.append(float(value().detach()))
+        with torch.no_grad():
+            parameter[index] += step
+        slope, gradient = (values[0] - values[1]) / (2 * step), float(parameter.grad[index])
+        assert slope == pytest.approx(gradient, rel=1e-4, abs=1e-8), key
+        looked_at += 1
+    assert looked_at >= 8
