@@ -17,18 +17,18 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from allegro_md.cli import check, doctor, importing, info, run, train, verify
+from allegro_md.cli import check, doctor, evaluation, importing, info, run, train, verify
 from allegro_md.comm import Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
-    "doctor": doctor.doctor, "train": train.train,
+    "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("eval", "analyze", "report", "scale", "plan")
+UNBUILT = ("analyze", "report", "scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
 PATIENCE = 5.0
@@ -39,6 +39,7 @@ EXAMPLES = {
     "check": "Example: mpirun -n 4 allegro-md check argon.toml",
     "verify": "Example: mpirun -n 2 allegro-md verify argon.toml --json certificate.json",
     "train": "Example: allegro-md train copper.toml --set training.epochs=100",
+    "eval": "Example: allegro-md eval cu.allegro test.extxyz --worst 10 --out errors",
     "info": "Example: allegro-md info cu.allegro",
     "import": "Example: allegro-md import trained_model/ cu.allegro",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",

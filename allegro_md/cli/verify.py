@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, write_document
 from allegro_md.cli.loading import Assignments, InputFile, load
-from allegro_md.errors import InputError
 
 if TYPE_CHECKING:
     from allegro_md.verify.result import Certificate
@@ -19,38 +17,23 @@ def verify(
     context: typer.Context,
     input_file: InputFile,
     assignments: Assignments = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON; - prints them instead of "
-                                  "the table.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Check the physics of an input on its own system, on as many MPI ranks as mpirun started; run nothing."""
     comm = context.obj
     config = load(comm, input_file, assignments)
     with comm.together():
-        if comm.rank == 0 and json_file is not None and not json_file.parent.is_dir():
-            raise InputError("no such folder", str(json_file.parent), "make it, or choose another place")
+        if comm.rank == 0:
+            check_folder(json_file)
     from allegro_md.simulation.certificate import certify
 
     certificate = certify(config, comm)
     with comm.together():
         if comm.rank == 0:
-            _show(certificate, json_file)
+            if json_file != TERMINAL:
+                _table(certificate)
+            write_document(certificate.as_dict(), json_file)
     certificate.require()
-
-
-def _show(certificate: Certificate, json_file: Path | None) -> None:
-    """The table, and the JSON document where it is wanted."""
-    document = json.dumps(certificate.as_dict(), indent=2, ensure_ascii=False)
-    if json_file == Path("-"):
-        typer.echo(document)
-        return
-    _table(certificate)
-    if json_file is not None:
-        try:
-            json_file.write_text(document + "\n")
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", str(json_file), "choose another place") from error
 
 
 def _table(certificate: Certificate) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from allegro_md.config.output import Output, Parallel
 from allegro_md.config.potential import KINDS
 from allegro_md.config.schema import Input
 from allegro_md.config.system import System
-from allegro_md.config.training import Training
+from allegro_md.config.training import Labels, Training
 from allegro_md.errors import InputError
 
 Schema = TypeVar("Schema", Input, Training)
@@ -52,6 +52,32 @@ def load_training(path: str | Path, overrides: Sequence[str] = ()) -> Training:
         InputError: one sentence that names file, key and remedy.
     """
     return _load(Training, Path(path), overrides)
+
+
+def load_labels(keys: Mapping[str, str], overrides: Sequence[str] = ()) -> Labels:
+    """The table ``[data.labels]`` alone, from the command line.
+
+    Args:
+        keys: of the table, and their values.
+        overrides: assignments ``data.labels.KEY=VALUE``.
+
+    Raises:
+        InputError: one sentence that names key and remedy.
+    """
+    data: dict[str, Any] = {"data": {"labels": dict(keys)}}
+    changed = [_override(data, assignment) for assignment in overrides]
+    try:
+        return _LabelsInput.model_validate(data).data.labels
+    except ValidationError as error:
+        raise translate(error, data, "command line", changed) from None
+
+
+class _LabelsOnly(Table):
+    labels: Labels = Labels()
+
+
+class _LabelsInput(Table):
+    data: _LabelsOnly = _LabelsOnly()
 
 
 def _load(schema: type[Schema], path: Path, overrides: Sequence[str]) -> Schema:

@@ -77,3 +77,14 @@ def finish(path: Path) -> None:
     sync(unfinished(path))
     os.replace(unfinished(path), path)
     sync(path.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file of which readers see nothing, or the old one, until it is whole.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
+    with disk_errors(path):
+        unfinished(path).write_bytes(content)
+        finish(path)

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 
 from allegro_md.errors import InputError
-from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.disk import disk_errors, write_whole
 from allegro_md.timers import duration
 
 HISTORY, EVENTS = "history.csv", "tensorboard"
@@ -62,10 +62,8 @@ class Progress:
         """
         self._path = directory / HISTORY
         rows = [] if resume_epoch is None else [row for row in read_history(self._path) if row["epoch"] <= resume_epoch]
+        write_whole(self._path, "".join([",".join(COLUMNS) + "\n", *map(_line, rows)]).encode())
         with disk_errors(self._path):
-            with unfinished(self._path).open("w", encoding="utf-8") as file:
-                file.writelines([",".join(COLUMNS) + "\n", *map(_line, rows)])
-            finish(self._path)
             self._file = self._path.open("a", encoding="utf-8")
             self._events = _Events(directory / EVENTS, resume_epoch)
         console = Console(file=sys.stdout)
