@@ -1,7 +1,9 @@
-"""Every input of `inputs/train` is valid where its data are, and says what to expect."""
+"""Every input of `inputs/train` is valid where its data are, says what to expect, and trains."""
 
 from __future__ import annotations
 
+import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,25 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from pydantic import BaseModel
 
+from allegro_md.comm import Comm
 from allegro_md.config.load import load_training
-from allegro_md.config.training import DenseModel, ResidualModel
+from allegro_md.config.training import (
+    Cosine,
+    Data,
+    DenseModel,
+    Fit,
+    Labels,
+    Loss,
+    Plateau,
+    Ramp,
+    ResidualModel,
+    StartModel,
+)
+from allegro_md.config.training.schema import TrainingOutput
+from allegro_md.models.modelfile import load_model
+from allegro_md.training.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = sorted((ROOT / "inputs" / "train").glob("*.toml"))
@@ -56,3 +74,35 @@ def test_is_valid(path: Path, data_folder: Path) -> None:
     assert isinstance(config.model, (DenseModel, ResidualModel))
     for name in (*config.data.train, *config.data.test):
         assert f"`{name.relative_to(data_folder).parent}`" in README
+
+
+@pytest.mark.parametrize(
+    "table",
+    [Labels, Data, DenseModel, ResidualModel, StartModel, Loss, Ramp, Fit, Plateau, Cosine, TrainingOutput],
+    ids=lambda table: table.__name__,
+)
+def test_every_key_is_in_the_manual(table: type[BaseModel]) -> None:
+    manual = (ROOT / "docs" / "training.md").read_text()
+    assert not [key for key in table.model_fields if key != "kind" and f"`{key}`" not in manual]
+
+
+SMALL = ["data.frames=4", "data.validation=2", "training.epochs=1", "training.batch=2"]
+FEW = {"qm9-paper": ["model.channels=2", "model.latents=8"], "rmd17-paper": ["model.channels=2", "model.latents=8"]}
+"""Smaller networks where the one of the input is for a GPU."""
+
+
+@pytest.mark.parametrize(
+    "path", [path if path.stem == "ethanol" else pytest.param(path, marks=pytest.mark.long) for path in INPUTS],
+    ids=NAMES,
+)  # fmt: skip
+def test_trains_shortened(path: Path, data_folder: Path, tmp_path: Path) -> None:
+    settings = [*SMALL, *FEW.get(path.stem, []), f"data.folder={data_folder}", f"output.directory={tmp_path / 'run'}"]
+    config = load_training(path, settings)
+    few = config.model_copy(update={"data": config.data.model_copy(update={"test": ()})})  # those take minutes
+    (model,) = Session(few, Comm()).run()
+    network = load_model(model)
+    assert network.architecture.symbols
+    with (tmp_path / "run" / "history.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert math.isfinite(float(row["val_energy_rmse"]))
+    assert math.isfinite(float(row["val_force_rmse"])) == (path.stem != "qm9-paper")
