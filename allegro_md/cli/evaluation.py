@@ -56,9 +56,13 @@ def evaluate(
         raise InputError(f"errors cannot be divided by '{by}'", "--by", "use config_type")
     if worst and out is None:
         raise InputError("needs a folder for the frames", "--worst", "add --out DIR")
+    import torch
+
     from allegro_md.training.calibration import calibrate
     from allegro_md.training.evaluation import PRECISIONS, evaluate
 
+    if comm.size > 1:
+        torch.set_num_threads(1)  # ranks share the cores
     if precision not in PRECISIONS:
         raise InputError(f"no such precision: '{precision}'", "--precision", f"use one of {', '.join(PRECISIONS)}")
     with comm.together():
