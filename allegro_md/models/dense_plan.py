@@ -12,7 +12,7 @@ from allegro_md.kernels.tile import matmul
 from allegro_md.models.architecture import Bessel, Spline
 from allegro_md.models.dense import DenseWeights
 from allegro_md.models.edges import Geometry
-from allegro_md.models.geometry import bessel, envelope, spline_basis
+from allegro_md.models.geometry import radial_functions, spline_basis
 from allegro_md.models.irreps import TensorProduct, summed_paths
 from allegro_md.models.linear import Form, LinearMaps, columns, through, total
 from allegro_md.models.mlp import MlpWeights, apply_inner, matrices_of
@@ -123,7 +123,7 @@ class _Embedding:
     def __call__(self, x: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
         """(E, width of the first activation, or D)."""
         if isinstance(self._kind, Bessel):
-            radial = bessel(x, self._roots) * envelope(x, self._kind.envelope)[:, None]
+            radial = radial_functions(x, self._roots, self._kind.envelope)
             value = matmul(radial.to(self._dtype), self._basis)
             if self._species is not None:
                 value = value * torch.nn.functional.embedding(pair, self._species)

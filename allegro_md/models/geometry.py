@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from allegro_md.kernels.contract import Rows, Terms, product
+from allegro_md.kernels.radial import radial
+from allegro_md.kernels.sphere import Recursion, sphere
 from allegro_md.models.irreps import coupling
 
 
@@ -53,6 +55,17 @@ def spline_basis(x: torch.Tensor, count: int, span: int) -> torch.Tensor:
     return 0.25 * one_minus_cos * one_minus_cos
 
 
+def radial_functions(
+    x: torch.Tensor, roots: torch.Tensor, p: float, scale: torch.Tensor | None = None, shift: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(scale_n · `bessel`_n + shift_n) · `envelope`, (E,) → (E, n); scale 1 and shift 0 unless given, (n,)."""
+    scale = torch.ones_like(roots) if scale is None else scale
+    shift = torch.zeros_like(roots) if shift is None else shift
+    if roots.requires_grad or x.device.type != "cpu":
+        return (bessel(x, roots) * scale + shift) * envelope(x, p)[:, None]
+    return radial(x, roots, scale, shift, p)
+
+
 @cache
 def _harmonic_step(l: int) -> tuple[Terms, np.ndarray]:  # noqa: E741
     """Terms that make Y_l of Y_{l−1} and the unit vector; the factor is taken from e3nn's own Y_l."""
@@ -72,6 +85,25 @@ def _harmonic_step(l: int) -> tuple[Terms, np.ndarray]:  # noqa: E741
     order = np.argsort(k, kind="stable")
     terms = Terms(i[order], j[order], k[order], (2 * l - 1, 3, 2 * l + 1))
     return terms, factor * tensor[i, j, k][order]
+
+
+@cache
+def _recursion(l_max: int) -> Recursion:
+    terms, factor = [np.empty((0, 3), dtype=np.int64)], [np.empty(0)]
+    for l in range(2, l_max + 1):  # noqa: E741
+        step, values = _harmonic_step(l)
+        terms.append(np.stack([(l - 1) ** 2 + step.a, step.b, l**2 + step.out], axis=1))
+        factor.append(values)
+    return Recursion(l_max, np.concatenate(terms), np.concatenate(factor))
+
+
+def polar(d: torch.Tensor, l_max: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths (E,) and spherical harmonics (E, (l_max + 1)²) of vectors (E, 3)."""
+    if d.device.type == "cpu":
+        return sphere(d, _recursion(l_max))
+    x, y, z = d.unbind(1)
+    r = torch.sqrt(x * x + y * y + z * z)
+    return r, spherical_harmonics(d / r[:, None], l_max)
 
 
 def spherical_harmonics(unit: torch.Tensor, l_max: int) -> torch.Tensor:

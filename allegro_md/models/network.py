@@ -11,7 +11,7 @@ from allegro_md.models.architecture import Architecture, Dense
 from allegro_md.models.dense import DenseWeights
 from allegro_md.models.dense_plan import DensePlan
 from allegro_md.models.edges import Edges, Geometry
-from allegro_md.models.geometry import envelope, spherical_harmonics
+from allegro_md.models.geometry import envelope, polar
 from allegro_md.models.residual import ResidualWeights
 from allegro_md.models.residual_plan import ResidualPlan
 from allegro_md.models.zbl import screening_length, zbl_energy
@@ -107,9 +107,7 @@ class Evaluator:
         return energy
 
     def _geometry(self, edges: Edges) -> Geometry:
-        d = edges.vector
-        x, y, z = d.unbind(1)
-        r = torch.sqrt(x * x + y * y + z * z)
+        r, harmonics = polar(edges.vector, self._a.l_max)
         n = len(self._a.symbols)
         if n == 1:
             pair = torch.zeros_like(edges.center)
@@ -117,6 +115,4 @@ class Evaluator:
         else:
             pair = edges.center_species[edges.center] * n + edges.neighbor_species
             reduced = r * self._inverse_cutoff[pair]
-        unit = d / r[:, None]
-        harmonics = spherical_harmonics(unit, self._a.l_max).to(self._dtype)
-        return Geometry(r, reduced, harmonics, pair, edges.center, edges.center_species)
+        return Geometry(r, reduced, harmonics.to(self._dtype), pair, edges.center, edges.center_species)

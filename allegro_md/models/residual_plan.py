@@ -11,7 +11,7 @@ from allegro_md.kernels.contract import product, weighting
 from allegro_md.kernels.tile import matmul
 from allegro_md.models.architecture import Residual
 from allegro_md.models.edges import Geometry
-from allegro_md.models.geometry import bessel, envelope
+from allegro_md.models.geometry import radial_functions
 from allegro_md.models.irreps import Layer, TensorProduct, separate_paths
 from allegro_md.models.mlp import apply_inner, matrices_of
 from allegro_md.models.residual import ResidualWeights, prefactor
@@ -38,9 +38,7 @@ class ResidualPlan:
         def ready(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.to(device=device, dtype=dtype)
 
-        self._roots = weights.roots.to(device)
-        self._mean = weights.basis_mean.to(device)
-        self._scale = weights.basis_inverse_std.to(device)
+        self._roots, self._scale, self._shift = (t.to(device) for t in _basis(weights))
         two_body = weights.two_body.matrices()
         n = len(a.symbols)
         first = two_body[0]
@@ -90,11 +88,22 @@ class ResidualPlan:
             pair: (E,) int64, center species · n + neighbor species.
         """
         a = self._a
-        u = envelope(x, a.envelope)
-        radial = (bessel(x, self._roots) * prefactor(a.cutoff) - self._mean) * self._scale * u[:, None]
-        cut = u.to(self._dtype)[:, None]
-        value = matmul(radial.to(self._dtype), self._basis) + torch.nn.functional.embedding(pair, self._pairs)
+        columns = radial_functions(x, self._roots, a.envelope, self._scale, self._shift).to(self._dtype)
+        radial, cut = columns.split([a.bessel, 1], dim=1)
+        value = matmul(radial, self._basis) + torch.nn.functional.embedding(pair, self._pairs)
         return cut, cut * _finish(value, self._two_body, a.two_body.activation)
+
+
+def _basis(weights: ResidualWeights) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Roots, scales and shifts of the standardized radial functions, and last those of the envelope alone."""
+    inverse_std = weights.basis_inverse_std
+    parts = (
+        (weights.roots, 1.0),
+        (prefactor(weights.architecture.cutoff) * inverse_std, 0.0),
+        (-weights.basis_mean * inverse_std, 1.0),
+    )
+    roots, scale, shift = (torch.cat([values, values.new_tensor([last])]) for values, last in parts)
+    return roots, scale, shift
 
 
 def _finish(value: torch.Tensor, rest: list[torch.Tensor], activation: str | None) -> torch.Tensor:
