@@ -18,9 +18,12 @@ from allegro_md.models.modelfile import load_model, read_document, save_model
 from allegro_md.models.network import Network
 from allegro_md.training.batches import Samples
 from allegro_md.training.dataset import Dataset, load_dataset, write_split
+from allegro_md.training.evaluation import evaluate
+from allegro_md.training.metrics import Error, Metrics
 from allegro_md.training.network import build_network, cutoffs
+from allegro_md.training.report import write_report
 from allegro_md.training.statistics import Statistics, statistics_of
-from allegro_md.training.train import Trainer, device_of
+from allegro_md.training.train import Course, Trainer, device_of
 from allegro_md.versions import installed
 
 CHANGEABLE = ("epochs", "walltime", "stop_after", "smallest_rate", "save_every", "threads", "seeds", "device")
@@ -60,9 +63,9 @@ class Session:
                                      "start from another model, or train a new one")  # fmt: skip
             else:
                 self.symbols, table = self.dataset.symbols, cutoffs(model, self.dataset.symbols)
-            self._train = Samples(self.dataset.train, self.symbols, table)
+            self._training = Samples(self.dataset.train, self.symbols, table)
             self._validation = Samples(self.dataset.validation, self.symbols, table)
-            graphs = (self._train.graph(k) for k in range(len(self._train)))
+            graphs = (self._training.graph(k) for k in range(len(self._training)))
             if isinstance(model, StartModel):
                 known = read_document(model.start)["shortest_distance"]
                 seen = statistics_of(self.dataset.train, self.symbols, graphs, _PLAIN).shortest
@@ -86,36 +89,57 @@ class Session:
         Raises:
             AllegroError: training ended early.
         """
-        seeds, output = self.config.training.seeds, self.config.output
-        models = []
+        output, seeds = self.config.output, self.config.training.seeds
         with RunDirectory(
             output.directory, self._comm, resume=resume, overwrite=overwrite, contents=TRAINING
         ) as directory:
             with self._comm.together():
                 if self._comm.rank == 0:
                     write_split(self.dataset, directory.path / "split.json")
-            directory.write_record(self._record([]))
-            for seed in seeds:
-                place = directory.path if len(seeds) == 1 else directory.path / f"seed-{seed}"
-                models.append(self._train_one(seed, place))
-            self._finish(directory, models)
-        return models
+            directory.write_record(self._record("running"))
+            for remark in self.dataset.remarks:
+                self._say(f"remark: {remark}")
+            trained = [
+                self._train(seed, directory.path if len(seeds) == 1 else directory.path / f"seed-{seed}")
+                for seed in seeds
+            ]
+            return self._finish(directory, trained)
 
-    def _train_one(self, seed: int, place: Path) -> Path:
-        """Trains the network of a seed and saves the best it has been."""
-        if self._comm.rank == 0:
-            place.mkdir(exist_ok=True)
-        trainer = Trainer(self._network(seed), (self._train, self._validation), self.config, seed,
-                          self._digest(seed), self._comm)  # fmt: skip
-        self._say(f"seed {seed}: {trainer.network.count_weights()} weights")
-        trainer.run(place)
-        path = self._model_path(seed)
-        self._say(f"seed {seed}: {trainer.reason} after {trainer.course.epoch} epochs; the best was epoch "
-                  f"{trainer.course.best_epoch}: {path}")  # fmt: skip
+    def _train(self, seed: int, place: Path) -> Trainer:
+        """Trains the network of a seed."""
         with self._comm.together():
             if self._comm.rank == 0:
-                save_model(trainer.network.cpu(), path, self._provenance(trainer, seed), self.shortest)
-        return path
+                place.mkdir(exist_ok=True)
+        trainer = Trainer(
+            self._network(seed), (self._training, self._validation), self.config, seed, self._digest(seed), self._comm
+        )
+        self._say(f"seed {seed}: {trainer.network.count_weights()} weights")
+        trainer.run(place)
+        course = trainer.course
+        self._say(f"seed {seed}: {trainer.reason} after {course.epoch} epochs; the best was epoch {course.best_epoch}")
+        return trainer
+
+    def _finish(self, directory: RunDirectory, trained: list[Trainer]) -> list[Path]:
+        """Errors of the best networks on every set, model files, record and report."""
+        networks = [trainer.network.cpu() for trainer in trained]
+        sets = {"train": self.dataset.train, "validation": self.dataset.validation, **self.dataset.test}
+        evaluations = {name: evaluate(networks, frames, comm=self._comm) for name, frames in sets.items()}
+        seeds = self.config.training.seeds
+        paths = [self._model_path(seed) for seed in seeds]
+        with self._comm.together():
+            if self._comm.rank == 0:
+                for member, (trainer, seed, path) in enumerate(zip(trained, seeds, paths, strict=True)):
+                    errors = {
+                        name: summary(evaluation.member_metrics[member]) for name, evaluation in evaluations.items()
+                    }
+                    save_model(trainer.network, path, self._provenance(trainer.course, seed, errors), self.shortest)
+                write_report(directory.path, self._record("done"), evaluations)
+        errors = {name: evaluation.metrics.as_dict() for name, evaluation in evaluations.items()}
+        directory.write_record(self._record("done") | {"models": [str(path) for path in paths], "errors": errors})
+        for name, evaluation in evaluations.items():
+            self._say(f"{name:>20}: {text(evaluation.metrics)}")
+        self._say(f"models: {', '.join(map(str, paths))}; report: {directory.path / 'report.html'}")
+        return paths
 
     def _network(self, seed: int) -> Network:
         dtype = torch.float64 if self.config.training.precision == "float64" else torch.float32
@@ -132,35 +156,31 @@ class Session:
         path = output.model or output.directory / "model.allegro"
         return path if len(self.config.training.seeds) == 1 else path.with_name(f"{path.stem}-{seed}{path.suffix}")
 
-    def _finish(self, directory: RunDirectory, models: list[Path]) -> None:
-        """Errors of the best networks, on every set, into model files, record and report."""
-        directory.write_record(self._record([str(path) for path in models]))
-
-    def _provenance(self, trainer: Trainer, seed: int) -> dict[str, Any]:
-        course, data = trainer.course, self.config.data
+    def _provenance(self, course: Course, seed: int, errors: dict[str, Any]) -> dict[str, Any]:
+        """What a model file tells of its training."""
+        frames = f"{len(self.dataset.train)} trained on, {len(self.dataset.validation)} for validation"
         return {
             "program": f"allegro-md train {installed()['allegro-md']}",
-            "data": ", ".join(path.name for path in data.train),
-            "frames": f"{len(self.dataset.train)} trained on, {len(self.dataset.validation)} for validation",
+            "data": ", ".join(path.name for path in self.config.data.train),
+            "frames": frames,
             "seed": seed,
             "epochs": f"{course.epoch}, the best was {course.best_epoch}",
             "hours": round(course.seconds / 3600.0, 3),
-            "validation": {key.removeprefix("val_"): float(f"{x:.4g}") for key, x in course.errors.items()},
+            "errors": errors,
         }
 
-    def _record(self, models: list[str]) -> dict[str, Any]:
+    def _record(self, status: str) -> dict[str, Any]:
         """The content of ``train.json``."""
         return {
-            "status": "done" if models else "running",
-            "models": models,
-            "input": self.config.model_dump(mode="json"),
+            "status": status,
+            "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "symbols": list(self.symbols),
-            "statistics": self.statistics and asdict(self.statistics),
             "frames": {"train": len(self.dataset.train), "validation": len(self.dataset.validation)},
+            "statistics": asdict(self.statistics) if self.statistics else None,
             "remarks": list(self.dataset.remarks),
             "processes": self._comm.size,
+            "input": self.config.model_dump(mode="json"),
             "versions": installed(),
-            "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
 
     def _digest(self, seed: int) -> str:
@@ -188,3 +208,26 @@ class Session:
 
 _PLAIN = DenseModel(cutoff=1.0, scales=1.0, shifts=0.0)
 """Asks the statistics for no scales and shifts."""
+
+
+def summary(metrics: Metrics) -> dict[str, float]:
+    """The errors a model file tells of: RMSE and MAE, four digits."""
+    parts = (
+        ("energy_meV_atom", metrics.energy_per_atom), ("force_meV_A", metrics.forces), ("stress_MPa", metrics.stress),
+    )  # fmt: skip
+    return {
+        f"{name}_{kind.upper()}": float(f"{getattr(error, kind):.4g}")
+        for name, error in parts
+        if error is not None
+        for kind in ("mae", "rmse")
+    }
+
+
+def text(metrics: Metrics) -> str:
+    """The errors on one line."""
+
+    def pair(error: Error | None, unit: str) -> str:
+        return "" if error is None else f"{error.mae:8.4g} / {error.rmse:8.4g} {unit}  "
+
+    energy, each = pair(metrics.energy, "meV"), pair(metrics.energy_per_atom, "meV/atom")
+    return f"MAE / RMSE {energy}{each}{pair(metrics.forces, 'meV/Å')}{pair(metrics.stress, 'MPa')}".rstrip()

@@ -50,13 +50,13 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def alloy(seed: int, rattle: float = 0.08) -> Atoms:
-    """Four to eight atoms of copper and gold in a strained cell, with energy, forces and stress."""
+def alloy(seed: int, gold: float = 0.3) -> Atoms:
+    """Four or eight atoms of copper, and gold in part, in a strained cell, with energy, forces and stress."""
     rng = np.random.default_rng(seed)
     atoms = bulk("Cu", cubic=True, a=3.8) * ((1, 1, 2) if seed % 2 else (1, 1, 1))
-    atoms.numbers[rng.random(len(atoms)) < 0.3] = 79
+    atoms.numbers[rng.random(len(atoms)) < gold] = 79
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.normal(scale=0.03, size=(3, 3))), scale_atoms=True)
-    atoms.positions += rng.normal(scale=rattle, size=(len(atoms), 3))
+    atoms.positions += rng.normal(scale=0.08, size=(len(atoms), 3))
     atoms.calc = EMT()
     labels = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(), "stress": atoms.get_stress()}
     atoms.calc = SinglePointCalculator(atoms, **labels)
@@ -73,9 +73,9 @@ def frame(atoms: Atoms, source: str = "") -> Frame:
     )  # fmt: skip
 
 
-def write_training(folder: Path, frames: int = 16, **options: object) -> Path:
+def write_training(folder: Path, frames: int = 16, gold: float = 0.3, **options: object) -> Path:
     """An input for training on alloys, and its data; returns the input's path."""
-    write(folder / "train.extxyz", [alloy(seed) for seed in range(frames)])
+    write(folder / "train.extxyz", [alloy(seed, gold) for seed in range(frames)])
     path = folder / "train.toml"
     path.write_text(INPUT.format(**(DEFAULTS | options)))
     return path

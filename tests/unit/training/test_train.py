@@ -24,6 +24,7 @@ from allegro_md.comm import Comm
 from allegro_md.config.load import load_training
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.models.modelfile import load_model, read_document
+from allegro_md.training import session
 from allegro_md.training.session import Session
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -32,6 +33,12 @@ COMMAND = [sys.executable, "-m", "allegro_md", "train"]
 
 def train(path: Path, *overrides: str, resume: bool = False, overwrite: bool = False) -> list[Path]:
     return Session(load_training(path, overrides), Comm.serial()).run(resume=resume, overwrite=overwrite)
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than these trainings; those of `test_learns_copper`, a program of its own, are made."""
+    monkeypatch.setattr(session, "write_report", lambda *arguments: None)
 
 
 def history(directory: Path) -> list[dict[str, str]]:
@@ -46,15 +53,16 @@ def assert_same_training(one: Path, other: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_learns_an_alloy(tmp_path: Path) -> None:
-    """From the command line to a model whose forces on new configurations are nearly those of the data."""
-    path = write_training(tmp_path, frames=40, epochs=25, schedule="cosine", layers=1)
-    done = subprocess.run([*COMMAND, path, "--set", "training.learning_rate=0.02"], capture_output=True, text=True)
+def test_learns_copper(tmp_path: Path) -> None:
+    """From the command line to a model whose forces on new configurations are close to those of the data."""
+    path = write_training(tmp_path, frames=40, gold=0.0, epochs=25, optimizer="muon", schedule="cosine", layers=1)
+    done = subprocess.run([*COMMAND, path, "--set", "training.learning_rate=0.05"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = history(tmp_path / "run")
     assert len(rows) == 25
-    assert float(rows[-1]["val_force_rmse"]) < 0.5 * float(rows[0]["val_force_rmse"])
-    new = [alloy(seed) for seed in range(100, 106)]
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    assert float(rows[-1]["val_force_rmse"]) < 0.7 * float(rows[0]["val_force_rmse"])
+    new = [alloy(seed, gold=0.0) for seed in range(100, 106)]
     labels = np.concatenate([atoms.get_forces() for atoms in new])
     network = load_model(tmp_path / "run" / "model.allegro")
     for atoms in new:
@@ -70,7 +78,7 @@ def test_learns_an_alloy(tmp_path: Path) -> None:
     assert turned.get_forces() == pytest.approx(new[0].get_forces() @ turn.T, abs=1e-6)
     shortest = read_document(tmp_path / "run" / "model.allegro")["shortest_distance"]
     trained_on = json.loads((tmp_path / "run" / "split.json").read_text())
-    assert trained_on and set(shortest) == {"Cu-Cu", "Cu-Au", "Au-Au"}
+    assert trained_on and set(shortest) == {"Cu-Cu"}
 
 
 @pytest.mark.parametrize(
@@ -88,14 +96,14 @@ def test_continued_is_undisturbed(tmp_path: Path, optimizer: str, schedule: str,
     assert_same_training(tmp_path / "run", tmp_path / "broken")
 
 
-def killed_and_resumed(folder: Path, seed: int) -> None:
-    """A program that is killed at a random moment and started again until it is through."""
+def killed_and_resumed(folder: Path, seed: int, times: int) -> None:
+    """A program that is killed at random moments and started again until it is through."""
     path = write_training(folder, epochs=12)
     began = time.monotonic()
     subprocess.run([*COMMAND, path], check=True, capture_output=True)
     whole = time.monotonic() - began
     rng, command = random.Random(seed), [*COMMAND, path, "--set", "output.directory=killed", "--resume"]
-    for _ in range(2):
+    for _ in range(times):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
             time.sleep(rng.uniform(0.3, 0.9) * whole)
             os.kill(program.pid, signal.SIGKILL)
@@ -104,13 +112,13 @@ def killed_and_resumed(folder: Path, seed: int) -> None:
 
 
 def test_killed_and_resumed(tmp_path: Path) -> None:
-    killed_and_resumed(tmp_path, 0)
+    killed_and_resumed(tmp_path, 0, 1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 7))
 def test_killed_at_other_moments(tmp_path: Path, seed: int) -> None:
-    killed_and_resumed(tmp_path, seed)
+    killed_and_resumed(tmp_path, seed, 3)
 
 
 @pytest.mark.parallel
@@ -170,7 +178,7 @@ def test_validation_is_the_error_of_the_saved_model(tmp_path: Path) -> None:
     """With the running mean of the weights, on the frames that the split names."""
     path = write_training(tmp_path, precision="float64")
     (model,) = train(path)
-    best = read_document(model)["training"]["validation"]
+    best = read_document(model)["training"]["errors"]["validation"]
     data = Session(load_training(path), Comm.serial()).dataset
     network, errors = load_model(model), []
     everything = read(tmp_path / "train.extxyz", ":")
@@ -181,4 +189,4 @@ def test_validation_is_the_error_of_the_saved_model(tmp_path: Path) -> None:
         atoms.calc = AllegroCalculator(network, engine="reference", precision="double")
         errors.append((atoms.get_forces() - labels).ravel())
     rmse = 1e3 * np.sqrt(np.mean(np.concatenate(errors) ** 2))
-    assert rmse == pytest.approx(best["force_rmse"], rel=1e-3)
+    assert rmse == pytest.approx(best["force_meV_A_RMSE"], rel=1e-3)
