@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning
 import torch
+import turns
 
 from allegro_md.config.training import DenseModel, Training
 from allegro_md.training.statistics import Statistics
@@ -26,16 +27,19 @@ ERRORS = {
 class Clock(lightning.pytorch.Callback):
     """Keeps the untrained model, and after each epoch its seconds and the errors of the validation frames."""
 
-    def __init__(self, folder: str, threads: int) -> None:
-        """Keeps them in `folder`; `threads` are for torch."""
+    def __init__(self, folder: str, threads: int, pipes: list[str]) -> None:
+        """Keeps them in `folder`; `threads` are for torch, `pipes` for taking turns."""
         self._folder = Path(folder)
+        self._baton = turns.Baton(*pipes)
         torch.set_num_threads(threads)
         self._began = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        trainer.save_checkpoint(self._folder / "initial.ckpt")
+        trainer.save_checkpoint(self._folder / "part.ckpt")
+        (self._folder / "part.ckpt").rename(self._folder / "initial.ckpt")
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._baton.take()
         self._began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -43,10 +47,16 @@ class Clock(lightning.pytorch.Callback):
         errors = {name: 1e3 * float(trainer.callback_metrics[f"val0_epoch/{key}"]) for name, key in ERRORS.items()}
         with (self._folder / "epochs.jsonl").open("a") as file:
             file.write(json.dumps({"seconds": time.perf_counter() - self._began, **errors}) + "\n")
+        self._baton.give()
 
 
 def configuration(
-    config: Training, symbols: tuple[str, ...], statistics: Statistics, folder: Path, mode: str
+    config: Training,
+    symbols: tuple[str, ...],
+    statistics: Statistics,
+    folder: Path,
+    mode: str,
+    pipes: tuple[Path, Path],
 ) -> dict[str, Any]:
     """What nequip-train does as `allegro-md train` does it.
 
@@ -56,21 +66,24 @@ def configuration(
         statistics: of the training frames.
         folder: of train.extxyz and validation.extxyz, and for results.
         mode: "eager" or "compile".
+        pipes: for taking turns.
     """
     fit, loss = config.training, config.loss
     model = config.model
-    assert isinstance(model, DenseModel)
+    assert isinstance(model, DenseModel) and model.radial == "bessel" and not model.zbl
     coefficients = {"total_energy": loss.energy, "forces": loss.force}
     kind = "EnergyForce"
     if loss.stress:
         kind, coefficients = "EnergyForceStress", coefficients | {"stress": loss.stress}
+    clock = {"_target_": "nequip_train_side.Clock", "folder": str(folder), "threads": fit.threads,
+             "pipes": [str(pipe) for pipe in pipes]}  # fmt: skip
     return {
         "run": ["train"],
         "data": _data(config, symbols, folder),
         "trainer": {
             "_target_": "lightning.Trainer", "accelerator": "cpu", "devices": 1, "max_epochs": fit.epochs,
             "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "num_sanity_val_steps": 0,
-            "callbacks": [{"_target_": "nequip_train_side.Clock", "folder": str(folder), "threads": fit.threads}],
+            "callbacks": [clock],
         },
         "training_module": {
             "_target_": "nequip.train.EMALightningModule", "ema_decay": fit.ema,

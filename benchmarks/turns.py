@@ -70,6 +70,30 @@ class Side:
         self._process.wait()
 
 
+class Baton:
+    """One of several in a ring, who takes a turn when the one before has had his."""
+
+    def __init__(self, before: Path | str, after: Path | str) -> None:
+        """Opens the pipes to both neighbors, made by `ring`."""
+        self._before, self._after = (os.open(pipe, os.O_RDWR) for pipe in (before, after))
+
+    def take(self) -> None:
+        """Waits for the turn."""
+        os.read(self._before, 1)
+
+    def give(self) -> None:
+        """Ends it."""
+        os.write(self._after, b".")
+
+
+def ring(folder: Path, count: int) -> list[tuple[Path, Path]]:
+    """Makes the pipes of a ring: before and after each of so many."""
+    pipes = [folder / f"pipe-{k}" for k in range(count)]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    return [(pipes[k], pipes[(k + 1) % count]) for k in range(count)]
+
+
 def serve(about: dict[str, Any], answer: Callable[[str], dict[str, Any]], rank: int = 0) -> None:
     """The end of a side's script: answers until no one can ask any more; rank 0 speaks.
 

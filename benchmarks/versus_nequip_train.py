@@ -1,12 +1,13 @@
 """The same training here and in nequip-train: data, model, first weights, loss, optimizer and epochs, side by side.
 
-    python benchmarks/versus_nequip_train.py --data FOLDER [--sets copper 3bpa] [--epochs 8] [--rounds 2] [--frames N]
+    python benchmarks/versus_nequip_train.py --data FOLDER [--sets copper 3bpa] [--epochs 6] [--rounds 1] [--frames N]
 
 Models and data are those of `inputs/train/copper.toml` and `3bpa.toml`, but with Adam, a constant learning rate and
-constant weights, which both programs have. Each round has a seed of its own and trains with nequip-train in eager mode,
-with torch.compile, and here, one after the other; all start from the same weights, but draw the order of the frames
-from generators of their own. Seconds are those of an epoch with its validation, the median without the first epoch of
-each training; errors are those of the running mean of the weights on the validation frames after the last epoch.
+constant weights, which both programs have. nequip-train in eager mode, the same with torch.compile, and this program
+train at the same time, but take turns: an epoch of one, then of the next, the others asleep. All start from the same
+weights, but draw the order of the frames from generators of their own; each round has its own seed. Seconds are those
+of an epoch with its validation, the median without the first of each training; errors are those of the running mean
+of the weights on the validation frames after the last epoch.
 Writes ``results/versus-nequip-train-MACHINE.json``.
 """
 
@@ -17,36 +18,40 @@ import csv
 import importlib.util
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import launch
+import turns
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from allegro_md.comm import Comm
 from allegro_md.config.load import load_training
-from allegro_md.config.training import Training
 from allegro_md.io.labeled import Frame
 from allegro_md.models.importer import import_model
+from allegro_md.models.modelfile import load_model
 from allegro_md.training.session import Session
 
 HERE = Path(__file__).resolve().parent
 
 COMMON = {
-    "loss.energy": 1.0, "training.optimizer": "adam", "training.learning_rate": 4e-3,
+    "loss.energy": 1.0, "loss.stress": 0.0, "training.optimizer": "adam", "training.learning_rate": 4e-3,
     "training.schedule": "constant", "training.ema": 0.99, "training.batch": 5,
 }  # fmt: skip
 """What both programs can do alike."""
 
 MODES = ("eager", "compile")
-HERE_NAME = "allegro-md train"
+ERRORS = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
+OURS = "allegro-md train"
 
 INPUT = """
 data = {{ train = "train.extxyz", validation = "validation.extxyz" }}
@@ -80,20 +85,62 @@ def compare(name: str, settings: Sequence[str], rounds: int, modes: Sequence[str
     epochs: dict[str, list[list[dict[str, float]]]] = {}
     for seed in range(1, rounds + 1):
         source = launch.ROOT / "inputs" / "train" / f"{name}.toml"
-        config = load_training(source, [*settings, f"training.seeds={seed}"])
-        session = Session(config, Comm())
+        session = Session(load_training(source, [*settings, f"training.seeds={seed}"]), Comm())
         place = folder / f"{name}-{seed}"
         place.mkdir()
         for kind, frames in (("train", session.dataset.train), ("validation", session.dataset.validation)):
-            write(place / f"{kind}.extxyz", [labeled(frame, config.loss.stress != 0.0) for frame in frames])
-        for mode in modes:
-            epochs.setdefault(f"nequip-train, {mode}", []).append(there(session, place, mode))
-        epochs.setdefault(HERE_NAME, []).append(here(config, place))
+            write(place / f"{kind}.extxyz", [labeled(frame, session.config.loss.stress != 0.0) for frame in frames])
+        for side, rows in trained(session, modes, place).items():
+            epochs.setdefault(side, []).append(rows)
+    fit = session.config.training
     return {
         "set": name, "frames": [len(session.dataset.train), len(session.dataset.validation)],
-        "weights": weights(place), "epochs": config.training.epochs, "rounds": rounds,
-        "threads": config.training.threads, "batch": config.training.batch, **summary(epochs),
+        "weights": load_model(place / "initial.allegro").count_weights(), "epochs": fit.epochs, "rounds": rounds,
+        "threads": fit.threads, "batch": fit.batch, **summary(epochs),
     }  # fmt: skip
+
+
+def trained(session: Session, modes: Sequence[str], place: Path) -> dict[str, list[dict[str, float]]]:
+    """The epochs of all sides, which train at the same time, an epoch each in turn."""
+    config = session.config
+    pipes = turns.ring(place, len(modes) + 1)
+    held = [os.open(before, os.O_RDWR) for before, _ in pipes]  # so that none is closed before the last has begun
+    sides = {f"nequip-train, {mode}": foreign(session, mode, place, pipes[k]) for k, mode in enumerate(modes)}
+    try:
+        first = place / modes[0] / "initial.ckpt"
+        while not first.exists():
+            watch(sides)
+        import_model(first, place / "initial.allegro")
+        (place / "input.toml").write_text(INPUT.format(loss=config.loss, fit=config.training))
+        command = [sys.executable, HERE / "train_side.py", place / "input.toml", *pipes[-1]]
+        sides[OURS] = started(command, config.training.threads, place)
+        os.write(held[0], b".")
+        while any(side.poll() is None for side in sides.values()):
+            watch(sides)
+    finally:
+        for side in sides.values():
+            side.kill()
+        for pipe in held:
+            os.close(pipe)
+    return {name: history(place, name) for name in sides}
+
+
+def watch(sides: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Waits a moment; ends everything if a side has failed."""
+    time.sleep(0.5)
+    for name, side in sides.items():
+        if side.poll():
+            raise SystemExit(f"{name} failed, its complaint is above; --modes leaves a mode of nequip-train out")
+
+
+def history(place: Path, side: str) -> list[dict[str, float]]:
+    """The epochs of a side that has finished, ``seconds`` and `ERRORS` (meV per atom, meV/Å)."""
+    if side != OURS:
+        lines = (place / side.split(", ")[1] / "epochs.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+    with (place / "run" / "history.csv").open() as file:
+        keys = {"seconds": "seconds"} | {key: f"val_{key}" for key in ERRORS}
+        return [{key: float(row[column]) for key, column in keys.items()} for row in csv.DictReader(file)]
 
 
 def labeled(frame: Frame, stress: bool) -> Atoms:
@@ -105,8 +152,8 @@ def labeled(frame: Frame, stress: bool) -> Atoms:
     return atoms
 
 
-def there(session: Session, place: Path, mode: str) -> list[dict[str, float]]:
-    """Trains with nequip-train; the epochs. Leaves the first weights as initial.allegro."""
+def foreign(session: Session, mode: str, place: Path, pipes: tuple[Path, Path]) -> subprocess.Popen[bytes]:
+    """Starts nequip-train."""
     from nequip_train_side import configuration
 
     assert session.statistics is not None
@@ -114,44 +161,19 @@ def there(session: Session, place: Path, mode: str) -> list[dict[str, float]]:
     own.mkdir()
     for kind in ("train", "validation"):
         (own / f"{kind}.extxyz").symlink_to(place / f"{kind}.extxyz")
-    (own / "config.yaml").write_text(
-        json.dumps(configuration(session.config, session.symbols, session.statistics, own, mode))
-    )
-    command = [str(Path(sys.executable).with_name("nequip-train")), "-cp", str(own), "-cn", "config",
-               f"hydra.run.dir={own / 'hydra'}"]  # fmt: skip
-    run(command, session.config.training.threads, own)
-    if not (place / "initial.allegro").exists():
-        import_model(own / "initial.ckpt", place / "initial.allegro")
-    return [json.loads(line) for line in (own / "epochs.jsonl").read_text().splitlines()]
+    wanted = configuration(session.config, session.symbols, session.statistics, own, mode, pipes)
+    (own / "config.yaml").write_text(json.dumps(wanted))
+    program = Path(sys.executable).with_name("nequip-train")
+    command = [program, "-cp", own, "-cn", "config", f"hydra.run.dir={own / 'hydra'}"]
+    return started(command, session.config.training.threads, own)
 
 
-def here(config: Training, place: Path) -> list[dict[str, float]]:
-    """Trains with this program from the same first weights; the epochs."""
-    (place / "input.toml").write_text(INPUT.format(loss=config.loss, fit=config.training))
-    run([sys.executable, "-m", "allegro_md", "train", str(place / "input.toml")], config.training.threads, place)
-    with (place / "run" / "history.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    keys = {"seconds": "seconds"} | {
-        f"{what}_{kind}": f"val_{what}_{kind}" for what in ("energy", "force") for kind in ("mae", "rmse")
-    }
-    return [{key: float(row[column]) for key, column in keys.items()} for row in rows]
-
-
-def run(command: Sequence[str], threads: int, place: Path) -> None:
-    """A program with so many threads; what it prints goes to a file, and to the terminal where it fails."""
+def started(command: Sequence[str | Path], threads: int, place: Path) -> subprocess.Popen[bytes]:
+    """A program with so many threads; what it prints goes to a file, what it complains of to the terminal."""
     path = os.pathsep.join([str(HERE), str(launch.ROOT)])
     environment = os.environ | dict.fromkeys(launch.SINGLE_THREAD, str(threads)) | {"PYTHONPATH": path}
     with (place / "output.txt").open("w") as file:
-        status = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT).returncode
-    if status:
-        raise SystemExit(f"{' '.join(command)}\n{(place / 'output.txt').read_text()[-3000:]}")
-
-
-def weights(place: Path) -> int:
-    """How many the model has."""
-    from allegro_md.models.modelfile import load_model
-
-    return int(load_model(place / "initial.allegro").count_weights())
+        return subprocess.Popen([str(word) for word in command], env=environment, stdout=file)
 
 
 def summary(epochs: dict[str, list[list[dict[str, float]]]]) -> dict[str, Any]:
@@ -167,17 +189,17 @@ def summary(epochs: dict[str, list[list[dict[str, float]]]]) -> dict[str, Any]:
         sides[side] = {
             "seconds_per_epoch": round(statistics.median(seconds), 3),
             "range_s": [round(min(seconds), 3), round(max(seconds), 3)],
-            **{key: round(statistics.mean(row[key] for row in last), 3) for key in last[0] if key != "seconds"},
+            **{key: round(statistics.mean(row[key] for row in last), 3) for key in ERRORS},
             "force_rmse_of_each_round": [round(row["force_rmse"], 3) for row in last],
+            "seconds_of_each_epoch": [round(x["seconds"], 3) for training in trainings for x in training],
         }
-    ours = sides[HERE_NAME]
-    foreign = {side: figures for side, figures in sides.items() if side != HERE_NAME}
-    fastest = min(foreign, key=lambda side: foreign[side]["seconds_per_epoch"])
-    errors = [key for key in ours if key.endswith(("_mae", "_rmse"))]
+    ours = sides[OURS]
+    others = {side: figures for side, figures in sides.items() if side != OURS}
+    fastest = min(others, key=lambda side: others[side]["seconds_per_epoch"])
     return {
         "sides": sides, "faster_mode": fastest,
-        "seconds_here_over_there": round(ours["seconds_per_epoch"] / foreign[fastest]["seconds_per_epoch"], 3),
-        "errors_here_over_there": {key: round(ours[key] / foreign[fastest][key], 3) for key in errors},
+        "seconds_here_over_there": round(ours["seconds_per_epoch"] / others[fastest]["seconds_per_epoch"], 3),
+        "errors_here_over_there": {key: round(ours[key] / others[fastest][key], 3) for key in ERRORS},
     }  # fmt: skip
 
 
@@ -186,12 +208,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=launch.SHARED / "data", help="folder of the data sets")
     parser.add_argument("--sets", nargs="*", choices=("copper", "3bpa"), default=["copper", "3bpa"])
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, help="training frames; all without it")
     parser.add_argument("--modes", nargs="*", choices=MODES, default=list(MODES), help="of nequip-train")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the sides with it
     if importlib.util.find_spec("allegro") is None:
         raise SystemExit('nothing measured: nequip-allegro is not installed (pip install "allegro-md[import]")')
     chosen = COMMON | {"data.folder": options.data.resolve(), "training.epochs": options.epochs,
