@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 
+import copper_properties
 import h5py
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ import read_back
 import record_run
 import size_sweep
 import step_breakdown
+import turns
 import versus_nequip
 import weak_scaling
+
+from allegro_md.ase import AllegroCalculator
 
 pytestmark = [pytest.mark.long, pytest.mark.parallel]
 
@@ -75,3 +79,24 @@ def test_versus_nequip(tmp_path, shared):
     assert figures["atoms"] == 32
     assert figures["agreement"]["rms_difference_of_forces"] < 1e-4
     assert json.dumps(figures)
+
+
+def test_copper_properties(root):
+    model = root / "inputs" / "models" / "cu.allegro"
+    found = copper_properties.properties(AllegroCalculator(model, precision="double"))
+    assert found.keys() == copper_properties.DFT.keys()
+    assert found["lattice_constant_A"] == pytest.approx(3.638, abs=5e-4)  # inputs/models/README.md, computed otherwise
+    assert found["bulk_modulus_GPa"] == pytest.approx(126.0, abs=1.0)
+
+
+def test_turns_go_around(tmp_path):
+    pipes = turns.ring(tmp_path, 3)
+    batons = [turns.Baton(*ends) for ends in pipes]
+    batons[2].give()
+    order = []
+    for _ in range(2):
+        for name, baton in enumerate(batons):
+            baton.take()  # would wait for ever if it were another's turn
+            order.append(name)
+            baton.give()
+    assert order == [0, 1, 2, 0, 1, 2]
