@@ -1,4 +1,4 @@
-"""Labeled configurations in HDF5, read one at a time: for sets larger than the memory.
+"""Labeled configurations in HDF5, read when they are asked for: for sets larger than the memory.
 
 A file holds, for F frames with A atoms in all, in eV, Å, eV/Å and eV/Å³:
 
@@ -20,16 +20,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.frame import Array, Frame
+from allegro_md.io.frame import Frame
 
 FORMAT, VERSION = "allegro-md frames", 1
+
+BLOCK = 256
+"""Frames read in one go by who walks through a file in order."""
 
 _SHAPES = {
     "offset": ("F+1",), "number": ("A",), "position": ("A", 3), "forces": ("A", 3), "cell": ("F", 3, 3),
@@ -77,7 +81,7 @@ def _write(file: h5py.File, index: int, atoms: slice, frame: Frame) -> None:
 
 
 class FramesOfFile(Sequence[Frame]):
-    """The frames of a file, each read when it is asked for."""
+    """The frames of a file, read when they are asked for."""
 
     def __init__(self, path: Path) -> None:
         """Opens the file.
@@ -96,6 +100,8 @@ class FramesOfFile(Sequence[Frame]):
             remedy = "write it with allegro_md.io.labeled.write_hdf5"
             raise InputError("is not an HDF5 file of labeled configurations", str(path), remedy)
         self._offset = self._file["offset"][:]
+        self._block: dict[str, NDArray[Any]] = {}
+        self._start = self._next = self._end = 0
         if not len(self):
             raise InputError("holds no frames", str(path), "give a file with labeled configurations")
 
@@ -112,20 +118,35 @@ class FramesOfFile(Sequence[Frame]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
-        atoms, file = slice(self._offset[index], self._offset[index + 1]), self._file
-        energy, forces, stress = file["given"][index]
-        flags = file["periodic"][index]
+        if not self._start <= index < self._end:
+            self._load(index, min(index + BLOCK, len(self)) if index == self._next else index + 1)
+        self._next = index + 1
+        return self._frame(index)
+
+    def _load(self, start: int, end: int) -> None:
+        """Reads some frames that follow each other."""
+        self._start, self._end = start, end
+        per_atom, per_frame = slice(self._offset[start], self._offset[end]), slice(start, end)
+        for name, shape in _SHAPES.items():
+            if name == "kind":
+                self._block[name] = self._file[name].asstr()[per_frame]
+            elif name != "offset":
+                self._block[name] = self._file[name][per_atom if shape[0] == "A" else per_frame]
+
+    def _frame(self, index: int) -> Frame:
+        """One of the frames that have been read; copies, so that the others need not stay in memory."""
+        block, k = self._block, index - self._start
+        atoms = slice(*(self._offset[index : index + 2] - self._offset[self._start]))
+        energy, forces, stress = block["given"][k]
+        flags = block["periodic"][k]
         return Frame(
-            numbers=file["number"][atoms].astype(np.int64),
-            position=file["position"][atoms],
-            cell=file["cell"][index],
+            numbers=block["number"][atoms].astype(np.int64),
+            position=block["position"][atoms].copy(),
+            cell=block["cell"][k].copy(),
             periodic=(bool(flags[0]), bool(flags[1]), bool(flags[2])),
-            energy=float(file["energy"][index]) if energy else None,
-            forces=self._array("forces", atoms) if forces else None,
-            stress=self._array("stress", index) if stress else None,
-            kind=file["kind"].asstr()[index],
+            energy=float(block["energy"][k]) if energy else None,
+            forces=block["forces"][atoms].copy() if forces else None,
+            stress=block["stress"][k].copy() if stress else None,
+            kind=block["kind"][k],
             source=f"{self._path.name}, frame {index}",
         )
-
-    def _array(self, name: str, which: int | slice) -> Array:
-        return np.asarray(self._file[name][which], dtype=np.float64)

@@ -112,7 +112,7 @@ def _separate(sets: Mapping[str, Frames], drop_repeats: bool, remarks: list[str]
     if between:
         raise _shared(sets, between)
     if len(sets[EXCLUDE]):
-        remarks.append(f"{len(excluded)} of {len(sets[TRAIN])} training frames are excluded")
+        remarks.append(f"training frames excluded: {len(excluded)} of {len(sets[TRAIN])}")
     remarks += _remarks_on(twice, sets[TRAIN])
     for name in names:
         if count := sum(place[0] == name for place in seen):
@@ -149,11 +149,8 @@ def _remarks_on(twice: Mapping[_Place, _Place], train: Frames) -> Iterator[str]:
     pairs = [(train[j], train[i]) for (_, j), (_, i) in twice.items()]
     differing = sum(one.energy is not None and abs(one.energy - (other.energy or 0.0)) > 1e-3 for one, other in pairs)
     one, other = pairs[0]
-    yield (
-        f"{len(pairs)} training frames are there before and were left out ({one.source}, is {other.source}"
-        + (", …)" if len(pairs) > 1 else ")")
-        + (f"; {differing} of them with another energy" if differing else "")
-    )
+    again = f"; {differing} with another energy" if differing else ""
+    yield f"training frames left out as repeated: {len(pairs)}, first {one.source}, which is {other.source}{again}"
 
 
 def _without(name: str, frames: Frames, gone: set[_Place]) -> Frames:

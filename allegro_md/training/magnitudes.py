@@ -41,6 +41,9 @@ LARGEST_FORCE, SMALLEST_FORCE = 50.0, 1e-4
 STIFFEST = 150.0
 """eV/Å²; see `_stiffness`. 35 in organic molecules, 18 in water, below 10 in metals."""
 
+STRONG = 5.0
+"""eV/Å; weaker forces tell nothing by the stiffness: energies of small displacements of one size hardly differ."""
+
 LARGEST_STRESS = 0.6
 """eV/Å³ (100 GPa), root mean square of the components."""
 
@@ -152,7 +155,7 @@ def _forces(sample: Sequence[Frame], labels: Labels) -> Iterator[Doubt]:
         what = f"the forces are {rms:.1g} eV/Å (root mean square), although the energies differ"
         yield Doubt(what, "forces", "name the entry that holds the forces: data.labels.forces")
     stiffness = _stiffness(sample)
-    if stiffness > STIFFEST:
+    if stiffness > STIFFEST and rms > STRONG:
         what = f"forces of {rms:.3g} eV/Å and the spread of the energies would make bonds of {stiffness:.0f} eV/Å²"
         yield Doubt(what, "energy_unit", _state("energy_unit", unit, "kcal/mol" if unit == "eV" else "eV"))
 
@@ -202,7 +205,8 @@ def _stresses(sample: Sequence[Frame], labels: Labels) -> Iterator[Doubt]:
         return
     if np.corrcoef(volume, tension)[0, 1] < -0.7:
         what = "the larger the cell, the smaller its tension: the stress seems to have the other sign"
-        yield Doubt(what, "stress_sign", 'data.labels.stress_sign = "compression", or "tension" if that is what it is')
+        remedy = 'data.labels.stress_sign = "compression", or "tension" if that is so; a virial has to be −dE/dstrain'
+        yield Doubt(what, "stress_sign", remedy)
 
 
 def _rms(arrays: Sequence[Array]) -> float:

@@ -264,6 +264,28 @@ def test_hdf5_gives_back_what_was_written(tmp_path: Path) -> None:
         read[3]
 
 
+def test_hdf5_in_any_order(tmp_path: Path) -> None:
+    """Blocks of a walk in order, single frames otherwise: the same frames."""
+    n = 270
+    images = [Atoms(f"H{1 + k % 3}", positions=np.full((1 + k % 3, 3), float(k))) for k in range(n)]
+    write(tmp_path / "a.extxyz", images)
+    write_hdf5(read_frames(tmp_path / "a.extxyz", Labels()), tmp_path / "a.h5")
+    read = read_frames(tmp_path / "a.h5", Labels())
+    for k in (
+        *range(n),
+        *range(250, n),
+        *range(200),
+        10,
+        n - 1,
+        100,
+        5,
+        6,
+        *np.random.default_rng(1).permutation(n)[:50],
+    ):
+        assert read[int(k)].position.tolist() == [[float(k)] * 3] * (1 + k % 3)
+    assert read[-1].source == "a.h5, frame 269"
+
+
 def test_hdf5_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a readable HDF5"):

@@ -126,7 +126,7 @@ def test_excluded_frames_leave_the_training(folder: Path) -> None:
     write(folder / "out.extxyz", [image(3), image(200), image(7)])
     dataset = load(folder, {"train": "train.extxyz", "exclude": "out.extxyz", "test": "out.extxyz", "validation": 1})
     assert sorted(indices(dataset.train) + indices(dataset.validation)) == [k for k in range(20) if k not in (3, 7)]
-    assert dataset.remarks == ["2 of 20 training frames are excluded"]
+    assert dataset.remarks == ["training frames excluded: 2 of 20"]
 
 
 def test_the_same_configuration_written_otherwise(folder: Path) -> None:
@@ -145,7 +145,7 @@ def test_training_frames_that_repeat_are_taken_once(folder: Path) -> None:
     dataset = load(folder, {"train": "twice.extxyz", "validation": 1})
     assert sorted(indices(dataset.train) + indices(dataset.validation)) == [0, 1, 3]
     (remark,) = dataset.remarks
-    assert remark.startswith("2 training frames are there before") and remark.endswith("1 of them with another energy")
+    assert "repeated: 2, first twice.extxyz, frame 2, which is twice.extxyz, frame 0; 1 with another energy" in remark
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_copper_less_the_frames_of_its_test(shared: Path) -> None:
     dataset = load(folder, {**given, "validation": 26})
     # 294 frames, 31 of the test among them, and one of the other 263 is there twice.
     assert (len(dataset.train), len(dataset.validation), len(dataset.test["test"])) == (262 - 26, 26, 31)
-    assert dataset.remarks[0] == "31 of 294 training frames are excluded"
-    assert dataset.remarks[1].startswith("1 training frames are there before")
+    assert dataset.remarks[0] == "training frames excluded: 31 of 294"
+    assert dataset.remarks[1].startswith("training frames left out as repeated: 1, first Elastic.extxyz.xz, frame 104")
 
 
 def test_3bpa_at_mixed_temperatures_holds_frames_of_its_training_set(shared: Path) -> None:
