@@ -60,14 +60,14 @@ def kill_and_resume(seed: int, folder: Path, undisturbed: dict[str, Any], mpirun
 
 
 @pytest.mark.parallel
-@pytest.mark.parametrize("seed", moments(0, 2))
+@pytest.mark.parametrize("seed", moments(0, 1))
 def test_killed_while_writing(seed: int, tmp_path: Path, undisturbed: dict[str, Any], mpirun: MpiRun) -> None:
     kill_and_resume(seed, tmp_path, undisturbed, mpirun)
 
 
 @pytest.mark.long
 @pytest.mark.parallel
-@pytest.mark.parametrize("seed", moments(2, 22))
+@pytest.mark.parametrize("seed", moments(1, 22))
 def test_killed_at_twenty_more_writes(
     seed: int, tmp_path: Path, undisturbed: dict[str, Any], mpirun: MpiRun
 ) -> None:

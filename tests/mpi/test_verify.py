@@ -76,7 +76,7 @@ def test_faults_cover_the_list() -> None:
 
 
 @pytest.mark.parallel
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_inputs_are_certified(mpirun: Any, tmp_path: Path, ranks: int) -> None:
     """The command, on every input (the largest made smaller): table once, JSON, status 0, nothing else written."""
     todo, done = tmp_path / "todo.json", tmp_path / "done.json"
