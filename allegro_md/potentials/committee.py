@@ -27,6 +27,9 @@ from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.sum import add_up
 from allegro_md.state import AtomState, SpeciesTable
 
+CHUNK = 1 << 16
+"""Atoms whose deviations are held at a time."""
+
 
 class Committee:
     """The mean of networks, all on the same engine.
@@ -131,13 +134,13 @@ def force_std(members: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
     Returns:
         (n,) eV/Å.
     """
-    count = len(members)
-    mean = sum(members[1:], start=members[0]).astype(np.float64)
-    square = np.zeros(len(mean))
-    for force in members:
-        for axis in range(3):
-            deviation = count * force[:, axis].astype(np.float64) - mean[:, axis]
-            square += deviation * deviation
+    count, square = len(members), np.zeros(len(members[0]))
+    for first in range(0, len(square), CHUNK):
+        rows = slice(first, first + CHUNK)
+        mean = sum(force[rows] for force in members[1:]) + members[0][rows]
+        for force in members:
+            deviation = count * force[rows].astype(np.float64) - mean
+            square[rows] += deviation[:, 0] ** 2 + deviation[:, 1] ** 2 + deviation[:, 2] ** 2
     std: NDArray[np.float64] = np.sqrt(square / count) / FORCE_SCALE
     return std
 

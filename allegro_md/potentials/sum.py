@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
 
 import torch
 
@@ -53,20 +52,23 @@ def add_up(
         look: called with the forces that each of them adds, (n_all, 3) quanta; not to be changed or kept.
     """
     force = state.all("force")
-    results = []
-    for index, term in enumerate(terms):
-        before = force.clone() if index else None  # each adds to zeros: the bounds of its sums are its own
-        if before is not None:
+    result, before = None, None
+    for term in terms:
+        if result is not None:
+            before = force.clone()  # each adds to zeros: the bounds of its sums are its own
             force.zero_()
-        results.append(term(state, neighbors, virial))
+        found = term(state, neighbors, virial)
         if look is not None:
             look(force)
         if before is not None:
             force.add_(before)
-    return reduce(_plus, results)
+        result = found if result is None else _plus(result, found)
+    assert result is not None
+    return result
 
 
 def _plus(a: ForceResult, b: ForceResult) -> ForceResult:
+    """Both together, in the memory of the first."""
     total = None if a.virial is None or b.virial is None else a.virial.plus(b.virial)
-    virials = None if a.virials is None or b.virials is None else a.virials + b.virials
-    return ForceResult(a.energy + b.energy, total, virials)
+    virials = None if a.virials is None or b.virials is None else a.virials.add_(b.virials)
+    return ForceResult(a.energy.add_(b.energy), total, virials)

@@ -80,7 +80,7 @@ class Plan:
         committee = committee_of(potential)
         networks = (potential,) if committee is None else committee.members
         self._streams = all(isinstance(network, FusedPotential) for network in networks)
-        self._members = 0 if committee is None else len(committee.members) + 1  # and the sum of those evaluated so far
+        self._members = 0 if committee is None else len(committee.members)
         self._halo = potential.halo_hops * potential.cutoff + skin
         self.neighbors = system.neighbors(potential.cutoff + skin)
         self._remarks = remarks(config.potential, potential)
@@ -145,11 +145,13 @@ class Plan:
         virials, packed = VIRIALS * load.own, PACKED * load.held
         if self._streams:
             virials, packed = VIRIALS * load.own if load.own <= MOST_VIRIALS else 0, 0
+        if self._members:  # a member's, and the sum of those before it
+            virials, packed = 2 * virials, packed + MEMBER * (self._members + 1) * load.held
         moments = (
             MIGRATING * load.own - lists,
             SAVING * piece + ORDERING * load.own,
             ((FRAMING + AHEAD * self._frame_row) * piece + ORDERING * load.own) if self._frame_row else 0,
-            virials + packed + self._members * MEMBER * load.held + self.block,
+            virials + packed + self.block,
         )
         return state + lists + max(moments)
 
