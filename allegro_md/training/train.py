@@ -101,16 +101,18 @@ class Trainer:
         with self._comm.together():
             progress = Progress(directory, self.course.epoch if resumed else None) if self._comm.rank == 0 else None
         reason = self._finished(late=False)  # whatever the walltime, a start makes an epoch
-        while not reason:
-            row = self.epoch()
-            reason = self._finished(late=time.monotonic() - began > (self._fit.walltime or math.inf))
-            with self._comm.together():
-                if progress is not None:
-                    progress.row(self.course.epoch, row)
-                    if reason or self.course.epoch % self._fit.save_every == 0:
-                        write_state(directory, self._state())
-        if progress is not None:
-            progress.close()
+        try:
+            while not reason:
+                row = self.epoch()
+                reason = self._finished(late=time.monotonic() - began > (self._fit.walltime or math.inf))
+                with self._comm.together():
+                    if progress is not None:
+                        progress.row(self.course.epoch, row)
+                        if reason or self.course.epoch % self._fit.save_every == 0:
+                            write_state(directory, self._state())
+        finally:
+            if progress is not None:
+                progress.close()  # a terminal without its cursor would outlive an interrupted training
         copy_into(self._parameters, self._best)
         self.reason = reason
 

@@ -141,3 +141,4 @@ def test_live_table_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     progress.close()
     shown = capsys.readouterr().out
     assert "learning" in shown and "1:01:01" in shown and "…" not in shown  # nothing cut off in 80 columns
+    assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l") >= 0  # the cursor is back
