@@ -54,7 +54,7 @@ TRAINING = Contents(
     record="train.json",
     results=("history.csv", "tensorboard", "split.json", "*.png", "report.html", "*.part"),
     checkpoints=("checkpoint.safetensors", "seed-*"),
-    rest=("log.txt",),
+    rest=("model*.allegro", "model*.npz"),
     early=frozenset({"history.csv", "split.json"}),
 )
 

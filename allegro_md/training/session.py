@@ -90,6 +90,11 @@ class Session:
             AllegroError: training ended early.
         """
         output, seeds = self.config.output, self.config.training.seeds
+        with self._comm.together():
+            for path in self._model_paths():
+                if self._comm.rank == 0 and path.exists() and not (resume or overwrite):
+                    raise InputError("the model exists already", str(path),
+                                     "--overwrite replaces it, or choose another output.model")  # fmt: skip
         with RunDirectory(
             output.directory, self._comm, resume=resume, overwrite=overwrite, contents=TRAINING
         ) as directory:
@@ -125,7 +130,8 @@ class Session:
         sets = {"train": self.dataset.train, "validation": self.dataset.validation, **self.dataset.test}
         evaluations = {name: evaluate(networks, frames, comm=self._comm) for name, frames in sets.items()}
         seeds = self.config.training.seeds
-        paths = [self._model_path(seed) for seed in seeds]
+        paths = self._model_paths()
+        record: dict[str, Any] = {}
         with self._comm.together():
             if self._comm.rank == 0:
                 for member, (trainer, seed, path) in enumerate(zip(trained, seeds, paths, strict=True)):
@@ -133,9 +139,14 @@ class Session:
                         name: summary(evaluation.member_metrics[member]) for name, evaluation in evaluations.items()
                     }
                     save_model(trainer.network, path, self._provenance(trainer.course, seed, errors), self.shortest)
-                write_report(directory.path, self._record("done"), evaluations)
-        errors = {name: evaluation.metrics.as_dict() for name, evaluation in evaluations.items()}
-        directory.write_record(self._record("done") | {"models": [str(path) for path in paths], "errors": errors})
+                record = self._record("done") | {
+                    "models": [str(path) for path in paths],
+                    "weights": networks[0].count_weights(),
+                    "ended": [trainer.reason for trainer in trained],
+                }
+                write_report(directory.path, record, evaluations)
+                record["errors"] = {name: evaluation.metrics.as_dict() for name, evaluation in evaluations.items()}
+        directory.write_record(record)
         for name, evaluation in evaluations.items():
             self._say(f"{name:>20}: {text(evaluation.metrics)}")
         self._say(f"models: {', '.join(map(str, paths))}; report: {directory.path / 'report.html'}")
@@ -151,10 +162,11 @@ class Session:
         assert self.statistics is not None
         return build_network(self.config.model, self.symbols, self.statistics, dtype, seed)
 
-    def _model_path(self, seed: int) -> Path:
-        output = self.config.output
+    def _model_paths(self) -> list[Path]:
+        """Of each seed."""
+        output, seeds = self.config.output, self.config.training.seeds
         path = output.model or output.directory / "model.allegro"
-        return path if len(self.config.training.seeds) == 1 else path.with_name(f"{path.stem}-{seed}{path.suffix}")
+        return [path] if len(seeds) == 1 else [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
 
     def _provenance(self, course: Course, seed: int, errors: dict[str, Any]) -> dict[str, Any]:
         """What a model file tells of its training."""

@@ -166,6 +166,11 @@ def test_a_continuation_of_something_else(tmp_path: Path) -> None:
     assert len(history(tmp_path / "run")) == 3
     with pytest.raises(InputError, match="exists already"):
         train(path)
+    with pytest.raises(InputError, match="the model exists already"):
+        train(path, "output.directory=other", f"output.model={tmp_path / 'run' / 'model.allegro'}")
+    assert not (tmp_path / "other").exists()
+    train(path, overwrite=True)
+    assert len(history(tmp_path / "run")) == 2
 
 
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
