@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.config.training import Training
@@ -24,7 +24,7 @@ from allegro_md.models.network import Network
 from allegro_md.training.batches import Batch, Samples, packed, shuffled
 from allegro_md.training.checkpoint import State, read_state, write_state
 from allegro_md.training.loss import Objective, counts
-from allegro_md.training.metrics import Tally
+from allegro_md.training.metrics import Metrics, Tally
 from allegro_md.training.optimization import Optimizer, Rate, RunningMean, copy_into
 from allegro_md.training.prediction import Prediction, predict
 from allegro_md.training.progress import Progress
@@ -127,9 +127,11 @@ class Trainer:
             losses.append(self._step(indices, weights, rate, tally))
         course.epoch += 1
         with self._mean.in_use():
-            loss, validation = self._validate(weights)
+            penalties, validation = self._validate()
         errors = validation.row("val_")
-        watched = {"loss": loss, "energy": errors["val_energy_rmse"], "force": errors["val_force_rmse"]}
+        # Weights of the last epoch: losses of epochs with different weights could not be compared.
+        last = float(penalties @ self._objective.weights(fit.epochs))
+        watched = {"loss": last, "energy": errors["val_energy_rmse"], "force": errors["val_force_rmse"]}
         self._rate.after_epoch(watched)
         if watched[fit.watch] < course.best:
             course.best, course.best_epoch, course.errors = watched[fit.watch], course.epoch, errors
@@ -139,7 +141,7 @@ class Trainer:
         course.seconds += seconds
         left = course.seconds / course.epoch * (fit.epochs - course.epoch)
         row = self._together(tally).metrics().row("train_") | errors
-        row |= {"train_loss": float(np.mean(losses)), "val_loss": loss}
+        row |= {"train_loss": float(np.mean(losses)), "val_loss": float(penalties @ weights)}
         return row | {"learning_rate": rate, "seconds": seconds, "left_s": left}
 
     def _step(self, indices: Sequence[int], weights: tuple[float, float, float], rate: float, tally: Tally) -> float:
@@ -181,8 +183,8 @@ class Trainer:
             gradient.copy_(part.view_as(gradient))
         return float(total[-1])
 
-    def _validate(self, weights: tuple[float, float, float]) -> tuple[float, Any]:
-        """Loss and errors of the validation frames."""
+    def _validate(self) -> tuple[NDArray[np.float64], Metrics]:
+        """Mean penalties (3,) of energies, forces, stresses, and errors of the validation frames."""
         tally, sums = Tally(), np.zeros((2, 3))
         own = range(len(self._validation))[self._comm.rank :: self._comm.size]
         with torch.no_grad():
@@ -194,7 +196,7 @@ class Trainer:
             sums[1] += counts(batch).cpu().numpy()
             _add(tally, self._validation, indices, prediction, self._stress)
         penalties, labels = self._comm.add(sums.ravel()).reshape(2, 3)
-        return float(np.sum(np.array(weights) * penalties / np.maximum(labels, 1.0))), self._together(tally).metrics()
+        return penalties / np.maximum(labels, 1.0), self._together(tally).metrics()
 
     def _together(self, tally: Tally) -> Tally:
         """The tallies of all processes as one."""

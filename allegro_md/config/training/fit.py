@@ -83,7 +83,7 @@ class Plateau(Table):
     Attributes:
         patience: epochs.
         factor: of the rate.
-        watch: "loss", "energy" or "force": of the validation frames.
+        watch: "loss" (with the weights of the last epoch), "energy" or "force": of the validation frames.
     """
 
     kind: Literal["plateau"] = "plateau"
@@ -153,7 +153,8 @@ class Fit(Table):
         precision: "float32", "float64", or "tf32" (float32 whose matrix products an NVIDIA GPU rounds to 10 bits).
         device: where.
         threads: of the processor, per process.
-        watch: which validation error tells the best epoch: "loss", "energy" or "force".
+        watch: which validation error tells the best epoch: "loss" (with the weights of the last epoch), "energy" or
+            "force".
         save_every: epochs between checkpoints.
     """
 

@@ -173,6 +173,15 @@ def test_a_continuation_of_something_else(tmp_path: Path) -> None:
     assert len(history(tmp_path / "run")) == 2
 
 
+def test_the_best_epoch_is_that_of_the_last_weights(tmp_path: Path) -> None:
+    """Losses of early epochs, in which energies hardly count yet, are no measure."""
+    path = write_training(tmp_path, epochs=8, stress=0.0)
+    (model,) = train(path, "loss.energy={ first = 1e-3, last = 1e3, begin = 0, end = 6 }")
+    errors = [(float(row["val_energy_rmse"]), float(row["val_force_rmse"])) for row in history(tmp_path / "run")]
+    losses = [1e3 * (1e-3 * energy) ** 2 + (1e-3 * force) ** 2 for energy, force in errors]
+    assert read_document(model)["training"]["epochs"] == f"8, the best was {1 + int(np.argmin(losses))}"
+
+
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     path = write_training(tmp_path)
     with pytest.raises(PhysicsError, match="learning_rate too high"):
