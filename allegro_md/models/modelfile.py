@@ -231,10 +231,18 @@ def describe(path: Path | str) -> str:
     ]
     if document["shortest_distance"]:
         lines.append(f"  shortest pairs  {_per_symbol(document['shortest_distance'])} Å in training")
-    lines += [f"  {key:<15} {value}" for key, value in document["training"].items()]
+    for key, value in document["training"].items():
+        rows = value.items() if isinstance(value, dict) else [("", value)]
+        lines += [f"  {key if k == 0 else '':<15} {_row(name, entry)}" for k, (name, entry) in enumerate(rows)]
     lines.append(f"  digest          sha256 {document['digest']}")
     lines.append("  test vector     reproduced")
     return "\n".join(lines)
+
+
+def _row(name: str, value: Any) -> str:
+    """An entry of the provenance, or of a table in it, on one line."""
+    text = ", ".join(f"{key} {entry}" for key, entry in value.items()) if isinstance(value, dict) else str(value)
+    return f"{name}: {text}" if name else text
 
 
 def _per_symbol(numbers: Mapping[str, float]) -> str:
