@@ -48,7 +48,7 @@ ENDS: dict[str, tuple[int | None, str]] = {
     "disk": (4, "cannot write"),
 }
 EVERYWHERE = [
-    pytest.param(ranks, fault, marks=[] if ranks == 2 or (ranks, fault) == (3, "nan") else [pytest.mark.long])
+    pytest.param(ranks, fault, marks=[] if ranks == 2 else [pytest.mark.long])
     for ranks in (2, 3, 4)
     for fault in ENDS
 ]
