@@ -93,7 +93,7 @@ class Labels(Table):
     stress_unit: StressUnit = "eV/Å^3"
     stress_sign: Annotated[str, Choice(("tension", "compression"))] = "tension"
     stress_order: Annotated[tuple[str, ...], _Order()] = VOIGT
-    virial: bool = False
+    virial: Flag = False
 
 
 _PATHS = ("train", "validation", "test", "exclude", "isolated")

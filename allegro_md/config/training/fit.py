@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, ValidationInfo, model_validator
 
-from allegro_md.config.fields import Choice, Marker, Quantity, Table, Whole, choose, problem, show
+from allegro_md.config.fields import Choice, Flag, Marker, Quantity, Table, Whole, choose, problem, show
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -66,7 +66,7 @@ class Loss(Table):
     energy: Weight = 1.0
     force: Weight = 1.0
     stress: Weight = 0.0
-    per_atom: bool = True
+    per_atom: Flag = True
     kind: Annotated[str, Choice(("mse", "huber", "stratified-huber"))] = "mse"
     delta: Positive = 0.01
 
