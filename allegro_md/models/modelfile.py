@@ -76,16 +76,11 @@ def save_model(
         content = save(tensors, metadata={_KEY: json.dumps(document, ensure_ascii=False)})
     except SafetensorError as error:
         raise InputError(f"the model cannot be put into a file: {error}", str(path)) from error
-    write_whole(path, content)
+    _replace(path, content)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        InputError: the file cannot be made there.
-        ResourceError: the disk is full.
-    """
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
     beside = path.with_name(path.name + ".part")
     try:
         beside.write_bytes(content)

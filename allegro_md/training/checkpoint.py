@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from allegro_md.errors import InputError
-from allegro_md.models.modelfile import write_whole
+from allegro_md.io.disk import write_whole
 
 NAME = "checkpoint.safetensors"
 VERSION = 1

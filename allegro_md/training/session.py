@@ -54,15 +54,11 @@ class Session:
         with comm.together():
             device_of(config)
             self.dataset: Dataset = load_dataset(config)
+            self.symbols = self.dataset.symbols
             if isinstance(model, StartModel):
-                start = load_model(model.start)
-                self.symbols, table = start.architecture.symbols, start.prepare().cutoffs
-                strange = [symbol for symbol in self.dataset.symbols if symbol not in self.symbols]
-                if strange:
-                    raise InputError(f"does not know {strange[0]}, which is in the data", str(model.start),
-                                     "start from another model, or train a new one")  # fmt: skip
+                table = load_model(model.start).prepare().cutoffs
             else:
-                self.symbols, table = self.dataset.symbols, cutoffs(model, self.dataset.symbols)
+                table = cutoffs(model, self.symbols)
             self._training = Samples(self.dataset.train, self.symbols, table)
             self._validation = Samples(self.dataset.validation, self.symbols, table)
             graphs = (self._training.graph(k) for k in range(len(self._training)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -13,19 +12,9 @@ from numpy.typing import NDArray
 from allegro_md.config.training import DenseModel, ResidualModel
 from allegro_md.errors import InputError
 from allegro_md.io.labeled import Frame
+from allegro_md.training.graph import Graph
 
 Array = NDArray[np.float64]
-
-
-class Edges(Protocol):
-    """What is used of a frame's graph: indices of centers and neighbors (E,), vectors (E, 3) in Å."""
-
-    @property
-    def center(self) -> NDArray[np.int32]: ...
-    @property
-    def neighbor(self) -> NDArray[np.int32]: ...
-    @property
-    def vector(self) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ def _list(numbers: Mapping[str, float]) -> str:
 def statistics_of(
     frames: Iterable[Frame],
     symbols: Sequence[str],
-    graphs: Iterable[Edges],
+    graphs: Iterable[Graph],
     model: DenseModel | ResidualModel,
     isolated: Mapping[str, float] | None = None,
 ) -> Statistics:
@@ -118,7 +107,7 @@ class _Sums:
         self._squares, self._components = np.zeros(n), np.zeros(n)
         self._shortest = np.full((n, n), np.inf)
 
-    def add(self, frame: Frame, graph: Edges) -> None:
+    def add(self, frame: Frame, graph: Graph) -> None:
         species, n = self._species[frame.numbers], len(self.symbols)
         self.frames += 1
         self.atoms += len(species)
