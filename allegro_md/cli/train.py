@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from allegro_md.allocator import keep_freed_memory
 from allegro_md.cli.loading import Assignments, load_with
 from allegro_md.config.load import load_training
 from allegro_md.errors import InputError
@@ -30,4 +31,5 @@ def train(
     with comm.together():
         if comm.rank == 0:
             RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite, contents=TRAINING)
+    keep_freed_memory()
     Session(config, comm).run(resume=resume, overwrite=overwrite)

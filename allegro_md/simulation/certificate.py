@@ -13,6 +13,7 @@ import torch
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from allegro_md.allocator import return_large_arrays
 from allegro_md.comm import Comm
 from allegro_md.config import AllegroTerm, Input, LennardJonesTerm
 from allegro_md.integrators.base import Integrator
@@ -22,7 +23,6 @@ from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential, build_potential, models_of, settled
 from allegro_md.potentials.allegro import choose as choose_engine
 from allegro_md.simulation import assembly
-from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.engine import WholeEngine, gathered
 from allegro_md.simulation.forces import Forces
 from allegro_md.simulation.loop import StepLoop

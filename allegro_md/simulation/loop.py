@@ -16,8 +16,8 @@ from allegro_md.observables import kinetic_tensor, summed, thermo
 from allegro_md.potentials.base import Virial
 from allegro_md.reporting import Reporter, Snapshot, Thermo, needs_of
 from allegro_md.simulation.forces import Forces
-from allegro_md.simulation.stopping import REASONS
 from allegro_md.state import AtomState
+from allegro_md.stopping import REASONS
 from allegro_md.timers import Timers
 
 MOST_VIRIALS = 1_000_000

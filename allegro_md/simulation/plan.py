@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from allegro_md.allocator import return_large_arrays
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.domain.grid import choose_grid
@@ -19,7 +20,6 @@ from allegro_md.io.id_slabs import PIECE
 from allegro_md.io.structure import Blueprint
 from allegro_md.potentials import Potential, build_potential, committee_of, remarks
 from allegro_md.potentials.fused import FusedPotential
-from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.assembly import blueprint
 from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.placement import by_host, placement, resident_memory

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from allegro_md.allocator import return_large_arrays
 from allegro_md.comm import Comm
 from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
@@ -20,15 +21,14 @@ from allegro_md.io.thermo import ThermoWriter
 from allegro_md.potentials import Potential, build_potential, release_tables, remarks, settled
 from allegro_md.reporting import Reporter
 from allegro_md.simulation import assembly, placement, record
-from allegro_md.simulation.allocator import return_large_arrays
 from allegro_md.simulation.certificate import certify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
 from allegro_md.simulation.evidence import keep_evidence
 from allegro_md.simulation.loop import Refinement, StepLoop
 from allegro_md.simulation.plan import Plan
 from allegro_md.simulation.progress import Log, Progress
-from allegro_md.simulation.stopping import StopRequest
 from allegro_md.state import AtomState
+from allegro_md.stopping import StopRequest
 from allegro_md.timers import Timers
 from allegro_md.verify.result import Certificate
 

@@ -12,10 +12,11 @@ import torch
 
 from allegro_md.comm import Comm
 from allegro_md.config.training import DenseModel, StartModel, Training
-from allegro_md.errors import InputError
+from allegro_md.errors import AllegroError, InputError
 from allegro_md.io.run_directory import TRAINING, RunDirectory
 from allegro_md.models.modelfile import load_model, read_document, save_model
 from allegro_md.models.network import Network
+from allegro_md.stopping import StopRequest
 from allegro_md.training.batches import Samples
 from allegro_md.training.dataset import Dataset, load_dataset, write_split
 from allegro_md.training.evaluation import evaluate
@@ -48,7 +49,7 @@ class Session:
             InputError: input or data are wrong.
         """
         torch.set_num_threads(config.training.threads)
-        self.config, self._comm = config, comm
+        self.config, self._comm, self._stop = config, comm, StopRequest(None, 0.0)
         self.statistics: Statistics | None = None
         model = config.model
         with comm.together():
@@ -100,10 +101,15 @@ class Session:
             directory.write_record(self._record("running"))
             for remark in self.dataset.remarks:
                 self._say(f"remark: {remark}")
-            trained = [
-                self._train(seed, directory.path if len(seeds) == 1 else directory.path / f"seed-{seed}")
-                for seed in seeds
-            ]
+            try:
+                with self._stop.on_signals():
+                    trained = [
+                        self._train(seed, directory.path if len(seeds) == 1 else directory.path / f"seed-{seed}")
+                        for seed in seeds
+                    ]
+            except AllegroError as error:  # on all ranks alike
+                directory.write_record(self._record(f"{type(error).__name__}: {error}"))
+                raise
             return self._finish(directory, trained)
 
     def _train(self, seed: int, place: Path) -> Trainer:
@@ -112,8 +118,9 @@ class Session:
             if self._comm.rank == 0:
                 place.mkdir(exist_ok=True)
         trainer = Trainer(
-            self._network(seed), (self._training, self._validation), self.config, seed, self._digest(seed), self._comm
-        )
+            self._network(seed), (self._training, self._validation), self.config, seed, self._digest(seed),
+            self._stop, self._comm,
+        )  # fmt: skip
         self._say(f"seed {seed}: {trainer.network.count_weights()} weights")
         trainer.run(place)
         course = trainer.course

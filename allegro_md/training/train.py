@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.config.training import Training
-from allegro_md.errors import InputError, PhysicsError
+from allegro_md.errors import InputError, InterruptedRun, PhysicsError
 from allegro_md.models.network import Network
+from allegro_md.stopping import REASONS, StopRequest
 from allegro_md.training.batches import Batch, Samples, packed, shuffled
 from allegro_md.training.checkpoint import State, read_state, write_state
 from allegro_md.training.loss import Objective, counts
@@ -64,8 +65,9 @@ class Trainer:
     reason: str
 
     def __init__(
-        self, network: Network, samples: tuple[Samples, Samples], config: Training, seed: int, digest: str, comm: Comm
-    ) -> None:
+        self, network: Network, samples: tuple[Samples, Samples], config: Training, seed: int, digest: str,
+        stop: StopRequest, comm: Comm,
+    ) -> None:  # fmt: skip
         """Puts the parts together.
 
         Args:
@@ -74,11 +76,12 @@ class Trainer:
             config: the input.
             seed: of the order of the frames.
             digest: of all that a continuation must not change.
+            stop: asked before every step.
             comm: the processes.
         """
         self.network, self.course = network, Course()
         self._train, self._validation = samples
-        self._fit, self._seed, self._digest, self._comm = config.training, seed, digest, comm
+        self._fit, self._seed, self._digest, self._stop, self._comm = config.training, seed, digest, stop, comm
         self._device = device_of(config)
         network.to(self._device)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
@@ -94,6 +97,7 @@ class Trainer:
 
         Raises:
             InputError: the checkpoint is of another training.
+            InterruptedRun: an end was asked for; the epoch under way is lost.
             PhysicsError: the loss is no longer a number.
         """
         began = time.monotonic()
@@ -148,6 +152,7 @@ class Trainer:
         """One step of the optimizer; the loss before it."""
         own = indices[self._comm.rank :: self._comm.size]
         penalties = labels = torch.zeros(3, dtype=torch.float64)
+        stop = self._stop.wanted()
         batch: Batch | None = None
         for parameter in self._parameters:
             parameter.grad = torch.zeros_like(parameter)
@@ -157,7 +162,10 @@ class Trainer:
             penalties = self._objective.penalties(prediction, batch, self._stress)
             labels = counts(batch).cpu()
             _add(tally, self._train, own, prediction, self._stress)
-        labels = torch.from_numpy(self._comm.add(labels.numpy()))
+        *shared, stop = self._comm.add(np.append(labels.numpy(), stop)).tolist()
+        if stop:
+            raise InterruptedRun(f"{REASONS[1]} in epoch {self.course.epoch + 1} (--resume makes it again)")
+        labels = torch.tensor(shared, dtype=torch.float64)
         shares = torch.tensor(weights, dtype=torch.float64) / labels.clamp(min=1.0)
         loss = (penalties * shares.to(penalties.device)).sum()
         if batch is not None:

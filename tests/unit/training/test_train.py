@@ -22,10 +22,11 @@ from labeled import alloy, frame, write_training
 from allegro_md.ase import AllegroCalculator
 from allegro_md.comm import Comm
 from allegro_md.config.load import load_training
-from allegro_md.errors import InputError, PhysicsError
+from allegro_md.errors import InputError, InterruptedRun, PhysicsError
 from allegro_md.models.modelfile import load_model, read_document
 from allegro_md.training import session
 from allegro_md.training.session import Session
+from allegro_md.training.train import Trainer
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
 COMMAND = [sys.executable, "-m", "allegro_md", "train"]
@@ -45,6 +46,10 @@ def history(directory: Path) -> list[dict[str, str]]:
     """Rows without what depends on the clock."""
     with (directory / "history.csv").open() as file:
         return [{k: v for k, v in row.items() if k not in ("seconds", "left_s")} for row in csv.DictReader(file)]
+
+
+def status(directory: Path) -> str:
+    return str(json.loads((directory / "train.json").read_text())["status"])
 
 
 def assert_same_training(one: Path, other: Path) -> None:
@@ -121,6 +126,27 @@ def test_killed_at_other_moments(tmp_path: Path, seed: int) -> None:
     killed_and_resumed(tmp_path, seed, 3)
 
 
+def test_ends_where_a_signal_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, with the epochs done so far in the checkpoint."""
+    path, epoch = write_training(tmp_path), Trainer.epoch
+
+    def asked(trainer: Trainer) -> dict[str, float]:
+        if trainer.course.epoch == 2:
+            signal.raise_signal(signal.SIGUSR1)
+        return epoch(trainer)
+
+    monkeypatch.setattr(Trainer, "epoch", asked)
+    with pytest.raises(InterruptedRun, match="in epoch 3"):
+        train(path, "output.directory=broken")
+    assert "interrupted" in status(tmp_path / "broken") and len(history(tmp_path / "broken")) == 2
+    monkeypatch.undo()
+    monkeypatch.setattr(session, "write_report", lambda *arguments: None)
+    train(path)
+    train(path, "output.directory=broken", resume=True)
+    assert_same_training(tmp_path / "run", tmp_path / "broken")
+    assert status(tmp_path / "broken") == "done"
+
+
 @pytest.mark.parallel
 def test_two_processes_are_one(tmp_path: Path, mpirun: MpiRun) -> None:
     """Up to rounding, in double precision; batches of three frames are divided two to one."""
@@ -186,6 +212,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     path = write_training(tmp_path)
     with pytest.raises(PhysicsError, match="learning_rate too high"):
         train(path, "training.learning_rate=1e30", "training.epochs=50")
+    assert status(tmp_path / "run").startswith("PhysicsError: the loss is")
 
 
 def test_validation_is_the_error_of_the_saved_model(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from allegro_md.simulation import stopping
-from allegro_md.simulation.stopping import StopRequest
+from allegro_md import stopping
+from allegro_md.stopping import StopRequest
 
 
 class Clock:

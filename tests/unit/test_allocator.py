@@ -1,4 +1,4 @@
-"""Freed arrays go back to the system, whatever sizes came before."""
+"""Freed arrays go back to the system whatever sizes came before, or stay, as asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import sys
 import numpy as np
-from allegro_md.simulation.allocator import return_large_arrays
+from allegro_md.allocator import return_large_arrays
 def resident():
     return [int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")][0] / 1024
 if sys.argv[1] == "fixed":
@@ -37,3 +37,30 @@ def test_freed_arrays_leave_no_fragments():
 
     assert held("fixed") < 10.0  # MB, of 120
     assert held("as it comes") > 60.0
+
+
+# A step after another that needs 64 MB for a moment.
+STEPS = """
+import resource
+import sys
+import numpy as np
+from allegro_md.allocator import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+for step in range(20):
+    if step == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    del_me = [np.ones(8 * 131072) for _ in range(8)]
+    del del_me
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_kept_memory_needs_no_fresh_pages():
+    def fresh(how: str) -> int:
+        done = subprocess.run([sys.executable, "-c", STEPS, how], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert fresh("kept") < 1_000  # pages of 4 kB; 10 steps of 64 MB are 160,000
+    assert fresh("as it comes") > 10_000
