@@ -186,7 +186,11 @@ def translate(
     """
     first = error.errors(include_url=False)[0]
     context = first.get("ctx", {})
-    what, remedy = " ".join(context.get("what", first["msg"]).split()), context.get("remedy", "")
+    what, remedy = context.get("what"), context.get("remedy", "")
+    if what is None:  # one of pydantic's own
+        rule = first["msg"].replace("Input should", "must")
+        what, remedy = f"{rule}, got {show(first['input'])}", "correct the value"
+    what = " ".join(what.split())
     what = what if len(what) <= LONGEST else what[: LONGEST - 3] + "..."
     parts = _written(first["loc"], data) + [part for part in context.get("key", "").split(".") if part]
     if what == "unknown key":

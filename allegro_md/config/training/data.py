@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +25,15 @@ from allegro_md.units import DIMENSIONS
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
+@dataclass(frozen=True)
 class _Files(Marker):
-    """One path or a list of them."""
+    """One path or a list of them, which may have to name one."""
+
+    some: bool = True
 
     def parse(self, value: Any, info: ValidationInfo) -> tuple[Path, ...]:
         names = value if isinstance(value, (list, tuple)) else [value]
-        if not names:
+        if self.some and not names:
             raise problem("an empty list of files", "name at least one")
         return tuple(FilePath().parse(name, info) for name in names)
 
@@ -118,9 +122,9 @@ class Data(Table):
     folder: Annotated[str, _Name()] | None = None
     train: Annotated[tuple[Path, ...], _Files()] = Field(examples=['"train.extxyz"'])
     validation: Annotated[int | float | tuple[Path, ...], _Held()] = 0.1
-    test: Annotated[tuple[Path, ...], _Files()] = ()
+    test: Annotated[tuple[Path, ...], _Files(some=False)] = ()
     frames: Annotated[int, Whole(1)] | None = None
-    exclude: Annotated[tuple[Path, ...], _Files()] = ()
+    exclude: Annotated[tuple[Path, ...], _Files(some=False)] = ()
     drop_repeats: Flag = False
     isolated: ExistingFile | None = None
     labels: Labels = Labels()
