@@ -13,6 +13,9 @@ from allegro_md.io.labeled import Frame
 from allegro_md.models.edges import Edges
 from allegro_md.training.graph import Graph, graph_of
 
+KEPT_BYTES = 2 << 30
+"""Of neighbors that are kept between epochs; those of further frames are found whenever they are asked for."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -40,7 +43,7 @@ class Batch:
 
 
 class Samples:
-    """Frames of a set with their neighbors, which are found when first asked for and kept.
+    """Frames of a set with their neighbors, which are found when first asked for and kept while there is room.
 
     Attributes:
         frames: the frames.
@@ -62,6 +65,8 @@ class Samples:
         for index, symbol in enumerate(symbols):
             self._species[atomic_numbers[symbol]] = index
         self._graphs: dict[int, Graph] = {}
+        self._room = KEPT_BYTES
+        self._edges = np.full(len(frames), -1, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -72,13 +77,18 @@ class Samples:
 
     def graph(self, index: int) -> Graph:
         """Neighbors of a frame."""
-        if index not in self._graphs:
-            self._graphs[index] = graph_of(self.frames[index], self.species(index), self._cutoffs)
-        return self._graphs[index]
+        if index in self._graphs:
+            return self._graphs[index]
+        graph = graph_of(self.frames[index], self.species(index), self._cutoffs)
+        self._edges[index] = len(graph.center)
+        if graph.nbytes <= self._room:
+            self._graphs[index] = graph
+            self._room -= graph.nbytes
+        return graph
 
     def edges_of(self, index: int) -> int:
         """Number of edges of a frame."""
-        return len(self.graph(index).center)
+        return int(self._edges[index]) if self._edges[index] >= 0 else len(self.graph(index).center)
 
     def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
         """Puts frames behind one another."""

@@ -1,4 +1,4 @@
-"""Neighbors of a frame: found once, kept for all epochs."""
+"""Neighbors of a frame."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ class Graph:
     center: NDArray[np.int32]
     neighbor: NDArray[np.int32]
     vector: NDArray[np.float64]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        return self.center.nbytes + self.neighbor.nbytes + self.vector.nbytes
 
 
 def graph_of(frame: Frame, species: NDArray[np.int64], cutoffs: NDArray[np.float64]) -> Graph:

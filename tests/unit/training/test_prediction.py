@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from labeled import alloy, frame
 
 from allegro_md.ase import AllegroCalculator
+from allegro_md.io.labeled import Frame
 from allegro_md.models.architecture import Bessel, Dense, Mlp
 from allegro_md.models.network import Network
+from allegro_md.training import batches
 from allegro_md.training.batches import Samples, packed, shuffled
+from allegro_md.training.graph import Graph, graph_of
 from allegro_md.training.prediction import predict
 
 SYMBOLS = ("Cu", "Au")
@@ -98,3 +102,24 @@ def test_packed_by_edges() -> None:
     assert list(packed(frames, range(6), 1)) == [[k] for k in range(6)]
 
 
+def test_memory_of_neighbors_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is room for two frames only, the others are found anew: the same edges in the same steps."""
+    plenty = samples(6)
+    sizes = [plenty.edges_of(k) for k in range(6)]
+    room = plenty.graph(0).nbytes + plenty.graph(1).nbytes
+    found: list[int] = []
+
+    def counted(frame: Frame, *arguments: object) -> Graph:
+        found.append(len(frame.numbers))
+        return graph_of(frame, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batches, "KEPT_BYTES", room)
+    monkeypatch.setattr(batches, "graph_of", counted)
+    scarce = samples(6)
+    for _ in range(2):
+        assert [scarce.edges_of(k) for k in range(6)] == sizes
+    assert len(found) == 6, "the number of edges is kept"
+    for _ in range(2):
+        one, other = scarce.batch(range(6)), plenty.batch(range(6))
+        assert torch.equal(one.edges.vector, other.edges.vector) and torch.equal(one.neighbor, other.neighbor)
+    assert len(found) == 6 + 2 * 4
