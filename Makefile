@@ -43,7 +43,7 @@ lint: .venv/dev.stamp
 	touch $@
 
 .venv/dev.stamp: .venv/run.stamp
-	$(INSTALL) -e '.[mpi,dev,import]'
+	$(INSTALL) -e '.[mpi,dev,import,lmdb]'
 	touch $@
 
 clean:

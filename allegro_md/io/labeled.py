@@ -1,4 +1,4 @@
-"""Labeled configurations from files: whatever ASE reads, npz of the MD17 family, HDF5 for what memory cannot hold."""
+"""Labeled configurations from files: what ASE reads, npz of the MD17 family, HDF5 and LMDB larger than memory."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from allegro_md.errors import InputError
 from allegro_md.io.frame import Frame
 from allegro_md.io.labeled_ase import read_ase
 from allegro_md.io.labeled_hdf5 import FramesOfFile, write_hdf5
+from allegro_md.io.labeled_lmdb import FramesOfDatabase
 from allegro_md.io.labeled_npz import read_npz, with_unit
 from allegro_md.io.labels import Raw, convert
 
 __all__ = ["Frame", "entries", "read_frames", "write_hdf5"]
 
-NPZ, HDF5 = ".npz", (".h5", ".hdf5")
+NPZ, HDF5, LMDB = ".npz", (".h5", ".hdf5"), (".aselmdb", ".lmdb")
 
 
 def read_frames(path: Path, labels: Labels) -> Sequence[Frame]:
     """All frames of a file, in the units of the package.
 
     Args:
-        path: ``.npz`` and ``.h5``/``.hdf5`` are read by the project itself, everything else by ASE, also when
-            compressed (``.xz``, ``.gz``, ``.bz2``).
+        path: ``.npz`` and ``.h5``/``.hdf5`` are read by the project itself, ``.aselmdb``/``.lmdb`` with the package
+            ase-db-backends, everything else by ASE, also when compressed (``.xz``, ``.gz``, ``.bz2``).
         labels: names and units.
 
     Returns:
-        A list; for HDF5 a sequence that reads a frame whenever it is asked for.
+        A list; for HDF5 and LMDB a sequence that reads a frame whenever it is asked for.
 
     Raises:
         InputError: not readable, without frames, no clear label, a label of a wrong shape.
@@ -36,6 +37,8 @@ def read_frames(path: Path, labels: Labels) -> Sequence[Frame]:
         raise InputError("no such file", str(path), "correct the path")
     if path.suffix.lower() in HDF5:
         return FramesOfFile(path)
+    if path.suffix.lower() in LMDB:
+        return FramesOfDatabase(path, labels)
     raws = _read(path)
     if not raws:
         raise InputError("holds no frames", str(path), "give a file with labeled configurations")
@@ -43,8 +46,12 @@ def read_frames(path: Path, labels: Labels) -> Sequence[Frame]:
 
 
 def entries(path: Path) -> list[str]:
-    """Names of everything a file, not an HDF5 file, holds for its frames and their atoms, for messages."""
-    return list(dict.fromkeys(name for raw in _read(path) for name in raw.values))
+    """Names of everything a file holds for its frames and their atoms, for messages."""
+    if path.suffix.lower() in HDF5:
+        frame = FramesOfFile(path)[0]
+        return [name for name in ("energy", "forces", "stress") if getattr(frame, name) is not None]
+    raws = FramesOfDatabase(path, Labels()).first if path.suffix.lower() in LMDB else _read(path)
+    return list(dict.fromkeys(name for raw in raws for name in raw.values))
 
 
 def _read(path: Path) -> list[Raw]:

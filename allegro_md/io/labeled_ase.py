@@ -34,7 +34,7 @@ def read_ase(path: Path) -> list[Raw]:
         reason = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
         remedy = "give a whole file in a format ASE knows, such as extxyz"
         raise InputError(f"ASE cannot read it ({reason})", str(path), remedy) from None
-    return [_raw(atoms, f"{path.name}, frame {index}") for index, atoms in enumerate(images)]
+    return [raw_of(atoms, f"{path.name}, frame {index}") for index, atoms in enumerate(images)]
 
 
 def _images(path: Path) -> list[Any]:
@@ -52,18 +52,20 @@ def _images(path: Path) -> list[Any]:
 
 
 def _rows(path: Path) -> list[Any]:
-    """Rows of an ASE database, with their key-value pairs and data."""
     from ase.db import connect
 
-    images = []
-    for row in connect(path).select():
-        atoms = row.toatoms()
-        atoms.info = {**row.data, **row.key_value_pairs}
-        images.append(atoms)
-    return images
+    return [atoms_of(row) for row in connect(path).select()]
 
 
-def _raw(atoms: Any, source: str) -> Raw:
+def atoms_of(row: Any) -> Any:
+    """The configuration of a row of an ASE database, with its key-value pairs and data."""
+    atoms = row.toatoms()
+    atoms.info = {**row.data, **row.key_value_pairs}
+    return atoms
+
+
+def raw_of(atoms: Any, source: str) -> Raw:
+    """What ASE has of a configuration and its calculation."""
     results = {} if atoms.calc is None else atoms.calc.results
     flags = atoms.get_pbc()
     return Raw(

@@ -45,7 +45,10 @@ DOORS: dict[str, set[str]] = {"mpi4py": {"comm"}, "h5py": {"io"}, "triton": {"ke
 GROUND_PACKAGES = {"numpy", "scipy", "torch", "numba"} | set(sys.stdlib_module_names)
 
 # Imported inside functions because they are optional, or slow to load and needed at the edge only.
-LAZY_PACKAGES = {"allegro", "ase", "e3nn", "jinja2", "matplotlib", "mpi4py", "nequip", "tensorboardX", "triton"}
+LAZY_PACKAGES = {
+    "allegro", "ase", "ase_db_backends", "e3nn", "jinja2", "lmdb", "matplotlib", "mpi4py", "nequip", "tensorboardX",
+    "triton",
+}  # fmt: skip
 LAZY_COMPONENTS = {"cli", "__main__", "__init__"}
 
 FILE_LINES, FUNCTION_LINES = 450, 80

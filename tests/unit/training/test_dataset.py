@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import write
+from ase.io import read, write
 
 from allegro_md.config.training import DenseModel, Training
 from allegro_md.errors import InputError
@@ -117,6 +117,46 @@ def test_hdf5_is_divided_as_text_is(folder: Path) -> None:
     text, hdf5 = load_dataset(config), load(folder, {"train": "train.h5", "validation": 5})
     assert indices(text.validation) == indices(hdf5.validation)
     np.testing.assert_array_equal(text.train[3].forces, hdf5.train[3].forces)
+
+
+@pytest.fixture
+def database(folder: Path) -> Path:
+    """The training frames as ASE writes them into LMDB, and two more that were deleted again."""
+    from ase_db_backends.aselmdb import LMDBDatabase
+
+    with LMDBDatabase(folder / "train.aselmdb") as target:
+        for k, atoms in enumerate(read(folder / "train.extxyz", ":")):
+            if k in (0, 5):
+                target.write(image(300 + k))
+            target.write(atoms, data={"config_type": "bulk"})
+        target.delete([1, 7])
+    return folder / "train.aselmdb"
+
+
+def test_lmdb_is_divided_as_text_is(folder: Path, database: Path) -> None:
+    config = training(folder, {"train": "train.extxyz", "validation": 5})
+    text, lmdb = load_dataset(config), load(folder, {"train": "train.aselmdb", "validation": 5})
+    assert indices(text.validation) == indices(lmdb.validation)
+    for one, other in zip(text.train, lmdb.train, strict=True):
+        assert one.energy == pytest.approx(other.energy, abs=1e-12) and other.kind == "bulk"
+        np.testing.assert_allclose(one.forces, other.forces, atol=1e-12)
+        np.testing.assert_allclose(one.cell, other.cell, atol=1e-12)
+
+
+def test_what_is_no_lmdb(folder: Path, database: Path) -> None:
+    (folder / "torn.aselmdb").write_bytes(database.read_bytes()[:5000])
+    (folder / "text.lmdb").write_text("no database")
+    for name in ("torn.aselmdb", "text.lmdb"):
+        with pytest.raises(InputError, match=f"{name}.*is not a readable LMDB"):
+            load(folder, {"train": name})
+
+
+@pytest.mark.parametrize("suffix", ["aselmdb", "h5"])
+def test_what_a_set_on_disk_holds_is_said(folder: Path, database: Path, suffix: str) -> None:
+    config = training(folder, {"train": "train.extxyz", "validation": 5})
+    write_hdf5(read_frames(folder / "train.extxyz", config.data.labels), folder / "train.h5")
+    with pytest.raises(InputError, match="no training frame has a known stress: the file has the entries .*forces"):
+        load_dataset(training(folder, {"train": f"train.{suffix}", "validation": 5}, loss={"stress": 1.0}))
 
 
 # --- repetitions --------------------------------------------------------------------------------------------------

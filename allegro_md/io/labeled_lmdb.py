@@ -1,0 +1,75 @@
+"""Labeled configurations of an LMDB database of ASE, read when they are asked for, as public sets of millions are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, overload
+
+from allegro_md.config.training import Labels
+from allegro_md.errors import InputError
+from allegro_md.io.frame import Frame
+from allegro_md.io.labeled_ase import atoms_of, raw_of
+from allegro_md.io.labels import Raw, Units, find_keys, frame_of
+
+SEARCHED = 100
+"""Frames that are searched for the names of the labels."""
+
+
+class FramesOfDatabase(Sequence[Frame]):
+    """The frames of a database, read when they are asked for."""
+
+    def __init__(self, path: Path, labels: Labels) -> None:
+        """Opens the database and finds its labels.
+
+        Raises:
+            InputError: not such a file, the package that reads it is absent, or no clear label.
+        """
+        self._path = path
+        try:
+            self._database = _open(path.resolve())
+            self._ids = list(self._database.ids)
+            self.first = [self._raw(index) for index in range(min(SEARCHED, len(self)))]
+        except ImportError:
+            remedy = 'pip install "allegro-md[lmdb]"'
+            raise InputError("needs the package ase-db-backends to be read", str(path), remedy) from None
+        except Exception as error:  # noqa: BLE001  lmdb, zlib and ASE raise anything
+            reason = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
+            raise InputError(f"is not a readable LMDB database of ASE ({reason})", str(path), "copy it again") from None
+        if not self.first:
+            raise InputError("holds no frames", str(path), "give a file with labeled configurations")
+        self._keys, self._units = find_keys(self.first, labels, path), Units.of(labels)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        return frame_of(self._raw(index), self._keys, self._units)
+
+    def _raw(self, index: int) -> Raw:
+        index = range(len(self))[index]
+        return raw_of(atoms_of(self._database.get(id=self._ids[index])), f"{self._path.name}, frame {index}")
+
+
+@cache
+def _open(path: Path) -> Any:
+    """The database of a file; LMDB opens a file once per process.
+
+    Raises:
+        ValueError: the file is cut off: LMDB would touch memory that is not there, and the process die.
+    """
+    import lmdb
+    from ase_db_backends.aselmdb import LMDBDatabase
+
+    with lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment:
+        needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if path.stat().st_size < needed:
+        raise ValueError(f"cut off after {path.stat().st_size} of {needed} bytes")
+    return LMDBDatabase(path, readonly=True)
