@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -200,12 +201,7 @@ class Session:
 
     def _digest(self, seed: int) -> str:
         """Of all that a continuation must find unchanged."""
-        total = hashlib.sha256()
-        for frames in (self.dataset.train, self.dataset.validation):
-            for frame in frames:
-                for array in (frame.numbers, frame.position, frame.cell, frame.forces, frame.stress):
-                    total.update(b"-" if array is None else array.tobytes())
-                total.update(repr((frame.periodic, frame.energy)).encode())
+        total = self._frames_digest.copy()
         fit = self.config.training.model_dump(mode="json")
         kept = {key: value for key, value in fit.items() if key not in CHANGEABLE}
         if fit["schedule"]["kind"] == "cosine":
@@ -215,6 +211,17 @@ class Session:
             model["start"] = read_document(self.config.model.start)["digest"]
         total.update(repr((seed, kept, model, self.config.loss.model_dump(mode="json"))).encode())
         return total.hexdigest()
+
+    @cached_property
+    def _frames_digest(self) -> hashlib._Hash:
+        """Of the frames alone: the same for all seeds."""
+        total = hashlib.sha256()
+        for frames in (self.dataset.train, self.dataset.validation):
+            for frame in frames:
+                for array in (frame.numbers, frame.position, frame.cell, frame.forces, frame.stress):
+                    total.update(b"-" if array is None else array.tobytes())
+                total.update(repr((frame.periodic, frame.energy)).encode())
+        return total
 
     def _say(self, line: str) -> None:
         if self._comm.rank == 0:
