@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,3 +43,19 @@ class Frame:
     def volume(self) -> float:
         """Å³; 0 where the cell has none."""
         return abs(float(np.linalg.det(self.cell)))
+
+
+class FramesOnDisk(Sequence[Frame]):
+    """Frames that are read when they are asked for."""
+
+    @abstractmethod
+    def _read(self, index: int) -> Frame:
+        """One of them, counted from the first."""
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        places = range(len(self))[index]
+        return self._read(places) if isinstance(places, int) else [self._read(place) for place in places]

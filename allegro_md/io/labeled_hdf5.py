@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.frame import Frame
+from allegro_md.io.frame import Frame, FramesOnDisk
 
 FORMAT, VERSION = "allegro-md frames", 1
 
@@ -80,8 +80,8 @@ def _write(file: h5py.File, index: int, atoms: slice, frame: Frame) -> None:
         file["stress"][index] = frame.stress
 
 
-class FramesOfFile(Sequence[Frame]):
-    """The frames of a file, read when they are asked for."""
+class FramesOfFile(FramesOnDisk):
+    """The frames of a file."""
 
     def __init__(self, path: Path) -> None:
         """Opens the file.
@@ -108,16 +108,7 @@ class FramesOfFile(Sequence[Frame]):
     def __len__(self) -> int:
         return len(self._offset) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
+    def _read(self, index: int) -> Frame:
         if not self._start <= index < self._end:
             self._load(index, min(index + BLOCK, len(self)) if index == self._next else index + 1)
         self._next = index + 1

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from allegro_md.config.training import Labels
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Frame
+from allegro_md.io.frame import Frame, FramesOnDisk
 from allegro_md.io.labeled_ase import atoms_of, raw_of
 from allegro_md.io.labels import Raw, Units, find_keys, frame_of
 
@@ -17,8 +16,12 @@ SEARCHED = 100
 """Frames that are searched for the names of the labels."""
 
 
-class FramesOfDatabase(Sequence[Frame]):
-    """The frames of a database, read when they are asked for."""
+class FramesOfDatabase(FramesOnDisk):
+    """The frames of a database.
+
+    Attributes:
+        first: some of them as the database has them.
+    """
 
     def __init__(self, path: Path, labels: Labels) -> None:
         """Opens the database and finds its labels.
@@ -29,14 +32,14 @@ class FramesOfDatabase(Sequence[Frame]):
         self._path = path
         try:
             self._database = _open(path.resolve())
-            self._ids = list(self._database.ids)
-            self.first = [self._raw(index) for index in range(min(SEARCHED, len(self)))]
         except ImportError:
             remedy = 'pip install "allegro-md[lmdb]"'
             raise InputError("needs the package ase-db-backends to be read", str(path), remedy) from None
         except Exception as error:  # noqa: BLE001  lmdb, zlib and ASE raise anything
-            reason = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
-            raise InputError(f"is not a readable LMDB database of ASE ({reason})", str(path), "copy it again") from None
+            what = f"is not a readable LMDB database of ASE ({_reason(error)})"
+            raise InputError(what, str(path), "copy it again") from None
+        self._ids = list(self._database.ids)
+        self.first = [self._raw(index) for index in range(min(SEARCHED, len(self)))]
         if not self.first:
             raise InputError("holds no frames", str(path), "give a file with labeled configurations")
         self._keys, self._units = find_keys(self.first, labels, path), Units.of(labels)
@@ -44,18 +47,15 @@ class FramesOfDatabase(Sequence[Frame]):
     def __len__(self) -> int:
         return len(self._ids)
 
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
+    def _read(self, index: int) -> Frame:
         return frame_of(self._raw(index), self._keys, self._units)
 
     def _raw(self, index: int) -> Raw:
-        index = range(len(self))[index]
-        return raw_of(atoms_of(self._database.get(id=self._ids[index])), f"{self._path.name}, frame {index}")
+        source = f"{self._path.name}, frame {index}"
+        try:
+            return raw_of(atoms_of(self._database.get(id=self._ids[index])), source)
+        except Exception as error:  # noqa: BLE001  lmdb, zlib, json and ASE raise anything
+            raise InputError(f"cannot be read ({_reason(error)})", source, "copy the file again") from None
 
 
 @cache
@@ -73,3 +73,7 @@ def _open(path: Path) -> Any:
     if path.stat().st_size < needed:
         raise ValueError(f"cut off after {path.stat().st_size} of {needed} bytes")
     return LMDBDatabase(path, readonly=True)
+
+
+def _reason(error: Exception) -> str:
+    return (f"{type(error).__name__}: {error}".splitlines() or [""])[0]

@@ -151,6 +151,15 @@ def test_what_is_no_lmdb(folder: Path, database: Path) -> None:
             load(folder, {"train": name})
 
 
+def test_a_damaged_frame_is_named(folder: Path, database: Path) -> None:
+    import lmdb
+
+    with lmdb.open(str(database), subdir=False) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"5", b"no row")
+    with pytest.raises(InputError, match="train.aselmdb, frame 3: cannot be read .* — copy the file again"):
+        load(folder, {"train": "train.aselmdb", "validation": 5})
+
+
 @pytest.mark.parametrize("suffix", ["aselmdb", "h5"])
 def test_what_a_set_on_disk_holds_is_said(folder: Path, database: Path, suffix: str) -> None:
     config = training(folder, {"train": "train.extxyz", "validation": 5})
