@@ -13,7 +13,7 @@ import torch
 
 from allegro_md.comm import Comm
 from allegro_md.config.training import DenseModel, StartModel, Training
-from allegro_md.errors import AllegroError, InputError
+from allegro_md.errors import InputError, InterruptedRun, PhysicsError
 from allegro_md.io.run_directory import TRAINING, RunDirectory
 from allegro_md.models.modelfile import load_model, read_document, save_model
 from allegro_md.models.network import Network
@@ -108,7 +108,7 @@ class Session:
                         self._train(seed, directory.path if len(seeds) == 1 else directory.path / f"seed-{seed}")
                         for seed in seeds
                     ]
-            except AllegroError as error:  # on all ranks alike
+            except (InterruptedRun, PhysicsError) as error:  # on all ranks alike; else nothing collective is safe
                 directory.write_record(self._record(f"{type(error).__name__}: {error}"))
                 raise
             return self._finish(directory, trained)
