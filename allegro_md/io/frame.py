@@ -49,6 +49,10 @@ class FramesOnDisk(Sequence[Frame]):
     """Frames that are read when they are asked for."""
 
     @abstractmethod
+    def entries(self) -> list[str]:
+        """Names of what the file holds for its frames and their atoms."""
+
+    @abstractmethod
     def _read(self, index: int) -> Frame:
         """One of them, counted from the first."""
 

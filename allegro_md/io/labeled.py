@@ -7,12 +7,12 @@ from pathlib import Path
 
 from allegro_md.config.training import Labels
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Frame
+from allegro_md.io.frame import Frame, FramesOnDisk
 from allegro_md.io.labeled_ase import read_ase
 from allegro_md.io.labeled_hdf5 import FramesOfFile, write_hdf5
 from allegro_md.io.labeled_lmdb import FramesOfDatabase
 from allegro_md.io.labeled_npz import read_npz, with_unit
-from allegro_md.io.labels import Raw, convert
+from allegro_md.io.labels import Raw, convert, names_in
 
 __all__ = ["Frame", "entries", "read_frames", "write_hdf5"]
 
@@ -45,13 +45,14 @@ def read_frames(path: Path, labels: Labels) -> Sequence[Frame]:
     return convert(raws, with_unit(raws, labels, path) if path.suffix.lower() == NPZ else labels, path)
 
 
-def entries(path: Path) -> list[str]:
-    """Names of everything a file holds for its frames and their atoms, for messages."""
-    if path.suffix.lower() in HDF5:
-        frame = FramesOfFile(path)[0]
-        return [name for name in ("energy", "forces", "stress") if getattr(frame, name) is not None]
-    raws = FramesOfDatabase(path, Labels()).first if path.suffix.lower() in LMDB else _read(path)
-    return list(dict.fromkeys(name for raw in raws for name in raw.values))
+def entries(path: Path, frames: Sequence[Frame]) -> list[str]:
+    """Names of everything a file holds for its frames and their atoms, for messages.
+
+    Args:
+        path: the file.
+        frames: what `read_frames` made of it.
+    """
+    return frames.entries() if isinstance(frames, FramesOnDisk) else names_in(_read(path))
 
 
 def _read(path: Path) -> list[Raw]:

@@ -31,10 +31,14 @@ def read_ase(path: Path) -> list[Raw]:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  ASE's readers raise anything
-        reason = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
         remedy = "give a whole file in a format ASE knows, such as extxyz"
-        raise InputError(f"ASE cannot read it ({reason})", str(path), remedy) from None
+        raise InputError(f"ASE cannot read it ({reason_of(error)})", str(path), remedy) from None
     return [raw_of(atoms, f"{path.name}, frame {index}") for index, atoms in enumerate(images)]
+
+
+def reason_of(error: Exception) -> str:
+    """Kind and first line of an error of another package."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _images(path: Path) -> list[Any]:

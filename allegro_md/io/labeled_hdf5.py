@@ -108,6 +108,10 @@ class FramesOfFile(FramesOnDisk):
     def __len__(self) -> int:
         return len(self._offset) - 1
 
+    def entries(self) -> list[str]:
+        """The labels of the first frame."""
+        return [name for name in ("energy", "forces", "stress") if getattr(self[0], name) is not None]
+
     def _read(self, index: int) -> Frame:
         if not self._start <= index < self._end:
             self._load(index, min(index + BLOCK, len(self)) if index == self._next else index + 1)

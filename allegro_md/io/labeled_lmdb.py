@@ -9,19 +9,15 @@ from typing import Any
 from allegro_md.config.training import Labels
 from allegro_md.errors import InputError
 from allegro_md.io.frame import Frame, FramesOnDisk
-from allegro_md.io.labeled_ase import atoms_of, raw_of
-from allegro_md.io.labels import Raw, Units, find_keys, frame_of
+from allegro_md.io.labeled_ase import atoms_of, raw_of, reason_of
+from allegro_md.io.labels import Raw, Units, find_keys, frame_of, names_in
 
 SEARCHED = 100
 """Frames that are searched for the names of the labels."""
 
 
 class FramesOfDatabase(FramesOnDisk):
-    """The frames of a database.
-
-    Attributes:
-        first: some of them as the database has them.
-    """
+    """The frames of a database."""
 
     def __init__(self, path: Path, labels: Labels) -> None:
         """Opens the database and finds its labels.
@@ -36,16 +32,22 @@ class FramesOfDatabase(FramesOnDisk):
             remedy = 'pip install "allegro-md[lmdb]"'
             raise InputError("needs the package ase-db-backends to be read", str(path), remedy) from None
         except Exception as error:  # noqa: BLE001  lmdb, zlib and ASE raise anything
-            what = f"is not a readable LMDB database of ASE ({_reason(error)})"
+            what = f"is not a readable LMDB database of ASE ({reason_of(error)})"
             raise InputError(what, str(path), "copy it again") from None
         self._ids = list(self._database.ids)
-        self.first = [self._raw(index) for index in range(min(SEARCHED, len(self)))]
-        if not self.first:
+        if not self._ids:
             raise InputError("holds no frames", str(path), "give a file with labeled configurations")
-        self._keys, self._units = find_keys(self.first, labels, path), Units.of(labels)
+        self._keys, self._units = find_keys(self._first(), labels, path), Units.of(labels)
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def entries(self) -> list[str]:
+        """Of the frames that are searched for labels."""
+        return names_in(self._first())
+
+    def _first(self) -> list[Raw]:
+        return [self._raw(index) for index in range(min(SEARCHED, len(self)))]
 
     def _read(self, index: int) -> Frame:
         return frame_of(self._raw(index), self._keys, self._units)
@@ -54,8 +56,10 @@ class FramesOfDatabase(FramesOnDisk):
         source = f"{self._path.name}, frame {index}"
         try:
             return raw_of(atoms_of(self._database.get(id=self._ids[index])), source)
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001  lmdb, zlib, json and ASE raise anything
-            raise InputError(f"cannot be read ({_reason(error)})", source, "copy the file again") from None
+            raise InputError(f"cannot be read ({reason_of(error)})", source, "copy the file again") from None
 
 
 @cache
@@ -73,7 +77,3 @@ def _open(path: Path) -> Any:
     if path.stat().st_size < needed:
         raise ValueError(f"cut off after {path.stat().st_size} of {needed} bytes")
     return LMDBDatabase(path, readonly=True)
-
-
-def _reason(error: Exception) -> str:
-    return (f"{type(error).__name__}: {error}".splitlines() or [""])[0]

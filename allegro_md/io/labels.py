@@ -92,8 +92,13 @@ def find_keys(raws: Sequence[Raw], labels: Labels, path: Path) -> Keys:
     )
 
 
+def names_in(raws: Sequence[Raw]) -> list[str]:
+    """Names of all entries, each once."""
+    return list(dict.fromkeys(name for raw in raws for name in raw.values))
+
+
 def _choose(what: str, named: str | None, raws: Sequence[Raw], path: Path) -> str | None:
-    present = dict.fromkeys(name for raw in raws for name in raw.values)
+    present = names_in(raws)
     if named in present:
         return named
     found = [name for name in present if _NAMES[what].fullmatch(re.sub(r"[-\s]", "_", name.strip().lower()))]

@@ -87,6 +87,6 @@ def _check_label(what: str, weight: str, name: str, frames: Frames) -> None:
         first = frames[missing[0]].source
         raise InputError(f"{len(missing)} of {len(wanted)} {name} frames have no {what}, among them this one", first,
                          f"all or none: remove them, or set loss.{weight} = 0")  # fmt: skip
-    path = frames.files[frames.origin[0, 0]][0]
-    held = f"the file has the entries {', '.join(entries(path)) or 'none'}" if wanted else "none has a volume"
+    path, of_file = frames.files[frames.origin[0, 0]]
+    held = f"the file has the entries {', '.join(entries(path, of_file)) or 'none'}" if wanted else "none has a volume"
     raise InputError(f"no {name} frame has a known {what}: {held}", str(path), remedy)

@@ -83,10 +83,11 @@ def test_other_names_are_named(tmp_path: Path) -> None:
     atoms.info["E0"] = -3.5
     atoms.arrays["gradient"] = FORCES
     write(tmp_path / "named.extxyz", atoms)
-    (frame,) = read_frames(tmp_path / "named.extxyz", labels(energy="E0", forces="gradient"))
+    frames = read_frames(tmp_path / "named.extxyz", labels(energy="E0", forces="gradient"))
+    (frame,) = frames
     assert frame.energy == -3.5
     np.testing.assert_allclose(frame.forces, FORCES, atol=1e-8)
-    assert {"energy", "forces", "E0", "gradient"} <= set(entries(tmp_path / "named.extxyz"))
+    assert {"energy", "forces", "E0", "gradient"} <= set(entries(tmp_path / "named.extxyz", frames))
 
 
 def test_two_candidates_are_not_guessed_between(tmp_path: Path) -> None:

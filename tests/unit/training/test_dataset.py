@@ -168,6 +168,18 @@ def test_what_a_set_on_disk_holds_is_said(folder: Path, database: Path, suffix: 
         load_dataset(training(folder, {"train": f"train.{suffix}", "validation": 5}, loss={"stress": 1.0}))
 
 
+def test_a_named_energy_stays_named_in_messages(folder: Path) -> None:
+    """The list of entries does not ask again which of two energies is meant."""
+    from ase_db_backends.aselmdb import LMDBDatabase
+
+    with LMDBDatabase(folder / "two.aselmdb") as target:
+        for k, atoms in enumerate(read(folder / "train.extxyz", ":")):
+            target.write(atoms, data={"dft_energy": -3.0 - k})
+    data = {"train": "two.aselmdb", "validation": 5, "labels": {"energy": "energy"}}
+    with pytest.raises(InputError, match="no training frame has a known stress: the file has the entries .*dft_energy"):
+        load(folder, data, loss={"stress": 1.0})
+
+
 # --- repetitions --------------------------------------------------------------------------------------------------
 
 
