@@ -23,7 +23,7 @@ from allegro_md.observables import summed
 from allegro_md.potentials.allegro import choose
 from allegro_md.potentials.base import Virial
 from allegro_md.potentials.committee import Committee, check_members
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
 
@@ -77,7 +77,7 @@ class AllegroCalculator(Calculator):
         self._options = (engine, precision, device)
         self._system: tuple[bytes, bytes] | None = None
         self._state: AtomState
-        self._forces: Forces
+        self._forces: ForceEvaluator
 
     def calculate(
         self,
@@ -139,6 +139,6 @@ class AllegroCalculator(Calculator):
                 "velocity": torch.zeros(len(numbers), 3, dtype=torch.float64),
             }
         )
-        self._forces = Forces(potential, Comm.serial(), SKIN, None, Timers())
+        self._forces = ForceEvaluator(potential, Comm.serial(), SKIN, None, Timers())
         self._forces.want_virial = Virial.TOTAL
         self._forces.want_force_std = True

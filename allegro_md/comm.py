@@ -34,7 +34,7 @@ _LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM
 
 
 @dataclass(frozen=True)
-class Leg:
+class SendRecv:
     """One buffer to a rank and one from a rank (either may be this one; a negative rank means nobody)."""
 
     send: NDArray[Any]
@@ -114,7 +114,7 @@ class Comm:
         self._mpi.Allreduce(np.ascontiguousarray(values), out)
         return out
 
-    def add(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sum_float_inexact(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Elementwise sum over ranks, the same bits on all of them, but others on another number: not for physics."""
         if self._mpi is None:
             return values
@@ -134,10 +134,10 @@ class Comm:
             self.raise_together(total.error)
         return ExactSum(summed[:-1].reshape(total.limbs.shape), total.kind).value()
 
-    def decide(self, compute: Callable[[], T]) -> T:
+    def on_root(self, compute: Callable[[], T]) -> T:
         """The result of `compute` on rank 0, on all ranks: libm, and so any decision, may differ between machines."""
         result: Any = None
-        with self.together():
+        with self.collective_errors():
             if self.rank == 0:
                 result = compute()
         decided: T = self.bcast(result)
@@ -208,7 +208,7 @@ class Comm:
             receive[a : a + n] = unpacked[position : position + n]
             position += n
 
-    def send_receive(self, legs: Sequence[Leg]) -> None:
+    def send_receive(self, legs: Sequence[SendRecv]) -> None:
         """Runs the legs of one hop together: every message is under way before any is waited for."""
         pending: list[tuple[NDArray[Any], NDArray[Any]]] = []
         requests = []
@@ -244,7 +244,7 @@ class Comm:
         raise first from error
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def collective_errors(self) -> Iterator[None]:
         """Around work that may fail on one rank (and communicates nothing): `raise_together` at its end."""
         error: BaseException | None = None
         try:
@@ -257,7 +257,7 @@ class Comm:
         sys.__excepthook__(kind, error, trace)
         self.abort(1)
 
-    def meet(self, timeout: float) -> bool:
+    def barrier(self, timeout: float) -> bool:
         """Whether every rank came here within `timeout` seconds: one that did not waits for something else."""
         if self._mpi is None:
             return True

@@ -14,7 +14,7 @@ import lightning
 import torch
 import turns
 
-from allegro_md.config.training import DenseModel, Training
+from allegro_md.config.training import DenseModel, TrainingInput
 from allegro_md.training.statistics import Statistics
 
 ERRORS = {
@@ -51,7 +51,7 @@ class Clock(lightning.pytorch.Callback):
 
 
 def configuration(
-    config: Training,
+    config: TrainingInput,
     symbols: tuple[str, ...],
     statistics: Statistics,
     folder: Path,
@@ -95,7 +95,7 @@ def configuration(
     }  # fmt: skip
 
 
-def _data(config: Training, symbols: tuple[str, ...], folder: Path) -> dict[str, Any]:
+def _data(config: TrainingInput, symbols: tuple[str, ...], folder: Path) -> dict[str, Any]:
     loader = {"_target_": "torch.utils.data.DataLoader", "num_workers": 0}
     transforms = [
         {"_target_": "nequip.data.transforms.ChemicalSpeciesToAtomTypeMapper", "model_type_names": list(symbols)},

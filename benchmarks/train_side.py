@@ -12,7 +12,7 @@ import turns
 
 from allegro_md.comm import Comm
 from allegro_md.config.load import load_training
-from allegro_md.training.session import Session
+from allegro_md.training.session import TrainingRun
 from allegro_md.training.train import Trainer
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         return row
 
     Trainer.epoch = in_turn  # type: ignore[method-assign]
-    Session(load_training(Path(source)), Comm()).run()
+    TrainingRun(load_training(Path(source)), Comm()).run()
 
 
 if __name__ == "__main__":

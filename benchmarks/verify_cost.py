@@ -49,7 +49,7 @@ def measure(path: Path, traced: bool, out: Path) -> None:
     from allegro_md.comm import Comm
     from allegro_md.config import load_input
     from allegro_md.simulation import Simulation
-    from allegro_md.simulation.certificate import certify_start
+    from allegro_md.simulation.certificate import verify_start
 
     comm = Comm.world()
     config = load_input(path)
@@ -64,7 +64,7 @@ def measure(path: Path, traced: bool, out: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     spent = loop.timers.seconds["potential"] = loop.timers.seconds["potential"] / 3.0  # a run has made one by now
     began = time.perf_counter()
-    certificate = certify_start(config, loop)
+    certificate = verify_start(config, loop)
     seconds = time.perf_counter() - began
     own = tracemalloc.get_traced_memory()[1] - plain if traced else 0
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -39,7 +39,7 @@ from allegro_md.config.load import load_training
 from allegro_md.io.labeled import Frame
 from allegro_md.models.importer import import_model
 from allegro_md.models.modelfile import load_model
-from allegro_md.training.session import Session
+from allegro_md.training.session import TrainingRun
 
 HERE = Path(__file__).resolve().parent
 
@@ -85,7 +85,7 @@ def compare(name: str, settings: Sequence[str], rounds: int, modes: Sequence[str
     epochs: dict[str, list[list[dict[str, float]]]] = {}
     for seed in range(1, rounds + 1):
         source = launch.ROOT / "inputs" / "train" / f"{name}.toml"
-        session = Session(load_training(source, [*settings, f"training.seeds={seed}"]), Comm())
+        session = TrainingRun(load_training(source, [*settings, f"training.seeds={seed}"]), Comm())
         place = folder / f"{name}-{seed}"
         place.mkdir()
         for kind, frames in (("train", session.dataset.train), ("validation", session.dataset.validation)):
@@ -100,7 +100,7 @@ def compare(name: str, settings: Sequence[str], rounds: int, modes: Sequence[str
     }  # fmt: skip
 
 
-def trained(session: Session, modes: Sequence[str], place: Path) -> dict[str, list[dict[str, float]]]:
+def trained(session: TrainingRun, modes: Sequence[str], place: Path) -> dict[str, list[dict[str, float]]]:
     """The epochs of all sides, which train at the same time, an epoch each in turn."""
     config = session.config
     pipes = turns.ring(place, len(modes) + 1)
@@ -152,7 +152,7 @@ def labeled(frame: Frame, stress: bool) -> Atoms:
     return atoms
 
 
-def foreign(session: Session, mode: str, place: Path, pipes: tuple[Path, Path]) -> subprocess.Popen[bytes]:
+def foreign(session: TrainingRun, mode: str, place: Path, pipes: tuple[Path, Path]) -> subprocess.Popen[bytes]:
     """Starts nequip-train."""
     from nequip_train_side import configuration
 

@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _crash(comm)
             if comm.rank == 0:
                 _say(expected)
-            if not comm.meet(PATIENCE):  # raised on some ranks only: the others would wait for ever
+            if not comm.barrier(PATIENCE):  # raised on some ranks only: the others would wait for ever
                 if comm.rank > 0:
                     _say(expected)
                 comm.abort(expected.exit_status)

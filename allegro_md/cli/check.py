@@ -14,9 +14,9 @@ def check(context: typer.Context, input_file: InputFile, assignments: Assignment
     """
     comm = context.obj
     config = load(comm, input_file, assignments, check_grid=False)
-    from allegro_md.simulation.plan import plan_run
+    from allegro_md.simulation.resource_estimate import estimate_resources
 
-    plan = plan_run(config, comm)
+    plan = estimate_resources(config, comm)
     n_ranks = config.parallel.ranks_wanted(comm.size)
     typer.echo(config.to_toml())
     for name, value in plan.rows(n_ranks).items():

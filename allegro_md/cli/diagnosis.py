@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from allegro_md.cli.probe import round_trip
+from allegro_md.cli.mpi_check import round_trip
 from allegro_md.comm import Comm
 from allegro_md.io.layout import Column, lay_out, placements
-from allegro_md.simulation.placement import warnings
+from allegro_md.simulation.host_info import warnings
 
 PACKAGES = ("allegro-md", "torch", "numpy", "scipy", "numba", "h5py", "e3nn", "ase", "pydantic", "safetensors")
 PATIENCE = 30.0
@@ -86,7 +86,7 @@ def launcher(find: Callable[[str], str | None] = shutil.which) -> list[Finding]:
         name: value for name, value in os.environ.items() if not re.match(r"PMI|OMPI_|PRTE_|SLURM_", name)
     } | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PRTE_MCA_rmaps_default_mapping_policy":
          ":oversubscribe", "OMPI_MCA_rmaps_base_oversubscribe": "1"}  # fmt: skip
-    command = [path, "-n", "2", sys.executable, "-m", "allegro_md.cli.probe"]
+    command = [path, "-n", "2", sys.executable, "-m", "allegro_md.cli.mpi_check"]
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL

@@ -17,10 +17,10 @@ def doctor(context: typer.Context) -> int:
     from rich.table import Table
 
     from allegro_md.cli.diagnosis import diagnose
-    from allegro_md.simulation.placement import by_host, cores_of, placement
+    from allegro_md.simulation.host_info import by_host, cores_of, host_info
 
     torch.set_num_threads(1)  # as runs do
-    places = placement(comm)
+    places = host_info(comm)
     findings = comm.bcast(diagnose(comm, places))
     ranks = Table("host", "ranks", "cores", "threads per rank", "device", title="where the ranks run")
     for host, there in by_host(places).items():

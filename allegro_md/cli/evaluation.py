@@ -11,7 +11,7 @@ import typer
 from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, write_document
 from allegro_md.config.fields import SYMBOLS
 from allegro_md.config.load import load_labels
-from allegro_md.config.training import Labels
+from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
 from allegro_md.versions import installed
 
@@ -65,13 +65,13 @@ def evaluate(
         torch.set_num_threads(1)  # ranks share the cores
     if precision not in PRECISIONS:
         raise InputError(f"no such precision: '{precision}'", "--precision", f"use one of {', '.join(PRECISIONS)}")
-    with comm.together():
+    with comm.collective_errors():
         if comm.rank == 0:
             check_folder(json_file)
             check_folder(out)
         networks, frames = _read(models, data, labels, by)
     evaluation = evaluate(networks, frames, precision, comm)
-    with comm.together():
+    with comm.collective_errors():
         if comm.rank == 0:
             found = calibrate(evaluation) if len(models) > 1 else None
             if json_file != TERMINAL:
@@ -81,7 +81,9 @@ def evaluate(
                 _write(evaluation, frames, found, worst, out, f"{', '.join(m.name for m in models)}: {data.name}")
 
 
-def _read(models: Sequence[Path], data: Path, labels: Labels, by: str | None) -> tuple[list[Network], Sequence[Frame]]:
+def _read(
+    models: Sequence[Path], data: Path, labels: LabelsConfig, by: str | None
+) -> tuple[list[Network], Sequence[Frame]]:
     """Networks and frames that fit each other.
 
     Raises:

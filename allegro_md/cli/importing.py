@@ -18,6 +18,6 @@ def import_model(
     comm = context.obj
     from allegro_md.models.importer import import_model as convert
 
-    with comm.together():
+    with comm.collective_errors():
         if comm.rank == 0:
             convert(source, out)

@@ -16,9 +16,9 @@ def info(
     from allegro_md.models.modelfile import describe, load_model
     from allegro_md.potentials.allegro import choose
 
-    with comm.together():
+    with comm.collective_errors():
         if comm.rank == 0:
             typer.echo(describe(model))
             network = load_model(model)
-            remark = choose(network, network.architecture.symbols).remark
-            typer.echo("  on CPUs         " + remark.replace("; ", f"\n{' ':18}"))
+            description = choose(network, network.architecture.symbols).description
+            typer.echo("  on CPUs         " + description.replace("; ", f"\n{' ':18}"))

@@ -35,7 +35,7 @@ def load_with(
         check: what else rank 0 must find right.
     """
     config: Any = None
-    with comm.together():
+    with comm.collective_errors():
         if comm.rank == 0:
             config = read(path, assignments or ())
             if check is not None:

@@ -26,10 +26,10 @@ def train(
     comm = context.obj
     config = load_with(load_training, comm, input_file, assignments)
     from allegro_md.io.run_directory import TRAINING, RunDirectory
-    from allegro_md.training.session import Session
+    from allegro_md.training.session import TrainingRun
 
-    with comm.together():
+    with comm.collective_errors():
         if comm.rank == 0:
             RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite, contents=TRAINING)
     keep_freed_memory()
-    Session(config, comm).run(resume=resume, overwrite=overwrite)
+    TrainingRun(config, comm).run(resume=resume, overwrite=overwrite)

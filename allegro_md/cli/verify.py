@@ -10,7 +10,7 @@ from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, write_docu
 from allegro_md.cli.loading import Assignments, InputFile, load
 
 if TYPE_CHECKING:
-    from allegro_md.verify.result import Certificate
+    from allegro_md.verify.result import VerifyReport
 
 
 def verify(
@@ -22,13 +22,13 @@ def verify(
     """Check the physics of an input on its own system, on as many MPI ranks as mpirun started; run nothing."""
     comm = context.obj
     config = load(comm, input_file, assignments)
-    with comm.together():
+    with comm.collective_errors():
         if comm.rank == 0:
             check_folder(json_file)
-    from allegro_md.simulation.certificate import certify
+    from allegro_md.simulation.certificate import verify_full
 
-    certificate = certify(config, comm)
-    with comm.together():
+    certificate = verify_full(config, comm)
+    with comm.collective_errors():
         if comm.rank == 0:
             if json_file != TERMINAL:
                 _table(certificate)
@@ -36,7 +36,7 @@ def verify(
     certificate.require()
 
 
-def _table(certificate: Certificate) -> None:
+def _table(certificate: VerifyReport) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -30,7 +30,7 @@ class _Order(Marker):
         return int(value)
 
 
-class Nve(Table):
+class NveConfig(Table):
     """Velocity Verlet at constant energy.
 
     Attributes:
@@ -43,7 +43,7 @@ class Nve(Table):
     steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
 
 
-class NvtNoseHoover(Table):
+class NvtNoseHooverConfig(Table):
     """Nosé–Hoover chains at constant volume (Martyna–Tuckerman).
 
     Attributes:
@@ -69,14 +69,14 @@ class NvtNoseHoover(Table):
         return self.temperature if isinstance(self.temperature, tuple) else (self.temperature, self.temperature)
 
     @model_validator(mode="after")
-    def _slower_than_step(self) -> NvtNoseHoover:
+    def _slower_than_step(self) -> NvtNoseHooverConfig:
         if self.thermostat_time <= self.timestep:
             raise problem(f"must be longer than the timestep, got {self.thermostat_time} fs against {self.timestep} fs",
                           "100 fs is usual", "thermostat_time")
         return self
 
 
-ENSEMBLES: dict[str, type[Table]] = {"nve": Nve, "nvt-nose-hoover": NvtNoseHoover}
+ENSEMBLES: dict[str, type[Table]] = {"nve": NveConfig, "nvt-nose-hoover": NvtNoseHooverConfig}
 
 
 def _name_ensemble(data: Any) -> Any:
@@ -97,4 +97,4 @@ def _name_ensemble(data: Any) -> Any:
     return data
 
 
-Dynamics = Annotated[Nve | NvtNoseHoover, Discriminator("ensemble"), BeforeValidator(_name_ensemble)]
+DynamicsConfig = Annotated[NveConfig | NvtNoseHooverConfig, Discriminator("ensemble"), BeforeValidator(_name_ensemble)]

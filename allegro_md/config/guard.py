@@ -21,7 +21,7 @@ class _Limit(Marker):
         return value if value == "auto" else Quantity("temperature").parse(value, info)
 
 
-class Guard(Table):
+class GuardConfig(Table):
     """Limits beyond which the physics has broken; looked at in every step.
 
     Attributes:
@@ -45,7 +45,7 @@ class Guard(Table):
     on_force_std: Annotated[str, Choice(("stop", "save"))] = "stop"
 
     @model_validator(mode="after")
-    def _limit_of_std(self) -> Guard:
+    def _limit_of_std(self) -> GuardConfig:
         if self.max_force_std is None:
             given = {"force_std_every": self.force_std_every is not None, "on_force_std": self.on_force_std != "stop"}
             for key in (key for key, value in given.items() if value):
@@ -53,7 +53,7 @@ class Guard(Table):
         return self
 
 
-class Stop(Table):
+class StopConfig(Table):
     """An end before the last step, with a checkpoint.
 
     Attributes:

@@ -12,22 +12,22 @@ from pydantic import ValidationError
 
 from allegro_md.config.dynamics import ENSEMBLES
 from allegro_md.config.fields import Table, show
-from allegro_md.config.guard import Guard, Stop
-from allegro_md.config.output import Output, Parallel
+from allegro_md.config.guard import GuardConfig, StopConfig
+from allegro_md.config.output import OutputConfig, ParallelConfig
 from allegro_md.config.potential import KINDS
 from allegro_md.config.schema import Input
-from allegro_md.config.system import System
-from allegro_md.config.training import Labels, Training
+from allegro_md.config.system import SystemConfig
+from allegro_md.config.training import LabelsConfig, TrainingInput
 from allegro_md.errors import InputError
 
-Schema = TypeVar("Schema", Input, Training)
+Schema = TypeVar("Schema", Input, TrainingInput)
 
 LONGEST = 300
 """Characters of a fault's description: a value of a megabyte is not printed."""
 
 _SECTIONS: dict[str, tuple[type[Table], ...]] = {
-    "system": (System,), "potential": tuple(KINDS.values()), "dynamics": tuple(ENSEMBLES.values()),
-    "parallel": (Parallel,), "guard": (Guard,), "stop": (Stop,), "output": (Output,),
+    "system": (SystemConfig,), "potential": tuple(KINDS.values()), "dynamics": tuple(ENSEMBLES.values()),
+    "parallel": (ParallelConfig,), "guard": (GuardConfig,), "stop": (StopConfig,), "output": (OutputConfig,),
 }
 
 
@@ -45,16 +45,16 @@ def load_input(path: str | Path, overrides: Sequence[str] = ()) -> Input:
     return _load(Input, Path(path), overrides)
 
 
-def load_training(path: str | Path, overrides: Sequence[str] = ()) -> Training:
+def load_training(path: str | Path, overrides: Sequence[str] = ()) -> TrainingInput:
     """The same for the input of a training.
 
     Raises:
         InputError: one sentence that names file, key and remedy.
     """
-    return _load(Training, Path(path), overrides)
+    return _load(TrainingInput, Path(path), overrides)
 
 
-def load_labels(keys: Mapping[str, str], overrides: Sequence[str] = ()) -> Labels:
+def load_labels(keys: Mapping[str, str], overrides: Sequence[str] = ()) -> LabelsConfig:
     """The table ``[data.labels]`` alone, from the command line.
 
     Args:
@@ -73,7 +73,7 @@ def load_labels(keys: Mapping[str, str], overrides: Sequence[str] = ()) -> Label
 
 
 class _LabelsOnly(Table):
-    labels: Labels = Labels()
+    labels: LabelsConfig = LabelsConfig()
 
 
 class _LabelsInput(Table):

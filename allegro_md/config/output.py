@@ -27,7 +27,7 @@ from allegro_md.errors import InputError
 FIELDS = ("position", "velocity", "force", "image")
 
 
-class Parallel(Table):
+class ParallelConfig(Table):
     """Decomposition over ranks; nothing here changes a result.
 
     Attributes:
@@ -72,7 +72,7 @@ class _Fields(Marker):
         return names
 
 
-class Trajectory(Table):
+class TrajectoryConfig(Table):
     """Frames of ``trajectory.h5``.
 
     Attributes:
@@ -86,7 +86,7 @@ class Trajectory(Table):
     dtype: Annotated[Literal["float32", "float64"], Choice(("float32", "float64"))] = "float32"
 
 
-class Thermo(Table):
+class ThermoConfig(Table):
     """Rows of ``thermo.csv``.
 
     Attributes:
@@ -96,7 +96,7 @@ class Thermo(Table):
     every: Every = 10
 
 
-class Checkpoint(Table):
+class CheckpointConfig(Table):
     """Files ``checkpoint-STEP.h5``; one is always written at the end.
 
     Attributes:
@@ -117,7 +117,7 @@ class _Observe(Marker):
         return ()
 
 
-class Output(Table):
+class OutputConfig(Table):
     """What is written, and where.
 
     Attributes:
@@ -129,7 +129,7 @@ class Output(Table):
     """
 
     directory: Annotated[Path, FilePath(exists=False)] = Field(default=Path("run"), validate_default=True)
-    trajectory: Trajectory | None = None
-    thermo: Thermo = Thermo()
-    checkpoint: Checkpoint = Checkpoint()
+    trajectory: TrajectoryConfig | None = None
+    thermo: ThermoConfig = ThermoConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     observe: Annotated[tuple[()], _Observe()] = ()

@@ -224,4 +224,4 @@ def _as_list(data: Any) -> Any:
     return data
 
 
-Potential = Annotated[tuple[Term, ...], BeforeValidator(_as_list)]
+PotentialConfig = Annotated[tuple[Term, ...], BeforeValidator(_as_list)]

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from allegro_md.config.dynamics import Dynamics
+from allegro_md.config.dynamics import DynamicsConfig
 from allegro_md.config.fields import Table, problem
-from allegro_md.config.guard import Guard, Stop
-from allegro_md.config.output import Output, Parallel
-from allegro_md.config.potential import AllegroTerm, LennardJonesTerm, Potential
-from allegro_md.config.system import System
+from allegro_md.config.guard import GuardConfig, StopConfig
+from allegro_md.config.output import OutputConfig, ParallelConfig
+from allegro_md.config.potential import AllegroTerm, LennardJonesTerm, PotentialConfig
+from allegro_md.config.system import SystemConfig
 
 
 class Input(Table):
@@ -30,13 +30,13 @@ class Input(Table):
         output: what is written.
     """
 
-    system: System = Field(examples=['{ structure = "start.extxyz" }'])
-    potential: Potential = Field(examples=['{ model = "ag.allegro" }'])
-    dynamics: Dynamics = Field(examples=['{ ensemble = "nve", timestep = 2.0, steps = 1000 }'])
-    parallel: Parallel = Parallel()
-    guard: Guard = Guard()
-    stop: Stop = Stop()
-    output: Output = Field(default_factory=lambda: Output())
+    system: SystemConfig = Field(examples=['{ structure = "start.extxyz" }'])
+    potential: PotentialConfig = Field(examples=['{ model = "ag.allegro" }'])
+    dynamics: DynamicsConfig = Field(examples=['{ ensemble = "nve", timestep = 2.0, steps = 1000 }'])
+    parallel: ParallelConfig = ParallelConfig()
+    guard: GuardConfig = GuardConfig()
+    stop: StopConfig = StopConfig()
+    output: OutputConfig = Field(default_factory=lambda: OutputConfig())
 
     @model_validator(mode="after")
     def _crystal_in_potential(self) -> Input:

@@ -33,7 +33,7 @@ class _Frame(Marker):
         return value
 
 
-class Crystal(Table):
+class CrystalConfig(Table):
     """A perfect crystal of one element, made on each rank without any rank holding all of it.
 
     Attributes:
@@ -55,20 +55,20 @@ class Crystal(Table):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _c_only_hcp(self) -> Crystal:
+    def _c_only_hcp(self) -> CrystalConfig:
         if self.c is not None and self.lattice != "hcp":
             raise problem(f'only "hcp" has a second lattice constant, "{self.lattice}" has none', "leave it out", "c")
         return self
 
     @model_validator(mode="after")
-    def _stays_a_crystal(self) -> Crystal:
+    def _stays_a_crystal(self) -> CrystalConfig:
         if self.rattle >= self.a:
             what = f"must be smaller than the lattice constant, got {self.rattle:g} Å against {self.a:g} Å"
             raise problem(what, "0.05 Å is usual", "rattle")
         return self
 
 
-class Velocities(Table):
+class VelocitiesConfig(Table):
     """Start velocities from the Maxwell–Boltzmann distribution, without net momentum.
 
     Attributes:
@@ -80,7 +80,7 @@ class Velocities(Table):
     seed: Seed = 0
 
 
-class System(Table):
+class SystemConfig(Table):
     """The atoms.
 
     Attributes:
@@ -95,10 +95,10 @@ class System(Table):
 
     structure: ExistingFile | None = None
     frame: Annotated[int, _Frame()] = -1
-    crystal: Crystal | None = None
+    crystal: CrystalConfig | None = None
     repeat: Repeat = (1, 1, 1)
     periodic: Flags | None = None
-    velocities: Velocities | None = None
+    velocities: VelocitiesConfig | None = None
     masses: dict[Element, Mass] = {}
 
     @model_validator(mode="before")
@@ -116,7 +116,7 @@ class System(Table):
         return data
 
     @model_validator(mode="after")
-    def _one_source(self) -> System:
+    def _one_source(self) -> SystemConfig:
         if self.structure is None and self.crystal is None:
             raise problem("nothing to simulate", 'give structure = "file" or crystal = { ... }')
         if self.structure is not None and self.crystal is not None:

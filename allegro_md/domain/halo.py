@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.comm import Comm, Leg
+from allegro_md.comm import Comm, SendRecv
 from allegro_md.domain.grid import Domain
 from allegro_md.state import FIELDS, AtomState
 
@@ -35,7 +35,7 @@ class _Route:
     last: int
 
 
-class HaloPlan:
+class HaloExchange:
     """Exchange of per-atom data between owners and ghosts, valid until the next migration.
 
     `forward` and `reverse_add` are adjoint: ⟨forward(x), y⟩ = ⟨x, reverse_add(y)⟩.
@@ -49,23 +49,23 @@ class HaloPlan:
         self._comm = comm
 
     @staticmethod
-    def build(state: AtomState, domain: Domain, comm: Comm, width: float) -> HaloPlan:
+    def build(state: AtomState, domain: Domain, comm: Comm, width: float) -> HaloExchange:
         """Finds the atoms within `width` (Å) of each brick and brings them there as ghosts, with all halo fields.
 
         The state must hold own atoms only, with `shift` set by the migration.
         """
-        plan = HaloPlan([], comm)
+        halo = HaloExchange([], comm)
         fractional_width = (width + _SLACK) / state.cell.heights
         for axis in range(3):
             candidates = {1: (0, state.n_all), -1: (0, state.n_all)}
             for _ in range(domain.hops(axis, float(fractional_width[axis]))):
                 routes = []
                 for direction in (1, -1):
-                    route = plan._extend(state, domain, axis, direction, candidates[direction], fractional_width[axis])
+                    route = halo._extend(state, domain, axis, direction, candidates[direction], fractional_width[axis])
                     candidates[direction] = (route.first, route.last)
                     routes.append(route)
-                plan.hops.append(routes)
-        return plan
+                halo.hops.append(routes)
+        return halo
 
     def _extend(
         self, state: AtomState, domain: Domain, axis: int, direction: int, candidates: tuple[int, int], width: float
@@ -79,7 +79,7 @@ class HaloPlan:
             where = state.all("position").cpu().numpy(), state.all("shift").cpu().numpy()
             chosen = _beyond(*where, state.cell.origin, state.cell.inverse, axis, direction, bound, *candidates)
         count = np.zeros(1, dtype=np.int64)
-        self._comm.send_receive([Leg(np.array([len(chosen)]), to, count, source)])
+        self._comm.send_receive([SendRecv(np.array([len(chosen)]), to, count, source)])
         first = state.n_all
         state.resize(state.n_local, state.n_ghost + int(count[0]))
         route = _Route(to, source, torch.from_numpy(chosen).to(state.device), first, state.n_all)
@@ -101,11 +101,11 @@ class HaloPlan:
             target = values[route.first : route.last]
             if not direct:
                 staged.append((target, torch.empty(target.shape, dtype=target.dtype)))
-            landing = target if direct else staged[-1][1]
-            legs.append(Leg(buffer.cpu().numpy(), route.to, landing.numpy(), route.source))
+            recv_buffer = target if direct else staged[-1][1]
+            legs.append(SendRecv(buffer.cpu().numpy(), route.to, recv_buffer.numpy(), route.source))
         self._comm.send_receive(legs)
-        for target, landing in staged:
-            target.copy_(landing)
+        for target, recv_buffer in staged:
+            target.copy_(recv_buffer)
 
     def forward(self, values: torch.Tensor) -> None:
         """Fills the ghost rows of a per-atom field (n_all, …) from their owners, in place."""
@@ -117,14 +117,14 @@ class HaloPlan:
         for routes in reversed(self.hops):
             legs, arrivals = [], []
             for route in routes:
-                landing = torch.empty((len(route.send), *values.shape[1:]), dtype=values.dtype)
+                recv_buffer = torch.empty((len(route.send), *values.shape[1:]), dtype=values.dtype)
                 ghosts = values[route.first : route.last].cpu()
-                legs.append(Leg(ghosts.numpy(), route.source, landing.numpy(), route.to))
-                arrivals.append(landing.to(values.device))
+                legs.append(SendRecv(ghosts.numpy(), route.source, recv_buffer.numpy(), route.to))
+                arrivals.append(recv_buffer.to(values.device))
             self._comm.send_receive(legs)
-            for route, landing in zip(routes, arrivals, strict=True):
+            for route, recv_buffer in zip(routes, arrivals, strict=True):
                 # An atom appears at most once among those sent along one route, so a plain add is complete.
-                values.index_copy_(0, route.send, values.index_select(0, route.send) + landing)
+                values.index_copy_(0, route.send, values.index_select(0, route.send) + recv_buffer)
 
 
 @numba.njit(cache=True)

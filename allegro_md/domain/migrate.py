@@ -19,7 +19,7 @@ _HISTOGRAM_BINS = 4096  # resolution of the cut planes on free axes
 
 def fractional_bounds(state: AtomState, comm: Comm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3,) smallest and largest fractional coordinate of all atoms (collective); zeros when there is none."""
-    with comm.together():
+    with comm.collective_errors():
         _require_finite(state)
     positions = state.local("position").cpu().numpy()
     extremes = comm.max(_extremes(positions, state.cell.origin, state.cell.inverse))
@@ -74,18 +74,18 @@ def migrate(state: AtomState, domain: Domain, comm: Comm) -> int:
         PhysicsError: a position that is not finite, or a count of atoms that does not add up.
     """
     state.resize(state.n_local, 0)
-    with comm.together():
+    with comm.collective_errors():
         _require_finite(state)
     owner = _owners(state, domain)
     moved = int(np.count_nonzero(owner != comm.rank))
     if comm.any(moved > 0):
-        _travel(state, owner, comm)
+        _exchange_atoms(state, owner, comm)
     del owner  # settling makes its own
-    _settle(state, domain, comm)
+    _set_shifts(state, domain, comm)
     return moved
 
 
-def claim(state: AtomState, domain: Domain, comm: Comm) -> None:
+def assign_initial_owners(state: AtomState, domain: Domain, comm: Comm) -> None:
     """Keeps those of the own atoms that this rank's brick owns: the start, when each rank made its part of the system.
 
     Raises:
@@ -94,7 +94,7 @@ def claim(state: AtomState, domain: Domain, comm: Comm) -> None:
     owner = _owners(state, domain)
     mine = torch.from_numpy(np.flatnonzero(owner == comm.rank)).to(state.device)
     state.set_local({name: state.local(name)[mine] for name, field in FIELDS.items() if field.migrates})
-    _settle(state, domain, comm)
+    _set_shifts(state, domain, comm)
 
 
 def _owners(state: AtomState, domain: Domain) -> NDArray[np.int32]:
@@ -109,7 +109,7 @@ def _owners(state: AtomState, domain: Domain) -> NDArray[np.int32]:
     return owner
 
 
-def _settle(state: AtomState, domain: Domain, comm: Comm) -> None:
+def _set_shifts(state: AtomState, domain: Domain, comm: Comm) -> None:
     """Sets the shifts of the own atoms and counts all of them."""
     _owners(state, domain)
     n_found = int(comm.sum(np.array([state.n_local]))[0])
@@ -184,7 +184,7 @@ def _assign_owners(
         owner[i] = rank
 
 
-def _travel(state: AtomState, owner: NDArray[np.int32], comm: Comm) -> None:
+def _exchange_atoms(state: AtomState, owner: NDArray[np.int32], comm: Comm) -> None:
     """Exchanges the atoms owned elsewhere, field by field: what arrives takes the rows of what has left.
 
     Rows that stay free are filled from the end; no field is held twice.

@@ -13,7 +13,7 @@ from allegro_md.state import AtomState
 
 T = TypeVar("T")
 
-Forces = Callable[[AtomState], None]
+EvaluateForces = Callable[[AtomState], None]
 """Evaluates forces at the present positions into ``state.local("force")``; own atoms may be others afterwards."""
 
 
@@ -23,7 +23,7 @@ class Collective(Protocol):
     def reduce(self, total: ExactSum) -> NDArray[np.float64]:
         """Sum over ranks, the same float64 on all of them."""
 
-    def decide(self, compute: Callable[[], T]) -> T:
+    def on_root(self, compute: Callable[[], T]) -> T:
         """The result of `compute` on rank 0, on all ranks (libm differs between machines)."""
 
 
@@ -38,7 +38,7 @@ class Integrator(Protocol):
     timestep: float
     needs_virial: bool
 
-    def step(self, state: AtomState, forces: Forces, index: int) -> None:
+    def step(self, state: AtomState, forces: EvaluateForces, index: int) -> None:
         """Makes step number `index` (the first is 1). `state.force` holds the forces on entry and on return."""
 
     def thermostat_energy(self) -> float:

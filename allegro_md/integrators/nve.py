@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from allegro_md.integrators.base import Forces
+from allegro_md.integrators.base import EvaluateForces
 from allegro_md.integrators.steps import drift, kick
 from allegro_md.state import AtomState
 
@@ -25,7 +25,7 @@ class VelocityVerlet:
     def __init__(self, timestep: float) -> None:
         self.timestep = timestep
 
-    def step(self, state: AtomState, forces: Forces, index: int) -> None:
+    def step(self, state: AtomState, forces: EvaluateForces, index: int) -> None:
         """One step; see the module."""
         kick(state, 0.5 * self.timestep)
         drift(state, self.timestep)

@@ -21,7 +21,7 @@ import math
 from typing import Any
 
 from allegro_md.errors import InputError, PhysicsError
-from allegro_md.integrators.base import Collective, Forces
+from allegro_md.integrators.base import Collective, EvaluateForces
 from allegro_md.integrators.steps import drift, kick, scale_velocities
 from allegro_md.observables import kinetic_energy, temperature
 from allegro_md.state import AtomState
@@ -91,7 +91,7 @@ class NoseHooverChain:
         self._kT = BOLTZMANN * temperatures[0]
         self._ramp_work = 0.0
 
-    def step(self, state: AtomState, forces: Forces, index: int) -> None:
+    def step(self, state: AtomState, forces: EvaluateForces, index: int) -> None:
         """One step; see the module."""
         self._set_target(index)
         self._thermostat(state)
@@ -135,7 +135,7 @@ class NoseHooverChain:
 
     def _thermostat(self, state: AtomState) -> None:
         kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
-        factor, self.positions, self.velocities = self._collective.decide(lambda: self._follow(kinetic))
+        factor, self.positions, self.velocities = self._collective.on_root(lambda: self._follow(kinetic))
         scale_velocities(state, factor)
 
     def _follow(self, kinetic: float) -> tuple[float, list[float], list[float]]:

@@ -20,7 +20,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError, PhysicsError, ResourceError
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.id_slabs import IdSlabs
+from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.layout import Column, lay_out, placements
 from allegro_md.state import FIELDS, AtomState, SpeciesTable
 
@@ -77,7 +77,7 @@ def write_checkpoint(
     """
     path = directory / f"checkpoint-{step}.h5"
     save_checkpoint(path, step, state, comm, extras)
-    with comm.together(), disk_errors(path):
+    with comm.collective_errors(), disk_errors(path):
         if comm.rank == 0:
             _prune(directory, step, keep)
     return path
@@ -87,13 +87,13 @@ def save_checkpoint(path: Path, step: int, state: AtomState, comm: Comm, extras:
     """Writes one checkpoint file, whole or not at all; collective. Arguments and errors as of `write_checkpoint`."""
     part = unfinished(path)
     try:
-        with comm.together(), disk_errors(path):
+        with comm.collective_errors(), disk_errors(path):
             if comm.rank == 0:
                 for old in path.parent.glob("checkpoint-*.h5.part"):
                     old.unlink()
                 lay_out(part, COLUMNS, state.n_total, 1, 1)
         digests = _join(comm.allgather(_write_rows(part, path, state, comm)))
-        with comm.together(), disk_errors(path):
+        with comm.collective_errors(), disk_errors(path):
             if comm.rank == 0:
                 _write_header(part, _header(step, state, extras, digests))
                 finish(path)
@@ -107,17 +107,17 @@ def _write_rows(part: Path, path: Path, state: AtomState, comm: Comm) -> dict[st
     """Puts this rank's range of ids into the file that was laid out; returns the checksums of its blocks."""
     digests: dict[str, list[str]] = {c.name: [] for c in COLUMNS}
     held = {c.name: state.local(c.name).cpu().numpy() for c in COLUMNS}
-    slabs = IdSlabs(state.n_total, comm, BLOCK)
+    slabs = IdPartition(state.n_total, comm, BLOCK)
     with ExitStack() as stack:
-        with comm.together(), disk_errors(path):
+        with comm.collective_errors(), disk_errors(path):
             where = placements(part, COLUMNS)
             file = stack.enter_context(open(part, "r+b", buffering=0))
         for first, rows, _ in slabs.pieces(held["id"], {name: values.__getitem__ for name, values in held.items()}):
-            with comm.together(), disk_errors(path):
+            with comm.collective_errors(), disk_errors(path):
                 for column in COLUMNS:
                     where[column.name].write(file.fileno(), 0, first, rows[column.name])
                     digests[column.name] += _digests(rows[column.name])
-        with comm.together(), disk_errors(path):
+        with comm.collective_errors(), disk_errors(path):
             os.fsync(file.fileno())
     return digests
 
@@ -129,15 +129,15 @@ def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
         InputError: it is damaged, or of a version this program does not read.
     """
     header: dict[str, Any] = {}
-    with comm.together(), _damage(path):
+    with comm.collective_errors(), _damage(path):
         if comm.rank == 0:
             header = _read_header(path)
             _system(header)
     header = comm.bcast(header)
     step, n, cell, table = _system(header)
-    slabs = IdSlabs(n, comm, BLOCK)
+    slabs = IdPartition(n, comm, BLOCK)
     slab: dict[str, NDArray[Any]] = {}
-    with comm.together(), _damage(path), h5py.File(path, "r") as file:
+    with comm.collective_errors(), _damage(path), h5py.File(path, "r") as file:
         for column in COLUMNS:
             dataset = file[column.name]
             if dataset.shape != (1, n, *column.shape) or dataset.dtype != np.dtype(column.dtype):
@@ -166,7 +166,7 @@ def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
         InputError: there are checkpoints, but all are damaged.
     """
     steps: list[int] = []
-    with comm.together():
+    with comm.collective_errors():
         if comm.rank == 0:
             steps = checkpoint_steps(directory)
     bad: list[str] = []

@@ -15,11 +15,21 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.io.behind import Behind
+from allegro_md.io.background_writer import BackgroundWriter
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.id_slabs import IdSlabs, Rows
+from allegro_md.io.frame_index import (
+    ATOMS,
+    FIXED,
+    NAME,
+    OBSERVABLES,
+    PER_FRAME,
+    Box,
+    FrameIndex,
+    read_index,
+    write_index,
+)
+from allegro_md.io.id_partition import IdPartition, Rows
 from allegro_md.io.layout import Column, Placement, lay_out, placements
-from allegro_md.io.master import ATOMS, FIXED, NAME, OBSERVABLES, PER_FRAME, Box, History, read_master, write_master
 from allegro_md.io.segments import DOUBLING, FOLDER, Segment, capacity, complete, recover, segment_path
 from allegro_md.io.wrapping import wrap
 from allegro_md.reporting import Snapshot, Trigger
@@ -71,11 +81,11 @@ class TrajectoryWriter:
         self._fields = [Column(f, (3,), "int32" if f == "image" else dtype, UNITS[f]) for f in UNITS if f in fields]
         self._columns = (*PER_FRAME, *self._fields)
         self._dtype, self._comm, self._clock = dtype, comm, clock
-        self._worker = Behind(AHEAD)
+        self._worker = BackgroundWriter(AHEAD)
         self._published_at = clock()
-        self._slabs: IdSlabs | None = None
+        self._slabs: IdPartition | None = None
         self._box: Box | None = None
-        self._history = History()  # rank 0 only
+        self._history = FrameIndex()  # rank 0 only
         self._waiting: dict[int, list[dict[str, NDArray[Any]]]] = {}  # rank 0: segment → its frames, without atoms
         self._open: Segment | None = None
         self._pending: Segment | None = None  # sealed, not yet in the master
@@ -160,9 +170,9 @@ class TrajectoryWriter:
             return
         self._frames, self._last_step = int(state["frames"]), int(state["last_step"])
         self._next = int(state["segments"]) + (state["open"] > 0)
-        self._slabs = IdSlabs(int(state["n_total"]), self._comm)
+        self._slabs = IdPartition(int(state["n_total"]), self._comm)
         self._box = Box(tuple(state["periodic"]), bool(state["bounded"]))
-        with self._comm.together():
+        with self._comm.collective_errors():
             if self._comm.rank == 0:
                 self._recover(state)
 
@@ -189,7 +199,7 @@ class TrajectoryWriter:
 
     def _refuse_to_replace(self) -> None:
         """Raises InputError where frames are that a new trajectory would delete; collective."""
-        with self._comm.together():
+        with self._comm.collective_errors():
             path = self._directory / NAME
             if self._comm.rank == 0 and (path.exists() or any(self._folder.glob("segment-*.h5"))):
                 raise InputError(
@@ -202,32 +212,32 @@ class TrajectoryWriter:
         """A fresh trajectory: removes pieces that were never shown, writes what does not change with time."""
         if not self._replaces:
             self._refuse_to_replace()
-        self._slabs = IdSlabs(state.n_total, self._comm)
+        self._slabs = IdPartition(state.n_total, self._comm)
         cell = state.cell
         self._box = Box(cell.periodic, cell.bounded)
         species, ids = state.local("species").cpu().numpy(), state.local("id").cpu().numpy()
         numbers = state.species_table.numbers.astype(np.int32)
         path = self._folder / ATOMS
-        with self._comm.together(), disk_errors(path):
+        with self._comm.collective_errors(), disk_errors(path):
             if self._comm.rank == 0:
                 (self._directory / NAME).unlink(missing_ok=True)
                 self._folder.mkdir(exist_ok=True)
                 for old in _pieces(self._folder):
                     old.unlink()
                 lay_out(unfinished(path), FIXED, state.n_total, 1, 1)
-        with self._comm.together(), disk_errors(path):
+        with self._comm.collective_errors(), disk_errors(path):
             where = placements(unfinished(path), FIXED)
         pieces = self._slabs.pieces(ids, {"species": lambda rows: numbers[species[rows]], "id": ids.__getitem__})
         for first, piece, _ in pieces:
-            with self._comm.together(), disk_errors(path), open(unfinished(path), "r+b", buffering=0) as file:
+            with self._comm.collective_errors(), disk_errors(path), open(unfinished(path), "r+b", buffering=0) as file:
                 for column in FIXED:
                     where[column.name].write(file.fileno(), 0, first, piece[column.name])
-        with self._comm.together(), disk_errors(path):
+        with self._comm.collective_errors(), disk_errors(path):
             if self._comm.rank == 0:
                 finish(path)
 
     def _pieces_of(self, state: AtomState) -> Iterator[tuple[int, dict[str, NDArray[Any]], bool]]:
-        """This rank's range of ids of every field of a frame; see `IdSlabs.pieces`."""
+        """This rank's range of ids of every field of a frame; see `IdPartition.pieces`."""
         local = {name: state.local(name).cpu().numpy() for name in ("id", "position", "velocity", "force")}
         made: dict[str, Rows] = {
             "position": local["position"].__getitem__,  # position and image are made from it where it arrives
@@ -239,7 +249,7 @@ class TrajectoryWriter:
         assert self._slabs is not None
         for first, piece, last in self._slabs.pieces(local["id"], {name: made[name] for name in sorted(sent)}):
             if "position" in piece:
-                with self._comm.together():
+                with self._comm.collective_errors():
                     piece["position"], piece["image"] = wrap(piece["position"], state.cell, self._dtype)
             yield first, {name: piece[name] for name in piece if name in wanted}, last
 
@@ -288,7 +298,7 @@ class TrajectoryWriter:
     def _publish(self, segment: Segment, frames: int) -> None:
         """Gives a segment its name and its place in the master; collective."""
         try:
-            with self._comm.together():
+            with self._comm.collective_errors():
                 if self._comm.rank == 0:
                     complete(self._folder, segment.index, self._columns, frames)
                     self._show(self._waiting.pop(segment.index)[:frames])
@@ -300,7 +310,7 @@ class TrajectoryWriter:
         """Rank 0: a new master with these frames at its end."""
         assert self._slabs is not None and self._box is not None
         self._history.append({c.name: np.concatenate([f[c.name] for f in frames]) for c in PER_FRAME})
-        write_master(self._directory, self._history, self._fields, self._slabs.n_total, self._box)
+        write_index(self._directory, self._history, self._fields, self._slabs.n_total, self._box)
 
     def _salvage(self) -> None:
         """After a fault: shows the frames that all ranks have completed, where the disk lets it."""
@@ -322,7 +332,7 @@ class TrajectoryWriter:
         complete_ones, in_open = int(state["segments"]), int(state["open"])
         tail = segment_path(self._folder, complete_ones)
         try:
-            self._history = read_master(self._directory, complete_ones)
+            self._history = read_index(self._directory, complete_ones)
             if in_open:
                 if not tail.exists():
                     where = {name: Placement.of(p) for name, p in state["places"].items()}
@@ -341,7 +351,7 @@ class TrajectoryWriter:
                 str(self._directory / NAME),
                 "restore the files, or start again with --overwrite",
             )
-        write_master(self._directory, self._history, self._fields, self._slabs.n_total, self._box)
+        write_index(self._directory, self._history, self._fields, self._slabs.n_total, self._box)
         keep = {segment_path(self._folder, k) for k in range(self._next)} | {self._folder / ATOMS}
         for path in _pieces(self._folder):
             if path not in keep:

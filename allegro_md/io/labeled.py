@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from allegro_md.config.training import Labels
+from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
 from allegro_md.io.frame import Frame, FramesOnDisk
 from allegro_md.io.labeled_ase import read_ase
@@ -19,7 +19,7 @@ __all__ = ["Frame", "entries", "read_frames", "write_hdf5"]
 NPZ, HDF5, LMDB = ".npz", (".h5", ".hdf5"), (".aselmdb", ".lmdb")
 
 
-def read_frames(path: Path, labels: Labels) -> Sequence[Frame]:
+def read_frames(path: Path, labels: LabelsConfig) -> Sequence[Frame]:
     """All frames of a file, in the units of the package.
 
     Args:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from allegro_md.config.training import Labels
+from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
 from allegro_md.io.frame import Frame, FramesOnDisk
 from allegro_md.io.labeled_ase import atoms_of, raw_of, reason_of
@@ -19,7 +19,7 @@ SEARCHED = 100
 class FramesOfDatabase(FramesOnDisk):
     """The frames of a database."""
 
-    def __init__(self, path: Path, labels: Labels) -> None:
+    def __init__(self, path: Path, labels: LabelsConfig) -> None:
         """Opens the database and finds its labels.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.config.training import Labels
+from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
 from allegro_md.io.labels import Raw, find_keys
 from allegro_md.io.total_energy import unit_of_total
@@ -66,7 +66,7 @@ def _first(arrays: Mapping[str, NDArray[Any]], names: Sequence[str], where: str)
     raise InputError(what, where, "rename the array")
 
 
-def with_unit(raws: Sequence[Raw], labels: Labels, path: Path) -> Labels:
+def with_unit(raws: Sequence[Raw], labels: LabelsConfig, path: Path) -> LabelsConfig:
     """The labels, with the families' unit if the input states none and the energies are total energies in it.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.config.training import Labels
+from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
 from allegro_md.io.frame import Array, Frame
 from allegro_md.units import DIMENSIONS, EV_PER_A3_IN_GPA
@@ -64,7 +64,7 @@ class Keys:
     virial: str | None
 
 
-def convert(raws: Sequence[Raw], labels: Labels, path: Path) -> list[Frame]:
+def convert(raws: Sequence[Raw], labels: LabelsConfig, path: Path) -> list[Frame]:
     """Frames in eV and Å.
 
     Raises:
@@ -77,7 +77,7 @@ def convert(raws: Sequence[Raw], labels: Labels, path: Path) -> list[Frame]:
 # --- names --------------------------------------------------------------------------------------------------------
 
 
-def find_keys(raws: Sequence[Raw], labels: Labels, path: Path) -> Keys:
+def find_keys(raws: Sequence[Raw], labels: LabelsConfig, path: Path) -> Keys:
     """The entries named by the user, else those that are called as a label usually is.
 
     Raises:
@@ -142,7 +142,7 @@ class Units:
         return self.energy / self.length
 
     @staticmethod
-    def of(labels: Labels) -> Units:
+    def of(labels: LabelsConfig) -> Units:
         """What the labels say."""
         energy, length = DIMENSIONS["energy"][labels.energy_unit], DIMENSIONS["length"][labels.length_unit]
         if labels.stress_unit == "energy/length^3":

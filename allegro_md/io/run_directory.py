@@ -83,7 +83,7 @@ class RunDirectory:
         """
         self.path, self._comm, self._contents = path, comm, contents
         self._lock: int | None = None
-        with comm.together():
+        with comm.collective_errors():
             if comm.rank == 0:
                 self._enter(overwrite, resume)
 
@@ -122,7 +122,7 @@ class RunDirectory:
     def write_record(self, record: dict[str, Any]) -> None:
         """Replaces the record (``run.json``); collective, rank 0's counts."""
         path = self.path / self._contents.record
-        with self._comm.together(), disk_errors(path):
+        with self._comm.collective_errors(), disk_errors(path):
             if self._comm.rank == 0:
                 unfinished(path).write_text(json.dumps(record, indent=2, default=str) + "\n")
                 finish(path)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.io.disk import disk_errors, finish, sync, unfinished
-from allegro_md.io.id_slabs import IdSlabs
+from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.layout import Column, Placement, lay_out, placements, shorten
 
 FOLDER = "trajectory"
@@ -60,7 +60,7 @@ class Segment:
     """
 
     def __init__(
-        self, folder: Path, index: int, columns: Sequence[Column], slabs: IdSlabs, frames: int, comm: Comm
+        self, folder: Path, index: int, columns: Sequence[Column], slabs: IdPartition, frames: int, comm: Comm
     ) -> None:
         """Reserves the space; collective."""
         self.index, self.capacity = index, frames
@@ -69,13 +69,13 @@ class Segment:
         self._path = segment_path(folder, index)
         self._root = comm.rank == 0
         where: Any = None
-        with comm.together():
+        with comm.collective_errors():
             if self._root:
                 with disk_errors(self._path):
                     lay_out(unfinished(self._path), columns, slabs.n_total, frames, _per_chunk(frames))
                     where = placements(unfinished(self._path), columns)
         self.where = comm.bcast(where)
-        with comm.together(), disk_errors(self._path):
+        with comm.collective_errors(), disk_errors(self._path):
             self._fd = os.open(unfinished(self._path), os.O_WRONLY)
 
     @property

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.io.closest import refuse_overlaps
+from allegro_md.io.overlap_check import refuse_overlaps
 from allegro_md.rng import Stream, normals
 from allegro_md.state import SpeciesTable
 
@@ -55,7 +55,7 @@ class Base:
     velocity: NDArray[np.float64] | None
 
 
-class Blueprint:
+class SystemBuilder:
     """Everything needed to make any part of the system on any rank.
 
     Atom k of base cell (ix, iy, iz) has id ((ix·ny + iy)·nz + iz)·m + k.
@@ -127,7 +127,7 @@ class Blueprint:
         periodic: Sequence[bool] | None = None,
         masses: Mapping[str, float] | None = None,
         comm: Comm,
-    ) -> Blueprint:
+    ) -> SystemBuilder:
         """Reads a file on rank 0 with ASE and hands the base cell to all ranks; collective.
 
         Args:
@@ -140,14 +140,14 @@ class Blueprint:
 
         Raises:
             InputError: not a structure, no such frame, constraints, a mass for an element that is not there, or a fault
-                named by `Blueprint`.
+                named by `SystemBuilder`.
         """
         parts: tuple[Base, tuple[bool, bool, bool]] | None = None
-        with comm.together():
+        with comm.collective_errors():
             if comm.rank == 0:
                 parts = _read(Path(path), frame, masses or {})
         base, flags = comm.bcast(parts)
-        return Blueprint(base, repeat, flags if periodic is None else periodic, where=str(path))
+        return SystemBuilder(base, repeat, flags if periodic is None else periodic, where=str(path))
 
     @staticmethod
     def from_crystal(
@@ -161,7 +161,7 @@ class Blueprint:
         rattle: float = 0.0,
         seed: int = 0,
         masses: Mapping[str, float] | None = None,
-    ) -> Blueprint:
+    ) -> SystemBuilder:
         """A crystal of one element.
 
         Args:
@@ -176,7 +176,7 @@ class Blueprint:
             masses: amu per chemical symbol, instead of the standard ones.
 
         Raises:
-            InputError: a mass for another element, or a fault named by `Blueprint`.
+            InputError: a mass for another element, or a fault named by `SystemBuilder`.
         """
         from ase.build import bulk
 
@@ -186,7 +186,7 @@ class Blueprint:
             atoms = bulk(symbol, lattice, a=a, cubic=True)
         base = _base_of(atoms, masses or {}, "crystal")
         flags = (True, True, True) if periodic is None else periodic
-        return Blueprint(base, repeat, flags, rattle=rattle, seed=seed, where="crystal")
+        return SystemBuilder(base, repeat, flags, rattle=rattle, seed=seed, where="crystal")
 
     def select(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Makes the atoms of a brick; work and memory grow with the atoms returned and the base cell only.

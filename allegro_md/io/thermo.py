@@ -44,7 +44,7 @@ class ThermoWriter:
         """Adds a row; a step that has one already (the first of a continuation) is passed over."""
         if snapshot.step <= self._last_step:
             return
-        with self._comm.together():
+        with self._comm.collective_errors():
             row = _row(snapshot)
             if self._size == 0:
                 row = _header(snapshot) + row
@@ -55,7 +55,7 @@ class ThermoWriter:
 
     def flush(self) -> None:
         """Collective; all rows are on the disk when it returns."""
-        with self._comm.together():
+        with self._comm.collective_errors():
             if self._fd is not None:
                 with disk_errors(self._path):
                     os.fsync(self._fd)
@@ -69,7 +69,7 @@ class ThermoWriter:
         if not state:
             return
         self._size, self._last_step = int(state["size"]), int(state["last_step"])
-        with self._comm.together():
+        with self._comm.collective_errors():
             if self._comm.rank == 0 and self._size > 0:
                 cut_back(self._path, self._size)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.errors import AllegroError
 from allegro_md.io.disk import cut_back, disk_errors, pwrite_all
-from allegro_md.io.id_slabs import IdSlabs
+from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.wrapping import wrap
 from allegro_md.reporting import Snapshot, Trigger
 from allegro_md.state import AtomState
@@ -81,7 +81,7 @@ class UncertainWriter:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Cuts the file back to where the checkpoint left it ({}: a new file); collective."""
         self._size, self._last_step = int(state.get("size", 0)), int(state.get("last_step", -1))
-        with self._comm.together():
+        with self._comm.collective_errors():
             if self._comm.rank == 0:
                 cut_back(self._path, self._size)
 
@@ -91,11 +91,11 @@ class UncertainWriter:
     def _add(self, snapshot: Snapshot, std: NDArray[np.float64], largest: float) -> int:
         """Writes a frame behind the last one (collective); the length of the file with it."""
         state, comm, path = snapshot.state, self._comm, self._path
-        slabs = IdSlabs(state.n_total, comm)
+        slabs = IdPartition(state.n_total, comm)
         count = f"{state.n_total}\n".encode()
         head = b" " * (len(count) - 1) + b"\n" + _comment(snapshot, largest)
         first_row = self._size + len(head)
-        with comm.together():
+        with comm.collective_errors():
             if comm.rank == 0:
                 with _opened(path) as fd:
                     os.ftruncate(fd, self._size)
@@ -103,11 +103,11 @@ class UncertainWriter:
         fields = {name: state.local(name).cpu().numpy() for name in ("species", "position")} | {"std": std}
         columns = {name: values.__getitem__ for name, values in fields.items()}
         for first, piece, _ in slabs.pieces(state.local("id").cpu().numpy(), columns):
-            with comm.together(), _opened(path) as fd:
+            with comm.collective_errors(), _opened(path) as fd:
                 for start in range(0, len(piece["std"]), CHUNK):
                     part = {name: values[start : start + CHUNK] for name, values in piece.items()}
                     _write(fd, first_row + (first + start) * ROW_BYTES, _rows(part, state))
-        with comm.together():
+        with comm.collective_errors():
             if comm.rank == 0:
                 with _opened(path) as fd:
                     _write(fd, self._size, count)

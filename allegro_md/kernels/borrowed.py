@@ -28,7 +28,7 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def borrowed(_: Any, value: Any) -> Any:
+def no_refcount(_: Any, value: Any) -> Any:
     """The same array, or tuple of arrays and numbers, owned by someone else; not to be returned to Python."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

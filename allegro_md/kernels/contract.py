@@ -169,7 +169,7 @@ def _gradient_of_coefficient(
     out = torch.zeros_like(coefficient, requires_grad=False, memory_format=torch.contiguous_format)
     c = x.shape[2]
     arguments = _arguments(terms, rows, c, c, c)
-    cpu_contract.pull_coefficients(_array(grad), _array(x), _array(y), *arguments, out.numpy())
+    cpu_contract.coefficients_backward(_array(grad), _array(x), _array(y), *arguments, out.numpy())
     return out
 
 

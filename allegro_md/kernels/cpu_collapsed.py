@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.blocks import LIMIT
-from allegro_md.kernels.cpu_collapsed_lanes import CENTERS, Sums, Work, allocate, couple, gradients, places, radial
+from allegro_md.kernels.cpu_collapsed_lanes import (
+    CENTERS,
+    PackedBilinear,
+    Workspace,
+    allocate,
+    couple,
+    gradients,
+    places,
+    radial,
+)
 from allegro_md.kernels.cpu_repulsion import repulsion_at
 from allegro_md.kernels.cpu_vector import LANES, all_below, difference, load, rounded, same_three, splat, store
 from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
@@ -42,7 +51,7 @@ def collapsed(
     first: int,
     last: int,
     cutoff: float,
-    sums: Sums,
+    sums: PackedBilinear,
     repulsion: NDArray[np.float64],
     force: NDArray[np.int64],
     energy: NDArray[np.float64],
@@ -112,7 +121,7 @@ def _take(
     offsets: NDArray[np.int64],
     neighbors: NDArray[np.int32],
     cutoff2: float,
-    work: Work,
+    work: Workspace,
 ) -> int:
     """Collects the neighbors within the cutoff (Å²), in list order, of as many centers as there is room for.
 
@@ -140,7 +149,7 @@ def _take(
 
 
 @numba.njit(cache=True, _nrt=False)
-def _pairs(first: int, taken: int, species: NDArray[np.int16], sums: Sums, work: Work) -> None:
+def _pairs(first: int, taken: int, species: NDArray[np.int16], sums: PackedBilinear, work: Workspace) -> None:
     """The tables of the edges' ordered pairs."""
     n, intervals = len(sums.shifts), sums.table.shape[1]
     for k in range(taken):
@@ -157,7 +166,7 @@ def _repel(
     taken: int,
     species: NDArray[np.int16],
     repulsion: NDArray[np.float64],
-    work: Work,
+    work: Workspace,
     energy: NDArray[np.float64],
 ) -> None:
     """Adds the nuclear repulsion to the energies (eV) and the gradients."""
@@ -171,7 +180,7 @@ def _repel(
 
 
 @numba.njit(cache=True, _nrt=False)
-def _virial(taken: int, work: Work, virial: NDArray[np.float64]) -> None:
+def _virial(taken: int, work: Workspace, virial: NDArray[np.float64]) -> None:
     """Stores −Σ d ⊗ g of each center, symmetric part, order xx yy zz yz xz xy, eV."""
     d, g = work.vector, work.gradient
     for k in range(taken):
@@ -188,7 +197,7 @@ def _virial(taken: int, work: Work, virial: NDArray[np.float64]) -> None:
 
 
 @numba.njit(cache=True, _nrt=False)
-def _quanta(edges: int, work: Work) -> bool:
+def _quanta(edges: int, work: Workspace) -> bool:
     """Gradients in quanta (`fixed.to_fixed`), unless one is not small."""
     m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(_SMALL * _SMALL)
     for k in range(0, edges, LANES):
@@ -202,7 +211,7 @@ def _quanta(edges: int, work: Work) -> bool:
 
 
 @numba.njit(cache=True, _nrt=False)
-def _spread(first: int, taken: int, work: Work, force: NDArray[np.int64]) -> None:
+def _spread(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -> None:
     """Adds each gradient to the center and its opposite to the neighbor."""
     m, other, quanta, f = len(work.other), work.other, work.quanta.reshape(-1), force.reshape(-1)
     for k in range(taken):
@@ -222,7 +231,7 @@ def _spread(first: int, taken: int, work: Work, force: NDArray[np.int64]) -> Non
 
 
 @numba.njit(cache=True)
-def _spread_large(first: int, taken: int, work: Work, force: NDArray[np.int64]) -> int:
+def _spread_large(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -> int:
     """The same, looking at each number; returns the first center with one out of range."""
     limit = to_fixed(0.5 * LIMIT)
     for k in range(taken):

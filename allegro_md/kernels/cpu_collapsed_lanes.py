@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_harmonics import R3, pull_second, pull_third, second, third
+from allegro_md.kernels.cpu_harmonics import R3, second, second_backward, third, third_backward
 from allegro_md.kernels.cpu_vector import (
     LANES,
     cast,
@@ -38,7 +38,7 @@ CENTERS = 32
 """Most centers of a block."""
 
 
-class Sums(NamedTuple):
+class PackedBilinear(NamedTuple):
     """A collapsed network.
 
     Attributes:
@@ -56,7 +56,7 @@ class Sums(NamedTuple):
     table: NDArray[Any]
 
 
-class Work(NamedTuple):
+class Workspace(NamedTuple):
     """Memory of a block; real: float32 or float64 like the table. Lanes (edges) are the last axis.
 
     Attributes:
@@ -105,12 +105,12 @@ class Work(NamedTuple):
 
 
 @numba.njit(cache=True)
-def allocate(edges: int, sums: Sums) -> Work:
+def allocate(edges: int, sums: PackedBilinear) -> Workspace:
     """Memory for `edges` edges, and what vectors reach beyond the last."""
     real, columns, orders = sums.table.dtype, sums.table.shape[3], sums.degrees * sums.degrees
     c, padded = sums.channels, -(-2 * orders // LANES) * LANES
     m = (-(-edges // LANES) + 2) * LANES
-    return Work(
+    return Workspace(
         starts=np.zeros(CENTERS + 1, np.int64),
         other=np.zeros(m, np.int32),
         vector=np.zeros((3, m)),
@@ -135,7 +135,7 @@ def allocate(edges: int, sums: Sums) -> Work:
 
 
 @numba.njit(cache=True, _nrt=False)
-def places(edges: int, sums: Sums, work: Work) -> None:
+def places(edges: int, sums: PackedBilinear, work: Workspace) -> None:
     """Places in the tables (the last interval beyond the end), unit vectors, harmonics.
 
     The distance is float64, since its rounding is multiplied by the number of intervals: a square root in the type of
@@ -179,7 +179,7 @@ def _put(vectors: Any, target: NDArray[Any], at: int, step: int) -> None:
 
 
 @numba.njit(cache=True, _nrt=False)
-def radial(edges: int, sums: Sums, work: Work) -> None:
+def radial(edges: int, sums: PackedBilinear, work: Workspace) -> None:
     """Radial functions and their slopes: rows of columns, eight edges at a time, then lanes of edges."""
     if sums.table.shape[3] == LANES:
         _radial(LANES, edges, sums, work)
@@ -188,7 +188,7 @@ def radial(edges: int, sums: Sums, work: Work) -> None:
 
 
 @numba.njit(cache=True, inline="always")
-def _radial(columns: int, edges: int, sums: Sums, work: Work) -> None:
+def _radial(columns: int, edges: int, sums: PackedBilinear, work: Workspace) -> None:
     m, size = len(work.other), LANES * columns
     for k in range(0, edges, LANES):
         for e in range(LANES):
@@ -205,7 +205,7 @@ def _radial(columns: int, edges: int, sums: Sums, work: Work) -> None:
 
 
 @numba.njit(cache=True, _nrt=False)
-def couple(taken: int, sums: Sums, work: Work, energy: NDArray[np.float64]) -> None:
+def couple(taken: int, sums: PackedBilinear, work: Workspace, energy: NDArray[np.float64]) -> None:
     """Γ and Q of the centers; adds their energies (eV), leaves dE/dr and dE/dY of the edges."""
     if sums.degrees == 2 and sums.channels == 1:
         _couple(2, 1, taken, work, energy)
@@ -214,16 +214,16 @@ def couple(taken: int, sums: Sums, work: Work, energy: NDArray[np.float64]) -> N
 
 
 @numba.njit(cache=True, inline="always")
-def _couple(d: int, c: int, taken: int, work: Work, energy: NDArray[np.float64]) -> None:
+def _couple(d: int, c: int, taken: int, work: Workspace, energy: NDArray[np.float64]) -> None:
     """What is written beyond a center's last edge belongs to the next centers."""
     for k in range(taken):
         start, end = work.starts[k], work.starts[k + 1]
         energy[k] += _sums(d, c, start, end, work)
-        _pull(d, c, start, end, work)
+        _backward(d, c, start, end, work)
 
 
 @numba.njit(cache=True, inline="always")
-def _sums(d: int, c: int, start: int, end: int, work: Work) -> float:
+def _sums(d: int, c: int, start: int, end: int, work: Workspace) -> float:
     """Γ and Q of a center; returns Σ a + Γ Q, eV."""
     width, m, size = d * c, len(work.other), d * d * c * LANES
     nothing = splat(work.values.dtype.type(0.0))
@@ -250,7 +250,7 @@ def _sums(d: int, c: int, start: int, end: int, work: Work) -> float:
 
 
 @numba.njit(cache=True, inline="always")
-def _pull(d: int, c: int, start: int, end: int, work: Work) -> None:
+def _backward(d: int, c: int, start: int, end: int, work: Workspace) -> None:
     """dE/dr and dE/dY of the edges of a center."""
     width, m = d * c, len(work.other)
     nothing = splat(work.values.dtype.type(0.0))
@@ -271,7 +271,7 @@ def _pull(d: int, c: int, start: int, end: int, work: Work) -> None:
 
 
 @numba.njit(cache=True, _nrt=False)
-def gradients(edges: int, sums: Sums, work: Work) -> None:
+def gradients(edges: int, sums: PackedBilinear, work: Workspace) -> None:
     """dE/dd of the edges; zeros up to a whole vector."""
     m, degrees, real, wide = len(work.other), sums.degrees, splat(sums.table.dtype.type(0.0)), splat(0.0)
     for k in range(0, edges, LANES):
@@ -283,11 +283,11 @@ def gradients(edges: int, sums: Sums, work: Work) -> None:
             g0, g1, g2 = R3 * g0, R3 * g1, R3 * g2
         if degrees > 2:
             low, high = _three(work.on_sphere, 4 * m + k, m), _three(work.on_sphere, 6 * m + k, m)
-            a, b, c = pull_second(x, y, z, (low[0], low[1], high[0], high[1], high[2]))
+            a, b, c = second_backward(x, y, z, (low[0], low[1], high[0], high[1], high[2]))
             g0, g1, g2 = g0 + a, g1 + b, g2 + c
         if degrees > 3:
             early, late = _three(work.on_sphere, 9 * m + k, m), _three(work.on_sphere, 12 * m + k, m)
-            a, b, c = pull_third(x, y, z, (*early, *late, load(work.on_sphere, 15 * m + k)))
+            a, b, c = third_backward(x, y, z, (*early, *late, load(work.on_sphere, 15 * m + k)))
             g0, g1, g2 = g0 + a, g1 + b, g2 + c
         along = load(work.by_interval, k) * cast(load(work.per_spacing, k), real)
         along = along - (g0 * x + g1 * y + g2 * z) * inverse

@@ -21,7 +21,7 @@ from allegro_md.kernels.cpu_vector import WIDE, fma, load_first, load_same, plus
 Index = NDArray[np.int64]
 Reals = NDArray[Any]
 
-TILE = 32
+BLOCK_ROWS = 32
 """Edges that are taken through one vector of channels of all coefficients while these lie in the first cache."""
 
 
@@ -55,10 +55,10 @@ def multiply(
     """out[o, u] (+)= Σ coefficient[n, u] · x[a, u] · y[b, u]."""
     channels, add = x.shape[2], len(ro) > 0
     nothing = splat_as(0.0, load_first(x, 0, 0))
-    for first in range(0, n_edges, TILE):
+    for first in range(0, n_edges, BLOCK_ROWS):
         for u in range(0, channels, WIDE // x.itemsize):
             count = channels - u
-            for e in range(first, min(first + TILE, n_edges), 4):
+            for e in range(first, min(first + BLOCK_ROWS, n_edges), 4):
                 x0, x1, x2, x3 = _rows(rx, e, n_edges, x.shape[1] * channels)
                 y0, y1, y2, y3 = _rows(ry, e, n_edges, y.shape[1] * channels)
                 o0, o1, o2, o3 = _rows(ro, e, n_edges, out.shape[1] * channels)
@@ -117,17 +117,17 @@ def trace(
 
 
 @numba.njit(cache=True)
-def pull_coefficients(
+def coefficients_backward(
     grad: Reals, x: Reals, y: Reals, n_edges: int, starts: Any, terms: Index, rx: Index, ry: Index, ro: Index,
     out: Reals,
 ) -> None:  # fmt: skip
     """out[n, u] += Σ_edges grad[o, u] · x[a, u] · y[b, u]."""
     channels = x.shape[2]
     nothing = splat_as(0.0, load_first(x, 0, 0))
-    for first in range(0, n_edges, TILE):
+    for first in range(0, n_edges, BLOCK_ROWS):
         for u in range(0, channels, WIDE // x.itemsize):
             count = channels - u
-            for e in range(first, min(first + TILE, n_edges), 4):
+            for e in range(first, min(first + BLOCK_ROWS, n_edges), 4):
                 x0, x1, x2, x3 = _rows(rx, e, n_edges, x.shape[1] * channels)
                 y0, y1, y2, y3 = _rows(ry, e, n_edges, y.shape[1] * channels)
                 o0, o1, o2, o3 = _rows(ro, e, n_edges, grad.shape[1] * channels)

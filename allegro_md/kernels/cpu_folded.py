@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.blocks import fill_block, spread_block
-from allegro_md.kernels.borrowed import borrowed
+from allegro_md.kernels.borrowed import no_refcount
 from allegro_md.kernels.cpu_activation import activate
-from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
+from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
 from allegro_md.kernels.cpu_matrix import ROWS, multiply
 from allegro_md.kernels.cpu_repulsion import add_repulsion
-from allegro_md.kernels.cpu_rows import add_columns, dots, pull_activation, scale, spread
+from allegro_md.kernels.cpu_rows import activation_backward, add_columns, dots, scale, spread
 from allegro_md.kernels.cpu_table import evaluate, locate
-from allegro_md.kernels.cpu_tensor import make_scalars, pull_environments, pull_scalars, sum_environments
+from allegro_md.kernels.cpu_tensor import environments_backward, make_scalars, scalars_backward, sum_environments
 from allegro_md.kernels.cpu_vector import aligned_zeros
 from allegro_md.kernels.fixed import FINE
 
-TILE = 192
+BLOCK_ROWS = 192
 """Rows of the smallest block."""
 
 
-class Network(NamedTuple):
+class PackedSingleLayer(NamedTuple):
     """A folded network of K levels. Real: float32 or float64, of everything that is not stated.
 
     Channels are whole vectors (`cpu_vector.LANES`), the rows of everything else whole wide vectors, filled up with
@@ -71,8 +71,8 @@ class Network(NamedTuple):
     last: NDArray[Any]
 
 
-class Work(NamedTuple):
-    """Memory of one block of `rows` edges, a multiple of `TILE`; see `allocate` for shapes.
+class Workspace(NamedTuple):
+    """Memory of one block of `rows` edges, a multiple of `BLOCK_ROWS`; see `allocate` for shapes.
 
     `inputs` and `slopes` hold, one after the other, what belongs to the input of each level (`_part`): its values, and
     the derivatives of the activations that made them. `gradient` and `other` hold dE/dinput of two levels.
@@ -95,14 +95,14 @@ class Work(NamedTuple):
     row_slope: NDArray[Any]
     dots: NDArray[Any]
     environment: NDArray[Any]
-    pulled: NDArray[Any]
+    grad_environment: NDArray[Any]
     inputs: NDArray[Any]
     slopes: NDArray[Any]
     gradient: NDArray[Any]
     other: NDArray[Any]
 
 
-def allocate(network: Network, rows: int) -> Work:
+def allocate(network: PackedSingleLayer, rows: int) -> Workspace:
     """Memory for blocks of at most `rows` edges and as many centers."""
     real = network.table.dtype
     c, d, columns = network.channels, network.degrees, network.table.shape[3]
@@ -121,18 +121,19 @@ def allocate(network: Network, rows: int) -> Work:
     def plain(kind: type, *shape: int) -> NDArray[Any]:
         return np.zeros((rows, *shape), dtype=kind)
 
-    return Work(
+    return Workspace(
         vector=plain(np.float64, 3), center=plain(np.int64), neighbor=plain(np.int64), radius=plain(np.float64),
         by_vector=plain(np.float64, 3), by_fraction=plain(np.float64), spacing=plain(np.float64),
         fraction=plain(np.float64), interval=plain(np.int64), product=wide(), seed=wide(), harmonics=wide(d * d),
         by_harmonics=wide(d * d), row=wide(columns), row_slope=wide(columns), dots=wide(d * c),
-        environment=centers(), pulled=centers(), inputs=levels(total), slopes=levels(total), gradient=levels(widest),
+        environment=centers(), grad_environment=centers(), inputs=levels(total), slopes=levels(total),
+        gradient=levels(widest),
         other=levels(widest),
     )  # fmt: skip
 
 
 @numba.njit(cache=True)
-def _part(values: NDArray[Any], level: int, network: Network) -> NDArray[Any]:
+def _part(values: NDArray[Any], level: int, network: PackedSingleLayer) -> NDArray[Any]:
     """The rows of the input of a level, one after the other, in a buffer of a block."""
     total = network.widths.sum()
     rows = len(values) // total
@@ -151,9 +152,9 @@ def folded(
     first: int,
     last: int,
     cutoff2: NDArray[np.float64],
-    network: Network,
+    network: PackedSingleLayer,
     repulsion: NDArray[np.float64],
-    work: Work,
+    work: Workspace,
     force: NDArray[np.int64],
     energy: NDArray[np.float64],
     virial: NDArray[np.float64],
@@ -180,7 +181,7 @@ def folded(
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    network, work = borrowed(network), borrowed(work)
+    network, work = no_refcount(network), no_refcount(work)
     start, offsets_here = first, offsets[: last + 1]
     while start < last:
         taken, edges = fill_block(
@@ -210,7 +211,7 @@ def folded(
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _radial(first: int, edges: int, species: NDArray[np.int16], network: Network, work: Work) -> None:
+def _radial(first: int, edges: int, species: NDArray[np.int16], network: PackedSingleLayer, work: Workspace) -> None:
     """Distances, harmonics, and the radial functions with their slopes."""
     d, n, per_spacing = network.degrees, len(network.factors), network.per_spacing
     intervals, size = network.table.shape[1], 4 * network.table.shape[3]
@@ -231,7 +232,7 @@ def _radial(first: int, edges: int, species: NDArray[np.int16], network: Network
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _forward(taken: int, edges: int, network: Network, work: Work) -> None:
+def _forward(taken: int, edges: int, network: PackedSingleLayer, work: Workspace) -> None:
     """Environments, scalars, and the inputs of all levels; leaves the slopes of the activations."""
     d, c = network.degrees, network.channels
     work.environment[:taken] = network.table.dtype.type(0.0)
@@ -255,7 +256,8 @@ def _forward(taken: int, edges: int, network: Network, work: Work) -> None:
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _energies(
-    first: int, edges: int, species: NDArray[np.int16], network: Network, work: Work, energy: NDArray[np.float64]
+    first: int, edges: int, species: NDArray[np.int16], network: PackedSingleLayer, work: Workspace,
+    energy: NDArray[np.float64]
 ) -> None:
     """The last level: energies, and where the backward pass begins."""
     level, start, cut, cut_column = len(network.codes), network.starts[-1], network.cuts[-1], network.cut_column
@@ -278,14 +280,14 @@ def _energies(
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _backward(taken: int, edges: int, network: Network, work: Work) -> None:
+def _backward(taken: int, edges: int, network: PackedSingleLayer, work: Workspace) -> None:
     """From the gradient at the last level's input to those at the scalars; collects the slopes of radial functions."""
     d, c, end = network.degrees, network.channels, len(network.transposed)
     gradient, below = work.gradient, work.other
     for level in range(len(network.codes) - 1, -1, -1):
         n, width, stride = network.fan_in[level + 1], network.widths[level], network.widths[level + 1]
         start = network.starts[level]
-        pull_activation(
+        activation_backward(
             edges, stride, _part(work.slopes, level + 1, network), gradient, work.row_slope, start, work.by_fraction
         )
         end -= n * width
@@ -297,26 +299,27 @@ def _backward(taken: int, edges: int, network: Network, work: Work) -> None:
                 work.by_fraction[e] += work.product[e] * work.row_slope[e, column]
             scale(edges, width, below, work.row, column)
         gradient, below = below, gradient
-    work.pulled[:taken] = network.table.dtype.type(0.0)
-    pull_scalars(
+    work.grad_environment[:taken] = network.table.dtype.type(0.0)
+    scalars_backward(
         edges, d, c, network.shared, work.center, work.harmonics, work.row, work.row_slope, gradient,
-        network.widths[0], work.dots, work.pulled, work.by_fraction,
+        network.widths[0], work.dots, work.grad_environment, work.by_fraction,
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _gradients(edges: int, network: Network, work: Work) -> None:
+def _gradients(edges: int, network: PackedSingleLayer, work: Workspace) -> None:
     """dE/dd of each edge."""
     d, c, on_y = network.degrees, network.channels, work.by_harmonics
     vector, radius, by_fraction, spacing, out = work.vector, work.radius, work.by_fraction, work.spacing, work.by_vector
-    pull_environments(
-        edges, d, c, work.center, work.harmonics, work.row, work.row_slope, work.dots, work.environment, work.pulled,
+    environments_backward(
+        edges, d, c, work.center, work.harmonics, work.row, work.row_slope, work.dots, work.environment,
+        work.grad_environment,
         on_y, by_fraction,
     )  # fmt: skip
     for e in range(edges):
         inverse = 1.0 / radius[e]
         x, y, z = vector[e, 0] * inverse, vector[e, 1] * inverse, vector[e, 2] * inverse
-        g0, g1, g2 = pull_back(x, y, z, d, on_y, e)
+        g0, g1, g2 = harmonics_backward(x, y, z, d, on_y, e)
         along = by_fraction[e] * spacing[e] - (g0 * x + g1 * y + g2 * z) * inverse
         out[e, 0] = along * x + g0 * inverse
         out[e, 1] = along * y + g1 * inverse

@@ -13,25 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.blocks import fill_block, spread_block
-from allegro_md.kernels.borrowed import borrowed
+from allegro_md.kernels.borrowed import no_refcount
 from allegro_md.kernels.cpu_activation import NONE, activate
-from allegro_md.kernels.cpu_general_arrays import ENERGY, ENVIRONMENT, SCALARS, General, GeneralWork, part
+from allegro_md.kernels.cpu_general_arrays import (
+    ENERGY,
+    ENVIRONMENT,
+    SCALARS,
+    MultiLayerWorkspace,
+    PackedMultiLayer,
+    part,
+)
 from allegro_md.kernels.cpu_general_layers import (
+    chains_backward,
     first_tensors,
     make_readers,
     multiply_tensors,
-    pull_chains,
-    pull_tensors,
+    tensors_backward,
 )
 from allegro_md.kernels.cpu_general_tensor import (
     clear,
+    environment_harmonics_backward,
+    environments_backward,
+    first_backward,
     gradients_from_readers,
-    pull_environments,
-    pull_first,
-    pull_harmonics,
     sum_environments,
 )
-from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
+from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_repulsion import add_repulsion
 from allegro_md.kernels.cpu_rows import add_columns, dots, scale
@@ -51,9 +58,9 @@ def general(
     first: int,
     last: int,
     cutoff2: NDArray[np.float64],
-    network: General,
+    network: PackedMultiLayer,
     repulsion: NDArray[np.float64],
-    work: GeneralWork,
+    work: MultiLayerWorkspace,
     force: NDArray[np.int64],
     energy: NDArray[np.float64],
     virial: NDArray[np.float64],
@@ -80,7 +87,7 @@ def general(
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    network, work = borrowed(network), borrowed(work)
+    network, work = no_refcount(network), no_refcount(work)
     start, offsets_here = first, offsets[: last + 1]
     while start < last:
         taken, edges = fill_block(
@@ -111,7 +118,7 @@ def general(
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _place(
-    first: int, taken: int, edges: int, species: NDArray[np.int16], network: General, work: GeneralWork
+    first: int, taken: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace
 ) -> None:
     """First edges and norms of the centers; distances, harmonics, and the radial functions with their slopes."""
     d, n, per_spacing, edge = network.degrees, len(network.factors), network.per_spacing, 0
@@ -138,7 +145,7 @@ def _place(
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _forward(taken: int, edges: int, network: General, work: GeneralWork) -> None:
+def _forward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
     """All nodes, environments and tensors; leaves the slopes of the activations."""
     if network.mixed:
         first_tensors(edges, network, work)
@@ -167,7 +174,7 @@ def _forward(taken: int, edges: int, network: General, work: GeneralWork) -> Non
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _collect(n: int, edges: int, network: General, work: GeneralWork, z: NDArray[Any]) -> None:
+def _collect(n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, z: NDArray[Any]) -> None:
     """z of a node: its radial functions, and what its sources give."""
     width = network.widths[n]
     clear(z, 0, edges * width)
@@ -200,7 +207,7 @@ def _receive(
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _energies(
-    first: int, edges: int, species: NDArray[np.int16], network: General, work: GeneralWork,
+    first: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace,
     energy: NDArray[np.float64],
 ) -> None:  # fmt: skip
     """Energies of the edges, and where the backward pass begins."""
@@ -215,15 +222,16 @@ def _energies(
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _backward(taken: int, edges: int, network: General, work: GeneralWork) -> None:
+def _backward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
     """From the energies to the gradients at z of all nodes; collects the slopes of radial functions."""
     work.by_fraction[:edges] = 0.0
-    clear(work.pulled, 0, taken * work.pulled.shape[1] * work.pulled.shape[2])
+    clear(work.grad_environments, 0, taken * work.grad_environments.shape[1] * work.grad_environments.shape[2])
     for n in range(len(network.kinds) - 1, -1, -1):
         kind, k, gradient = network.kinds[n], network.layers[n], part(work.gradients, network.places, n)
         if kind == ENVIRONMENT:
-            pull_environments(
-                taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, k, work.pulled,
+            environments_backward(
+                taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, k,
+                work.grad_environments,
                 gradient,
             )  # fmt: skip
         elif kind != ENERGY:
@@ -231,13 +239,15 @@ def _backward(taken: int, edges: int, network: General, work: GeneralWork) -> No
         if kind != SCALARS:
             _hand_back(n, edges, network, work, gradient)
         elif network.mixed:
-            pull_tensors(k, edges, network, work, gradient)
+            tensors_backward(k, edges, network, work, gradient)
         else:
-            pull_chains(k, taken, network, work, gradient)
+            chains_backward(k, taken, network, work, gradient)
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _through_matrix(n: int, edges: int, network: General, work: GeneralWork, gradient: NDArray[Any]) -> None:
+def _through_matrix(
+    n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, gradient: NDArray[Any]
+) -> None:
     """From the gradient at what a node gives to that at what it holds, and at its z."""
     width, fan, column = network.widths[n], network.fans[n], network.cut_column
     given = part(work.given, network.fan_places, n)
@@ -254,11 +264,13 @@ def _through_matrix(n: int, edges: int, network: General, work: GeneralWork, gra
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _hand_back(n: int, edges: int, network: General, work: GeneralWork, gradient: NDArray[Any]) -> None:
+def _hand_back(
+    n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, gradient: NDArray[Any]
+) -> None:
     """From the gradient at a node's z to its radial functions and its sources."""
     width = network.widths[n]
     if network.starts[n] >= 0:
-        _pull_columns(edges, width, gradient, work.row_slope, network.starts[n], work.by_fraction)
+        _columns_backward(edges, width, gradient, work.row_slope, network.starts[n], work.by_fraction)
     for link in range(network.link_starts[n], network.link_starts[n + 1]):
         source, column = network.links[link, 0], network.links[link, 1]
         given, fan = part(work.given, network.fan_places, source), network.fans[source]
@@ -268,7 +280,7 @@ def _hand_back(n: int, edges: int, network: General, work: GeneralWork, gradient
 
 
 @numba.njit(cache=True)
-def _pull_columns(
+def _columns_backward(
     edges: int, width: int, gradient: NDArray[Any], slope: NDArray[Any], start: int, by_fraction: NDArray[np.float64]
 ) -> None:
     """What radial functions in the columns from `start` on say of the fraction."""
@@ -281,7 +293,7 @@ def _pull_columns(
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _gradients(taken: int, edges: int, network: General, work: GeneralWork) -> None:
+def _gradients(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
     """dE/dd of each edge."""
     d, c, layers, on_y = network.degrees, network.channels, len(network.components), work.by_harmonics
     vector, radius, by_fraction, spacing, out = work.vector, work.radius, work.by_fraction, work.spacing, work.by_vector
@@ -294,12 +306,12 @@ def _gradients(taken: int, edges: int, network: General, work: GeneralWork) -> N
             weights[network.layers[n]] = rows * network.places[n]
     if not network.mixed:
         gradients_from_readers(taken, work.bounds, d * d * c, c, work.gradients, scalars, work.readers, work.on_tensors)
-    pull_first(edges, d, c, work.harmonics, work.row, work.row_slope, work.on_tensors, on_y, by_fraction)
-    pull_harmonics(taken, work.bounds, d, c, work.values, weights, work.pulled, on_y)
+    first_backward(edges, d, c, work.harmonics, work.row, work.row_slope, work.on_tensors, on_y, by_fraction)
+    environment_harmonics_backward(taken, work.bounds, d, c, work.values, weights, work.grad_environments, on_y)
     for e in range(edges):
         inverse = 1.0 / radius[e]
         x, y, z = vector[e, 0] * inverse, vector[e, 1] * inverse, vector[e, 2] * inverse
-        g0, g1, g2 = pull_back(x, y, z, d, on_y, e)
+        g0, g1, g2 = harmonics_backward(x, y, z, d, on_y, e)
         along = by_fraction[e] * spacing[e] - (g0 * x + g1 * y + g2 * z) * inverse
         out[e, 0] = along * x + g0 * inverse
         out[e, 1] = along * y + g1 * inverse

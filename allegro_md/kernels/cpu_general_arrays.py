@@ -18,7 +18,7 @@ PLAIN, ENVIRONMENT, SCALARS, ENERGY = 0, 1, 2, 3
 """Kinds of nodes; the energy is the last one."""
 
 
-class General(NamedTuple):
+class PackedMultiLayer(NamedTuple):
     """A network of K layers and N nodes. Real: float32 or float64, of everything that is not stated.
 
     Channels, and the width of every node, are whole wide vectors, filled up with zeros. What a node gives to all its
@@ -97,7 +97,7 @@ class General(NamedTuple):
     mixing_places: NDArray[np.int64]
 
 
-class GeneralWork(NamedTuple):
+class MultiLayerWorkspace(NamedTuple):
     """Memory of one block of `rows` edges; see `allocate` for shapes.
 
     Attributes:
@@ -135,7 +135,7 @@ class GeneralWork(NamedTuple):
     gradients: NDArray[Any]
     given: NDArray[Any]
     environments: NDArray[Any]
-    pulled: NDArray[Any]
+    grad_environments: NDArray[Any]
     readers: NDArray[Any]
     on_readers: NDArray[Any]
     chain: NDArray[Any]
@@ -145,7 +145,7 @@ class GeneralWork(NamedTuple):
     mixed: NDArray[Any]
 
 
-def allocate(network: General, rows: int) -> GeneralWork:
+def allocate(network: PackedMultiLayer, rows: int) -> MultiLayerWorkspace:
     """Memory for blocks of at most `rows` edges and as many centers."""
     real, c, size = network.table.dtype, network.channels, network.degrees**2 * network.channels
     layers, dense, columns = len(network.components), not network.mixed, network.table.shape[3]
@@ -163,13 +163,14 @@ def allocate(network: General, rows: int) -> GeneralWork:
     def plain(kind: type, *shape: int) -> NDArray[Any]:
         return np.zeros((rows, *shape), dtype=kind)
 
-    return GeneralWork(
+    return MultiLayerWorkspace(
         vector=plain(np.float64, 3), center=plain(np.int64), neighbor=plain(np.int64),
         bounds=np.zeros(rows + 1, np.int64), norm=wide(), radius=plain(np.float64), by_vector=plain(np.float64, 3),
         by_fraction=plain(np.float64), spacing=plain(np.float64), fraction=plain(np.float64), interval=plain(np.int64),
         product=wide(), harmonics=wide(network.degrees**2), by_harmonics=wide(network.degrees**2), row=wide(columns),
         row_slope=wide(columns), values=flat(total), slopes=flat(total), gradients=flat(total), given=flat(fans),
-        environments=wide(layers, size), pulled=wide(layers, size), readers=wide(layers, size if dense else 0),
+        environments=wide(layers, size), grad_environments=wide(layers, size),
+        readers=wide(layers, size if dense else 0),
         on_readers=wide(size if dense else 0),
         chain=aligned_zeros((2, layers + 1, int(network.components.max()) * c), real), tensors=flat(tensors),
         on_tensors=flat(max(size, tensors)),

@@ -7,8 +7,8 @@ from typing import Any
 import numba
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_general_arrays import SLICE, General, GeneralWork, part
-from allegro_md.kernels.cpu_general_tensor import clear, contract, pull_readers, read_scalars
+from allegro_md.kernels.cpu_general_arrays import SLICE, MultiLayerWorkspace, PackedMultiLayer, part
+from allegro_md.kernels.cpu_general_tensor import clear, contract, read_scalars, readers_backward
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_vector import WIDE, load_wide, plus, splat_as, store, times
 
@@ -16,7 +16,9 @@ _TENSOR, _ENVIRONMENT, _RESULT = 0, 1, 2
 
 
 @numba.njit(cache=True, inline="always")
-def make_readers(k: int, taken: int, network: General, work: GeneralWork, scalars: NDArray[Any]) -> None:
+def make_readers(
+    k: int, taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, scalars: NDArray[Any]
+) -> None:
     """scalars.k from the environments up to Γ_k (dense form)."""
     d, c = network.degrees, network.channels
     size, layers = d * d * c, len(network.components)
@@ -28,19 +30,21 @@ def make_readers(k: int, taken: int, network: General, work: GeneralWork, scalar
 
 
 @numba.njit(cache=True, inline="always")
-def pull_chains(k: int, taken: int, network: General, work: GeneralWork, on_scalars: NDArray[Any]) -> None:
+def chains_backward(
+    k: int, taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, on_scalars: NDArray[Any]
+) -> None:
     """From dE/dscalars.k to dE/dΓ_0 … Γ_k (dense form)."""
-    pull_readers(
+    readers_backward(
         taken, work.bounds, network.degrees, network.channels, work.harmonics, work.row, on_scalars, work.on_readers
     )
     for i in range(taken):
         _read_back(k, 1, i, network, work.environments, work.chain)
-        _pull_chain(k, i, network, work.environments, work.on_readers, work.chain, work.pulled)
+        _chain_backward(k, i, network, work.environments, work.on_readers, work.chain, work.grad_environments)
 
 
 @numba.njit(cache=True, inline="always")
 def _read_back(
-    k: int, down_to: int, i: int, network: General, environments: NDArray[Any], chain: NDArray[Any]
+    k: int, down_to: int, i: int, network: PackedMultiLayer, environments: NDArray[Any], chain: NDArray[Any]
 ) -> None:
     """chain[0, j], j = k … down_to: what V_j of an edge of center i is to be multiplied with to give scalars.k."""
     c, layers, size = network.channels, len(network.components), network.degrees * network.degrees * network.channels
@@ -57,9 +61,10 @@ def _read_back(
 
 
 @numba.njit(cache=True, inline="always")
-def _pull_chain(
-    k: int, i: int, network: General, environments: NDArray[Any], on_readers: NDArray[Any], chain: NDArray[Any],
-    pulled: NDArray[Any],
+def _chain_backward(
+    k: int, i: int, network: PackedMultiLayer, environments: NDArray[Any], on_readers: NDArray[Any],
+    chain: NDArray[Any],
+    grad_environments: NDArray[Any],
 ) -> None:  # fmt: skip
     """Adds to dE/dΓ_0 … Γ_k of a center what comes from dE/dB_k; chain[1, j] is dE/dchain[0, j]."""
     c, layers, size = network.channels, len(network.components), network.degrees * network.degrees * network.channels
@@ -73,7 +78,7 @@ def _pull_chain(
         gamma = (i * layers + j) * size
         contract(
             first, last, c, network.terms, network.coefficients, (_TENSOR, _RESULT, _ENVIRONMENT), chain,
-            second + j * length, chain, (j + 1) * length, pulled, gamma,
+            second + j * length, chain, (j + 1) * length, grad_environments, gamma,
         )  # fmt: skip
         if j < k:
             clear(chain, second + (j + 1) * length, network.components[j + 1] * c)
@@ -84,7 +89,7 @@ def _pull_chain(
 
 
 @numba.njit(cache=True, inline="always")
-def first_tensors(edges: int, network: General, work: GeneralWork) -> None:
+def first_tensors(edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
     """V_0 of each edge (residual form)."""
     d, c, row, tensors, y = network.degrees, network.channels, work.row, work.tensors, work.harmonics
     for e in range(edges):
@@ -106,7 +111,9 @@ def _move(
 
 
 @numba.njit(cache=True, inline="always")
-def multiply_tensors(k: int, edges: int, network: General, work: GeneralWork, scalars: NDArray[Any]) -> None:
+def multiply_tensors(
+    k: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, scalars: NDArray[Any]
+) -> None:
     """scalars.k and V_{k+1} of each edge (residual form): product by product, and what mixing makes of them."""
     c, layers = network.channels, len(network.components)
     size, length = network.degrees * network.degrees * c, network.components[k] * c
@@ -133,7 +140,9 @@ def multiply_tensors(k: int, edges: int, network: General, work: GeneralWork, sc
 
 
 @numba.njit(cache=True, inline="always")
-def pull_tensors(k: int, edges: int, network: General, work: GeneralWork, on_scalars: NDArray[Any]) -> None:
+def tensors_backward(
+    k: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, on_scalars: NDArray[Any]
+) -> None:
     """From dE/dscalars.k and dE/dV_{k+1} to dE/dV_k and dE/dΓ_k (residual form)."""
     c, layers = network.channels, len(network.components)
     size, length = network.degrees * network.degrees * c, network.components[k] * c
@@ -162,6 +171,7 @@ def pull_tensors(k: int, edges: int, network: General, work: GeneralWork, on_sca
                 )  # fmt: skip
                 contract(
                     network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
-                    (_RESULT, _TENSOR, _ENVIRONMENT), parts, (e - start) * m * width, tensors, at, work.pulled, gamma,
+                    (_RESULT, _TENSOR, _ENVIRONMENT), parts, (e - start) * m * width, tensors, at,
+                    work.grad_environments, gamma,
                 )  # fmt: skip
         column += m * c

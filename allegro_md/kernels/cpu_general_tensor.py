@@ -58,7 +58,7 @@ def sum_environments(
 
 
 @numba.njit(cache=True)
-def pull_environments(
+def environments_backward(
     taken: int,
     bounds: NDArray[np.int64],
     norm: NDArray[Any],
@@ -66,22 +66,22 @@ def pull_environments(
     c: int,
     y: NDArray[Any],
     k: int,
-    pulled: NDArray[Any],
+    grad_environments: NDArray[Any],
     on_weights: NDArray[Any],
 ) -> None:
-    """dE/dweights of each edge; `pulled` (dE/dΓ_k) becomes the gradient at the sum without the norm."""
+    """dE/dweights of each edge; `grad_environments` (dE/dΓ_k) becomes the gradient at the sum without the norm."""
     size, step = d * d * c, WIDE // y.itemsize
-    nothing = splat_as(0.0, load_wide(pulled, 0))
+    nothing = splat_as(0.0, load_wide(grad_environments, 0))
     for i in range(taken):
-        at = (i * pulled.shape[1] + k) * size
+        at = (i * grad_environments.shape[1] + k) * size
         for u in range(at, at + size, step):
-            store(pulled, u, times(load_wide(pulled, u), splat_as(norm[i], nothing)))
+            store(grad_environments, u, times(load_wide(grad_environments, u), splat_as(norm[i], nothing)))
         for e in range(bounds[i], bounds[i + 1]):
             for degree in range(d):
                 for u in range(0, c, step):
                     total = nothing
                     for m in range(degree * degree, (degree + 1) * (degree + 1)):
-                        total = fma(load_wide(pulled, at + m * c + u), splat_as(y[e, m], total), total)
+                        total = fma(load_wide(grad_environments, at + m * c + u), splat_as(y[e, m], total), total)
                     store(on_weights, e * (d * c) + degree * c + u, total)
 
 
@@ -113,7 +113,7 @@ def read_scalars(
 
 
 @numba.njit(cache=True)
-def pull_readers(
+def readers_backward(
     taken: int,
     bounds: NDArray[np.int64],
     d: int,
@@ -163,7 +163,7 @@ def gradients_from_readers(
 
 
 @numba.njit(cache=True)
-def pull_first(
+def first_backward(
     edges: int,
     d: int,
     c: int,
@@ -194,27 +194,28 @@ def pull_first(
 
 
 @numba.njit(cache=True)
-def pull_harmonics(
+def environment_harmonics_backward(
     taken: int,
     bounds: NDArray[np.int64],
     d: int,
     c: int,
     values: NDArray[Any],
     places: NDArray[np.int64],
-    pulled: NDArray[Any],
+    grad_environments: NDArray[Any],
     on_y: NDArray[Any],
 ) -> None:
     """Adds to dE/dY what comes through the environments; `places` say where the weights of each layer are."""
-    layers, size = pulled.shape[1], d * d * c
+    layers, size = grad_environments.shape[1], d * d * c
     for i in range(taken):
         for e in range(bounds[i], bounds[i + 1]):
             for degree in range(1, d):
                 for m in range(degree * degree, (degree + 1) * (degree + 1)):
-                    total = splat_as(0.0, load_wide(pulled, 0))
+                    total = splat_as(0.0, load_wide(grad_environments, 0))
                     for k in range(layers):
                         at, from_weights = (i * layers + k) * size + m * c, places[k] + e * (d * c) + degree * c
-                        for u in range(0, c, WIDE // pulled.itemsize):
-                            total = fma(load_wide(values, from_weights + u), load_wide(pulled, at + u), total)
+                        for u in range(0, c, WIDE // grad_environments.itemsize):
+                            total = fma(load_wide(values, from_weights + u), load_wide(grad_environments, at + u),
+                                total)
                     on_y[e, m] += sum_of(total)
 
 

@@ -39,7 +39,7 @@ def third(x: Any, y: Any, z: Any) -> Any:
 
 
 @numba.njit(cache=True)
-def pull_second(x: Any, y: Any, z: Any, g: Any) -> Any:
+def second_backward(x: Any, y: Any, z: Any, g: Any) -> Any:
     """Σ g · ∂Y/∂(x, y, z) of the five polynomials of degree 2."""
     g4, g5, g6, g7, g8 = _R15 * g[0], _R15 * g[1], _R5 * g[2], _R15 * g[3], _R15 * g[4]
     a = g4 * z + g5 * y - g6 * x - g8 * x
@@ -48,7 +48,7 @@ def pull_second(x: Any, y: Any, z: Any, g: Any) -> Any:
 
 
 @numba.njit(cache=True)
-def pull_third(x: Any, y: Any, z: Any, g: Any) -> Any:
+def third_backward(x: Any, y: Any, z: Any, g: Any) -> Any:
     """Σ g · ∂Y/∂(x, y, z) of the seven polynomials of degree 3."""
     w = x * x + z * z
     g9, g15 = 0.75 * _R70 * g[0], 0.75 * _R70 * g[6]
@@ -75,16 +75,18 @@ def harmonics(x: float, y: float, z: float, degrees: int, out: NDArray[Any], e: 
 
 
 @numba.njit(cache=True, inline="always")
-def pull_back(x: float, y: float, z: float, degrees: int, g: NDArray[Any], e: int) -> tuple[float, float, float]:
+def harmonics_backward(
+    x: float, y: float, z: float, degrees: int, g: NDArray[Any], e: int
+) -> tuple[float, float, float]:
     """Σ g[e] · ∂Y/∂(x, y, z) of the polynomials at a unit vector; its radial part means nothing."""
     a = b = c = 0.0
     if degrees > 1:
         a, b, c = R3 * g[e, 1], R3 * g[e, 2], R3 * g[e, 3]
     if degrees > 2:
-        a2, b2, c2 = pull_second(x, y, z, (g[e, 4], g[e, 5], g[e, 6], g[e, 7], g[e, 8]))
+        a2, b2, c2 = second_backward(x, y, z, (g[e, 4], g[e, 5], g[e, 6], g[e, 7], g[e, 8]))
         a, b, c = a + a2, b + b2, c + c2
     if degrees > 3:
         g3 = (g[e, 9], g[e, 10], g[e, 11], g[e, 12], g[e, 13], g[e, 14], g[e, 15])
-        a3, b3, c3 = pull_third(x, y, z, g3)
+        a3, b3, c3 = third_backward(x, y, z, g3)
         a, b, c = a + a3, b + b3, c + c3
     return a, b, c

@@ -54,7 +54,7 @@ def spread(edges: int, factor: NDArray[Any], x: NDArray[Any], out: NDArray[Any])
 
 
 @numba.njit(cache=True)
-def pull_activation(
+def activation_backward(
     edges: int,
     width: int,
     slopes: NDArray[Any],

@@ -66,7 +66,7 @@ def make_scalars(
 
 
 @numba.njit(cache=True)
-def pull_scalars(
+def scalars_backward(
     edges: int,
     d: int,
     c: int,
@@ -78,10 +78,10 @@ def pull_scalars(
     gradient: NDArray[Any],
     stride: int,
     dots: NDArray[Any],
-    pulled: NDArray[Any],
+    grad_environment: NDArray[Any],
     by_fraction: NDArray[np.float64],
 ) -> None:
-    """From dE/dscalars (`gradient`): dE/dA into `pulled`, what own says of the fraction; dots become dE/d(dots)."""
+    """From dE/dscalars (`gradient`): dE/dA into `grad_environment`, dE/d(fraction) into own; dots become dE/d(dots)."""
     nothing = splat(y.dtype.type(0.0))
     for e in range(edges):
         at, from_own, by_own = center[e] * (d * d * c), e * row.shape[1] + d * c, nothing
@@ -95,12 +95,12 @@ def pull_scalars(
                 store(dots, e * (d * c) + place, on_dots)
                 for m in range(degree * degree, (degree + 1) * (degree + 1)):
                     there = at + m * c + u
-                    store(pulled, there, fma(on_dots, splat(y[e, m]), load(pulled, there)))
+                    store(grad_environment, there, fma(on_dots, splat(y[e, m]), load(grad_environment, there)))
         by_fraction[e] += sum_of(by_own)
 
 
 @numba.njit(cache=True)
-def pull_environments(
+def environments_backward(
     edges: int,
     d: int,
     c: int,
@@ -110,7 +110,7 @@ def pull_environments(
     slope: NDArray[Any],
     on_dots: NDArray[Any],
     environment: NDArray[Any],
-    pulled: NDArray[Any],
+    grad_environment: NDArray[Any],
     on_y: NDArray[Any],
     by_fraction: NDArray[np.float64],
 ) -> None:
@@ -122,12 +122,12 @@ def pull_environments(
             for u in range(0, c, LANES):
                 on_env = nothing
                 for m in range(degree * degree, (degree + 1) * (degree + 1)):
-                    on_env = fma(load(pulled, at + m * c + u), splat(y[e, m]), on_env)
+                    on_env = fma(load(grad_environment, at + m * c + u), splat(y[e, m]), on_env)
                 by_env = fma(on_env, load(slope, from_env + degree * c + u), by_env)
             for m in range(max(1, degree * degree), (degree + 1) * (degree + 1)):
                 sums = nothing
                 for u in range(0, c, LANES):
-                    sums = fma(load(row, from_env + degree * c + u), load(pulled, at + m * c + u), sums)
+                    sums = fma(load(row, from_env + degree * c + u), load(grad_environment, at + m * c + u), sums)
                     on_dot = load(on_dots, e * (d * c) + degree * c + u)
                     sums = fma(on_dot, load(environment, at + m * c + u), sums)
                 on_y[e, m] = sum_of(sums)

@@ -72,7 +72,7 @@ def _values(d: Array, terms: NDArray[np.int64], factor: Array, r: Array, y: Arra
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull(d: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on_y: Array, on_d: Array) -> None:
+def _backward(d: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on_y: Array, on_d: Array) -> None:
     """Gradient (E, 3) of on_r · r + on_y · y."""
     n, y, back, on_n = np.empty(3), np.empty(on_y.shape[1]), np.empty(on_y.shape[1]), np.empty(3)
     for e in range(len(d)):
@@ -93,7 +93,7 @@ def _pull(d: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on_y: 
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pull_change(
+def _change_backward(
     d: Array, h: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on_y: Array,
     change_r: Array, change_y: Array, on_d: Array,
 ) -> None:  # fmt: skip
@@ -173,7 +173,7 @@ class _Gradient(torch.autograd.Function):
         ctx.save_for_backward(d, on_r, on_y)
         ctx.recursion = recursion
         on_d = torch.empty_like(d, memory_format=torch.contiguous_format)
-        _pull(_array(d), recursion.terms, recursion.factor, _array(on_r), _array(on_y), on_d.numpy())
+        _backward(_array(d), recursion.terms, recursion.factor, _array(on_r), _array(on_y), on_d.numpy())
         return on_d
 
     @staticmethod
@@ -183,7 +183,7 @@ class _Gradient(torch.autograd.Function):
         change_r, change_y, on_d = torch.empty_like(on_r), torch.empty_like(on_y), torch.empty_like(d)
         outs = [t.contiguous() for t in (change_r, change_y, on_d)]
         operands = (_array(t) for t in (on_r, on_y))
-        _pull_change(
+        _change_backward(
             _array(d), _array(grads[0]), ctx.recursion.terms, ctx.recursion.factor, *operands,
             *(t.numpy() for t in outs),
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """Matrix products on one constant tile, so that a row's bits do not depend on where it sits or on what sits beside it.
 
-BLAS rounds the rows of a product differently for different numbers of rows. Here every product has exactly `TILE`
+BLAS rounds the rows of a product differently for different numbers of rows. Here every product has exactly `BLOCK_ROWS`
 rows: a block of edges is a whole number of tiles (padded), and only that number changes with the block.
 """
 
@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-TILE = 512
+BLOCK_ROWS = 512
 """Rows of every matrix product at inference."""
 
 
 def padded(rows: int) -> int:
     """The smallest whole number of tiles that holds the rows, in rows (at least one tile)."""
-    return max(1, -(-rows // TILE)) * TILE
+    return max(1, -(-rows // BLOCK_ROWS)) * BLOCK_ROWS
 
 
 class _Fan(torch.autograd.Function):
@@ -28,7 +28,7 @@ class _Fan(torch.autograd.Function):
         ctx.save_for_backward(x, *matrices)
         outs = tuple(x.new_empty((x.shape[0], w.shape[1])) for w in matrices)
         for w, out in zip(matrices, outs, strict=True):
-            for tile, result in zip(x.split(TILE), out.split(TILE), strict=True):
+            for tile, result in zip(x.split(BLOCK_ROWS), out.split(BLOCK_ROWS), strict=True):
                 torch.mm(tile, w, out=result)
         return outs
 
@@ -50,11 +50,11 @@ class _Gathered(torch.autograd.Function):
         xs, matrices = operands[:n], operands[n:]
         rows = xs[0].shape[0]
         out = xs[0].new_empty((rows, matrices[0].shape[1]))
-        results = out.split(TILE)
-        for tile, result in zip(xs[0].split(TILE), results, strict=True):
+        results = out.split(BLOCK_ROWS)
+        for tile, result in zip(xs[0].split(BLOCK_ROWS), results, strict=True):
             torch.mm(tile, matrices[0], out=result)
         for x, w in zip(xs[1:], matrices[1:], strict=True):
-            for tile, result in zip(x.split(TILE), results, strict=True):
+            for tile, result in zip(x.split(BLOCK_ROWS), results, strict=True):
                 result.addmm_(tile, w)
         return out
 
@@ -72,14 +72,14 @@ def fanned_matmul(x: torch.Tensor, matrices: Sequence[torch.Tensor]) -> list[tor
 
     Tile by tile where the rows are whole tiles (inference), else at once (training).
     """
-    if x.shape[0] % TILE:
+    if x.shape[0] % BLOCK_ROWS:
         return [x @ w for w in matrices]
     return list(_Fan.apply(x, *matrices))
 
 
 def gathered_matmul(xs: Sequence[torch.Tensor], matrices: Sequence[torch.Tensor]) -> torch.Tensor:
     """Σ_i x_i @ w_i, likewise."""
-    if xs[0].shape[0] % TILE:
+    if xs[0].shape[0] % BLOCK_ROWS:
         total = xs[0] @ matrices[0]
         for x, w in zip(xs[1:], matrices[1:], strict=True):
             total = total + x @ w

@@ -11,10 +11,10 @@ from allegro_md.errors import ResourceError
 from allegro_md.kernels import cpu_folded, cpu_general_arrays
 from allegro_md.kernels.cpu_activation import CODES
 from allegro_md.kernels.cpu_collapsed import collapsed
-from allegro_md.kernels.cpu_collapsed_lanes import Sums
-from allegro_md.kernels.cpu_folded import TILE, Network, Work, folded
+from allegro_md.kernels.cpu_collapsed_lanes import PackedBilinear
+from allegro_md.kernels.cpu_folded import BLOCK_ROWS, PackedSingleLayer, Workspace, folded
 from allegro_md.kernels.cpu_general import general
-from allegro_md.kernels.cpu_general_arrays import General, GeneralWork
+from allegro_md.kernels.cpu_general_arrays import MultiLayerWorkspace, PackedMultiLayer
 from allegro_md.kernels.cpu_matrix import packed, whole
 from allegro_md.kernels.cpu_vector import LANES, aligned
 from allegro_md.models.compiled_general import general_network
@@ -45,16 +45,16 @@ class Compiled:
         self._cutoff2, self._repulsion = fold.cutoffs**2, fold.repulsion
         per_spacing = table.shape[1] / fold.cutoffs
         rounded = np.ascontiguousarray(table.astype(real))
-        self._model: Sums | Network | General
+        self._model: PackedBilinear | PackedSingleLayer | PackedMultiLayer
         if fold.layers is not None:
             self._model = general_network(fold, fold.layers, per_spacing, rounded)
         elif fold.kind == "collapsed":
             lanes = aligned(_filled(rounded, 3, _whole(rounded.shape[3])))
-            self._model = Sums(fold.degrees, fold.channels, per_spacing, fold.shifts, lanes)
+            self._model = PackedBilinear(fold.degrees, fold.channels, per_spacing, fold.shifts, lanes)
         else:
             self._model = _network(fold, per_spacing, rounded)
         self.table_bytes = self._model.table.nbytes
-        self._work: Work | GeneralWork | None = None
+        self._work: Workspace | MultiLayerWorkspace | None = None
 
     def resize(self, tiles: int) -> None:
         """Blocks of another size from now on."""
@@ -77,24 +77,24 @@ class Compiled:
         """Energies, forces and virials of some centers; see `cpu_folded.folded` for the arguments and the status."""
         writable = np.array(h)  # so kernels are compiled once
         atoms = (position, shift, species, writable, offsets, neighbors, first, last)
-        if isinstance(self._model, Sums):
+        if isinstance(self._model, PackedBilinear):
             cutoff = float(np.sqrt(self._cutoff2.max()))
             return int(collapsed(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
         work = self._memory(int(np.diff(offsets[first : last + 1]).max(initial=1)))
-        kernel = general if isinstance(self._model, General) else folded
+        kernel = general if isinstance(self._model, PackedMultiLayer) else folded
         return int(kernel(*atoms, self._cutoff2, self._model, self._repulsion, work, force, energy, virial))
 
-    def _memory(self, widest: int) -> Work | GeneralWork:
+    def _memory(self, widest: int) -> Workspace | MultiLayerWorkspace:
         """Of one block with room for a center of so many neighbors; of half the tiles when memory runs out.
 
         Raises:
             ResourceError: not even that center fits.
         """
-        least = -(-widest // TILE)
-        while self._work is None or len(self._work.vector) < max(self.tiles, least) * TILE:
+        least = -(-widest // BLOCK_ROWS)
+        while self._work is None or len(self._work.vector) < max(self.tiles, least) * BLOCK_ROWS:
             self._work = None  # never both at once
             try:
-                self._work = allocate(self._model, max(self.tiles, least) * TILE)
+                self._work = allocate(self._model, max(self.tiles, least) * BLOCK_ROWS)
             except MemoryError as error:
                 if self.tiles <= least:
                     raise ResourceError("allegro: out of memory for the smallest block of edges") from error
@@ -102,15 +102,17 @@ class Compiled:
         return self._work
 
 
-def allocate(model: Sums | Network | General, rows: int) -> Work | GeneralWork:
+def allocate(
+    model: PackedBilinear | PackedSingleLayer | PackedMultiLayer, rows: int
+) -> Workspace | MultiLayerWorkspace:
     """Memory for blocks of at most `rows` edges."""
-    if isinstance(model, General):
+    if isinstance(model, PackedMultiLayer):
         return cpu_general_arrays.allocate(model, rows)
-    assert isinstance(model, Network)
+    assert isinstance(model, PackedSingleLayer)
     return cpu_folded.allocate(model, rows)
 
 
-def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:
+def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
     """Channels and widths filled up to whole vectors: zeros that give zeros."""
     real = table.dtype
     d, c, w = fold.degrees, fold.channels, _whole(fold.channels)
@@ -131,7 +133,7 @@ def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> Network:
     widths = np.array([whole(n, real) for n in fan_in])
     forward = [packed(_filled(m, 1, n)) for m, n in zip(matrices[:-1], widths[1:], strict=True)]
     back = [packed(_filled(m.T, 1, n)) for m, n in zip(matrices[:-1], widths[:-1], strict=True)]
-    return Network(
+    return PackedSingleLayer(
         degrees=d, channels=w, shared=fold.shared, per_spacing=per_spacing, factors=fold.factors, shifts=fold.shifts,
         table=aligned(np.concatenate(columns, axis=3)), starts=np.array(starts, dtype=np.int64),
         cut_column=column if cuts.any() else -1, cuts=cuts,

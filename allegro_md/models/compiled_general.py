@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_activation import CODES
-from allegro_md.kernels.cpu_general_arrays import ENERGY, ENVIRONMENT, PLAIN, SCALARS, General
+from allegro_md.kernels.cpu_general_arrays import ENERGY, ENVIRONMENT, PLAIN, SCALARS, PackedMultiLayer
 from allegro_md.kernels.cpu_matrix import packed, whole
 from allegro_md.kernels.cpu_vector import aligned, aligned_zeros
 from allegro_md.models.fold import Fold
@@ -37,7 +37,9 @@ class _Space:
         return self.place(node.width, node.name.startswith(("environment", "scalars")))
 
 
-def general_network(fold: Fold, layers: Layers, per_spacing: NDArray[np.float64], table: NDArray[Any]) -> General:
+def general_network(
+    fold: Fold, layers: Layers, per_spacing: NDArray[np.float64], table: NDArray[Any]
+) -> PackedMultiLayer:
     """The network in the precision of the table."""
     real = table.dtype
     space = _Space(fold.channels, real)
@@ -53,7 +55,7 @@ def general_network(fold: Fold, layers: Layers, per_spacing: NDArray[np.float64]
     terms = np.concatenate([np.stack([p.terms.a, p.terms.b, p.terms.out], axis=1) for p in products])
     scalar_terms = [sizes[k] + int((p.terms.out == 0).sum()) for k, p in zip(layer_starts[:-1], firsts, strict=True)]
     mixings = [_mixing(p.mixing, space) for p in products if p.mixing is not None]
-    return General(
+    return PackedMultiLayer(
         degrees=fold.degrees, channels=space.padded, mixed=layers.mixed, per_spacing=per_spacing,
         factors=fold.factors, shifts=fold.shifts, norms=layers.norms.astype(real), table=wide, cut_column=cut,
         kinds=np.array([_KINDS.get(n.name.split(".")[0], PLAIN) for n in nodes]),

@@ -18,7 +18,7 @@ from allegro_md.models.linear import Form, LinearMaps, columns, through, total
 from allegro_md.models.mlp import MlpWeights, apply_inner, matrices_of
 
 
-class DensePlan:
+class DenseEvaluator:
     """Scaled and merged parameters of the dense form, in the precision and on the device of the evaluation.
 
     Differentiable with respect to the parameters when built with gradients enabled.

@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from allegro_md.errors import InputError
 from allegro_md.models.architecture import Architecture
 from allegro_md.models.dense import DenseWeights
-from allegro_md.models.dense_plan import DensePlan
+from allegro_md.models.dense_plan import DenseEvaluator
 from allegro_md.models.fold_general import Array, Columns, Layers, dense_layers, residual_layers
 from allegro_md.models.irreps import coupling
 from allegro_md.models.mlp import matrices_of
 from allegro_md.models.network import Network
 from allegro_md.models.residual import ResidualWeights
-from allegro_md.models.residual_plan import NEW, OLD, ResidualPlan
+from allegro_md.models.residual_plan import NEW, OLD, ResidualEvaluator
 from allegro_md.models.zbl import HALF_E2, screening_length
 
 MOST_DEGREES = 3
@@ -186,7 +186,7 @@ def _dense(weights: DenseWeights, norms: torch.Tensor) -> tuple[tuple[Level, ...
         chain += [Level(m.numpy(), False, False, act) for m in latent[1:-1]]
         chain.append(Level((latent[-1] @ first).numpy(), True, False, a.readout.activation))
     chain += [Level(m.numpy(), False, False, a.readout.activation) for m in readout[1:]]
-    plan = DensePlan(weights, torch.float64, torch.device("cpu"))
+    plan = DenseEvaluator(weights, torch.float64, torch.device("cpu"))
     paths = weights.paths[0].double().expand(a.channels, -1).t() * _coupling(degrees)[:, None]  # (degrees, C)
     consumers = [name for name, used in (("latent.0", len(latent) > 1), ("readout", True)) if used]
 
@@ -217,7 +217,7 @@ def _residual(weights: ResidualWeights, norms: torch.Tensor) -> tuple[tuple[Leve
         chain += [Level(m.numpy(), False, False, act) for m in latent[1:-1]]
         chain.append(Level((NEW * latent[-1] @ first).numpy(), True, True, a.readout.activation))
     chain += [Level(m.numpy(), False, False, a.readout.activation) for m in readout[1:]]
-    plan = ResidualPlan(weights, torch.float64, torch.device("cpu"))
+    plan = ResidualEvaluator(weights, torch.float64, torch.device("cpu"))
     split = matrices_of(weights.environments[0])[0].reshape(a.latents, 2, a.channels, degrees).transpose(2, 3)
     own, environment = (split[:, k].reshape(a.latents, width) for k in range(2))
     own = own * _coupling(degrees).repeat_interleave(a.channels)

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from allegro_md.kernels.contract import Terms
 from allegro_md.models.dense import DenseWeights
-from allegro_md.models.dense_plan import DensePlan
+from allegro_md.models.dense_plan import DenseEvaluator
 from allegro_md.models.linear import Form, through, total
 from allegro_md.models.residual import ResidualWeights
-from allegro_md.models.residual_plan import NEW, OLD, ResidualPlan
+from allegro_md.models.residual_plan import NEW, OLD, ResidualEvaluator
 
 Array = NDArray[np.float64]
 Columns = Callable[[torch.Tensor, torch.Tensor], list[torch.Tensor]]
@@ -132,7 +132,7 @@ class _Chain:
 def dense_layers(weights: DenseWeights, norms: Array) -> tuple[Layers, Columns]:
     """Layers and radial functions (own, then those of the nodes) of the dense form."""
     a = weights.architecture
-    plan = DensePlan(weights, torch.float64, torch.device("cpu"))
+    plan = DenseEvaluator(weights, torch.float64, torch.device("cpu"))
     feeds, inner, last = plan.merged.feeds, plan.merged.inner, plan.merged.last
     repeats = 1 if a.individual_weights else a.l_max + 1
     chain = _Chain()
@@ -168,7 +168,7 @@ def dense_layers(weights: DenseWeights, norms: Array) -> tuple[Layers, Columns]:
 def residual_layers(weights: ResidualWeights, norms: Array) -> tuple[Layers, Columns]:
     """Layers and radial functions (own, those of the nodes, the envelope) of the residual form."""
     a = weights.architecture
-    plan = ResidualPlan(weights, torch.float64, torch.device("cpu"))
+    plan = ResidualEvaluator(weights, torch.float64, torch.device("cpu"))
     own, first = plan.weights[0].split((a.l_max + 1) * a.channels, dim=1)
     environments = [first, *plan.weights[1:]]
     demands = [

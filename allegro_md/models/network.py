@@ -9,11 +9,11 @@ from ase.data import atomic_numbers
 from allegro_md.kernels.segment import segment_sum
 from allegro_md.models.architecture import Architecture, Dense
 from allegro_md.models.dense import DenseWeights
-from allegro_md.models.dense_plan import DensePlan
+from allegro_md.models.dense_plan import DenseEvaluator
 from allegro_md.models.edges import Edges, Geometry
 from allegro_md.models.geometry import envelope, polar
 from allegro_md.models.residual import ResidualWeights
-from allegro_md.models.residual_plan import ResidualPlan
+from allegro_md.models.residual_plan import ResidualEvaluator
 from allegro_md.models.zbl import screening_length, zbl_energy
 
 ZBL_ENVELOPE = 6.0
@@ -49,7 +49,7 @@ class Network(torch.nn.Module):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     def prepare(
-        self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", share: float = 1.0
+        self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", weight: float = 1.0
     ) -> Evaluator:
         """Makes the parameters ready for evaluation.
 
@@ -58,7 +58,7 @@ class Network(torch.nn.Module):
             device: where edges will live.
             share: all energies are multiplied by it.
         """
-        return Evaluator(self, dtype or self.dtype, torch.device(device), share)
+        return Evaluator(self, dtype or self.dtype, torch.device(device), weight)
 
     def forward(self, edges: Edges) -> torch.Tensor:
         """(C,) energies in eV; differentiable with respect to edge vectors and parameters, twice."""
@@ -72,24 +72,24 @@ class Evaluator:
         cutoffs: (species, species) Å, [center, neighbor].
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype, device: torch.device, share: float) -> None:
+    def __init__(self, network: Network, dtype: torch.dtype, device: torch.device, weight: float) -> None:
         a = self._a = network.architecture
         n = len(a.symbols)
         self._dtype = dtype
         self.cutoffs = np.array(a.pair_cutoffs) if a.pair_cutoffs else np.full((n, n), a.cutoff)
         self._inverse_cutoff = torch.as_tensor((1.0 / self.cutoffs).ravel(), device=device)
         body = network.weights
-        self._plan: DensePlan | ResidualPlan
+        self._plan: DenseEvaluator | ResidualEvaluator
         if isinstance(body, DenseWeights):
-            self._plan, double_counting = DensePlan(body, dtype, device), 2.0
+            self._plan, double_counting = DenseEvaluator(body, dtype, device), 2.0
         else:
             assert isinstance(body, ResidualWeights)
-            self._plan, double_counting = ResidualPlan(body, dtype, device), 1.0
+            self._plan, double_counting = ResidualEvaluator(body, dtype, device), 1.0
         norms = torch.tensor(a.neighbors_per_species, dtype=torch.float64, device=network.scales.device)
-        self._factors = (share * network.scales / torch.sqrt(double_counting * norms)).to(device)
-        self._shifts = (share * network.shifts).to(device)
+        self._factors = (weight * network.scales / torch.sqrt(double_counting * norms)).to(device)
+        self._shifts = (weight * network.shifts).to(device)
         numbers = np.array([atomic_numbers[symbol] for symbol in a.symbols], dtype=np.float64)
-        self._charges = torch.as_tensor(share * np.outer(numbers, numbers).ravel(), device=device)
+        self._charges = torch.as_tensor(weight * np.outer(numbers, numbers).ravel(), device=device)
         self._lengths = torch.as_tensor(screening_length(numbers[:, None], numbers).ravel(), device=device)
 
     def __call__(self, edges: Edges) -> torch.Tensor:

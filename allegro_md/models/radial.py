@@ -49,15 +49,15 @@ def collapsed_sample(fold: Fold, center: int, neighbor: int, x: Array) -> Array:
     return np.concatenate([values[:, :width], factor * own, factor * alone], axis=1)
 
 
-def scaled(fold: Fold, table: Array, share: float) -> tuple[Fold, Array]:
-    """A folded network and its table with all energies multiplied by `share`."""
-    if share == 1.0:
+def scaled(fold: Fold, table: Array, weight: float) -> tuple[Fold, Array]:
+    """A folded network and its table with all energies multiplied by `weight`."""
+    if weight == 1.0:
         return fold, table
     if fold.kind == "collapsed":  # whose factors are in the table, behind the environment
         table = table.copy()
-        table[..., fold.degrees * fold.channels :] *= share
-    repulsion = fold.repulsion * np.array([share, 1.0, 1.0])[:, None, None]
-    return replace(fold, factors=share * fold.factors, shifts=share * fold.shifts, repulsion=repulsion), table
+        table[..., fold.degrees * fold.channels :] *= weight
+    repulsion = fold.repulsion * np.array([weight, 1.0, 1.0])[:, None, None]
+    return replace(fold, factors=weight * fold.factors, shifts=weight * fold.shifts, repulsion=repulsion), table
 
 
 def splines(values: Array) -> Array:

@@ -22,7 +22,7 @@ OLD, NEW = 1.0 / math.sqrt(1.25), 0.5 / math.sqrt(1.25)
 """Weights of the old latents and of the update: a ratio of 1/2 at unit variance."""
 
 
-class ResidualPlan:
+class ResidualEvaluator:
     """Scaled parameters of the residual form, in the precision and on the device of the evaluation.
 
     Attributes:

@@ -38,7 +38,7 @@ class NeighborList:
         self.skin = skin
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.neighbors: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
-        self.approach = np.inf
+        self.max_approach = np.inf
         self._distance = cutoff + skin + _MARGIN
         self._reference: NDArray[Any] = np.zeros((0, 3))
         self._rounding = 0.0
@@ -50,12 +50,12 @@ class NeighborList:
         """Atoms that have a list."""
         return len(self.offsets) - 1
 
-    def release(self) -> None:
+    def clear(self) -> None:
         """Forgets the pairs, the largest array there is, so that it is not held while atoms are moved about."""
         self.offsets, self.neighbors = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
         self._reference_matrix = None
 
-    def order(self, state: AtomState) -> None:
+    def sort_atoms(self, state: AtomState) -> None:
         """Puts the own atoms in the order of cells, which makes building fast and neighbors near in memory.
 
         Shifts must be set; ghosts are dropped.
@@ -71,7 +71,7 @@ class NeighborList:
 
     def build(self, state: AtomState) -> None:
         """Finds all pairs from the state's positions and shifts; ghosts must be in place."""
-        self.release()
+        self.clear()
         self.offsets, self.neighbors = build_pairs(
             state.all("position").cpu().numpy(),
             state.all("shift").cpu().numpy(),
@@ -83,7 +83,7 @@ class NeighborList:
         self._remember(state)
         self._reference_matrix = state.cell.matrix
         self._reference_inverse = state.cell.inverse
-        self.approach = 0.0
+        self.max_approach = 0.0
 
     def _remember(self, state: AtomState) -> None:
         """Keeps the places of the own atoms: in 12 bytes, unless rounding them would cost a good part of the skin.
@@ -97,7 +97,7 @@ class NeighborList:
         self._reference = np.empty((state.n_local, 3), dtype=np.float32 if fits else np.float64)
         _places(*where, self._reference)
 
-    def excess(self, state: AtomState) -> float:
+    def skin_excess(self, state: AtomState) -> float:
         """How far this rank's list is beyond what its skin allows, Å; stale where positive on any rank.
 
         With F = h₀⁻¹h the deformation of the cell since the build and u the largest displacement beyond it, a pair now
@@ -114,9 +114,9 @@ class NeighborList:
             deformation, fixed,
         ) + self._rounding * float(np.linalg.norm(deformation, 2))  # fmt: skip
         if fixed:
-            self.approach = 2.0 * displacement
-            return self.approach - self.skin
-        self.approach = np.inf
+            self.max_approach = 2.0 * displacement
+            return self.max_approach - self.skin
+        self.max_approach = np.inf
         shrink = float(np.linalg.norm(np.linalg.inv(deformation), 2))
         return shrink * (self._reach + 2.0 * displacement) - (self._reach + self.skin)
 

@@ -59,12 +59,12 @@ def models_of(terms: Sequence[Any], potential: Potential) -> Iterator[tuple[Alle
             yield from ((term, model, member) for model, member in zip(term.models, members, strict=True))
 
 
-def remarks(terms: Sequence[Any], potential: Potential) -> dict[str, str]:
+def descriptions(terms: Sequence[Any], potential: Potential) -> dict[str, str]:
     """What there is to say of the engine of each model, by the name of its file (its path, where names repeat)."""
     models = list(models_of(terms, potential))
     names = [model.name for _, model, _ in models]
     return {
-        str(model) if names.count(model.name) > 1 else model.name: part.remark for _, model, part in models
+        str(model) if names.count(model.name) > 1 else model.name: part.description for _, model, part in models
     }
 
 
@@ -76,7 +76,7 @@ def release_tables(potential: Potential, keep: bool) -> None:
                 network.release_tables(keep)
 
 
-def settled(terms: Sequence[Any], potential: Potential) -> tuple[Any, ...]:
+def resolved(terms: Sequence[Any], potential: Potential) -> tuple[Any, ...]:
     """The terms a potential was built from, with the engine that each model runs on in place of "auto"."""
     return tuple(
         term.model_copy(update={"engine": part.engine}) if isinstance(term, AllegroTerm) else term

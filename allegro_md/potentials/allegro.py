@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.tile import TILE, padded
+from allegro_md.kernels.tile import BLOCK_ROWS, padded
 from allegro_md.models.edges import Edges
 from allegro_md.models.fold import UnfoldableError
 from allegro_md.models.network import Evaluator, Network
@@ -61,7 +61,7 @@ class AllegroPotential:
         device: str = "cpu",
         tiles: int = TILES,
         reason: str = "asked for",
-        share: float = 1.0,
+        weight: float = 1.0,
     ) -> None:
         """Prepares a model for a system.
 
@@ -83,10 +83,10 @@ class AllegroPotential:
         self._species = np.array([known.index(symbol) for symbol in symbols], dtype=np.int64)
         self._device = torch.device(device)
         with torch.no_grad():
-            self._evaluate: Evaluator = network.prepare(PRECISIONS[precision], self._device, share)
+            self._evaluate: Evaluator = network.prepare(PRECISIONS[precision], self._device, weight)
         self._cutoff2 = self._evaluate.cutoffs**2
         self._tiles = tiles
-        self.remark = f"reference engine, {reason}"
+        self.description = f"reference engine, {reason}"
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
@@ -119,7 +119,7 @@ class AllegroPotential:
 
     def _gather(self, first: int, atoms: _Atoms, neighbors: NeighborList) -> tuple[_Block, int, int]:
         """The next block, its number of centers and of edges; more tiles where one center fills them all."""
-        rows = self._tiles * TILE
+        rows = self._tiles * BLOCK_ROWS
         while True:
             block = (np.empty((rows, 3)), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64))
             taken, edges = fill_block(first, *atoms, neighbors.offsets, neighbors.neighbors, self._cutoff2, *block)
@@ -159,7 +159,7 @@ def choose(
     engine: str = "auto",
     precision: str = "mixed",
     device: str = "auto",
-    share: float = 1.0,
+    weight: float = 1.0,
 ) -> AllegroPotential | FusedPotential:
     """A model on an engine; "auto" is the fused one on the CPU where the model can be folded, else the reference.
 
@@ -183,9 +183,9 @@ def choose(
         place, reason = "cuda", "the only one for GPUs"
     elif engine != "reference":
         try:
-            return FusedPotential(model, symbols, precision, share=share)
+            return FusedPotential(model, symbols, precision, weight=weight)
         except UnfoldableError as error:
             if engine == "fused":
                 raise
             reason = error.what
-    return AllegroPotential(model, symbols, precision, place, reason=reason, share=share)
+    return AllegroPotential(model, symbols, precision, place, reason=reason, weight=weight)

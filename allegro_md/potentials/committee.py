@@ -58,12 +58,12 @@ class Committee:
             InputError: see `check_members` and `allegro.choose`.
         """
         check_members(models)
-        share = 1.0 / len(models)
-        members = [choose(model, symbols, engine, precision, device, share) for model in models]
+        weight = 1.0 / len(models)
+        members = [choose(model, symbols, engine, precision, device, weight) for model in models]
         if len({member.engine for member in members}) > 1:
             reason = "as another member of the committee"
             members = [
-                AllegroPotential(model, symbols, precision, reason=reason, share=share)
+                AllegroPotential(model, symbols, precision, reason=reason, weight=weight)
                 if isinstance(member, FusedPotential) else member
                 for model, member in zip(models, members, strict=True)
             ]  # fmt: skip

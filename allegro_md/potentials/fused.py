@@ -11,12 +11,12 @@ import torch
 
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import ExactSum
-from allegro_md.kernels.cpu_folded import TILE
+from allegro_md.kernels.cpu_folded import BLOCK_ROWS
 from allegro_md.kernels.fixed import FINE
+from allegro_md.models.block_size import size_blocks
 from allegro_md.models.compiled import Compiled
 from allegro_md.models.fold import UnfoldableError, class_reason, fold, obstacle
 from allegro_md.models.network import Network
-from allegro_md.models.probe import size_blocks
 from allegro_md.models.radial import scaled
 from allegro_md.models.tables import Tables
 from allegro_md.neighbors.list import NeighborList
@@ -52,7 +52,7 @@ class FusedPotential:
         symbols: Sequence[str],
         precision: str = "mixed",
         tiles: int | None = None,
-        share: float = 1.0,
+        weight: float = 1.0,
     ) -> None:
         """Folds a model for a system.
 
@@ -77,7 +77,7 @@ class FusedPotential:
         self._tables: Tables | None = tables
         self.kind, self.reason = shape.kind, class_reason(network.architecture)
         self.intervals, self.error = tables.table.shape[1], tables.error
-        self._evaluate = Compiled(*scaled(shape, tables.table, share), PRECISIONS[precision], tiles or 1)
+        self._evaluate = Compiled(*scaled(shape, tables.table, weight), PRECISIONS[precision], tiles or 1)
         if tiles is None and self.kind != "collapsed":
             size_blocks(self._evaluate, shape, max(network.architecture.neighbors_per_species))
 
@@ -92,9 +92,9 @@ class FusedPotential:
         self._tables = None
 
     @property
-    def remark(self) -> str:
+    def description(self) -> str:
         """For the log: class, accuracy and size."""
-        blocks = "" if self.kind == "collapsed" else f"; blocks of {self._evaluate.tiles} x {TILE} edges"
+        blocks = "" if self.kind == "collapsed" else f"; blocks of {self._evaluate.tiles} x {BLOCK_ROWS} edges"
         return (
             f"fused engine, {self.kind}: {self.reason}; tables of {self.intervals} intervals, "
             f"{self._evaluate.table_bytes / 1e6:.2g} MB; forces within {self.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|)"

@@ -8,30 +8,30 @@ import numpy as np
 import torch
 
 from allegro_md.comm import Comm
-from allegro_md.config import AllegroTerm, Input, NvtNoseHoover
+from allegro_md.config import AllegroTerm, Input, NvtNoseHooverConfig
 from allegro_md.domain.grid import Domain, choose_grid
-from allegro_md.domain.migrate import claim
+from allegro_md.domain.migrate import assign_initial_owners
 from allegro_md.guards import ForceStdGuard, Guard, Limits
 from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.thermalize import maxwell_boltzmann
-from allegro_md.io.structure import Blueprint
+from allegro_md.io.structure import SystemBuilder
 from allegro_md.io.uncertain import UNCERTAIN, UncertainWriter
 from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential
 from allegro_md.reporting import Reporter
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import degrees_of_freedom
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
 
-def blueprint(config: Input, comm: Comm) -> Blueprint:
+def build_structure(config: Input, comm: Comm) -> SystemBuilder:
     """The system of an input, of which each rank can make its part (collective)."""
     system = config.system
     if system.crystal is None:
         assert system.structure is not None
-        return Blueprint.from_structure(
+        return SystemBuilder.from_structure(
             system.structure,
             frame=system.frame,
             repeat=system.repeat,
@@ -40,7 +40,7 @@ def blueprint(config: Input, comm: Comm) -> Blueprint:
             comm=comm,
         )
     crystal = system.crystal
-    return Blueprint.from_crystal(
+    return SystemBuilder.from_crystal(
         crystal.symbol,
         crystal.lattice,
         crystal.a,
@@ -53,29 +53,29 @@ def blueprint(config: Input, comm: Comm) -> Blueprint:
     )
 
 
-def empty_state(plan: Blueprint) -> AtomState:
+def empty_state(builder: SystemBuilder) -> AtomState:
     """The state before any atom is made."""
-    return AtomState(plan.cell, plan.species_table, plan.n_total)
+    return AtomState(builder.cell, builder.species_table, builder.n_total)
 
 
-def populate(state: AtomState, plan: Blueprint, config: Input, comm: Comm) -> None:
+def create_atoms(state: AtomState, builder: SystemBuilder, config: Input, comm: Comm) -> None:
     """Makes each rank's part of the system and its start velocities (collective)."""
     nowhere, everywhere = np.zeros(3), np.ones(3)
     shape = config.parallel.grid_for(comm.size) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
     domain = Domain.uniform(shape, comm.rank, state.cell.periodic, nowhere, everywhere)
-    with comm.together():
-        part = plan.select(domain.lower, domain.upper)
+    with comm.collective_errors():
+        part = builder.select(domain.lower, domain.upper)
         state.set_local({name: torch.from_numpy(values) for name, values in part.items()})
     del part
-    claim(state, domain, comm)
+    assign_initial_owners(state, domain, comm)
     velocities = config.system.velocities
     if velocities is not None:
         maxwell_boltzmann(state, velocities.temperature, velocities.seed, comm)
 
 
-def forces(config: Input, potential: Potential, comm: Comm, timers: Timers) -> Forces:
+def forces(config: Input, potential: Potential, comm: Comm, timers: Timers) -> ForceEvaluator:
     """A potential with the neighbor list and decomposition of an input."""
-    return Forces(potential, comm, config.parallel.skin, config.parallel.grid_for(comm.size), timers)
+    return ForceEvaluator(potential, comm, config.parallel.skin, config.parallel.grid_for(comm.size), timers)
 
 
 def integrator(config: Input, state: AtomState, comm: Comm) -> Integrator:
@@ -87,7 +87,7 @@ def guard(config: Input, state: AtomState, comm: Comm) -> Guard:
     """The guard of an input (collective)."""
     table = state.species_table
     distance = np.zeros((len(table.symbols), len(table.symbols)))
-    with comm.together():
+    with comm.collective_errors():
         for term in config.potential:
             for model in term.models if isinstance(term, AllegroTerm) else ():
                 for pair, shortest in read_document(model)["shortest_distance"].items():
@@ -122,5 +122,5 @@ def _hottest(config: Input) -> float:
         return float(config.guard.max_temperature)
     velocities, dynamics = config.system.velocities, config.dynamics
     asked = [0.0 if velocities is None else velocities.temperature]
-    asked += dynamics.ramp if isinstance(dynamics, NvtNoseHoover) else ()
+    asked += dynamics.ramp if isinstance(dynamics, NvtNoseHooverConfig) else ()
     return max(10_000.0, 10.0 * max(asked))

@@ -20,20 +20,20 @@ from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.models.accuracy import TOLERANCE
 from allegro_md.models.modelfile import read_document
-from allegro_md.potentials import Potential, build_potential, models_of, settled
+from allegro_md.potentials import Potential, build_potential, models_of, resolved
 from allegro_md.potentials.allegro import choose as choose_engine
 from allegro_md.simulation import assembly
 from allegro_md.simulation.engine import WholeEngine, gathered
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop
-from allegro_md.simulation.plan import Plan
+from allegro_md.simulation.resource_estimate import ResourceEstimate
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
 from allegro_md.verify.drift import check_drift
 from allegro_md.verify.environment import Environment, gather
-from allegro_md.verify.local import SINGLE, Closeness, LocalChecks, Seen, reach_of
-from allegro_md.verify.result import Certificate, Tally, results_of
-from allegro_md.verify.samples import CHUNK, choose, directions, scrambled, share
+from allegro_md.verify.local import SINGLE, LocalChecks, RunValues, Tolerance, reach_of
+from allegro_md.verify.result import CheckStats, VerifyReport, results_of
+from allegro_md.verify.samples import CHUNK, choose, chunk_size, directions, scrambled
 from allegro_md.verify.vector import EXACT, Maker, check_vector
 from allegro_md.verify.whole import System, WholeChecks, check_net_force
 
@@ -60,7 +60,7 @@ class Effort:
 START = Effort(samples=64, per_rank=8, seconds=3.0, slow=2.0, thorough=False)
 FULL = Effort(samples=256, per_rank=12, seconds=60.0, slow=60.0, thorough=True)
 
-NUDGE = 0.002
+DISPLACEMENT = 0.002
 """Å; how far atoms are moved at most, so that the halo is used and forces of a perfect lattice do not vanish."""
 
 WHOLE_ATOMS, WHOLE_SECONDS = 50_000, 10.0
@@ -73,7 +73,7 @@ NOISE = {"double": 1e-10, "mixed": 2e-6, "foreign": 2e-6}
 """What rounding may do to a conserved energy, eV per atom."""
 
 
-def certify_start(config: Input, loop: StepLoop) -> Certificate:
+def verify_start(config: Input, loop: StepLoop) -> VerifyReport:
     """The cheap part: after the first evaluation of the forces, before step 0 is reported (collective).
 
     Positions, forces and results are, bit for bit, what they were when it returns.
@@ -88,7 +88,7 @@ def certify_start(config: Input, loop: StepLoop) -> Certificate:
     return checks.certificate(began)
 
 
-def certify(config: Input, comm: Comm) -> Certificate:
+def verify_full(config: Input, comm: Comm) -> VerifyReport:
     """All checks, on the system of an input; writes nothing (collective).
 
     A system that is too large or too slow to be evaluated many times is sampled only.
@@ -100,12 +100,13 @@ def certify(config: Input, comm: Comm) -> Certificate:
     began = time.perf_counter()
     return_large_arrays()
     torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
-    system = assembly.blueprint(config, comm)
-    with comm.together():
+    system = assembly.build_structure(config, comm)
+    with comm.collective_errors():
         potential = build_potential(config.potential, system.species_table)
-    Plan(config, system, potential, comm).require_memory()  # kernels are compiled now, and not in what is timed
+    # Kernels are compiled here, outside the timed part.
+    ResourceEstimate(config, system, potential, comm).require_memory()
     state, timers = assembly.empty_state(system), Timers()
-    assembly.populate(state, system, config, comm)
+    assembly.create_atoms(state, system, config, comm)
     forces = assembly.forces(config, potential, comm, timers)
     loop = StepLoop(state, forces, assembly.integrator(config, state, comm), comm, timers)
     loop.start()
@@ -131,34 +132,34 @@ class _Checks:
     """
 
     def __init__(self, config: Input, loop: StepLoop) -> None:
-        self.tallies: list[Tally] = []
+        self.tallies: list[CheckStats] = []
         self.remarks: list[str] = []
         self._config, self._loop = config, loop
         self._state, self._forces, self._comm = loop.state, loop.forces, loop.comm
         self._potential = loop.forces.potential
         self._samples = 0
-        self._terms = terms = settled(config.potential, self._potential)
-        with self._comm.together():
+        self._terms = terms = resolved(config.potential, self._potential)
+        with self._comm.collective_errors():
             self._reference = reference_potential(terms, self._potential, self._state.species_table)
-        self._closeness = closeness_of(terms)
+        self._closeness = tolerance_of(terms)
         single = any(isinstance(term, AllegroTerm) and term.precision == "mixed" for term in terms)
         self._precision = ("mixed" if single else "double") if self._potential.bit_exact else "foreign"
         self._truncated = any(isinstance(term, LennardJonesTerm) and not term.shift for term in terms)
 
-    def certificate(self, began: float) -> Certificate:
+    def certificate(self, began: float) -> VerifyReport:
         """What was found since `began`."""
         results = results_of(self.tallies, self._comm)
-        return Certificate(results, self._samples, self._comm.bcast(time.perf_counter() - began), self.remarks)
+        return VerifyReport(results, self._samples, self._comm.bcast(time.perf_counter() - began), self.remarks)
 
     def sampled(self, effort: Effort) -> None:
         """Environments of sampled atoms, the net force, and the test vectors of model files."""
         state, forces, comm, potential = self._state, self._forces, self._comm, self._potential
-        again = Tally("repeat", "forces and energies at the same positions, evaluated twice")
-        with comm.together():
-            count = share(comm.size, comm.rank, effort.samples, effort.per_rank)
+        again = CheckStats("repeat", "forces and energies at the same positions, evaluated twice")
+        with comm.collective_errors():
+            count = chunk_size(comm.size, comm.rank, effort.samples, effort.per_rank)
             rows = choose(state, forces.domain.lower, forces.domain.upper, count, comm.rank)
         environments = gather(state, rows, 2.0 * reach_of(potential), comm)
-        nudge = min(NUDGE, 0.2 * self._config.parallel.skin)
+        nudge = min(DISPLACEMENT, 0.2 * self._config.parallel.skin)
         costly = bool(comm.max(self._loop.timers.seconds["potential"]) > effort.slow)
         if costly and not potential.bit_exact:
             environments, rows = environments[:0], rows[:0]  # a cluster takes a calculator as long as the system
@@ -169,7 +170,7 @@ class _Checks:
             self._atoms(effort, environments, rows)
         else:
             before = fingerprint(state, forces, comm)
-            with _nudged(state, environments, nudge, comm) as moved:
+            with _displaced(state, environments, nudge, comm) as moved:
                 forces(state)
                 self._atoms(effort, moved, rows)
             forces(state)
@@ -178,8 +179,8 @@ class _Checks:
                 again.add("a number made of all bits", float(changed), 0.0, "")
             else:
                 again.leave_out("not promised by this potential")
-        vector = Tally("test vector", "the model file's own cluster, with the species of this system")
-        with comm.together():
+        vector = CheckStats("test vector", "the model file's own cluster, with the species of this system")
+        with comm.collective_errors():
             if comm.rank == 0:
                 check_vectors(vector, self._terms, potential, state.species_table)
         self.tallies += [again, vector]
@@ -190,9 +191,9 @@ class _Checks:
         local = LocalChecks(
             self._potential, self._reference, effort.seconds, effort.thorough, self._truncated, self._closeness
         )
-        with comm.together():
+        with comm.collective_errors():
             for environment, row in zip(environments, rows, strict=True):
-                local(environment, seen_by(self._forces, state, int(row)))
+                local(environment, run_values(self._forces, state, int(row)))
         total = comm.sum(state.local("force").sum(dim=0).cpu().numpy())
         self.tallies += [*local.tallies, check_net_force(total, self._potential.bit_exact)]
 
@@ -200,7 +201,7 @@ class _Checks:
         """What needs the system as a whole, with every atom moved a little: no symmetry hides a fault."""
         config, comm, table = self._config, self._comm, self._state.species_table
         atoms = gathered(self._state, comm)
-        position = atoms["position"] + NUDGE * directions(np.arange(len(atoms["position"])))
+        position = atoms["position"] + DISPLACEMENT * directions(np.arange(len(atoms["position"])))
         system = System(self._state.cell, table, atoms["species"], position)
         grid, skin = config.parallel.grid_for(comm.size), config.parallel.skin
         engine = WholeEngine(self._potential, comm, skin, grid)
@@ -208,8 +209,8 @@ class _Checks:
         checks = WholeChecks(engine, system, self._precision, self._potential.cutoff)
         if comm.size > 1:
             alone = WholeEngine(self._potential, Comm.serial(), skin, None)
-            one = comm.decide(lambda: alone(system))
-            same = None if self._potential.bit_exact else Closeness()
+            one = comm.on_root(lambda: alone(system))
+            same = None if self._potential.bit_exact else Tolerance()
             checks.same_as("ranks", f"{comm.size} ranks against one", one, same)
         checks.rebuild(skin)
         checks.wrapping()
@@ -222,9 +223,9 @@ class _Checks:
         checks.strain(reference)
         self.tallies += [*checks.tallies, self._drift(engine, system, atoms["velocity"])]
 
-    def _drift(self, engine: WholeEngine, system: System, velocity: NDArray[np.float64]) -> Tally:
+    def _drift(self, engine: WholeEngine, system: System, velocity: NDArray[np.float64]) -> CheckStats:
         """A short run at constant energy, and one with the integrator of the input where that is another."""
-        config, tally = self._config, Tally("drift", "a short run with the input's timestep")
+        config, tally = self._config, CheckStats("drift", "a short run with the input's timestep")
         if self._truncated:
             tally.leave_out("the energy jumps at the cutoff, as the input asks")
             return tally
@@ -248,16 +249,16 @@ def reference_potential(terms: Sequence[Any], potential: Potential, table: Speci
     return build_potential([_by_the_network(term, "double") for term in terms], table)
 
 
-def closeness_of(terms: Sequence[Any]) -> Closeness:
+def tolerance_of(terms: Sequence[Any]) -> Tolerance:
     """What engines and precisions (settled) may differ from the float64 networks."""
     models = [term for term in terms if isinstance(term, AllegroTerm)]
     relative = SINGLE if any(term.precision == "mixed" for term in models) else TOLERANCE
     if any(term.engine == "fused" for term in models):
-        return Closeness(relative, TOLERANCE, 'use engine = "reference"')
-    return Closeness(relative, 0.0, 'use precision = "double"')
+        return Tolerance(relative, TOLERANCE, 'use engine = "reference"')
+    return Tolerance(relative, 0.0, 'use precision = "double"')
 
 
-def check_vectors(tally: Tally, terms: Sequence[Any], potential: Potential, table: SpeciesTable) -> None:
+def check_vectors(tally: CheckStats, terms: Sequence[Any], potential: Potential, table: SpeciesTable) -> None:
     """The test vectors of all model files: by the network in both precisions, and by the engine of the run.
 
     Args:
@@ -275,7 +276,7 @@ def check_vectors(tally: Tally, terms: Sequence[Any], potential: Potential, tabl
         check_vector(tally, read_document(model)["test"], table, makers, atomic_numbers)
 
 
-def _makers(term: AllegroTerm, part: Potential, share: float, table: SpeciesTable) -> list[Maker]:
+def _makers(term: AllegroTerm, part: Potential, weight: float, table: SpeciesTable) -> list[Maker]:
     """The ways to evaluate the test vector of a model, of whose energies the run's potential gives a share."""
 
     def network(precision: str) -> Callable[[SpeciesTable], Potential]:
@@ -284,14 +285,14 @@ def _makers(term: AllegroTerm, part: Potential, share: float, table: SpeciesTabl
     def engine(full: SpeciesTable) -> Potential:
         if full.symbols == table.symbols:
             return part
-        return choose_engine(term.models[0], full.symbols, term.engine, term.precision, term.device, share)
+        return choose_engine(term.models[0], full.symbols, term.engine, term.precision, term.device, weight)
 
     makers = [
         Maker("in double precision", EXACT, network("double")),
-        Maker("in mixed precision", Closeness(), network("mixed")),
+        Maker("in mixed precision", Tolerance(), network("mixed")),
     ]
     if term.engine == "fused":
-        makers.append(Maker("by the fused engine", closeness_of([term]), engine, share))
+        makers.append(Maker("by the fused engine", tolerance_of([term]), engine, weight))
     return makers
 
 
@@ -301,14 +302,14 @@ def _by_the_network(term: Any, precision: str) -> Any:
     return term.model_copy(update={"precision": precision, "device": "cpu", "engine": "reference"})
 
 
-def seen_by(forces: Forces, state: AtomState, row: int) -> Seen:
+def run_values(forces: ForceEvaluator, state: AtomState, row: int) -> RunValues:
     """What the run says of an own atom."""
     result = forces.result
     virial = None if result.virials is None else result.virials[row].cpu().numpy()
-    return Seen(float(result.energy[row]), state.local("force")[row].cpu().numpy(), virial)
+    return RunValues(float(result.energy[row]), state.local("force")[row].cpu().numpy(), virial)
 
 
-def fingerprint(state: AtomState, forces: Forces, comm: Comm) -> NDArray[np.int64]:
+def fingerprint(state: AtomState, forces: ForceEvaluator, comm: Comm) -> NDArray[np.int64]:
     """A number that depends on every bit of forces and energies and not on where the atoms are (collective)."""
     ids, force = state.local("id").cpu().numpy(), state.local("force").cpu().numpy()
     energy = forces.result.energy.cpu().numpy().view(np.int64)
@@ -321,7 +322,7 @@ def fingerprint(state: AtomState, forces: Forces, comm: Comm) -> NDArray[np.int6
 
 
 @contextmanager
-def _nudged(
+def _displaced(
     state: AtomState, environments: Sequence[Environment], most: float, comm: Comm
 ) -> Iterator[list[Environment]]:
     """Moves the atoms of all environments by at most `most` (Å) along each axis, on the ranks that own them."""

@@ -13,8 +13,8 @@ from allegro_md.integrators.base import Integrator
 from allegro_md.observables import summed
 from allegro_md.potentials import Potential
 from allegro_md.potentials.base import Virial
-from allegro_md.simulation.forces import Forces
-from allegro_md.simulation.loop import Refinement, StepLoop
+from allegro_md.simulation.forces import ForceEvaluator
+from allegro_md.simulation.loop import StepLoop, Substepping
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 from allegro_md.verify.whole import Evaluated, System
@@ -51,7 +51,7 @@ class WholeEngine:
         state = self._state(system, None)
         state.local("velocity")[:] = torch.from_numpy(velocity)[state.local("id")]
         loop = StepLoop(
-            state, self._forces(None), integrator, self._comm, Timers(), refinement=Refinement(parts, steps)
+            state, self._forces(None), integrator, self._comm, Timers(), substepping=Substepping(parts, steps)
         )
         loop.start()
         energies = [loop.measure().conserved]
@@ -60,8 +60,8 @@ class WholeEngine:
             energies.append(loop.measure().conserved)
         return np.array(energies)
 
-    def _forces(self, skin: float | None) -> Forces:
-        forces = Forces(self._potential, self._comm, self._skin if skin is None else skin, self._grid, Timers())
+    def _forces(self, skin: float | None) -> ForceEvaluator:
+        forces = ForceEvaluator(self._potential, self._comm, self._skin if skin is None else skin, self._grid, Timers())
         forces.want_virial = Virial.PER_ATOM
         return forces
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.domain.grid import Domain
-from allegro_md.domain.halo import HaloPlan
+from allegro_md.domain.halo import HaloExchange
 from allegro_md.domain.migrate import decompose, migrate
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials import committee_of
@@ -19,7 +19,7 @@ from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
 
-class Forces:
+class ForceEvaluator:
     """Forces on the own atoms of every rank: migration, halo, neighbor list and potential.
 
     Attributes:
@@ -53,14 +53,14 @@ class Forces:
         self._skin = skin
         self._grid = grid
         self._timers = timers
-        self._halo: HaloPlan
+        self._halo: HaloExchange
         self._reach = potential.halo_hops * potential.cutoff
         self.neighbors = NeighborList(potential.cutoff, skin, self._reach)
 
     def __call__(self, state: AtomState) -> None:
         """Evaluates at the present positions; own atoms may have migrated when it returns."""
         with self._timers.phase("halo"):
-            flags = np.array([self.neighbors.excess(state), self.stop_wanted()], dtype=np.float64)
+            flags = np.array([self.neighbors.skin_excess(state), self.stop_wanted()], dtype=np.float64)
             excess, stop = self._comm.max(flags)
             self.stopping = int(stop)
             if excess <= 0.0:
@@ -72,7 +72,7 @@ class Forces:
             state.all("force").zero_()
             if self._committee is not None:
                 self._committee.keeps = self.want_force_std
-            with self._comm.together():
+            with self._comm.collective_errors():
                 self.result = self.potential(state, self.neighbors, self.want_virial)
         with self._timers.phase("halo"):
             self._halo.reverse_add(state.all("force"))
@@ -93,11 +93,11 @@ class Forces:
         return force_std([force[: state.n_local].cpu().numpy() for force in members])
 
     def _rebuild(self, state: AtomState) -> None:
-        self.neighbors.release()
+        self.neighbors.clear()
         self.domain = decompose(state, self._comm, self._grid)
         self._grid = self.domain.grid
         self.migrations += migrate(state, self.domain, self._comm)
-        self.neighbors.order(state)
-        self._halo = HaloPlan.build(state, self.domain, self._comm, self._reach + self._skin)
+        self.neighbors.sort_atoms(state)
+        self._halo = HaloExchange.build(state, self.domain, self._comm, self._reach + self._skin)
         self.neighbors.build(state)
         self.rebuilds += 1

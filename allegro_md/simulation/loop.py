@@ -15,7 +15,7 @@ from allegro_md.integrators.base import Integrator
 from allegro_md.observables import kinetic_tensor, summed, thermo
 from allegro_md.potentials.base import Virial
 from allegro_md.reporting import Reporter, Snapshot, Thermo, needs_of
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 from allegro_md.stopping import REASONS
 from allegro_md.timers import Timers
@@ -25,7 +25,7 @@ MOST_VIRIALS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Refinement:
+class Substepping:
     """Steps that are made in several equal parts, where the full timestep has failed.
 
     Attributes:
@@ -48,7 +48,7 @@ class StepLoop:
         state: atoms of this rank.
         step: steps made so far.
         underway: the step that is being made, or the last one.
-        forces: see `Forces`.
+        forces: see `ForceEvaluator`.
         integrator: moves the atoms.
         timestep: of a whole step, fs.
         reporters: look at it now and then.
@@ -59,7 +59,7 @@ class StepLoop:
     def __init__(
         self,
         state: AtomState,
-        forces: Forces,
+        forces: ForceEvaluator,
         integrator: Integrator,
         comm: Comm,
         timers: Timers,
@@ -67,7 +67,7 @@ class StepLoop:
         step: int = 0,
         wall: float = 0.0,
         guard: Guard | None = None,
-        refinement: Refinement = Refinement(),
+        substepping: Substepping = Substepping(),
     ) -> None:
         self.state = state
         self.forces = forces
@@ -75,10 +75,10 @@ class StepLoop:
         self.comm = comm
         self.timers = timers
         self.reporters = list(reporters)
-        self.step = self.underway = step
+        self.step = self.current_step = step
         self.timestep = integrator.timestep
         self.guard = guard
-        self.refinement = refinement
+        self.substepping = substepping
         self._began = time.perf_counter() - wall
 
     @property
@@ -111,19 +111,19 @@ class StepLoop:
             PhysicsError: as in `start`.
         """
         while self.step < last_step:
-            self.underway = self.step + 1
-            due = self._due(self.underway)
+            self.current_step = self.step + 1
+            due = self._due(self.current_step)
             needs = needs_of(due)
             wanted = self.integrator.needs_virial or "thermo" in needs
             self.forces.want_virial = Virial.TOTAL if wanted else Virial.NONE
             self.forces.want_force_std = not needs.isdisjoint({"thermo", "force_std"})
-            parts = self.refinement.of(self.underway)
+            parts = self.substepping.of(self.current_step)
             self.integrator.timestep = self.timestep / parts
             for _ in range(parts):
                 with self.timers.phase("step"):
-                    self.integrator.step(self.state, self.forces, self.underway)
+                    self.integrator.step(self.state, self.forces, self.current_step)
                 self._look(self.integrator.timestep)
-            self.step = self.underway
+            self.step = self.current_step
             self._report(due)
             if self.forces.stopping:
                 raise InterruptedRun(f"{REASONS[self.forces.stopping]}; stopped after step {self.step}")

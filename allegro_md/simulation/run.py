@@ -18,19 +18,19 @@ from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkp
 from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.thermo import ThermoWriter
-from allegro_md.potentials import Potential, build_potential, release_tables, remarks, settled
+from allegro_md.potentials import Potential, build_potential, descriptions, release_tables, resolved
 from allegro_md.reporting import Reporter
-from allegro_md.simulation import assembly, placement, record
-from allegro_md.simulation.certificate import certify_start
+from allegro_md.simulation import assembly, host_info, record
+from allegro_md.simulation.certificate import verify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
-from allegro_md.simulation.evidence import keep_evidence
-from allegro_md.simulation.loop import Refinement, StepLoop
-from allegro_md.simulation.plan import Plan
+from allegro_md.simulation.failure_dump import dump_failure
+from allegro_md.simulation.loop import StepLoop, Substepping
 from allegro_md.simulation.progress import Log, Progress
+from allegro_md.simulation.resource_estimate import ResourceEstimate
 from allegro_md.state import AtomState
 from allegro_md.stopping import StopRequest
 from allegro_md.timers import Timers
-from allegro_md.verify.result import Certificate
+from allegro_md.verify.result import VerifyReport
 
 DISK_BYTES_PER_SECOND = 100e6
 """A modest disk: how long the first checkpoint may take, as far as a walltime is concerned."""
@@ -64,25 +64,25 @@ class Simulation:
         self._resume, self._overwrite = resume, overwrite
         self._timers = Timers()
         self._saved_at = -1
-        with comm.together():
+        with comm.collective_errors():
             self._digests = record.file_digests(config) if comm.rank == 0 else []
         self._digests = comm.bcast(self._digests)
-        self._places = placement.placement(comm)
+        self._places = host_info.host_info(comm)
         self._changed = [] if checkpoint is None else changed_keys(checkpoint, config.as_dict())
         self._rollbacks: list[dict[str, Any]] = []
-        self._certificate: Certificate | None = None
-        step, wall, refinement = 0, 0.0, Refinement()
+        self._certificate: VerifyReport | None = None
+        step, wall, substepping = 0, 0.0, Substepping()
         if checkpoint is not None:
             require_same_physics(checkpoint, record.physics(config, self._digests))
             step, wall = checkpoint.step, float(checkpoint.extras["wall"])
-            refinement = Refinement(*checkpoint.extras["refinement"])
+            substepping = Substepping(*checkpoint.extras["refinement"])
         forces = assembly.forces(config, potential, comm, self._timers)
         integrator = assembly.integrator(config, state, comm)
         if checkpoint is not None:
             integrator.load_state_dict(checkpoint.extras["integrator"])
         guard = assembly.guard(config, state, comm)
         self.loop = StepLoop(
-            state, forces, integrator, comm, self._timers, step=step, wall=wall, guard=guard, refinement=refinement
+            state, forces, integrator, comm, self._timers, step=step, wall=wall, guard=guard, substepping=substepping
         )
         first_checkpoint = 56.0 * state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
         self._stop = StopRequest(config.stop.walltime, first_checkpoint)
@@ -113,19 +113,19 @@ class Simulation:
         """
         return_large_arrays()
         torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
-        with comm.together():
+        with comm.collective_errors():
             if comm.rank == 0:
                 RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite)
-        system = assembly.blueprint(config, comm)
-        with comm.together():
+        system = assembly.build_structure(config, comm)
+        with comm.collective_errors():
             potential = build_potential(config.potential, system.species_table)
             made = max(checkpoint_steps(config.output.directory), default=0) if resume else 0
-        config = config.model_copy(update={"potential": settled(config.potential, potential)})
-        Plan(config, system, potential, comm).require(made, overwrite)
+        config = config.model_copy(update={"potential": resolved(config.potential, potential)})
+        ResourceEstimate(config, system, potential, comm).require(made, overwrite)
         state = assembly.empty_state(system)
         checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
         if checkpoint is None:
-            assembly.populate(state, system, config, comm)
+            assembly.create_atoms(state, system, config, comm)
         else:
             restore(state, checkpoint)
             checkpoint = replace(checkpoint, slab={})  # now in the state
@@ -184,8 +184,8 @@ class Simulation:
                 return
             except PhysicsError as error:
                 radius = self.loop.forces.potential.cutoff
-                where, step = self.config.output.directory, self.loop.underway
-                for line in keep_evidence(where, step, error, self.state, radius, self.comm, self._extras()):
+                where, step = self.config.output.directory, self.loop.current_step
+                for line in dump_failure(where, step, error, self.state, radius, self.comm, self._extras()):
                     log.say(line)
                 self._roll_back(error, log)
                 note_progress()
@@ -193,7 +193,7 @@ class Simulation:
     def _make_steps(self, log: Log, note_progress: Callable[[], None]) -> None:
         last, every = self.config.dynamics.steps, self.config.output.checkpoint.every
         try:
-            self.loop.start(lambda: self._certify(log))
+            self.loop.start(lambda: self._verify_start(log))
             if self.config.guard.rollback:
                 self._save()
             while self.loop.step < last:
@@ -208,7 +208,7 @@ class Simulation:
                 raise
         self._save()
 
-    def _certify(self, log: Log) -> None:
+    def _verify_start(self, log: Log) -> None:
         """The cheap part of the physics certificate, once per process.
 
         Raises:
@@ -216,7 +216,7 @@ class Simulation:
         """
         if self._certificate is None:
             with self._timers.phase("verify"):
-                self._certificate = certify_start(self.config, self.loop)
+                self._certificate = verify_start(self.config, self.loop)
             for line in self._certificate.lines():
                 log.say(line)
             self._certificate.require()
@@ -229,7 +229,7 @@ class Simulation:
             PhysicsError: the given one, where that has been done as often as the input allows.
         """
         loop, directory = self.loop, self.config.output.directory
-        failed = loop.underway
+        failed = loop.current_step
         if len(self._rollbacks) >= self.config.guard.rollback or self._saved_at < 0:
             raise error
         for reporter in loop.reporters:
@@ -237,7 +237,7 @@ class Simulation:
         checkpoint = latest_checkpoint(directory, self.comm)
         if checkpoint is None:
             raise error
-        parts = 2 * loop.refinement.of(failed)
+        parts = 2 * loop.substepping.of(failed)
         self._rollbacks.append({"fault": str(error), "step": failed, "to": checkpoint.step, "parts": parts})
         log.say(f"{error}")
         log.say(
@@ -247,8 +247,8 @@ class Simulation:
         restore(self.state, checkpoint)
         loop.integrator.load_state_dict(checkpoint.extras["integrator"])
         loop.forces.invalidate()
-        loop.step = loop.underway = self._saved_at = checkpoint.step
-        loop.refinement = Refinement(parts, 2 * failed - checkpoint.step)
+        loop.step = loop.current_step = self._saved_at = checkpoint.step
+        loop.substepping = Substepping(parts, 2 * failed - checkpoint.step)
         self._checkpoint = replace(checkpoint, slab={})
         loop.reporters = self._reporters(directory, log)
 
@@ -283,7 +283,7 @@ class Simulation:
         return {
             "integrator": self.loop.integrator.state_dict(),
             "reporters": {r.name: r.state_dict() for r in self.loop.reporters},
-            "refinement": [self.loop.refinement.parts, self.loop.refinement.until],
+            "refinement": [self.loop.substepping.parts, self.loop.substepping.until],
             "input": self.config.as_dict(),
             "physics": record.physics(self.config, self._digests),
             "wall": self.comm.bcast(self.loop.wall),
@@ -295,11 +295,11 @@ class Simulation:
             f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {potential.name} potential, "
             f"cutoff {potential.cutoff:g} Å, {self.config.dynamics.ensemble}, {self.comm.size} ranks"
         )
-        for model, remark in remarks(self.config.potential, potential).items():
+        for model, remark in descriptions(self.config.potential, potential).items():
             log.say(f"{model}: {remark}")
-        for line in placement.lines(self._places):
+        for line in host_info.lines(self._places):
             log.say(line)
-        for warning in placement.warnings(self._places):
+        for warning in host_info.warnings(self._places):
             log.say(f"warning: {warning}")
         if not potential.bit_exact:
             log.say(f"note: {potential.name} is outside the promise of bit-identical results on any number of ranks")

@@ -8,10 +8,10 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from allegro_md.cell import Cell
-from allegro_md.config.training import Loss
+from allegro_md.config.training import LossConfig
 from allegro_md.errors import InputError
-from allegro_md.io.closest import refuse_overlaps
 from allegro_md.io.labeled import Frame, entries
+from allegro_md.io.overlap_check import refuse_overlaps
 from allegro_md.training.frames import Frames
 
 
@@ -67,7 +67,7 @@ def _elements(frame: Frame) -> set[str]:
     return {chemical_symbols[number] for number in np.unique(frame.numbers)}
 
 
-def check_labels(loss: Loss, train: Frames, validation: Frames) -> None:
+def check_labels(loss: LossConfig, train: Frames, validation: Frames) -> None:
     """Raises unless every frame of training and validation has all labels whose errors have a weight."""
     for what, weight in (("energy", "energy"), ("forces", "force"), ("stress", "stress")):
         if getattr(loss, weight) == 0.0:

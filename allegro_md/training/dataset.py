@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from ase.data import chemical_symbols
 
-from allegro_md.config.training import Data, Labels, StartModel, Training
+from allegro_md.config.training import DataConfig, LabelsConfig, StartModel, TrainingInput
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
 from allegro_md.io.labeled import read_frames
 from allegro_md.models.architecture import parse_architecture
 from allegro_md.models.modelfile import read_document
 from allegro_md.training.checks import check_elements, check_frames, check_labels, check_overlaps
+from allegro_md.training.duplicates import find_duplicates
 from allegro_md.training.frames import Frames
-from allegro_md.training.magnitudes import check_magnitudes
-from allegro_md.training.repeats import repeats
+from allegro_md.training.unit_checks import check_units
 
 EXCLUDE, TRAIN, VALIDATION, TEST = "data.exclude", "data.train", "data.validation", "data.test, "
 """Names of the sets in messages; of a test set the start."""
@@ -46,7 +46,7 @@ class Dataset:
     remarks: list[str] = field(default_factory=list)
 
 
-def load_dataset(config: Training) -> Dataset:
+def load_dataset(config: TrainingInput) -> Dataset:
     """Reads all files, takes out what is excluded or repeated, and draws the validation frames.
 
     Raises:
@@ -58,7 +58,7 @@ def load_dataset(config: Training) -> Dataset:
     for name, frames in sets.items():
         check_frames(frames)
         if name != EXCLUDE:
-            remarks += check_magnitudes(frames.files, data.labels, config.loss.stress != 0.0)
+            remarks += check_units(frames.files, data.labels, config.loss.stress != 0.0)
             check_overlaps(frames)
     sets = _separate(sets, data.drop_repeats, remarks)
     train, validation = _divide(data, sets[TRAIN], sets.get(VALIDATION))
@@ -71,7 +71,7 @@ def load_dataset(config: Training) -> Dataset:
     return Dataset(train, validation, tests, symbols, isolated, remarks)
 
 
-def _read(data: Data) -> dict[str, Frames]:
+def _read(data: DataConfig) -> dict[str, Frames]:
     """All sets that are given, by the key of the input; excluded frames first."""
     sets = {EXCLUDE: Frames.read(data.exclude, data.labels), TRAIN: Frames.read(data.train, data.labels)}
     if isinstance(data.validation, tuple):
@@ -99,7 +99,7 @@ def _separate(sets: Mapping[str, Frames], drop_repeats: bool, remarks: list[str]
         InputError: a frame is in two sets that must not share any, or nothing is left of one.
     """
     names = list(sets)
-    equal = [((names[a], i), (names[b], j)) for (a, i), (b, j) in repeats(list(sets.values()))]
+    equal = [((names[a], i), (names[b], j)) for (a, i), (b, j) in find_duplicates(list(sets.values()))]
     excluded = {later for earlier, later in equal if earlier[0] == EXCLUDE and later[0] == TRAIN}
     # Pairs are complete and in order: the first of some equal frames is never the later of a pair.
     twice = {later: earlier for earlier, later in equal if earlier[0] == later[0] == TRAIN and later not in excluded}
@@ -163,7 +163,7 @@ def _without(name: str, frames: Frames, gone: set[_Place]) -> Frames:
 # --- the division -------------------------------------------------------------------------------------------------
 
 
-def _divide(data: Data, train: Frames, given: Frames | None) -> tuple[Frames, Frames]:
+def _divide(data: DataConfig, train: Frames, given: Frames | None) -> tuple[Frames, Frames]:
     """Training and validation frames, each in the order of the files; drawn by `data.seed`."""
     order = np.random.Generator(np.random.Philox(data.seed)).permutation(len(train))
     held = 0
@@ -182,7 +182,7 @@ def _divide(data: Data, train: Frames, given: Frames | None) -> tuple[Frames, Fr
     return train.take(np.sort(order[held : held + wanted])), drawn
 
 
-def _symbols(config: Training, train: Frames) -> tuple[str, ...]:
+def _symbols(config: TrainingInput, train: Frames) -> tuple[str, ...]:
     """Those of the model, else those of the training frames by atomic number."""
     if isinstance(config.model, StartModel):
         return parse_architecture(read_document(config.model.start)["architecture"]).symbols
@@ -192,7 +192,7 @@ def _symbols(config: Training, train: Frames) -> tuple[str, ...]:
     return tuple(chemical_symbols[number] for number in numbers)
 
 
-def _isolated(path: Path, labels: Labels) -> dict[str, float]:
+def _isolated(path: Path, labels: LabelsConfig) -> dict[str, float]:
     """eV of single atoms, per element."""
     energies: dict[str, float] = {}
     for frame in read_frames(path, labels):

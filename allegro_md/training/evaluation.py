@@ -16,7 +16,7 @@ from allegro_md.errors import PhysicsError
 from allegro_md.io.labeled import Frame
 from allegro_md.models.network import Evaluator, Network
 from allegro_md.training.batches import Samples, packed
-from allegro_md.training.metrics import Metrics, Tally
+from allegro_md.training.metrics import ErrorAccumulator, Metrics
 from allegro_md.training.prediction import predict
 
 Array = NDArray[np.float64]
@@ -104,7 +104,7 @@ class _Part(NamedTuple):
     labeled_forces: Array
     member_energy: Array
     member_forces: Array
-    tallies: list[Tally]
+    tallies: list[ErrorAccumulator]
 
 
 def evaluate(
@@ -124,12 +124,12 @@ def evaluate(
     comm = comm or Comm.serial()
     first, last = (len(frames) * rank // comm.size for rank in (comm.rank, comm.rank + 1))
     own: list[_Part] = []
-    with comm.together(), torch.no_grad():
+    with comm.collective_errors(), torch.no_grad():
         members = [(n, n.prepare(PRECISIONS[precision], n.scales.device)) for n in networks]
         for k in range(first, last, CHUNK_FRAMES):
             own.append(_part(members, frames[k : min(k + CHUNK_FRAMES, last)]))
     parts = [part for rank in comm.allgather(own) for part in rank]
-    tallies = [Tally() for _ in range(1 + len(networks))]
+    tallies = [ErrorAccumulator() for _ in range(1 + len(networks))]
     for part in parts:
         for total, tally in zip(tallies, part.tallies, strict=True):
             total.merge(tally)
@@ -155,7 +155,7 @@ def _part(members: Sequence[tuple[Network, Evaluator]], frames: Sequence[Frame])
     predictions += zip(energies, forces, stresses, strict=True)
     tallies = []
     for prediction in predictions:
-        tallies.append(Tally())
+        tallies.append(ErrorAccumulator())
         tallies[-1].add(frames, *prediction)
     return _Part(
         np.array([len(frame.numbers) for frame in frames]),

@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from allegro_md.config.training import Labels
+from allegro_md.config.training import LabelsConfig
 from allegro_md.io.labeled import Frame, read_frames
 
 
@@ -26,7 +26,7 @@ class Frames(Sequence[Frame]):
         self.origin = np.asarray(origin, dtype=np.int64).reshape(-1, 2)
 
     @staticmethod
-    def read(paths: Iterable[Path], labels: Labels) -> Frames:
+    def read(paths: Iterable[Path], labels: LabelsConfig) -> Frames:
         """All frames of some files.
 
         Raises:

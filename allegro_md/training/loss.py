@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from allegro_md.config.training import Loss, Ramp
+from allegro_md.config.training import LossConfig, Ramp
 from allegro_md.training.batches import Batch
 from allegro_md.training.prediction import Prediction
 
@@ -22,7 +22,7 @@ def counts(batch: Batch) -> torch.Tensor:
 class Objective:
     """The loss of a batch."""
 
-    def __init__(self, config: Loss) -> None:
+    def __init__(self, config: LossConfig) -> None:
         self._config = config
 
     def weights(self, epoch: int) -> tuple[float, float, float]:

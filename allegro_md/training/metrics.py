@@ -90,7 +90,7 @@ class Metrics:
         return result
 
 
-class Tally:
+class ErrorAccumulator:
     """Sums from which `Metrics` follow; those of several processes are added with `merge`."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Tally:
                 self._add(frame.kind, _STRESS, _sums(MPA * (stress[i] - frame.stress)))
             first += n
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: ErrorAccumulator) -> None:
         """Adds the sums of another process."""
         for kind, parts in other._sums.items():
             for part, sums in parts.items():

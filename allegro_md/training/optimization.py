@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from allegro_md.config.training import Cosine, Fit, Plateau
+from allegro_md.config.training import Cosine, Plateau, TrainingConfig
 
 SMALLEST_MATRIX = 5
 """Sides from which Muon moves a matrix: of fewer rows or columns an orthogonal one is no better than a scaled one."""
@@ -24,7 +24,7 @@ class Optimizer:
     Muon: K. Jordan et al. (2024); its steps scaled to the size of Adam's: J. Liu et al., arXiv:2502.16982.
     """
 
-    def __init__(self, parameters: Sequence[torch.nn.Parameter], config: Fit) -> None:
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], config: TrainingConfig) -> None:
         """Takes charge of the parameters."""
         self._parameters = parameters
         self._clip = config.clip
@@ -70,14 +70,14 @@ class Optimizer:
             optimizer.load_state_dict(whole)
 
 
-class Rate:
+class LearningRateSchedule:
     """The course of the learning rate.
 
     Attributes:
         state: numbers that decide its future: best error so far, epochs without a better one, the present factor.
     """
 
-    def __init__(self, config: Fit) -> None:
+    def __init__(self, config: TrainingConfig) -> None:
         self._config = config
         self.state = {"best": math.inf, "waited": 0.0, "factor": 1.0}
 
@@ -105,7 +105,7 @@ class Rate:
             state["waited"] = 0.0
 
 
-class RunningMean:
+class WeightEMA:
     """Exponential running mean of the parameters; young, it follows them faster.
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from allegro_md.comm import Comm
-from allegro_md.config.training import DenseModel, StartModel, Training
+from allegro_md.config.training import DenseModel, StartModel, TrainingInput
 from allegro_md.errors import InputError, InterruptedRun, PhysicsError
 from allegro_md.io.run_directory import TRAINING, RunDirectory
 from allegro_md.models.modelfile import load_model, read_document, save_model
@@ -25,14 +25,14 @@ from allegro_md.training.metrics import Error, Metrics
 from allegro_md.training.network import build_network, cutoffs
 from allegro_md.training.report import write_report
 from allegro_md.training.statistics import Statistics, statistics_of
-from allegro_md.training.train import Course, Trainer, device_of
+from allegro_md.training.train import Trainer, TrainingState, device_of
 from allegro_md.versions import installed
 
 CHANGEABLE = ("epochs", "walltime", "stop_after", "smallest_rate", "save_every", "threads", "seeds", "device")
 """Keys of [training] that a continuation may change; "epochs" not where the schedule depends on it."""
 
 
-class Session:
+class TrainingRun:
     """One input: its data, ready for the networks to train.
 
     Attributes:
@@ -43,7 +43,7 @@ class Session:
         shortest: Å per pair of elements, seen in training.
     """
 
-    def __init__(self, config: Training, comm: Comm) -> None:
+    def __init__(self, config: TrainingInput, comm: Comm) -> None:
         """Reads and checks everything; writes nothing (collective).
 
         Raises:
@@ -53,7 +53,7 @@ class Session:
         self.config, self._comm, self._stop = config, comm, StopRequest(None, 0.0)
         self.statistics: Statistics | None = None
         model = config.model
-        with comm.together():
+        with comm.collective_errors():
             device_of(config)
             self.dataset: Dataset = load_dataset(config)
             self.symbols = self.dataset.symbols
@@ -88,7 +88,7 @@ class Session:
             AllegroError: training ended early.
         """
         output, seeds = self.config.output, self.config.training.seeds
-        with self._comm.together():
+        with self._comm.collective_errors():
             for path in self._model_paths():
                 if self._comm.rank == 0 and path.exists() and not (resume or overwrite):
                     raise InputError("the model exists already", str(path),
@@ -96,7 +96,7 @@ class Session:
         with RunDirectory(
             output.directory, self._comm, resume=resume, overwrite=overwrite, contents=TRAINING
         ) as directory:
-            with self._comm.together():
+            with self._comm.collective_errors():
                 if self._comm.rank == 0:
                     write_split(self.dataset, directory.path / "split.json")
             directory.write_record(self._record("running"))
@@ -115,7 +115,7 @@ class Session:
 
     def _train(self, seed: int, place: Path) -> Trainer:
         """Trains the network of a seed."""
-        with self._comm.together():
+        with self._comm.collective_errors():
             if self._comm.rank == 0:
                 place.mkdir(exist_ok=True)
         trainer = Trainer(
@@ -136,7 +136,7 @@ class Session:
         seeds = self.config.training.seeds
         paths = self._model_paths()
         record: dict[str, Any] = {}
-        with self._comm.together():
+        with self._comm.collective_errors():
             if self._comm.rank == 0:
                 for member, (trainer, seed, path) in enumerate(zip(trained, seeds, paths, strict=True)):
                     errors = {
@@ -172,7 +172,7 @@ class Session:
         path = output.model or output.directory / "model.allegro"
         return [path] if len(seeds) == 1 else [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
 
-    def _provenance(self, course: Course, seed: int, errors: dict[str, Any]) -> dict[str, Any]:
+    def _provenance(self, course: TrainingState, seed: int, errors: dict[str, Any]) -> dict[str, Any]:
         """What a model file tells of its training."""
         frames = f"{len(self.dataset.train)} trained on, {len(self.dataset.validation)} for validation"
         return {

@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
-from allegro_md.config.training import Training
+from allegro_md.config.training import TrainingInput
 from allegro_md.errors import InputError, InterruptedRun, PhysicsError
 from allegro_md.models.network import Network
 from allegro_md.stopping import REASONS, StopRequest
 from allegro_md.training.batches import Batch, Samples, packed, shuffled
 from allegro_md.training.checkpoint import State, read_state, write_state
 from allegro_md.training.loss import Objective, counts
-from allegro_md.training.metrics import Metrics, Tally
-from allegro_md.training.optimization import Optimizer, Rate, RunningMean, copy_into
+from allegro_md.training.metrics import ErrorAccumulator, Metrics
+from allegro_md.training.optimization import LearningRateSchedule, Optimizer, WeightEMA, copy_into
 from allegro_md.training.prediction import Prediction, predict
 from allegro_md.training.progress import Progress
 
@@ -35,7 +35,7 @@ VALIDATION_EDGES = 20_000
 
 
 @dataclass
-class Course:
+class TrainingState:
     """Where a training stands, beside weights and optimizer.
 
     Attributes:
@@ -65,7 +65,7 @@ class Trainer:
     reason: str
 
     def __init__(
-        self, network: Network, samples: tuple[Samples, Samples], config: Training, seed: int, digest: str,
+        self, network: Network, samples: tuple[Samples, Samples], config: TrainingInput, seed: int, digest: str,
         stop: StopRequest, comm: Comm,
     ) -> None:  # fmt: skip
         """Puts the parts together.
@@ -79,16 +79,16 @@ class Trainer:
             stop: asked before every step.
             comm: the processes.
         """
-        self.network, self.course = network, Course()
+        self.network, self.course = network, TrainingState()
         self._train, self._validation = samples
         self._fit, self._seed, self._digest, self._stop, self._comm = config.training, seed, digest, stop, comm
         self._device = device_of(config)
         network.to(self._device)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = Optimizer(self._parameters, config.training)
-        self._mean = RunningMean(self._parameters, config.training.ema)
+        self._mean = WeightEMA(self._parameters, config.training.ema)
         self._best = [p.detach().clone() for p in self._parameters]
-        self._rate = Rate(config.training)
+        self._rate = LearningRateSchedule(config.training)
         self._objective = Objective(config.loss)
         self._stress = config.loss.stress != 0.0
 
@@ -102,14 +102,14 @@ class Trainer:
         """
         began = time.monotonic()
         resumed = self._resume(directory)
-        with self._comm.together():
+        with self._comm.collective_errors():
             progress = Progress(directory, self.course.epoch if resumed else None) if self._comm.rank == 0 else None
         reason = self._finished(late=False)  # whatever the walltime, a start makes an epoch
         try:
             while not reason:
                 row = self.epoch()
                 reason = self._finished(late=time.monotonic() - began > (self._fit.walltime or math.inf))
-                with self._comm.together():
+                with self._comm.collective_errors():
                     if progress is not None:
                         progress.row(self.course.epoch, row)
                         if reason or self.course.epoch % self._fit.save_every == 0:
@@ -125,7 +125,7 @@ class Trainer:
         start, course, fit = time.perf_counter(), self.course, self._fit
         weights = self._objective.weights(course.epoch)
         steps = shuffled(self._train, fit.batch, fit.batch_edges, self._seed, course.epoch)
-        tally, losses = Tally(), []
+        tally, losses = ErrorAccumulator(), []
         for k, indices in enumerate(steps):
             rate = self._rate(course.epoch + k / len(steps))
             losses.append(self._step(indices, weights, rate, tally))
@@ -141,14 +141,16 @@ class Trainer:
             course.best, course.best_epoch, course.errors = watched[fit.watch], course.epoch, errors
             for best, value in zip(self._best, self._mean.values, strict=True):
                 best.copy_(value)
-        seconds = self._comm.decide(lambda: time.perf_counter() - start)
+        seconds = self._comm.on_root(lambda: time.perf_counter() - start)
         course.seconds += seconds
         left = course.seconds / course.epoch * (fit.epochs - course.epoch)
         row = self._together(tally).metrics().row("train_") | errors
         row |= {"train_loss": float(np.mean(losses)), "val_loss": float(penalties @ weights)}
         return row | {"learning_rate": rate, "seconds": seconds, "left_s": left}
 
-    def _step(self, indices: Sequence[int], weights: tuple[float, float, float], rate: float, tally: Tally) -> float:
+    def _step(
+        self, indices: Sequence[int], weights: tuple[float, float, float], rate: float, tally: ErrorAccumulator
+    ) -> float:
         """One step of the optimizer; the loss before it."""
         own = indices[self._comm.rank :: self._comm.size]
         penalties = labels = torch.zeros(3, dtype=torch.float64)
@@ -162,7 +164,7 @@ class Trainer:
             penalties = self._objective.penalties(prediction, batch, self._stress)
             labels = counts(batch).cpu()
             _add(tally, self._train, own, prediction, self._stress)
-        *shared, stop = self._comm.add(np.append(labels.numpy(), stop)).tolist()
+        *shared, stop = self._comm.sum_float_inexact(np.append(labels.numpy(), stop)).tolist()
         if stop:
             raise InterruptedRun(f"{REASONS[1]} in epoch {self.course.epoch + 1} (--resume makes it again)")
         labels = torch.tensor(shared, dtype=torch.float64)
@@ -186,14 +188,14 @@ class Trainer:
             return loss
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         flat = torch.cat([g.double().flatten().cpu() for g in gradients]).numpy()
-        total = torch.from_numpy(self._comm.add(np.append(flat, loss)))
+        total = torch.from_numpy(self._comm.sum_float_inexact(np.append(flat, loss)))
         for gradient, part in zip(gradients, total[:-1].split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
         return float(total[-1])
 
     def _validate(self) -> tuple[NDArray[np.float64], Metrics]:
         """Mean penalties (3,) of energies, forces, stresses, and errors of the validation frames."""
-        tally, sums = Tally(), np.zeros((2, 3))
+        tally, sums = ErrorAccumulator(), np.zeros((2, 3))
         own = range(len(self._validation))[self._comm.rank :: self._comm.size]
         with torch.no_grad():
             evaluate = self.network.prepare(device=self._device)
@@ -203,10 +205,10 @@ class Trainer:
             sums[0] += self._objective.penalties(prediction, batch, self._stress).cpu().numpy()
             sums[1] += counts(batch).cpu().numpy()
             _add(tally, self._validation, indices, prediction, self._stress)
-        penalties, labels = self._comm.add(sums.ravel()).reshape(2, 3)
+        penalties, labels = self._comm.sum_float_inexact(sums.ravel()).reshape(2, 3)
         return penalties / np.maximum(labels, 1.0), self._together(tally).metrics()
 
-    def _together(self, tally: Tally) -> Tally:
+    def _together(self, tally: ErrorAccumulator) -> ErrorAccumulator:
         """The tallies of all processes as one."""
         first, *others = self._comm.allgather(tally)
         for other in others:
@@ -242,7 +244,7 @@ class Trainer:
 
     def _resume(self, directory: Path) -> bool:
         """Takes up the checkpoint of a directory; whether there was one."""
-        with self._comm.together():
+        with self._comm.collective_errors():
             state = read_state(directory)
             if state is None:
                 return False
@@ -253,19 +255,21 @@ class Trainer:
         for group, targets in self._groups().items():
             copy_into(targets, [state.tensors[group][name] for name in self._names()])
         self._optimizer.load(state.tensors.get("optimizer", {}))
-        self.course = Course(epoch=state.epoch, **state.numbers["course"])
+        self.course = TrainingState(epoch=state.epoch, **state.numbers["course"])
         self._rate.state = state.numbers["rate"]
         self._mean.steps = state.numbers["mean_steps"]
         return True
 
 
-def _add(tally: Tally, samples: Samples, indices: Sequence[int], prediction: Prediction, stress: bool) -> None:
+def _add(
+    tally: ErrorAccumulator, samples: Samples, indices: Sequence[int], prediction: Prediction, stress: bool
+) -> None:
     """Counts the errors of a prediction."""
     arrays = [t.detach().cpu().numpy() for t in (prediction.energy, prediction.forces, prediction.stress)]
     tally.add([samples.frames[k] for k in indices], arrays[0], arrays[1], arrays[2] if stress else None)
 
 
-def device_of(config: Training) -> torch.device:
+def device_of(config: TrainingInput) -> torch.device:
     """Where to train.
 
     Raises:

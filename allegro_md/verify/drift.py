@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.errors import PhysicsError
-from allegro_md.verify.result import Tally
+from allegro_md.verify.result import CheckStats
 
 ORDER = 0.4
 """Largest ratio of the errors with half and with the whole timestep: 1/4 for second order, 1/2 for first."""
 
 
 def check_drift(
-    tally: Tally, what: str, conserved: Callable[[int], NDArray[np.float64]], noise: float
+    tally: CheckStats, what: str, conserved: Callable[[int], NDArray[np.float64]], noise: float
 ) -> None:
     """Runs the same steps whole and halved.
 

@@ -106,12 +106,12 @@ class Cluster:
         near = near[near != center]
         return np.asarray(near[np.argsort(rank[near])], dtype=np.int32)
 
-    def evaluate(self, potential: Potential) -> Alone:
+    def evaluate(self, potential: Potential) -> ClusterResult:
         """Energies, forces and virials of the centers, as the engine would: bits agree with a run's."""
         own = self.environment
         return self._run(potential, self.n_centers, np.arange(len(own.id)), own.position, own.shift)
 
-    def elsewhere(self, potential: Potential, places: NDArray[np.float64], n_centers: int) -> list[Alone]:
+    def elsewhere(self, potential: Potential, places: NDArray[np.float64], n_centers: int) -> list[ClusterResult]:
         """The same for other places of the atoms, side by side in one evaluation; not for ASE calculators.
 
         Args:
@@ -129,7 +129,7 @@ class Cluster:
         both = self._run(potential, n_centers, back % n, places.reshape(-1, 3)[back], shift, rows)
         energy = both.energy.reshape(m, n_centers)
         virial = [None] * m if both.virial is None else both.virial.reshape(m, n_centers, 6)
-        return [Alone(energy[k], both.force[rows[k]], virial[k]) for k in range(m)]
+        return [ClusterResult(energy[k], both.force[rows[k]], virial[k]) for k in range(m)]
 
     def _run(
         self,
@@ -139,7 +139,7 @@ class Cluster:
         position: NDArray[np.float64],
         shift: NDArray[np.int64],
         rows: NDArray[np.int64] | None = None,
-    ) -> Alone:
+    ) -> ClusterResult:
         """Evaluates `atoms` (rows of the environment, those of `rows` (m, n) side by side) at given positions."""
         own = self.environment
         rows = np.arange(len(own.id))[None] if rows is None else rows
@@ -156,11 +156,11 @@ class Cluster:
         lists.neighbors = np.concatenate([copy[first] for copy in rows]).astype(np.int32)
         result = potential(state, lists, Virial.PER_ATOM)
         virial = None if result.virials is None else result.virials.cpu().numpy()
-        return Alone(result.energy.cpu().numpy(), state.all("force").cpu().numpy(), virial)
+        return ClusterResult(result.energy.cpu().numpy(), state.all("force").cpu().numpy(), virial)
 
 
 @dataclass(frozen=True)
-class Alone:
+class ClusterResult:
     """What a potential says of a cluster.
 
     Attributes:
@@ -182,7 +182,7 @@ def gather(state: AtomState, rows: NDArray[np.int64], radius: float, comm: Comm)
     mine = state.local("position").cpu().numpy()[rows]
     centers = comm.allgather(mine)
     counts = [len(part) for part in centers]
-    with comm.together():
+    with comm.collective_errors():
         found = _copies_around(state, np.concatenate(centers), radius + MARGIN)
     owner = np.repeat(np.arange(comm.size), counts)[found["sample"]]
     arrived, _ = comm.exchange(found, np.bincount(owner, minlength=comm.size).astype(np.int64))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.observables import VOIGT
 from allegro_md.potentials.base import Potential
-from allegro_md.verify.environment import Alone, Cluster, Environment
-from allegro_md.verify.result import Tally
+from allegro_md.verify.environment import Cluster, ClusterResult, Environment
+from allegro_md.verify.result import CheckStats
 
 STEP = 1e-4
 """Å, of difference quotients, where no two atoms are closer than 1 Å."""
@@ -45,7 +45,7 @@ SCAN, SMOOTH = 128, 1e-3
 
 
 @dataclass(frozen=True)
-class Closeness:
+class Tolerance:
     """How close to the float64 reference a potential must be.
 
     Attributes:
@@ -64,7 +64,7 @@ class Closeness:
 
 
 @dataclass(frozen=True)
-class Seen:
+class RunValues:
     """What a run says of one atom: energy (eV), force (3,) in quanta, virial (6,) eV or None."""
 
     energy: float
@@ -81,7 +81,7 @@ class LocalChecks:
 
     def __init__(
         self, potential: Potential, reference: Potential, seconds: float, thorough: bool, truncated: bool,
-        closeness: Closeness = Closeness(),
+        closeness: Tolerance = Tolerance(),
     ) -> None:  # fmt: skip
         """Prepares the checks.
 
@@ -97,18 +97,18 @@ class LocalChecks:
         self._thorough, self._truncated = thorough, truncated
         self._deadline = time.perf_counter() + seconds
         self._reach = reach_of(potential)
-        self.alone = Tally("environment", "energy, force and virial of atoms against their surroundings alone")
-        self.locality = Tally("locality", "energy and virial of atoms against the atoms within their reach alone")
+        self.alone = CheckStats("environment", "energy, force and virial of atoms against their surroundings alone")
+        self.locality = CheckStats("locality", "energy and virial of atoms against the atoms within their reach alone")
         meaning = "energy, force and virial of atoms against the float64 reference"
-        self.precision = Tally("reference", meaning, closeness.remedy)
-        self.force = Tally("force", "force against -dE/dx by central differences, in float64")
-        self.virial = Tally("virial", "virial of atoms against -dE/dstrain, six components, in float64")
+        self.precision = CheckStats("reference", meaning, closeness.remedy)
+        self.force = CheckStats("force", "force against -dE/dx by central differences, in float64")
+        self.virial = CheckStats("virial", "virial of atoms against -dE/dstrain, six components, in float64")
         precision = [] if potential is reference else [self.precision]
-        self.cutoff = Tally("cutoff", "the energy of atoms while a neighbor is taken beyond the cutoff")
+        self.cutoff = CheckStats("cutoff", "the energy of atoms while a neighbor is taken beyond the cutoff")
         self.tallies = [self.alone, self.locality, *precision, self.force, self.virial]
         self.tallies += [self.cutoff] if thorough else []
 
-    def __call__(self, environment: Environment, seen: Seen) -> None:
+    def __call__(self, environment: Environment, seen: RunValues) -> None:
         """Makes the checks on one atom, or notes that time is up."""
         if time.perf_counter() > self._deadline:
             for tally in self.tallies:
@@ -137,7 +137,9 @@ class LocalChecks:
         if self._potential is not self._reference:  # of every atom begun: the engine must not start unseen
             self._compare(self.precision, cluster, truth, seen, self._closeness.allowed(scale))
 
-    def _compare(self, tally: Tally, cluster: Cluster, truth: Alone, seen: Seen, allowed: float) -> None:
+    def _compare(
+        self, tally: CheckStats, cluster: Cluster, truth: ClusterResult, seen: RunValues, allowed: float
+    ) -> None:
         """What the run says against an evaluation alone; `allowed` in eV/Å."""
         atom = cluster.environment.atom
         rounding = 2e-15 * abs(seen.energy) if allowed else 0.0  # a shift of 10⁴ eV has few digits left
@@ -146,7 +148,7 @@ class LocalChecks:
         if seen.virial is not None and truth.virial is not None:
             tally.add("the virial", seen.virial - truth.virial[0], allowed * self._potential.cutoff, "eV", atom)
 
-    def _within_reach(self, cluster: Cluster, mine: Alone, allowed: float) -> None:
+    def _within_reach(self, cluster: Cluster, mine: ClusterResult, allowed: float) -> None:
         """The atom with nothing but what lies within its reach."""
         near = Cluster(cluster.environment.within(self._reach), 0.0, self._potential.cutoff)
         only = near.evaluate(self._potential)
@@ -156,7 +158,7 @@ class LocalChecks:
             difference = only.virial[0] - mine.virial[0]
             self.locality.add("the virial", difference, allowed * self._potential.cutoff, "eV", atom)
 
-    def _derivatives(self, cluster: Cluster, truth: Alone) -> float:
+    def _derivatives(self, cluster: Cluster, truth: ClusterResult) -> float:
         """Force and virial of the atom in the middle against difference quotients; returns the scale of forces."""
         atom = cluster.environment.atom
         step = STEP * min(1.0, max(1e-2, self._nearest(cluster)))
@@ -213,13 +215,13 @@ class LocalChecks:
 
     def _moved(
         self, cluster: Cluster, moves: NDArray[np.float64], times: NDArray[np.float64], n_centers: int
-    ) -> list[Alone]:
+    ) -> list[ClusterResult]:
         """The cluster with `moves` (n, 3) made to different extents."""
         return cluster.elsewhere(self._reference, cluster.place + times[:, None, None] * moves, n_centers)
 
     def _quotient(
-        self, tally: Tally, cluster: Cluster, what: str, moves: NDArray[np.float64], n_centers: int,
-        pair: list[Alone], expected: float, step: float, allowed: float, unit: str,
+        self, tally: CheckStats, cluster: Cluster, what: str, moves: NDArray[np.float64], n_centers: int,
+        pair: list[ClusterResult], expected: float, step: float, allowed: float, unit: str,
     ) -> None:  # fmt: skip
         """Tallies how far dE/dt of `moves` is from `expected`; `pair`: evaluated at t = step and −step."""
         atom = cluster.environment.atom
@@ -269,7 +271,7 @@ def reach_of(potential: Potential) -> float:
     return potential.cutoff * (potential.halo_hops if potential.bit_exact else 1)
 
 
-def _scale(alone: Alone) -> float:
+def _scale(alone: ClusterResult) -> float:
     """Largest force component on any atom of a cluster, eV/Å: on its rim they do not cancel."""
     return max(WEAK, float(np.abs(alone.force).max()) / FORCE_SCALE)
 

@@ -59,7 +59,7 @@ class _Worst:
     what: str
 
 
-class Tally:
+class CheckStats:
     """Collects the comparisons of one check on one rank."""
 
     def __init__(self, name: str, meaning: str, remedy: str = "") -> None:
@@ -123,7 +123,7 @@ def _ratio(measured: ArrayLike, tolerance: ArrayLike) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class VerifyReport:
     """All checks of a system.
 
     Attributes:
@@ -181,6 +181,6 @@ def complaint(result: Result) -> str:
     )
 
 
-def results_of(tallies: Iterable[Tally], comm: Comm) -> list[Result]:
+def results_of(tallies: Iterable[CheckStats], comm: Comm) -> list[Result]:
     """The results of several checks (collective)."""
     return [tally.result(comm) for tally in tallies]

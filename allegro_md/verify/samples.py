@@ -33,7 +33,7 @@ def directions(ids: NDArray[np.int64]) -> NDArray[np.float64]:
     return words.astype(np.float64) * 2.0**-51 - 1.0
 
 
-def share(size: int, rank: int, total: int, most: int) -> int:
+def chunk_size(size: int, rank: int, total: int, most: int) -> int:
     """How many samples a rank takes: at most `most`, and about `total` on all ranks together."""
     if size > total:
         return int(rank * total // size != (rank + 1) * total // size)

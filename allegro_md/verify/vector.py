@@ -15,10 +15,10 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential, Virial
 from allegro_md.state import AtomState, SpeciesTable
-from allegro_md.verify.local import Closeness
-from allegro_md.verify.result import Tally
+from allegro_md.verify.local import Tolerance
+from allegro_md.verify.result import CheckStats
 
-EXACT = Closeness(1e-8)
+EXACT = Tolerance(1e-8)
 """Of the network in float64, by which test vectors were made."""
 
 
@@ -34,9 +34,9 @@ class Maker:
     """
 
     said: str
-    closeness: Closeness
+    closeness: Tolerance
     make: Callable[[SpeciesTable], Potential]
-    share: float = 1.0
+    weight: float = 1.0
 
 
 def extended(table: SpeciesTable, symbols: list[str], numbers: Mapping[str, int]) -> SpeciesTable:
@@ -50,7 +50,8 @@ def extended(table: SpeciesTable, symbols: list[str], numbers: Mapping[str, int]
 
 
 def check_vector(
-    tally: Tally, vector: Mapping[str, Any], table: SpeciesTable, makers: Sequence[Maker], numbers: Mapping[str, int]
+    tally: CheckStats, vector: Mapping[str, Any], table: SpeciesTable, makers: Sequence[Maker],
+    numbers: Mapping[str, int]
 ) -> None:
     """Evaluates the stored cluster in several ways.
 
@@ -70,7 +71,7 @@ def check_vector(
     scale = max(float(np.abs(forces).max()), 1e-6)
     for way in makers:
         potential = way.make(full)
-        energy, force, stress = _evaluate(potential, np.array(vector["positions"]), species, full, way.share)
+        energy, force, stress = _evaluate(potential, np.array(vector["positions"]), species, full, way.weight)
         allowed = way.closeness.allowed(scale)
         tally.add(f"the energy {way.said}", energy - energies, allowed + 2e-15 * float(np.abs(energies).max()), "eV")
         tally.add(f"the force {way.said}", force - forces, allowed, "eV/Å")
@@ -83,7 +84,7 @@ def _evaluate(
     position: NDArray[np.float64],
     species: NDArray[np.int64],
     table: SpeciesTable,
-    share: float,
+    weight: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
     """Energies (n,), forces (n, 3) and virial (6,) of a free cluster; `potential` gives a share of them."""
     n = len(position)
@@ -99,5 +100,5 @@ def _evaluate(
     lists = NeighborList(potential.cutoff, 0.0)
     lists.build(state)
     result = potential(state, lists, Virial.PER_ATOM)
-    virial = None if result.virials is None else result.virials.cpu().numpy().sum(axis=0) / share
-    return result.energy.cpu().numpy() / share, state.local("force").cpu().numpy() / FORCE_SCALE / share, virial
+    virial = None if result.virials is None else result.virials.cpu().numpy().sum(axis=0) / weight
+    return result.energy.cpu().numpy() / weight, state.local("force").cpu().numpy() / FORCE_SCALE / weight, virial

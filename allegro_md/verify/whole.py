@@ -15,8 +15,8 @@ from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.observables import VOIGT
 from allegro_md.state import SpeciesTable
-from allegro_md.verify.local import PROBES, QUOTIENT, ROUNDING, STEP, WEAK, Closeness, persisting
-from allegro_md.verify.result import Tally
+from allegro_md.verify.local import PROBES, QUOTIENT, ROUNDING, STEP, WEAK, Tolerance, persisting
+from allegro_md.verify.result import CheckStats
 from allegro_md.verify.samples import directions, scrambled
 
 RIGID = {"double": 1e-9, "mixed": 1e-4, "foreign": 1e-4}
@@ -74,9 +74,9 @@ class Engine(Protocol):
         """`skin` (Å) and the order in which atoms are handed to it are its own choice where None."""
 
 
-def check_net_force(total: NDArray[np.int64], bit_exact: bool) -> Tally:
+def check_net_force(total: NDArray[np.int64], bit_exact: bool) -> CheckStats:
     """Forces (their sum, quanta) cancel exactly where the potential promises bits."""
-    tally = Tally("net force", "the sum of all forces, in quanta of the fixed-point format")
+    tally = CheckStats("net force", "the sum of all forces, in quanta of the fixed-point format")
     if bit_exact:
         tally.add("a component", total / FORCE_SCALE, 0.0, "eV/Å")
     else:
@@ -100,7 +100,7 @@ class WholeChecks:
         self.plain = engine(system)
         self._scale = max(WEAK, float(np.abs(self.plain.force).max(initial=0)) / FORCE_SCALE)
         self._rigid = RIGID[precision] * self._scale
-        self.tallies: list[Tally] = []
+        self.tallies: list[CheckStats] = []
 
     def rebuild(self, skin: float) -> None:
         """Another list, other storage, other ranks: no bit changes, and no position."""
@@ -152,7 +152,7 @@ class WholeChecks:
         named = Evaluated(other.position[back], other.energy[back], other.force[back], virial, other.total)
         self._close(tally, "renamed", named, np.eye(3))
 
-    def same_as(self, name: str, meaning: str, other: Evaluated, closeness: Closeness | None) -> None:
+    def same_as(self, name: str, meaning: str, other: Evaluated, closeness: Tolerance | None) -> None:
         """Another engine: the same bits where `closeness` is None, else as close as that."""
         tally = self._tally(name, meaning, "" if closeness is None else closeness.remedy)
         if closeness is None:
@@ -186,11 +186,11 @@ class WholeChecks:
                 miss[doubtful] = [0.0 if m is None else m for m in persist]
             tally.add_atoms(f"component {name}", miss, allowed, "eV", self._ids)
 
-    def _tally(self, name: str, meaning: str, remedy: str = "") -> Tally:
-        self.tallies.append(Tally(name, meaning, remedy))
+    def _tally(self, name: str, meaning: str, remedy: str = "") -> CheckStats:
+        self.tallies.append(CheckStats(name, meaning, remedy))
         return self.tallies[-1]
 
-    def _same(self, tally: Tally, what: str, other: Evaluated) -> None:
+    def _same(self, tally: CheckStats, what: str, other: Evaluated) -> None:
         """Equal bits, or nearly equal numbers where the potential does not promise bits."""
         if not self._exact:
             self._close(tally, what, other, np.eye(3))
@@ -203,7 +203,7 @@ class WholeChecks:
         tally.add(f"a total {what}", other.total - plain.total, 0.0, "eV")
 
     def _close(
-        self, tally: Tally, what: str, other: Evaluated, turn: NDArray[np.float64], allowed: float | None = None
+        self, tally: CheckStats, what: str, other: Evaluated, turn: NDArray[np.float64], allowed: float | None = None
     ) -> None:
         """Equal up to rounding once turned back; `allowed` in eV/Å."""
         plain = self.plain

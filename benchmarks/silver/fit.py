@@ -18,7 +18,7 @@ from allegro_md.models.architecture import Mlp, Residual
 from allegro_md.models.mlp import matrices_of
 from allegro_md.models.network import Network
 from allegro_md.models.residual import ResidualWeights
-from allegro_md.models.residual_plan import NEW, OLD, ResidualPlan
+from allegro_md.models.residual_plan import NEW, OLD, ResidualEvaluator
 from allegro_md.units import EV_PER_A3_IN_GPA
 
 Array = NDArray[np.float64]
@@ -56,7 +56,7 @@ def radial_functions(network: Network, r: torch.Tensor) -> torch.Tensor:
     """(len(r), 5) the columns of `sums` at distances r (Å); differentiable with respect to the weights."""
     body, a = network.weights, network.architecture
     assert isinstance(body, ResidualWeights)
-    plan = ResidualPlan(body, torch.float64, r.device)
+    plan = ResidualEvaluator(body, torch.float64, r.device)
     cut, latents = plan.two_body(r / a.cutoff, torch.zeros(len(r), dtype=torch.int64))
     own0, own1, e0, e1 = (latents @ matrices_of(body.environments[0])[0]).T
     update, readout = matrices_of(body.latents[0])[0], body.readout.matrices()[0][:, 0]

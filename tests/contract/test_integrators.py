@@ -14,7 +14,7 @@ from allegro_md.comm import Comm
 from allegro_md.integrators import INTEGRATORS
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.nvt_nose_hoover import NoseHooverChain
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
@@ -35,7 +35,7 @@ def build(kind: str, state: AtomState) -> Any:
 
 
 def run(integrator: Any, state: AtomState, first: int, last: int) -> None:
-    forces = Forces(Soft(), Comm.serial(), 0.5, None, Timers())
+    forces = ForceEvaluator(Soft(), Comm.serial(), 0.5, None, Timers())
     forces(state)
     for index in range(first, last + 1):
         integrator.step(state, forces, index)

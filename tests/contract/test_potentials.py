@@ -22,14 +22,14 @@ from allegro_md.potentials.allegro import AllegroPotential
 from allegro_md.potentials.base import Virial
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.sum import SumPotential
-from allegro_md.simulation.certificate import seen_by
+from allegro_md.simulation.certificate import run_values
 from allegro_md.simulation.engine import WholeEngine
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import FIELDS, AtomState, SpeciesTable
 from allegro_md.timers import Timers
 from allegro_md.verify.environment import gather
-from allegro_md.verify.local import SINGLE, Closeness, LocalChecks
-from allegro_md.verify.result import Result, Tally
+from allegro_md.verify.local import SINGLE, LocalChecks, Tolerance
+from allegro_md.verify.result import CheckStats, Result
 from allegro_md.verify.vector import EXACT, Maker, check_vector
 from allegro_md.verify.whole import System, WholeChecks, check_net_force
 
@@ -65,7 +65,7 @@ POTENTIALS: dict[str, tuple[Callable[[], Any], SpeciesTable]] = {
     "fused-double": (lambda: fused("double"), COPPER),
 }
 CLOSENESS = {
-    "allegro-mixed": Closeness(), "fused-mixed": Closeness(SINGLE, 1e-5), "fused-double": Closeness(1e-5, 1e-5)
+    "allegro-mixed": Tolerance(), "fused-mixed": Tolerance(SINGLE, 1e-5), "fused-double": Tolerance(1e-5, 1e-5)
 }  # fmt: skip
 """To the network in float64, of potentials that are not that themselves."""
 ROWS = np.array([[7.8, 0.0, 0.0], [2.0, 7.8, 0.0], [-3.0, 1.0, 7.8]])
@@ -79,7 +79,7 @@ def system(table: SpeciesTable) -> System:
     return System(Cell(ROWS), table, np.zeros(len(x), dtype=np.int16), x)
 
 
-def evaluated(potential: Any, atoms: System, virial: Virial = Virial.PER_ATOM) -> tuple[Forces, AtomState]:
+def evaluated(potential: Any, atoms: System, virial: Virial = Virial.PER_ATOM) -> tuple[ForceEvaluator, AtomState]:
     state = AtomState(atoms.cell, atoms.species_table, len(atoms.position))
     n = len(atoms.position)
     state.set_local(
@@ -88,7 +88,7 @@ def evaluated(potential: Any, atoms: System, virial: Virial = Virial.PER_ATOM) -
             "position": torch.from_numpy(atoms.position), "velocity": torch.zeros(n, 3, dtype=torch.float64),
         }
     )  # fmt: skip
-    forces = Forces(potential, Comm.serial(), SKIN, None, Timers())
+    forces = ForceEvaluator(potential, Comm.serial(), SKIN, None, Timers())
     forces.want_virial = virial
     forces(state)
     return forces, state
@@ -102,7 +102,7 @@ class Case:
         self.potential = make()
         own = name not in CLOSENESS
         reference = self.potential if own else allegro("double")
-        closeness = Closeness() if own else CLOSENESS[name]
+        closeness = Tolerance() if own else CLOSENESS[name]
         self.atoms = system(table)
         self.forces, self.state = evaluated(self.potential, self.atoms)
         engine = WholeEngine(self.potential, Comm.serial(), SKIN, None)
@@ -122,9 +122,9 @@ class Case:
         rows = np.array([0, 13, 26])
         for environment, row in zip(gather(self.state, rows, 2.0 * self.potential.cutoff, Comm.serial()), rows,
                                     strict=True):  # fmt: skip
-            local(environment, seen_by(self.forces, self.state, int(row)))
+            local(environment, run_values(self.forces, self.state, int(row)))
         balance = check_net_force(self.plain.force.sum(axis=0), bit_exact=True)
-        tallies: list[Tally] = [*whole.tallies, *local.tallies, balance]
+        tallies: list[CheckStats] = [*whole.tallies, *local.tallies, balance]
         self.results: dict[str, Result] = {tally.name: tally.result(Comm.serial()) for tally in tallies}
 
 
@@ -199,10 +199,10 @@ def test_test_vector_of_a_model(table: SpeciesTable) -> None:
 
     makers = [
         Maker("exact", EXACT, lambda full: AllegroPotential(MODEL, copper(full), "double")),
-        Maker("mixed", Closeness(), lambda full: AllegroPotential(MODEL, copper(full), "mixed")),
+        Maker("mixed", Tolerance(), lambda full: AllegroPotential(MODEL, copper(full), "mixed")),
         Maker("fused", CLOSENESS["fused-mixed"], lambda full: FusedPotential(MODEL, copper(full), "mixed")),
     ]
-    tally = Tally("test vector", "")
+    tally = CheckStats("test vector", "")
     check_vector(tally, read_document(MODEL)["test"], table, makers, {"Cu": 29})
     result = tally.result(Comm.serial())
     assert result.passed and result.compared == 9 and result.measured > 0.0

@@ -19,10 +19,10 @@ from systems import spread
 from torture import Place, places
 
 from allegro_md import comm as comm_module
-from allegro_md.comm import Comm, Leg
+from allegro_md.comm import Comm, SendRecv
 from allegro_md.domain.grid import Domain
-from allegro_md.domain.halo import HaloPlan
-from allegro_md.domain.migrate import claim, decompose, migrate
+from allegro_md.domain.halo import HaloExchange
+from allegro_md.domain.migrate import assign_initial_owners, decompose, migrate
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.exact import ExactSum
 from allegro_md.state import AtomState
@@ -70,7 +70,8 @@ def send_receive(comm: Comm) -> None:
     up, down = comm.rank + 1, comm.rank - 1
     from_below, from_above = np.full(2, -7), np.full(3, -7)
     top = up if up < comm.size else -1
-    legs = [Leg(np.full(2, comm.rank), top, from_below, down), Leg(np.full(3, 100 + comm.rank), down, from_above, top)]
+    legs = [SendRecv(np.full(2, comm.rank), top, from_below, down),
+        SendRecv(np.full(3, 100 + comm.rank), down, from_above, top)]
     comm.send_receive(legs)
     assert from_below.tolist() == [comm.rank - 1 if down >= 0 else -7] * 2
     assert from_above.tolist() == [101 + comm.rank if top >= 0 else -7] * 3
@@ -84,14 +85,14 @@ def together(comm: Comm) -> None:
         assert message == f"rank {bad}: broken — mend it"
 
         def fail(bad: int = bad) -> None:
-            with comm.together():
+            with comm.collective_errors():
                 if comm.rank >= bad:
                     raise KeyError(f"at {comm.rank}")
 
         message = raised(RuntimeError, fail)
         assert f"rank {bad}: " in message and "KeyError" in message and "collective.py" in message
     comm.raise_together(None)
-    with comm.together():
+    with comm.collective_errors():
         pass
 
 
@@ -107,7 +108,7 @@ def reductions(comm: Comm) -> None:
     values = np.random.default_rng(1).normal(size=(1001, 6)) * 10.0 ** np.arange(-4, 2)
     total = comm.reduce(ExactSum.of(values[comm.rank :: comm.size], "virial"))
     assert total.tobytes() == ExactSum.of(values, "virial").value().tobytes()
-    assert comm.decide(lambda: {"rank": comm.rank}) == {"rank": 0}
+    assert comm.on_root(lambda: {"rank": comm.rank}) == {"rank": 0}
 
 
 def fault_in_sum(comm: Comm) -> None:
@@ -115,7 +116,7 @@ def fault_in_sum(comm: Comm) -> None:
     last = comm.rank == comm.size - 1
 
     def reduce() -> None:
-        with comm.together():
+        with comm.collective_errors():
             part = ExactSum.of(np.array([1.0, np.nan if last else 2.0]), "energy")
         comm.reduce(part)
 
@@ -154,7 +155,7 @@ def ghosts(comm: Comm) -> None:
         place = places()[name]
         width = place.cutoff + place.skin
         state, domain = _settled(comm, place)
-        HaloPlan.build(state, domain, comm, width)
+        HaloExchange.build(state, domain, comm, width)
         held = _copies(state, 0)
         assert len(held) == state.n_all, f"{name}: an image twice"
         rows = np.array(state.cell.matrix)
@@ -189,20 +190,20 @@ def adjoint(comm: Comm) -> None:
     for name in WHERE:
         place = places()[name]
         state, domain = _settled(comm, place)
-        plan = HaloPlan.build(state, domain, comm, place.cutoff + place.skin)
+        halo = HaloExchange.build(state, domain, comm, place.cutoff + place.skin)
         rng = np.random.default_rng(comm.rank + 10)
         x = torch.zeros(state.n_all, 3, dtype=torch.int64)
         x[: state.n_local] = torch.from_numpy(rng.integers(-1000, 1000, (state.n_local, 3)))
         y = torch.from_numpy(rng.integers(-1000, 1000, (state.n_all, 3)))
         spread_out, gathered = x.clone(), y.clone()
-        plan.forward(spread_out)
-        plan.reverse_add(gathered)
+        halo.forward(spread_out)
+        halo.reverse_add(gathered)
         left, right = (spread_out * y).sum(), (x[: state.n_local] * gathered[: state.n_local]).sum()
         sums = comm.sum(np.array([left.item(), right.item()]))
         assert sums[0] == sums[1], name
         owner = torch.full((state.n_all,), -1, dtype=torch.int64)
         owner[: state.n_local] = state.local("id")
-        plan.forward(owner)
+        halo.forward(owner)
         assert torch.equal(owner, state.all("id")), name
 
 
@@ -217,7 +218,7 @@ def lost_and_doubled(comm: Comm) -> None:
         state.local("position")[3, 1] = float("nan")
     assert "not finite" in raised(PhysicsError, lambda: migrate(state, domain, comm))
     whole = spread(place.x, place.rows, place.periodic, Comm.serial())  # every rank makes all atoms and keeps its own
-    claim(whole, domain, comm)
+    assign_initial_owners(whole, domain, comm)
     assert comm.sum(np.array([whole.n_local]))[0] == len(place.x)
 
 

@@ -19,7 +19,7 @@ from systems import CASES
 
 from allegro_md.comm import Comm
 from allegro_md.reporting import Snapshot, Trigger
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.timers import Timers
 
@@ -56,7 +56,7 @@ class Rows:
 class Impatient:
     """Forces that are told to rebuild every few calls."""
 
-    def __init__(self, forces: Forces, every: int) -> None:
+    def __init__(self, forces: ForceEvaluator, every: int) -> None:
         self._forces, self._every, self._calls = forces, every, 0
 
     def __getattr__(self, name: str) -> Any:

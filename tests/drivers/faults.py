@@ -29,7 +29,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.domain import migrate
 from allegro_md.domain.grid import Domain
-from allegro_md.domain.halo import HaloPlan
+from allegro_md.domain.halo import HaloExchange
 from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
@@ -259,13 +259,15 @@ BOTH = (1, 2)
 FAULTS: dict[str, Fault] = {
     "virial-sign": Fault("lj", "virial", result_of(lj.LennardJones, weighted_virial([1, 1, 1, 1, -1, 1])), ranks=BOTH),
     "virial-diagonal": Fault("eam", "virial", result_of(eam.Eam, weighted_virial([1, 1, 1, 0, 0, 0]))),
-    "stale-halo": Fault("lj", "environment", patch(HaloPlan, "forward", lambda f: lambda self, x: None), ranks=BOTH),
-    "lost-corner": Fault("lj", "environment", patch(HaloPlan, "_extend", corner_lost), ranks=BOTH),
+    "stale-halo": Fault(
+        "lj", "environment", patch(HaloExchange, "forward", lambda f: lambda self, x: None), ranks=BOTH
+    ),
+    "lost-corner": Fault("lj", "environment", patch(HaloExchange, "_extend", corner_lost), ranks=BOTH),
     "missing-image": Fault(
         "small", "environment", patch(Domain, "hops", lambda f: lambda *a: min(1, f(*a))), ranks=BOTH
     ),
     "lost-reverse": Fault(
-        "allegro", "environment", patch(HaloPlan, "reverse_add", lambda f: lambda self, x: None), ranks=BOTH
+        "allegro", "environment", patch(HaloExchange, "reverse_add", lambda f: lambda self, x: None), ranks=BOTH
     ),
     "short-list": Fault("lj", "environment", patch(lists, "build_pairs", short_sighted), ranks=BOTH),
     "cell-inverse": Fault(
@@ -278,7 +280,7 @@ FAULTS: dict[str, Fault] = {
     "float-forces": Fault("lj", "net force", patch(lj, "lj", floating), ranks=BOTH),
     "float-reduce": Fault("lj", "rebuild", float_reduce, start=False),
     "float-reduce-ranks": Fault("lj", "ranks", float_reduce, start=False, ranks=(2,)),
-    "wrapped-in-place": Fault("lj", "wrapping", patch(migrate, "_settle", _wrap_in_place), start=False, ranks=BOTH),
+    "wrapped-in-place": Fault("lj", "wrapping", patch(migrate, "_set_shifts", _wrap_in_place), start=False, ranks=BOTH),
     "hidden-state": Fault("lj", "repeat", lambda: [changed_result(lj.LennardJones, remembering())]),
     "rough-precision": Fault("allegro", "reference", result_of(allegro.AllegroPotential, rough)),
     "anisotropic": Fault("lj", "rotation", patch(lj, "lj", stretched), start=False),
@@ -309,16 +311,16 @@ def looked_at(path: Path, start: bool, fault: Fault | None, comm: Comm) -> dict[
     config = load_input(path)
     if not start:
         with made(fault):
-            return certificate.certify(config, comm).as_dict()
-    plan = assembly.blueprint(config, comm)
-    state, timers = assembly.empty_state(plan), Timers()
-    assembly.populate(state, plan, config, comm)
+            return certificate.verify_full(config, comm).as_dict()
+    builder = assembly.build_structure(config, comm)
+    state, timers = assembly.empty_state(builder), Timers()
+    assembly.create_atoms(state, builder, config, comm)
     with made(fault):
         potential = build_potential(config.potential, state.species_table)
         forces = assembly.forces(config, potential, comm, timers)
         loop = StepLoop(state, forces, assembly.integrator(config, state, comm), comm, timers)
         loop.start()
-        return certificate.certify_start(config, loop).as_dict()
+        return certificate.verify_start(config, loop).as_dict()
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from torture import EPSILON, SIGMA, Place, places
 from allegro_md.comm import Comm
 from allegro_md.potentials.allegro import AllegroPotential
 from allegro_md.potentials.base import Virial
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.timers import Timers
 
 
@@ -31,7 +31,7 @@ def potential(place: Place) -> Any:
 def evaluate(place: Place, comm: Comm) -> dict[str, Any]:
     """Of all atoms; held: how many atoms the ranks hold together, with ghosts."""
     state = spread(place.start, place.rows, place.periodic, comm, origin=place.origin)
-    forces = Forces(potential(place), comm, place.skin, None, Timers())
+    forces = ForceEvaluator(potential(place), comm, place.skin, None, Timers())
     forces.want_virial = Virial.TOTAL
     forces(state)
     assert forces.result.virial is not None

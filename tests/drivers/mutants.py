@@ -15,7 +15,7 @@ from allegro_md.domain import migrate
 from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 
 
@@ -69,7 +69,7 @@ class _FloatHalo:
         self._reverse_add(values.view(torch.float64))
 
 
-class FloatForces(Forces):
+class FloatForces(ForceEvaluator):
     """Everything that belongs to one atom is added in floating point and only then put on the grid of the forces."""
 
     def __call__(self, state: AtomState) -> None:
@@ -93,14 +93,14 @@ def _wrap_in_place(settle: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def mutated(name: str) -> Iterator[type[Forces]]:
+def mutated(name: str) -> Iterator[type[ForceEvaluator]]:
     """The engine with one fault; yields the class of forces to use."""
     with ExitStack() as stack:
         if name == "float-reduce":
             stack.enter_context(mock.patch.object(ExactSum, "of", staticmethod(FloatSum)))
             stack.enter_context(mock.patch.object(Comm, "reduce", _float_reduce))
         elif name == "wrap":
-            stack.enter_context(mock.patch.object(migrate, "_settle", _wrap_in_place(migrate._settle)))
+            stack.enter_context(mock.patch.object(migrate, "_set_shifts", _wrap_in_place(migrate._set_shifts)))
         elif name not in ("", "float-forces"):
             raise ValueError(name)
-        yield FloatForces if name == "float-forces" else Forces
+        yield FloatForces if name == "float-forces" else ForceEvaluator

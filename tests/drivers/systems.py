@@ -17,7 +17,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.integrators.base import Collective, Forces, Integrator
+from allegro_md.integrators.base import Collective, EvaluateForces, Integrator
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
 from allegro_md.models.architecture import parse_architecture
@@ -107,10 +107,10 @@ class Breathing:
         self._start = np.array(cell.matrix)
         self._collective = collective
 
-    def step(self, state: AtomState, forces: Forces, index: int) -> None:
+    def step(self, state: AtomState, forces: EvaluateForces, index: int) -> None:
         kick(state, 0.5 * self.timestep)
         drift(state, self.timestep)
-        matrix = self._collective.decide(lambda: self._start @ _strain(index))
+        matrix = self._collective.on_root(lambda: self._start @ _strain(index))
         old = state.cell
         step = old.inverse @ matrix
         x = state.local("position").numpy()
@@ -138,9 +138,9 @@ def _strain(index: int) -> Array:
 def from_input(name: str, comm: Comm, tiles: int | None, *settings: str) -> Case:
     """An input of the project, made the way the program makes it, or with blocks of so many tiles."""
     config = load_input(INPUTS / name, settings)
-    plan = assembly.blueprint(config, comm)
-    state = assembly.empty_state(plan)
-    assembly.populate(state, plan, config, comm)
+    builder = assembly.build_structure(config, comm)
+    state = assembly.empty_state(builder)
+    assembly.create_atoms(state, builder, config, comm)
     term: Any = config.potential[0]
     if tiles is None:
         potential = build_potential(config.potential, state.species_table)

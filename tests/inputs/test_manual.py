@@ -15,11 +15,11 @@ from allegro_md.config.potential import KINDS
 MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "input.md").read_text()
 
 TABLES: list[tuple[str, type[BaseModel]]] = [
-    ("[system]", config.System),
-    ("[system]", config.Crystal),
-    ("[system.velocities]", config.Velocities),
-    ("[parallel]", config.Parallel),
-    ("[output]", config.Output),
+    ("[system]", config.SystemConfig),
+    ("[system]", config.CrystalConfig),
+    ("[system.velocities]", config.VelocitiesConfig),
+    ("[parallel]", config.ParallelConfig),
+    ("[output]", config.OutputConfig),
     *((name, table) for name, table in KINDS.items()),
     *((name, table) for name, table in ENSEMBLES.items()),
 ]

@@ -17,19 +17,19 @@ from allegro_md.comm import Comm
 from allegro_md.config.load import load_training
 from allegro_md.config.training import (
     Cosine,
-    Data,
+    DataConfig,
     DenseModel,
-    Fit,
-    Labels,
-    Loss,
+    LabelsConfig,
+    LossConfig,
     Plateau,
     Ramp,
     ResidualModel,
     StartModel,
+    TrainingConfig,
 )
 from allegro_md.config.training.schema import TrainingOutput
 from allegro_md.models.modelfile import load_model
-from allegro_md.training.session import Session
+from allegro_md.training.session import TrainingRun
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = sorted((ROOT / "inputs" / "train").glob("*.toml"))
@@ -78,7 +78,8 @@ def test_is_valid(path: Path, data_folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [Labels, Data, DenseModel, ResidualModel, StartModel, Loss, Ramp, Fit, Plateau, Cosine, TrainingOutput],
+    [LabelsConfig, DataConfig, DenseModel, ResidualModel, StartModel, LossConfig, Ramp,
+     TrainingConfig, Plateau, Cosine, TrainingOutput],
     ids=lambda table: table.__name__,
 )
 def test_every_key_is_in_the_manual(table: type[BaseModel]) -> None:
@@ -99,7 +100,7 @@ def test_trains_shortened(path: Path, data_folder: Path, tmp_path: Path) -> None
     settings = [*SMALL, *FEW.get(path.stem, []), f"data.folder={data_folder}", f"output.directory={tmp_path / 'run'}"]
     config = load_training(path, settings)
     few = config.model_copy(update={"data": config.data.model_copy(update={"test": ()})})  # those take minutes
-    (model,) = Session(few, Comm()).run()
+    (model,) = TrainingRun(few, Comm()).run()
     network = load_model(model)
     assert network.architecture.symbols
     with (tmp_path / "run" / "history.csv").open() as file:

@@ -18,10 +18,10 @@ from allegro_md.comm import Comm
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.thermalize import maxwell_boltzmann
-from allegro_md.io.structure import Blueprint
+from allegro_md.io.structure import SystemBuilder
 from allegro_md.potentials.base import Potential
 from allegro_md.reporting import Snapshot, Thermo, Trigger
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop, degrees_of_freedom
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
@@ -78,9 +78,9 @@ def atoms(
 
 def crystal(symbol: str, a: float, n: int, temperature: float, rattle: float = 0.0, seed: int = 1) -> AtomState:
     """An fcc crystal of n³ cubic cells with start velocities."""
-    plan = Blueprint.from_crystal(symbol, "fcc", a, repeat=(n, n, n), rattle=rattle, seed=seed)
-    state = AtomState(plan.cell, plan.species_table, plan.n_total)
-    part = plan.select(np.zeros(3), np.ones(3))
+    builder = SystemBuilder.from_crystal(symbol, "fcc", a, repeat=(n, n, n), rattle=rattle, seed=seed)
+    state = AtomState(builder.cell, builder.species_table, builder.n_total)
+    part = builder.select(np.zeros(3), np.ones(3))
     state.set_local({name: torch.from_numpy(values) for name, values in part.items()})
     maxwell_boltzmann(state, temperature, seed, Comm.serial())
     return state
@@ -97,7 +97,7 @@ def copy(state: AtomState) -> AtomState:
 def simulate(state: AtomState, potential: Potential, integrator: Any, steps: int, skin: float = 0.5) -> Recorder:
     """Runs on one rank; observables of steps 0 … `steps`."""
     comm, timers, recorder = Comm.serial(), Timers(), Recorder()
-    forces = Forces(potential, comm, skin, None, timers)
+    forces = ForceEvaluator(potential, comm, skin, None, timers)
     loop = StepLoop(state, forces, integrator, comm, timers, [recorder])
     loop.start()
     loop.advance(steps)

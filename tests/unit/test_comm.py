@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from allegro_md.comm import Comm, Leg
+from allegro_md.comm import Comm, SendRecv
 from allegro_md.errors import InputError
 from allegro_md.exact import ExactSum
 
@@ -22,11 +22,11 @@ def test_serial_has_the_same_methods() -> None:
     assert comm.sum(np.array([3])).tolist() == [3] and comm.max(2.0) == 2.0 and not comm.any(False)
     rows, counts = comm.exchange(np.arange(6).reshape(3, 2), [3])
     assert rows.tolist() == [[0, 1], [2, 3], [4, 5]] and counts.tolist() == [3]
-    landing = np.zeros(2)
-    comm.send_receive([Leg(np.array([1.0, 2.0]), 0, landing, 0), Leg(landing, -1, landing, -1)])
-    assert landing.tolist() == [1.0, 2.0]
+    recv_buffer = np.zeros(2)
+    comm.send_receive([SendRecv(np.array([1.0, 2.0]), 0, recv_buffer, 0), SendRecv(recv_buffer, -1, recv_buffer, -1)])
+    assert recv_buffer.tolist() == [1.0, 2.0]
     assert comm.reduce(ExactSum.of(np.array([0.5, 0.25]), "energy")).tolist() == [0.75]
-    with pytest.raises(InputError, match="what"), comm.together():
+    with pytest.raises(InputError, match="what"), comm.collective_errors():
         raise InputError("what")
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allegro_md.config import Input, LennardJonesTerm, Nve, NvtNoseHoover, load_input
+from allegro_md.config import Input, LennardJonesTerm, NveConfig, NvtNoseHooverConfig, load_input
 from allegro_md.errors import InputError
 from allegro_md.integrators.nvt_nose_hoover import SUZUKI_YOSHIDA
 from allegro_md.reporting import Trigger
@@ -48,7 +48,7 @@ def test_values_units_and_defaults(argon: Path) -> None:
     crystal, term, dynamics = config.system.crystal, config.potential[0], config.dynamics
     assert crystal is not None and crystal.a == pytest.approx(5.26) and crystal.repeat == (4, 4, 4)
     assert isinstance(term, LennardJonesTerm) and (term.epsilon, term.shift) == (0.0103408, True)
-    assert isinstance(dynamics, NvtNoseHoover) and dynamics.ramp == (90.0, 100.0)
+    assert isinstance(dynamics, NvtNoseHooverConfig) and dynamics.ramp == (90.0, 100.0)
     assert (dynamics.timestep, dynamics.steps) == (2.0, 1000) and isinstance(dynamics.steps, int)
     assert (dynamics.thermostat_time, dynamics.thermostat_chain, dynamics.suzuki_yoshida) == (100.0, 3, 3)
     assert (config.parallel.grid, config.parallel.skin) == ("auto", 0.5)
@@ -73,7 +73,7 @@ def test_unit_strings(argon: Path, assignment: str, value: float) -> None:
 @pytest.mark.parametrize("order", SUZUKI_YOSHIDA)
 def test_every_order_the_integrator_has_is_accepted(argon: Path, order: int) -> None:
     dynamics = load_input(argon, [f"dynamics.suzuki_yoshida={order}"]).dynamics
-    assert isinstance(dynamics, NvtNoseHoover) and dynamics.suzuki_yoshida == order
+    assert isinstance(dynamics, NvtNoseHooverConfig) and dynamics.suzuki_yoshida == order
 
 
 def test_every_zero_is_never(argon: Path) -> None:
@@ -157,7 +157,7 @@ def test_resolved_toml_reads_back_equal(argon: Path, tmp_path: Path, text: str) 
     again.write_text(config.to_toml())
     assert load_input(again) == config
     assert Input.model_validate(config.as_dict()) == config
-    assert isinstance(load_input(argon).dynamics, Nve if text is FULL else NvtNoseHoover)
+    assert isinstance(load_input(argon).dynamics, NveConfig if text is FULL else NvtNoseHooverConfig)
 
 
 def test_input_is_frozen(argon: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from allegro_md.cli import diagnosis, main
 from allegro_md.comm import Comm
-from allegro_md.simulation.placement import placement
+from allegro_md.simulation.host_info import host_info
 
 LAUNCHERS = {
     # Two copies that take themselves for the only rank, as with the mpirun of another MPI.
@@ -43,7 +43,7 @@ def test_under_mpirun(mpirun) -> None:
 def test_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     body, words = LAUNCHERS[kind]
     path = tmp_path / "mpirun"
-    path.write_text(f'#!/bin/sh\nPROGRAM="{sys.executable} -m allegro_md.cli.probe"\n{body}\n')
+    path.write_text(f'#!/bin/sh\nPROGRAM="{sys.executable} -m allegro_md.cli.mpi_check"\n{body}\n')
     path.chmod(0o755)
     monkeypatch.setattr(diagnosis, "PATIENCE", 2.0 if kind == "that hangs" else 60.0)
     (finding,) = diagnosis.launcher(lambda name: str(path))
@@ -107,7 +107,7 @@ def test_something_wrong_is_status_2(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_oversubscribed_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    (here,) = placement(Comm.serial())
+    (here,) = host_info(Comm.serial())
     crowd = [{**here, "cores": [0], "threads": 1, "rank": rank} for rank in range(3)]
     (finding,) = diagnosis.cores(crowd)
     assert finding.verdict == "warning" and "3 ranks share 1 cores" in finding.found and "mpirun" in finding.remedy

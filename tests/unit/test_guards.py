@@ -76,7 +76,7 @@ def test_distance_by_pair_of_species() -> None:
     state, neighbors = line([0.0, 2.0, 4.5])  # Na–Cl 2.0, Cl–Na 2.5, Na–Na 4.5
     guard(state, neighbors, 2.0)
     state.local("position")[1, 0] = 3.1  # Cl–Na 1.4
-    assert neighbors.excess(state) > 0.0  # the engine asks before every evaluation
+    assert neighbors.skin_excess(state) > 0.0  # the engine asks before every evaluation
     error = raised(guard, state, neighbors)
     assert set(error.atoms) <= {11, 12} and "1.4 Å apart; 1.5 Å are allowed (guard.min_distance)" in str(error)
 
@@ -89,7 +89,7 @@ def test_distances_are_never_missed_between_rebuilds() -> None:
     state, neighbors = line(list(1.35 * np.arange(12.0)), skin=1.0)
     for _ in range(400):
         state.local("position")[:, 0] += torch.from_numpy(rng.normal(scale=0.02, size=12))
-        if neighbors.excess(state) > 0.0:
+        if neighbors.skin_excess(state) > 0.0:
             neighbors.build(state)
         x = np.sort(state.local("position")[:, 0].numpy())
         if np.diff(x).min() < 1.0:

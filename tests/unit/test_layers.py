@@ -186,7 +186,7 @@ def test_no_cycles() -> None:
         ("allegro_md.kernels.lj", "from allegro_md import units"),
         ("allegro_md.kernels.lj", "from allegro_md.comm import Comm"),
         ("allegro_md.kernels.lj", "from ..models.allegro import Allegro"),
-        ("allegro_md.potentials.lj", "from allegro_md.domain.halo import HaloPlan"),
+        ("allegro_md.potentials.lj", "from allegro_md.domain.halo import HaloExchange"),
         ("allegro_md.domain.halo", "import mpi4py"),
         ("allegro_md.domain.halo", "def f():\n    from allegro_md.domain import grid"),
         ("allegro_md.domain.halo", "def f():\n    import numpy"),

@@ -1,11 +1,12 @@
 """The input of ``allegro-md train``: one class per table; importing them loads neither torch nor any file they name."""
 
-from allegro_md.config.training.data import Data, Labels
-from allegro_md.config.training.fit import Cosine, Fit, Loss, Plateau, Ramp
+from allegro_md.config.training.data import DataConfig, LabelsConfig
+from allegro_md.config.training.fit import Cosine, LossConfig, Plateau, Ramp, TrainingConfig
 from allegro_md.config.training.network import DenseModel, ResidualModel, StartModel
-from allegro_md.config.training.schema import Training
+from allegro_md.config.training.schema import TrainingInput
 
 __all__ = [
-    "Cosine", "Data", "DenseModel", "Fit", "Labels", "Loss", "Plateau", "Ramp", "ResidualModel", "StartModel",
-    "Training",
+    "Cosine", "DataConfig", "DenseModel", "TrainingConfig", "LabelsConfig", "LossConfig", "Plateau", "Ramp",
+    "ResidualModel", "StartModel",
+    "TrainingInput",
 ]  # fmt: skip

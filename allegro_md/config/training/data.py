@@ -74,7 +74,7 @@ LengthUnit = Annotated[str, Choice(tuple(DIMENSIONS["length"]))]
 StressUnit = Annotated[str, Choice((*DIMENSIONS["pressure"], "energy/length^3"))]
 
 
-class Labels(Table):
+class LabelsConfig(Table):
     """Names and units of the labels; absent names are looked for.
 
     Attributes:
@@ -103,7 +103,7 @@ class Labels(Table):
 _PATHS = ("train", "validation", "test", "exclude", "isolated")
 
 
-class Data(Table):
+class DataConfig(Table):
     """Labeled configurations.
 
     Attributes:
@@ -127,7 +127,7 @@ class Data(Table):
     exclude: Annotated[tuple[Path, ...], _Files(some=False)] = ()
     drop_repeats: Flag = False
     isolated: ExistingFile | None = None
-    labels: Labels = Labels()
+    labels: LabelsConfig = LabelsConfig()
     seed: Seed = 1
 
     @model_validator(mode="before")

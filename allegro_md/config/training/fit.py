@@ -50,7 +50,7 @@ class _Weight(Marker):
 Weight = Annotated[float | Ramp, _Weight()]
 
 
-class Loss(Table):
+class LossConfig(Table):
     """Sum of the weighted means of the errors' penalties.
 
     Attributes:
@@ -71,7 +71,7 @@ class Loss(Table):
     delta: Positive = 0.01
 
     @model_validator(mode="after")
-    def _something(self) -> Loss:
+    def _something(self) -> LossConfig:
         if self.energy == self.force == self.stress == 0.0:
             raise problem("all weights are zero", "give the force or the energy a weight")
         return self
@@ -133,7 +133,7 @@ class _Seeds(Marker):
         return tuple(Whole(0).parse(seed) for seed in seeds)
 
 
-class Fit(Table):
+class TrainingConfig(Table):
     """How the weights are found.
 
     Attributes:
@@ -178,7 +178,7 @@ class Fit(Table):
     save_every: Annotated[int, Whole(1)] = 1
 
     @model_validator(mode="after")
-    def _consistent(self) -> Fit:
+    def _consistent(self) -> TrainingConfig:
         if self.batch is not None and self.batch_edges is not None:
             raise problem("given together with batch", "remove one of them", "batch_edges")
         if self.weight_decay and self.optimizer != "adamw":

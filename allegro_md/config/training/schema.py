@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from allegro_md.config.fields import FilePath, Table, problem
-from allegro_md.config.training.data import Data
-from allegro_md.config.training.fit import Fit, Loss
+from allegro_md.config.training.data import DataConfig
+from allegro_md.config.training.fit import LossConfig, TrainingConfig
 from allegro_md.config.training.network import DenseModel, Model, ResidualModel
 
 
@@ -25,7 +25,7 @@ class TrainingOutput(Table):
     model: Annotated[Path, FilePath(exists=False)] | None = None
 
 
-class Training(Table):
+class TrainingInput(Table):
     """A validated training input.
 
     Attributes:
@@ -36,14 +36,14 @@ class Training(Table):
         output: where the results go.
     """
 
-    data: Data = Field(examples=['{ train = "train.extxyz" }'])
+    data: DataConfig = Field(examples=['{ train = "train.extxyz" }'])
     model: Model = Field(examples=['{ form = "dense", cutoff = 5.0 }'])
-    loss: Loss = Loss()
-    training: Fit = Field(examples=["{ epochs = 1000 }"])
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = Field(examples=["{ epochs = 1000 }"])
     output: TrainingOutput = Field(examples=['{ directory = "run-train" }'])
 
     @model_validator(mode="after")
-    def _isolated(self) -> Training:
+    def _isolated(self) -> TrainingInput:
         if isinstance(self.model, (DenseModel, ResidualModel)):
             if self.model.shifts == "isolated" and self.data.isolated is None:
                 raise problem("no file of isolated atoms", 'name it, or use shifts = "least-squares"', "data.isolated")

@@ -14,7 +14,7 @@ import torch
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.io import checkpoint, id_slabs
+from allegro_md.io import checkpoint, id_partition
 from allegro_md.io.checkpoint import latest_checkpoint, read_checkpoint, write_checkpoint
 from allegro_md.state import FIELDS, AtomState, SpeciesTable
 
@@ -53,9 +53,9 @@ def same(found, state):
 
 
 @pytest.mark.parametrize("n", [1, 60, 2 * checkpoint.BLOCK + 5])
-@pytest.mark.parametrize("piece", [id_slabs.PIECE, checkpoint.BLOCK])
+@pytest.mark.parametrize("piece", [id_partition.PIECE, checkpoint.BLOCK])
 def test_every_bit(tmp_path, monkeypatch, n, piece):
-    monkeypatch.setattr(id_slabs, "PIECE", piece)
+    monkeypatch.setattr(id_partition, "PIECE", piece)
     state = make_state(1, n)
     path = write_checkpoint(tmp_path, 1000, state, SERIAL, EXTRAS, keep=2)
     assert path == tmp_path / "checkpoint-1000.h5"

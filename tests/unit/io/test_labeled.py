@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import write
 
-from allegro_md.config.training import Labels
+from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
 from allegro_md.io.labeled import entries, read_frames, write_hdf5
 
@@ -33,8 +33,8 @@ def water(shift: float = 0.0, **results: Any) -> Atoms:
     return atoms
 
 
-def labels(**given: Any) -> Labels:
-    return Labels.model_validate(given)
+def labels(**given: Any) -> LabelsConfig:
+    return LabelsConfig.model_validate(given)
 
 
 @pytest.mark.parametrize("suffix", [".extxyz", ".xyz", ".extxyz.xz", ".xyz.gz", ".db", ".traj"])
@@ -49,7 +49,7 @@ def test_what_ase_wrote(tmp_path: Path, suffix: str) -> None:
         write(plain, images)
     if plain != path:
         path.write_bytes((lzma if suffix.endswith("xz") else gzip).compress(plain.read_bytes()))
-    frames = read_frames(path, Labels())
+    frames = read_frames(path, LabelsConfig())
     assert len(frames) == 2
     assert [frame.energy for frame in frames] == [-14.25, -14.15]
     frame = frames[1]
@@ -71,7 +71,7 @@ def test_usual_names_are_found(tmp_path: Path, energy: str, forces: str) -> None
     atoms.info |= {energy: -3.5, "config_type": "bulk"}
     atoms.arrays[forces] = FORCES
     write(tmp_path / "named.extxyz", atoms)
-    (frame,) = read_frames(tmp_path / "named.extxyz", Labels())
+    (frame,) = read_frames(tmp_path / "named.extxyz", LabelsConfig())
     assert frame.energy == -3.5
     np.testing.assert_allclose(frame.forces, FORCES, atol=1e-8)
     assert frame.stress is None
@@ -96,7 +96,7 @@ def test_two_candidates_are_not_guessed_between(tmp_path: Path) -> None:
     path = tmp_path / "two.extxyz"
     write(path, atoms)
     with pytest.raises(InputError, match="two.extxyz.*'REF_energy' and 'energy'.*data.labels.energy"):
-        read_frames(path, Labels())
+        read_frames(path, LabelsConfig())
     assert read_frames(path, labels(energy="energy"))[0].energy == -1.0
     assert read_frames(path, labels(energy="REF_energy"))[0].energy == -3.5
 
@@ -104,7 +104,7 @@ def test_two_candidates_are_not_guessed_between(tmp_path: Path) -> None:
 def test_candidates_that_agree_are_one(tmp_path: Path) -> None:
     images = [water(energy=-1.0, free_energy=-1.0), water(0.1, energy=-2.0)]
     write(tmp_path / "same.traj", images)
-    assert [frame.energy for frame in read_frames(tmp_path / "same.traj", Labels())] == [-1.0, -2.0]
+    assert [frame.energy for frame in read_frames(tmp_path / "same.traj", LabelsConfig())] == [-1.0, -2.0]
 
 
 def test_a_misspelled_name(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_virial_is_minus_stress_times_volume(tmp_path: Path, given: dict[str, 
 def test_a_molecule_has_no_stress(tmp_path: Path) -> None:
     atoms = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.74]], info={"virial": np.eye(3), "energy": -1.0})
     write(tmp_path / "a.extxyz", atoms)
-    (frame,) = read_frames(tmp_path / "a.extxyz", Labels())
+    (frame,) = read_frames(tmp_path / "a.extxyz", LabelsConfig())
     assert frame.stress is None
     assert frame.volume == 0.0
 
@@ -206,7 +206,7 @@ def rmd17(path: Path, energy: float = METHANE_KCAL) -> None:
 @pytest.mark.parametrize("save", [md17, rmd17])
 def test_the_md17_family_is_in_kcal_per_mol(tmp_path: Path, save: Callable[[Path], None]) -> None:
     save(tmp_path / "methane.npz")
-    frames = read_frames(tmp_path / "methane.npz", Labels())
+    frames = read_frames(tmp_path / "methane.npz", LabelsConfig())
     assert len(frames) == 3
     assert frames[2].energy == pytest.approx(METHANE_KCAL * KCAL)
     np.testing.assert_allclose(frames[2].forces, PULLS[2] * KCAL, rtol=1e-7)
@@ -222,7 +222,7 @@ def test_an_npz_in_another_unit_has_to_say_so(
 ) -> None:
     save(tmp_path / "methane.npz", energy)
     with pytest.raises(InputError, match=f"state their unit.*{hint}"):
-        read_frames(tmp_path / "methane.npz", Labels())
+        read_frames(tmp_path / "methane.npz", LabelsConfig())
     assert read_frames(tmp_path / "methane.npz", labels(energy_unit="eV"))[0].energy == energy
 
 
@@ -249,9 +249,9 @@ def test_hdf5_gives_back_what_was_written(tmp_path: Path) -> None:
         Atoms("H", positions=[[0.1, 0.2, 0.3]], info={"energy": -13.6, "config_type": "isolated"}),
         water(0.2),
     ])  # fmt: skip
-    written = read_frames(tmp_path / "a.extxyz", Labels())
+    written = read_frames(tmp_path / "a.extxyz", LabelsConfig())
     write_hdf5(written, tmp_path / "a.h5")
-    read = read_frames(tmp_path / "a.h5", Labels())
+    read = read_frames(tmp_path / "a.h5", LabelsConfig())
     assert len(read) == 3
     for one, other in zip(read, written, strict=True):
         for name in ("numbers", "position", "cell", "energy", "forces", "stress"):
@@ -270,8 +270,8 @@ def test_hdf5_in_any_order(tmp_path: Path) -> None:
     n = 270
     images = [Atoms(f"H{1 + k % 3}", positions=np.full((1 + k % 3, 3), float(k))) for k in range(n)]
     write(tmp_path / "a.extxyz", images)
-    write_hdf5(read_frames(tmp_path / "a.extxyz", Labels()), tmp_path / "a.h5")
-    read = read_frames(tmp_path / "a.h5", Labels())
+    write_hdf5(read_frames(tmp_path / "a.extxyz", LabelsConfig()), tmp_path / "a.h5")
+    read = read_frames(tmp_path / "a.h5", LabelsConfig())
     for k in (
         *range(n),
         *range(250, n),
@@ -290,9 +290,9 @@ def test_hdf5_in_any_order(tmp_path: Path) -> None:
 def test_hdf5_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a readable HDF5"):
-        read_frames(tmp_path / "a.h5", Labels())
+        read_frames(tmp_path / "a.h5", LabelsConfig())
     write_hdf5([], tmp_path / "b.h5")
     with pytest.raises(InputError, match="holds no frames"):
-        read_frames(tmp_path / "b.h5", Labels())
+        read_frames(tmp_path / "b.h5", LabelsConfig())
     with pytest.raises(InputError, match="exists"):
         write_hdf5([], tmp_path / "b.h5")

@@ -14,7 +14,7 @@ from ase.io import write
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.io.structure import Blueprint
+from allegro_md.io.structure import SystemBuilder
 
 SERIAL = Comm.serial()
 
@@ -30,18 +30,18 @@ def bricks(grid, periodic):
         yield lower, upper
 
 
-def owned(blueprint, atoms, lower, upper):
+def owned(builder, atoms, lower, upper):
     """What a domain keeps of a selection: its own definition of the owner, without any margin."""
-    fraction = (atoms["position"] - blueprint.cell.origin) @ blueprint.cell.inverse
-    fraction = np.where(blueprint.cell.periodic, fraction - np.floor(fraction), fraction)
-    fraction = np.where(np.array(blueprint.cell.periodic) & (fraction >= 1.0), 0.0, fraction)
+    fraction = (atoms["position"] - builder.cell.origin) @ builder.cell.inverse
+    fraction = np.where(builder.cell.periodic, fraction - np.floor(fraction), fraction)
+    fraction = np.where(np.array(builder.cell.periodic) & (fraction >= 1.0), 0.0, fraction)
     return np.all((fraction >= lower) & (fraction < upper), axis=1)
 
 
 def structure(tmp_path, atoms, **options):
     path = tmp_path / "start.extxyz"
     write(path, atoms)
-    return Blueprint.from_structure(path, comm=SERIAL, **options)
+    return SystemBuilder.from_structure(path, comm=SERIAL, **options)
 
 
 @pytest.fixture
@@ -57,25 +57,25 @@ def tilted():
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 1, 3), (5, 4, 2)])
 @pytest.mark.parametrize("periodic", [(True, True, True), (True, False, True), (False, False, False)])
 def test_every_atom_once_with_the_same_bits(tmp_path, tilted, grid, periodic):
-    blueprint = structure(tmp_path, tilted, repeat=(3, 4, 2), periodic=periodic)
+    builder = structure(tmp_path, tilted, repeat=(3, 4, 2), periodic=periodic)
     # ASE's own repeat, sorted as CONTRACT's ids are: x slowest, atoms of a cell together.
     expected = ase.io.read(tmp_path / "start.extxyz") * (3, 4, 2)
-    assert blueprint.n_total == len(expected)
-    seen = np.zeros(blueprint.n_total, dtype=int)
-    position, velocity = np.empty((2, blueprint.n_total, 3))
-    whole = blueprint.select(*next(bricks((1, 1, 1), periodic)))
-    assert np.array_equal(whole["id"], np.arange(blueprint.n_total))
+    assert builder.n_total == len(expected)
+    seen = np.zeros(builder.n_total, dtype=int)
+    position, velocity = np.empty((2, builder.n_total, 3))
+    whole = builder.select(*next(bricks((1, 1, 1), periodic)))
+    assert np.array_equal(whole["id"], np.arange(builder.n_total))
     for lower, upper in bricks(grid, periodic):
-        part = blueprint.select(lower, upper)
+        part = builder.select(lower, upper)
         assert np.array_equal(part["position"], whole["position"][part["id"]])  # bit for bit
         assert np.array_equal(part["species"], whole["species"][part["id"]])
-        mine = owned(blueprint, part, lower, upper)
+        mine = owned(builder, part, lower, upper)
         seen[part["id"][mine]] += 1
         position[part["id"]], velocity[part["id"]] = part["position"], part["velocity"]
     assert np.all(seen == 1)
     assert np.allclose(position, expected.positions, atol=1e-10)
     assert np.allclose(velocity, expected.get_velocities() * ase.units.fs, rtol=1e-12)
-    numbers = blueprint.species_table.numbers[whole["species"]]
+    numbers = builder.species_table.numbers[whole["species"]]
     assert np.array_equal(numbers, expected.numbers)
 
 
@@ -90,17 +90,17 @@ def test_every_atom_once_with_the_same_bits(tmp_path, tilted, grid, periodic):
     ],
 )
 def test_crystals_have_their_coordination(lattice, symbol, neighbors, distance):
-    blueprint = Blueprint.from_crystal(symbol, lattice, 3.5, repeat=(3, 3, 3))
-    atoms = blueprint.select(np.zeros(3), np.ones(3))
-    built = ase.Atoms(numbers=[1] * blueprint.n_total, positions=atoms["position"], cell=blueprint.cell.matrix, pbc=1)
+    builder = SystemBuilder.from_crystal(symbol, lattice, 3.5, repeat=(3, 3, 3))
+    atoms = builder.select(np.zeros(3), np.ones(3))
+    built = ase.Atoms(numbers=[1] * builder.n_total, positions=atoms["position"], cell=builder.cell.matrix, pbc=1)
     lengths = built.get_all_distances(mic=True)[0]
     assert np.sum((lengths > 0.1) & (lengths < 3.5 * distance * 1.001)) == neighbors
     assert np.min(lengths[1:]) == pytest.approx(3.5 * distance, rel=1e-9)
 
 
 def test_rattle_belongs_to_the_atom_not_to_the_brick():
-    flat = Blueprint.from_crystal("Ag", "fcc", 4.09, repeat=(6, 6, 6)).select(np.zeros(3), np.ones(3))
-    shaken = Blueprint.from_crystal("Ag", "fcc", 4.09, repeat=(6, 6, 6), rattle=0.3, seed=5)
+    flat = SystemBuilder.from_crystal("Ag", "fcc", 4.09, repeat=(6, 6, 6)).select(np.zeros(3), np.ones(3))
+    shaken = SystemBuilder.from_crystal("Ag", "fcc", 4.09, repeat=(6, 6, 6), rattle=0.3, seed=5)
     whole = shaken.select(np.zeros(3), np.ones(3))
     moved = whole["position"] - flat["position"]
     assert moved.std() == pytest.approx(0.3, rel=0.03) and abs(moved.mean()) < 0.03
@@ -108,15 +108,15 @@ def test_rattle_belongs_to_the_atom_not_to_the_brick():
         part = shaken.select(lower, upper)
         assert np.array_equal(part["position"], whole["position"][part["id"]])
         assert set(part["id"]) >= set(whole["id"][owned(shaken, whole, lower, upper)])
-    other = Blueprint.from_crystal("Ag", "fcc", 4.09, repeat=(6, 6, 6), rattle=0.3, seed=6)
+    other = SystemBuilder.from_crystal("Ag", "fcc", 4.09, repeat=(6, 6, 6), rattle=0.3, seed=6)
     assert not np.allclose(other.select(np.zeros(3), np.ones(3))["position"], whole["position"], atol=1e-3)
 
 
 def test_memory_follows_the_share_not_the_system():
     def peak(repeat, edge):
-        blueprint = Blueprint.from_crystal("Ag", "fcc", 4.09, repeat=repeat, rattle=0.01)
+        builder = SystemBuilder.from_crystal("Ag", "fcc", 4.09, repeat=repeat, rattle=0.01)
         tracemalloc.start()
-        atoms = blueprint.select(np.zeros(3), np.array(edge))
+        atoms = builder.select(np.zeros(3), np.array(edge))
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return len(atoms["id"]), top
@@ -129,14 +129,14 @@ def test_memory_follows_the_share_not_the_system():
 
 def test_mass_makes_the_species(tmp_path):
     atoms = ase.Atoms("HOH", positions=np.eye(3), masses=[2.014, None, None])
-    blueprint = structure(tmp_path, atoms)
-    table = blueprint.species_table
+    builder = structure(tmp_path, atoms)
+    table = builder.species_table
     assert table.symbols == ("H", "H", "O")
     assert np.allclose(table.masses, [1.008, 2.014, 15.999])
-    whole = blueprint.select(np.full(3, -np.inf), np.full(3, np.inf))
+    whole = builder.select(np.full(3, -np.inf), np.full(3, np.inf))
     assert whole["species"].tolist() == [1, 2, 0]
-    assert not blueprint.has_velocities and not whole["velocity"].any()
-    assert not blueprint.cell.bounded
+    assert not builder.has_velocities and not whole["velocity"].any()
+    assert not builder.cell.bounded
     overridden = structure(tmp_path, atoms, masses={"H": 1.0}).species_table
     assert overridden.masses.tolist() == [1.0, 15.999]
 
@@ -145,10 +145,10 @@ def test_frames_are_counted_from_either_end(tmp_path):
     path = tmp_path / "many.extxyz"
     write(path, [bulk(s) for s in ("Cu", "Ag", "Au")])
     for frame, symbol in ((0, "Cu"), (2, "Au"), (-1, "Au"), (-3, "Cu")):
-        assert Blueprint.from_structure(path, frame=frame, comm=SERIAL).species_table.symbols == (symbol,)
+        assert SystemBuilder.from_structure(path, frame=frame, comm=SERIAL).species_table.symbols == (symbol,)
     for frame in (3, -4):
         with pytest.raises(InputError, match=f"no frame {frame}"):
-            Blueprint.from_structure(path, frame=frame, comm=SERIAL)
+            SystemBuilder.from_structure(path, frame=frame, comm=SERIAL)
 
 
 @pytest.mark.parametrize("constraint", [FixAtoms([0]), FixBondLength(0, 1)])
@@ -156,23 +156,23 @@ def test_constraints_are_refused(tmp_path, constraint):
     path = tmp_path / "held.traj"
     write(path, ase.Atoms("Ar2", positions=[[0, 0, 0], [3, 0, 0]], constraint=constraint))
     with pytest.raises(InputError, match=rf"held.traj.*constraints \({type(constraint).__name__}.*not yet available"):
-        Blueprint.from_structure(path, comm=SERIAL)
+        SystemBuilder.from_structure(path, comm=SERIAL)
 
 
 def test_selective_dynamics_is_refused(tmp_path):
     text = "x\n1.0\n9 0 0\n0 9 0\n0 0 9\nAr\n2\nSelective dynamics\nCartesian\n0 0 0 F F T\n3 0 0 {}\n"
     (tmp_path / "POSCAR").write_text(text.format("T T T"))
     with pytest.raises(InputError, match="POSCAR.*not yet available"):
-        Blueprint.from_structure(tmp_path / "POSCAR", comm=SERIAL)
+        SystemBuilder.from_structure(tmp_path / "POSCAR", comm=SERIAL)
     (tmp_path / "POSCAR").write_text(text.replace("F F T", "T T T").format("T T T"))  # nothing held
-    assert Blueprint.from_structure(tmp_path / "POSCAR", comm=SERIAL).n_total == 2
+    assert SystemBuilder.from_structure(tmp_path / "POSCAR", comm=SERIAL).n_total == 2
 
 
 def test_a_mass_of_an_absent_element_is_refused(tmp_path):
     with pytest.raises(InputError, match="system.masses names Cu, .* has H, O"):
         structure(tmp_path, ase.Atoms("HOH", positions=np.eye(3)), masses={"H": 2.0, "Cu": 63.0})
     with pytest.raises(InputError, match="system.masses names Cu"):
-        Blueprint.from_crystal("Ag", "fcc", 4.09, masses={"Cu": 63.0})
+        SystemBuilder.from_crystal("Ag", "fcc", 4.09, masses={"Cu": 63.0})
 
 
 def test_bad_input_is_named(tmp_path):
@@ -187,7 +187,7 @@ def test_bad_input_is_named(tmp_path):
     complains("no known element", ase.Atoms("X"))
     complains("no positive mass", ase.Atoms("Ar", masses=[0.0]))
     with pytest.raises(InputError, match="no such"):
-        Blueprint.from_structure(tmp_path / "absent.xyz", comm=SERIAL)
+        SystemBuilder.from_structure(tmp_path / "absent.xyz", comm=SERIAL)
     for name, text in (
         ("a.xyz", "nonsense\n"),
         ("b.cif", "\0\0"),
@@ -196,16 +196,16 @@ def test_bad_input_is_named(tmp_path):
     ):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=name):
-            Blueprint.from_structure(tmp_path / name, comm=SERIAL)
+            SystemBuilder.from_structure(tmp_path / name, comm=SERIAL)
 
 
 def test_supercell_equals_ase(tmp_path):
     """Independent of our id rule: as a set of points, `repeat` is ASE's make_supercell."""
     primitive = bulk("Cu")
-    blueprint = structure(tmp_path, primitive, repeat=(2, 3, 4))
+    builder = structure(tmp_path, primitive, repeat=(2, 3, 4))
     expected = make_supercell(primitive, np.diag([2, 3, 4]))
-    assert np.allclose(blueprint.cell.matrix, expected.cell.array)
-    found = ase.Atoms(positions=blueprint.select(np.zeros(3), np.ones(3))["position"], cell=expected.cell, pbc=True)
+    assert np.allclose(builder.cell.matrix, expected.cell.array)
+    found = ase.Atoms(positions=builder.select(np.zeros(3), np.ones(3))["position"], cell=expected.cell, pbc=True)
     for atom in expected.positions:
         away = ase.geometry.find_mic(found.positions - atom, expected.cell)[1]
         assert np.sum(away < 1e-8) == 1

@@ -105,9 +105,9 @@ def test_no_pair_is_lost_while_fresh(seed: int, skin: float, strain: float, jump
     h = np.array([[7.0, 0, 0], [1.5, 7.0, 0], [-2.0, 1.0, 7.0]])
     state = state_of(rng.uniform(0, 1, (40, 3)) @ h, Cell(h))
     neighbors = NeighborList(3.0, skin)
-    assert neighbors.excess(state) == np.inf
+    assert neighbors.skin_excess(state) == np.inf
     neighbors.build(state)
-    assert neighbors.excess(state) <= 0.0 and listed(neighbors) >= pairs_within(state, 3.0 + skin)
+    assert neighbors.skin_excess(state) <= 0.0 and listed(neighbors) >= pairs_within(state, 3.0 + skin)
     deformation = np.eye(3) + strain * rng.uniform(-1, 1, (3, 3))
     start, kick = state.local("position").numpy().copy(), rng.normal(size=(40, 3))
     kick *= jump / np.linalg.norm(kick, axis=1).max() if not hot else jump
@@ -115,7 +115,7 @@ def test_no_pair_is_lost_while_fresh(seed: int, skin: float, strain: float, jump
         step = np.eye(3) + part * (deformation - np.eye(3))
         state.cell = state.cell.with_matrix(h @ step)
         state.all("position")[:] = torch.from_numpy(np.tile(start @ step + part * kick, (27, 1)))
-        if neighbors.excess(state) <= 0.0:
+        if neighbors.skin_excess(state) <= 0.0:
             assert listed(neighbors) >= pairs_within(state, 3.0)
 
 
@@ -125,17 +125,17 @@ def test_staleness_is_not_needlessly_early() -> None:
     state = state_of(np.random.default_rng(1).uniform(0, 8, (20, 3)), Cell(h))
     neighbors = NeighborList(3.0, 0.5)
     neighbors.build(state)
-    assert neighbors.excess(state) == pytest.approx(-0.5, abs=1e-5)  # places are kept in single precision
+    assert neighbors.skin_excess(state) == pytest.approx(-0.5, abs=1e-5)  # places are kept in single precision
     state.local("position")[7, 1] += 0.2499
-    assert -0.01 < neighbors.excess(state) < 0.0
+    assert -0.01 < neighbors.skin_excess(state) < 0.0
     state.local("position")[7, 1] += 0.0002
-    assert 0.0 < neighbors.excess(state) < 0.01
+    assert 0.0 < neighbors.skin_excess(state) < 0.01
     state.local("position")[7, 1] -= 0.2501
     x = state.all("position").clone()
     for scale, stale in ((1.2, False), (0.9, False), (0.85, True)):  # 3.5/3 = 1/0.857
         state.cell = Cell(h * scale)
         state.all("position")[:] = x * scale
-        assert (neighbors.excess(state) > 0.0) == stale
+        assert (neighbors.skin_excess(state) > 0.0) == stale
 
 
 def test_drift_of_the_whole_system_in_a_sheared_cell() -> None:
@@ -148,7 +148,7 @@ def test_drift_of_the_whole_system_in_a_sheared_cell() -> None:
     shear = np.array([[1.0, 0, 0], [0.05, 1.0, 0], [0.02, -0.03, 1.0]])
     state.cell = Cell(h @ shear)
     state.all("position")[:] = torch.from_numpy(np.tile(x @ shear, (27, 1)))
-    assert neighbors.excess(state) < 0.0
+    assert neighbors.skin_excess(state) < 0.0
 
 
 def test_not_a_number_is_stale() -> None:
@@ -156,4 +156,4 @@ def test_not_a_number_is_stale() -> None:
     neighbors = NeighborList(3.0, 0.5)
     neighbors.build(state)
     state.local("position")[3, 0] = float("nan")
-    assert neighbors.excess(state) == np.inf
+    assert neighbors.skin_excess(state) == np.inf

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
-from allegro_md.domain.halo import HaloPlan
+from allegro_md.domain.halo import HaloExchange
 from allegro_md.domain.migrate import decompose, migrate
 from allegro_md.neighbors.grid import cells_around, sorted_into
 from allegro_md.neighbors.list import NeighborList
@@ -49,8 +49,8 @@ def settle(state: AtomState, neighbors: NeighborList, ordered: bool) -> None:
     domain = decompose(state, comm, None)
     migrate(state, domain, comm)
     if ordered:
-        neighbors.order(state)
-    HaloPlan.build(state, domain, comm, CUTOFF + SKIN)
+        neighbors.sort_atoms(state)
+    HaloExchange.build(state, domain, comm, CUTOFF + SKIN)
     neighbors.build(state)
 
 
@@ -101,7 +101,7 @@ def test_ordered_atoms_are_in_order_with_their_ghosts(box: str) -> None:
     starts, members = sorted_into(grid, *where, 0, state.n_local)
     assert len(members) == 0 and starts[-1] == state.n_local
     before = state.local("id").clone()
-    neighbors.order(state)
+    neighbors.sort_atoms(state)
     assert state.n_ghost == 0 and torch.equal(state.local("id"), before)
 
 
@@ -111,7 +111,7 @@ def test_long_lists_are_in_order() -> None:
     comm = Comm.serial()
     domain = decompose(state, comm, None)
     migrate(state, domain, comm)
-    HaloPlan.build(state, domain, comm, 9.0)
+    HaloExchange.build(state, domain, comm, 9.0)
     neighbors.build(state)
     lists = by_id(state, neighbors)
     assert max(map(len, lists.values())) > 300
@@ -136,7 +136,7 @@ def test_approach_is_a_bound_and_not_far_off(edge: float) -> None:
         moves = torch.from_numpy(rng.normal(scale=0.03, size=(n, 3)))
         state.local("position").add_(moves)
         moved = float((state.local("position") - before).norm(dim=1).max())  # as far as doubles can tell
-        excess = neighbors.excess(state)
-        assert 2.0 * moved <= neighbors.approach + 1e-8 and neighbors.approach <= 2.0 * moved + 0.02 * SKIN
-        assert excess == pytest.approx(neighbors.approach - SKIN)
+        excess = neighbors.skin_excess(state)
+        assert 2.0 * moved <= neighbors.max_approach + 1e-8 and neighbors.max_approach <= 2.0 * moved + 0.02 * SKIN
+        assert excess == pytest.approx(neighbors.max_approach - SKIN)
         state.local("position")[:] = before

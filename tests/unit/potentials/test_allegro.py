@@ -11,7 +11,7 @@ from allegro_md.errors import InputError, PhysicsError, ResourceError
 from allegro_md.exact import FORCE_RANGE, FORCE_SCALE
 from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.fixed import CENTER_BOUND, MOST_TERMS
-from allegro_md.kernels.tile import TILE
+from allegro_md.kernels.tile import BLOCK_ROWS
 from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual, Spline
 from allegro_md.models.edges import Edges
 from allegro_md.models.network import Network
@@ -129,7 +129,7 @@ def test_a_center_with_more_edges_than_a_block(lab):
     network = NETWORKS["dense"]
     one, many = (AllegroPotential(network, ("Cu",), "double", tiles=t) for t in (1, 8))
     i, _, _ = lab.pairs(packed, network.architecture.cutoff)
-    assert np.bincount(i).max() > TILE * 0.5
+    assert np.bincount(i).max() > BLOCK_ROWS * 0.5
     same(lab.run(one, packed), lab.run(many, packed))
 
 
@@ -164,7 +164,7 @@ def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
     evaluate = potential._evaluate
 
     def scarce(edges):
-        if len(edges.vector) > 2 * TILE:
+        if len(edges.vector) > 2 * BLOCK_ROWS:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return evaluate(edges)
 

@@ -14,11 +14,11 @@ from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual
 from allegro_md.models.edges import Edges
 from allegro_md.models.modelfile import load_model, save_model
 from allegro_md.models.network import Network
-from allegro_md.potentials import build_potential, models_of, remarks
+from allegro_md.potentials import build_potential, descriptions, models_of
 from allegro_md.potentials.base import Virial
 from allegro_md.potentials.committee import Committee, force_std
 from allegro_md.simulation import assembly
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
 
@@ -127,7 +127,7 @@ def evaluated(system, potential):
             "position": torch.from_numpy(system.x), "velocity": torch.zeros(len(system.x), 3, dtype=torch.float64),
         }
     )  # fmt: skip
-    forces = Forces(potential, Comm.serial(), 0.3, None, Timers())
+    forces = ForceEvaluator(potential, Comm.serial(), 0.3, None, Timers())
     forces.want_virial, forces.want_force_std = Virial.TOTAL, True
     forces(state)
     return forces, state.local("id").numpy()
@@ -163,7 +163,7 @@ def test_other_terms_leave_the_std_alone(system, files, tmp_path):
 def test_one_engine_for_all(files):
     committee = Committee([load_model(files[0]), member(1, UNFOLDABLE)], SYMBOLS)
     assert committee.engine == "reference"
-    assert "as another member" in committee.members[0].remark and "l_max = 4" in committee.members[1].remark
+    assert "as another member" in committee.members[0].description and "l_max = 4" in committee.members[1].description
     with pytest.raises(InputError, match="l_max = 4"):
         Committee([load_model(files[0]), member(1, UNFOLDABLE)], SYMBOLS, "fused")
 
@@ -199,7 +199,7 @@ def test_input(files, tmp_path):
     assert load_input(again) == config and config.potential[0].models == tuple(files)
     table = SpeciesTable(SYMBOLS, np.array([29, 28]), np.ones(2))
     potential = build_potential(config.potential, table)
-    assert list(remarks(config.potential, potential)) == [file.name for file in files]
+    assert list(descriptions(config.potential, potential)) == [file.name for file in files]
     assert [part for *_, part in models_of(config.potential, potential)] == list(potential.members)
     guard = assembly.guard(config, AtomState(None, table, 0), Comm.serial())
     np.testing.assert_allclose(guard._limits.distance, 0.7 * np.array([[2.2, 2.4], [2.4, 0.0]]))

@@ -13,7 +13,7 @@ from allegro_md.cli import main
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError, ResourceError
-from allegro_md.models import accuracy, compiled, probe
+from allegro_md.models import accuracy, block_size, compiled
 from allegro_md.models.architecture import Mlp, Residual
 from allegro_md.models.fold import UnfoldableError
 from allegro_md.models.network import Network
@@ -48,27 +48,28 @@ def test_a_model_that_can_be_folded_is(lab, system):
     ):
         potential = choose(model, SYMBOLS, precision="double")
         assert isinstance(potential, FusedPotential) and potential.kind == kind
-        assert f"{kind}: {why};" in potential.remark and f"{potential.intervals} intervals" in potential.remark
-        assert f"within {potential.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|)" in potential.remark
+        assert f"{kind}: {why};" in potential.description
+        assert f"{potential.intervals} intervals" in potential.description
+        assert f"within {potential.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|)" in potential.description
         same(lab.run(potential, system), lab.run(FusedPotential(model, SYMBOLS, "double", tiles=3), system))
 
 
 def test_the_reference_where_it_is_asked_for(lab, system):
     potential = choose(network(), SYMBOLS, "reference", "double")
-    assert isinstance(potential, AllegroPotential) and potential.remark == "reference engine, asked for"
+    assert isinstance(potential, AllegroPotential) and potential.description == "reference engine, asked for"
     same(lab.run(potential, system), lab.run(AllegroPotential(network(), SYMBOLS, "double"), system))
 
 
 def test_the_reference_where_there_is_no_other(monkeypatch):
     """A degree without kernels; tables that cannot be made fine enough."""
     potential = choose(network(l_max=4), SYMBOLS)
-    assert isinstance(potential, AllegroPotential) and "l_max = 4" in potential.remark
+    assert isinstance(potential, AllegroPotential) and "l_max = 4" in potential.description
     with pytest.raises(UnfoldableError, match='l_max = 4.*engine = "reference"'):
         choose(network(l_max=4), SYMBOLS, "fused")
     monkeypatch.setattr(accuracy, "FINEST", accuracy.COARSEST)
     monkeypatch.setattr(accuracy, "MARGIN", 0.0)
     potential = choose(network(), SYMBOLS)
-    assert isinstance(potential, AllegroPotential) and "tables of 256 intervals" in potential.remark
+    assert isinstance(potential, AllegroPotential) and "tables of 256 intervals" in potential.description
     with pytest.raises(UnfoldableError, match='further off than allowed.*engine = "reference"'):
         choose(network(), SYMBOLS, "fused")
     with pytest.raises(InputError, match="does not know Ar"):
@@ -77,9 +78,9 @@ def test_the_reference_where_there_is_no_other(monkeypatch):
 
 def test_blocks_grow_while_that_is_faster(monkeypatch):
     times = {1: 1.0, 2: 0.8, 4: 0.7, 8: 0.69}
-    monkeypatch.setattr(probe, "_seconds", lambda model, sample, tiles: times[tiles])
+    monkeypatch.setattr(block_size, "_seconds", lambda model, sample, tiles: times[tiles])
     potential = FusedPotential(network(), SYMBOLS)
-    assert potential._evaluate.tiles == 4 and "blocks of 4 x " in potential.remark
+    assert potential._evaluate.tiles == 4 and "blocks of 4 x " in potential.description
 
 
 def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
@@ -88,7 +89,7 @@ def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
     potential, allocate, room = FusedPotential(network(), SYMBOLS, tiles=8), compiled.allocate, [2]
 
     def scarce(model, rows):
-        if rows > room[0] * compiled.TILE:
+        if rows > room[0] * compiled.BLOCK_ROWS:
             raise MemoryError
         return allocate(model, rows)
 

@@ -11,7 +11,7 @@ import torch
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError, PhysicsError
-from allegro_md.kernels.cpu_folded import TILE
+from allegro_md.kernels.cpu_folded import BLOCK_ROWS
 from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual, Spline
 from allegro_md.models.importer import load_foreign
 from allegro_md.models.modelfile import load_model
@@ -175,7 +175,7 @@ def test_species_are_matched_by_symbol(lab, system):
 def test_a_center_with_more_edges_than_a_tile(lab):
     packed = lab.liquid(("Cu",), 0.95, n=3, seed=1)
     one, many = (lab.run(fused("dense", symbols=("Cu",), tiles=t), packed) for t in (1, 8))
-    assert np.bincount(lab.pairs(packed, 4.2)[0]).max() > TILE
+    assert np.bincount(lab.pairs(packed, 4.2)[0]).max() > BLOCK_ROWS
     same(one, many)
     wanted = lab.run(AllegroPotential(network("dense"), ("Cu",), "double"), packed).force
     assert np.abs(one.force - wanted).max() < 1e-5 * np.abs(wanted).max()

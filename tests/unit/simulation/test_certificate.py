@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from allegro_md.config import load_input
-from allegro_md.potentials import build_potential, settled
+from allegro_md.potentials import build_potential, resolved
 from allegro_md.potentials.allegro import AllegroPotential
 from allegro_md.simulation.certificate import reference_potential
 from allegro_md.state import SpeciesTable
@@ -31,5 +31,5 @@ def test_reference_is_the_network_itself(root: Path, engine: str, precision: str
     chosen = [f"potential.engine={engine}", f"potential.precision={precision}"]
     config = load_input(root / "inputs" / "quickstart.toml", chosen)
     potential = build_potential(config.potential, COPPER)
-    reference = reference_potential(settled(config.potential, potential), potential, COPPER)
+    reference = reference_potential(resolved(config.potential, potential), potential, COPPER)
     assert (reference is potential) == own and isinstance(reference, AllegroPotential)

@@ -14,12 +14,12 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from allegro_md.config.training import Labels, Training
+from allegro_md.config.training import LabelsConfig, TrainingInput
 from allegro_md.errors import InputError
 from allegro_md.io.labeled import read_frames
 from allegro_md.training.checks import check_frames, check_overlaps
 from allegro_md.training.dataset import Dataset, load_dataset
-from allegro_md.training.magnitudes import check_magnitudes
+from allegro_md.training.unit_checks import check_units
 
 Change = Callable[[list[Atoms]], object]
 
@@ -44,7 +44,7 @@ def load(folder: Path, data: dict[str, Any] | None = None, **tables: Any) -> Dat
         "data": {"train": "train.extxyz", "validation": "other.extxyz", **(data or {})},
         "model": {"cutoff": 4.0}, "training": {"epochs": 1}, "output": {"directory": "run"}, **tables,
     }  # fmt: skip
-    return load_dataset(Training.model_validate(document, context={"base": folder}))
+    return load_dataset(TrainingInput.model_validate(document, context={"base": folder}))
 
 
 def results(atoms: Atoms) -> dict[str, Any]:
@@ -173,12 +173,12 @@ def methane(count: int = 20, temperature: float = 600.0) -> list[Atoms]:
 
 
 def judge(folder: Path, images: list[Atoms], **given: Any) -> list[str]:
-    labels = Labels.model_validate(given)
+    labels = LabelsConfig.model_validate(given)
     path = folder / "frames.extxyz"
     write(path, images)
     frames = read_frames(path, labels)
     check_frames(frames)
-    remarks = check_magnitudes([(path, frames)], labels, stress=True)
+    remarks = check_units([(path, frames)], labels, stress=True)
     check_overlaps(frames)
     return remarks
 
@@ -250,9 +250,10 @@ def test_no_public_set_is_doubted(shared: Path) -> None:
     paths = sorted((shared / "data").rglob("*xyz.xz"))
     assert len(paths) > 40
     for path in paths:
-        labels = Labels.model_validate(given.get(path.relative_to(shared / "data").parts[0], {}))
-        frames = read_frames(path, Labels()) if path.name.startswith("small_molecules") else read_frames(path, labels)
+        labels = LabelsConfig.model_validate(given.get(path.relative_to(shared / "data").parts[0], {}))
+        frames = read_frames(path, LabelsConfig()) if path.name.startswith("small_molecules") else read_frames(path,
+            labels)
         check_frames(frames)
         check_overlaps(frames)
         # Stated units make remarks of doubts: there must be none either.
-        assert check_magnitudes([(path, frames)], labels, stress=True) == [], path.name
+        assert check_units([(path, frames)], labels, stress=True) == [], path.name

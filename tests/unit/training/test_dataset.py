@@ -12,7 +12,7 @@ import pytest
 from ase import Atoms
 from ase.io import read, write
 
-from allegro_md.config.training import DenseModel, Training
+from allegro_md.config.training import DenseModel, TrainingInput
 from allegro_md.errors import InputError
 from allegro_md.io.labeled import read_frames, write_hdf5
 from allegro_md.models.modelfile import save_model
@@ -34,11 +34,11 @@ def image(seed: int, symbols: str = "Cu4", energy: float | None = None) -> Atoms
     return atoms
 
 
-def training(folder: Path, data: dict[str, Any], **tables: Any) -> Training:
+def training(folder: Path, data: dict[str, Any], **tables: Any) -> TrainingInput:
     document = {
         "data": data, "model": {"cutoff": 4.0}, "training": {"epochs": 1}, "output": {"directory": "run"}, **tables,
     }  # fmt: skip
-    return Training.model_validate(document, context={"base": folder})
+    return TrainingInput.model_validate(document, context={"base": folder})
 
 
 def load(folder: Path, data: dict[str, Any], **tables: Any) -> Dataset:

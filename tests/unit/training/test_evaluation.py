@@ -20,7 +20,7 @@ from allegro_md.ase import AllegroCalculator
 from allegro_md.cli import main
 from allegro_md.training.calibration import calibrate
 from allegro_md.training.evaluation import Evaluation
-from allegro_md.training.metrics import Tally
+from allegro_md.training.metrics import ErrorAccumulator
 from allegro_md.units import EV_PER_A3_IN_GPA
 
 MODEL = str(Path(__file__).parents[3] / "inputs" / "models" / "silver.allegro")
@@ -182,7 +182,7 @@ def committee(noise: Sequence[float], rng: np.random.Generator) -> Evaluation:
     count, members = len(std), 8
     scatter = rng.normal(size=(members, count, 3)) * std[:, None] / np.sqrt(3.0)
     labels = rng.normal(size=(count, 3)) * std[:, None] / np.sqrt(3.0) + scatter.mean(axis=0)
-    metrics = Tally().metrics()
+    metrics = ErrorAccumulator().metrics()
     return Evaluation(
         np.array([count]), np.full(count, 47), np.zeros(1), labels, np.zeros((members, 1)), scatter, metrics, [metrics]
     )
@@ -205,7 +205,7 @@ def test_calibration() -> None:
 def test_standard_deviation_by_hand() -> None:
     forces = np.zeros((2, 1, 3))
     forces[:, 0] = [[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]]  # off their mean by (∓1, 0, ±1)
-    metrics = Tally().metrics()
+    metrics = ErrorAccumulator().metrics()
     found = Evaluation(
         np.ones(1, int), np.array([1]), np.zeros(1), np.zeros((1, 3)), np.zeros((2, 1)), forces, metrics, [metrics]
     )

@@ -8,7 +8,7 @@ import torch
 from gradients import check_gradients
 from labeled import alloy, frame
 
-from allegro_md.config.training import Loss, Ramp
+from allegro_md.config.training import LossConfig, Ramp
 from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual
 from allegro_md.models.network import Network
 from allegro_md.training.batches import Batch, Samples
@@ -43,15 +43,16 @@ def test_squares_by_hand() -> None:
     prediction = wrong_by(batch, 0.8, 0.1, 0.02)
     energy = ((0.8 / 4) ** 2 + (0.8 / 8) ** 2) / 2
     expected = 5.0 * energy + 2.0 * 0.1**2 + 3.0 * 0.02**2
-    assert loss_of(Objective(Loss(energy=5.0, force=2.0, stress=3.0)), prediction, batch) == pytest.approx(expected)
-    total = Objective(Loss(energy=5.0, force=2.0, stress=3.0, per_atom=False))
+    assert loss_of(Objective(LossConfig(energy=5.0, force=2.0, stress=3.0)), prediction,
+        batch) == pytest.approx(expected)
+    total = Objective(LossConfig(energy=5.0, force=2.0, stress=3.0, per_atom=False))
     assert loss_of(total, prediction, batch) == pytest.approx(expected - 5.0 * energy + 5.0 * 0.8**2)
 
 
 @pytest.mark.parametrize("error", [0.004, 0.05])
 def test_huber_is_that_of_torch(error: float) -> None:
     batch = samples(2).batch([0, 1])
-    objective = Objective(Loss(energy=0.0, force=1.0, stress=0.0, kind="huber", delta=0.01))
+    objective = Objective(LossConfig(energy=0.0, force=1.0, stress=0.0, kind="huber", delta=0.01))
     wanted = torch.nn.functional.huber_loss(batch.forces + error, batch.forces, delta=0.01)
     assert loss_of(objective, wrong_by(batch, 0.0, error, 0.0), batch) == pytest.approx(float(wanted))
 
@@ -67,13 +68,13 @@ def test_a_missing_label_counts_for_nothing() -> None:
     batch.forces[:4] = torch.nan
     prediction = Prediction(torch.full((2,), 7.0, dtype=torch.float64), batch.forces.nan_to_num() + 0.1, batch.stress)
     prediction.energy[1] = batch.energy[1] + 0.8
-    value = loss_of(Objective(Loss(energy=1.0, force=1.0)), prediction, batch)
+    value = loss_of(Objective(LossConfig(energy=1.0, force=1.0)), prediction, batch)
     assert value == pytest.approx(0.1**2 + 0.1**2)  # 0.8 eV on eight atoms
     assert counts(batch).tolist() == [1.0, 24.0, 18.0]
 
 
 def test_weights_follow_the_epochs() -> None:
-    objective = Objective(Loss(energy=Ramp(first=1.0, last=100.0, begin=10, end=20), force=2.0))
+    objective = Objective(LossConfig(energy=Ramp(first=1.0, last=100.0, begin=10, end=20), force=2.0))
     energy = [objective.weights(epoch)[0] for epoch in (0, 10, 15, 20, 99)]
     assert energy == pytest.approx([1.0, 1.0, 10.0, 100.0, 100.0])
     assert objective.weights(15)[1:] == (2.0, 0.0)
@@ -85,7 +86,7 @@ def test_gradient_by_finite_differences(name: str, kind: str) -> None:
     """With respect to the steepest entry of every weight, energies, forces and stresses in the loss."""
     network = Network(NETWORKS[name]).initialize(3)
     batch = samples().batch([0, 1, 2])
-    objective = Objective(Loss(energy=2.0, force=1.0, stress=5.0, kind=kind, delta=0.3))
+    objective = Objective(LossConfig(energy=2.0, force=1.0, stress=5.0, kind=kind, delta=0.3))
 
     def value() -> torch.Tensor:
         weights = torch.tensor(objective.weights(0), dtype=torch.float64)

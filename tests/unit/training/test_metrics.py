@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from allegro_md.io.labeled import Frame
-from allegro_md.training.metrics import Metrics, Tally
+from allegro_md.training.metrics import ErrorAccumulator, Metrics
 
 WATER = Frame(
     numbers=np.array([8, 1, 1]),
@@ -29,7 +29,7 @@ HYDROGEN = replace(
 
 
 def test_by_hand() -> None:
-    tally = Tally()
+    tally = ErrorAccumulator()
     forces = np.zeros((5, 3))
     forces[0] = [0.3, 0.0, -0.4]  # oxygen: errors 300, 0, -400 meV/Å
     forces[3:] = 1.0
@@ -59,7 +59,7 @@ def test_by_hand() -> None:
 
 
 def test_missing_labels_are_absent() -> None:
-    tally = Tally()
+    tally = ErrorAccumulator()
     bare = replace(WATER, energy=None, stress=None)
     tally.add([bare], np.array([math.nan]), np.full((3, 3), 0.1), np.zeros((1, 3, 3)))
     found = tally.metrics()
@@ -67,7 +67,7 @@ def test_missing_labels_are_absent() -> None:
     assert found.forces is not None and found.forces.mae == pytest.approx(100.0)
     assert math.isnan(found.row("")["energy_mae"])
     assert found.as_dict()["energy_meV"] is None
-    assert Tally().metrics().forces is None
+    assert ErrorAccumulator().metrics().forces is None
 
 
 def random_set() -> tuple[list[Frame], NDArray[np.float64], NDArray[np.float64]]:
@@ -87,7 +87,7 @@ def tallied(steps: list[list[int]]) -> Metrics:
     """In batches; every second one summed by another process."""
     frames, energy, forces = random_set()
     ends = np.cumsum([len(frame.numbers) for frame in frames])
-    tallies = [Tally(), Tally()]
+    tallies = [ErrorAccumulator(), ErrorAccumulator()]
     for turn, step in enumerate(steps):
         rows = np.concatenate([np.arange(ends[k] - len(frames[k].numbers), ends[k]) for k in step])
         tallies[turn % 2].add([frames[k] for k in step], energy[step], forces[rows])

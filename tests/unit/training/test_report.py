@@ -14,7 +14,7 @@ import pytest
 from allegro_md.io.labeled import Frame
 from allegro_md.training import plots
 from allegro_md.training.evaluation import Evaluation
-from allegro_md.training.metrics import Tally
+from allegro_md.training.metrics import ErrorAccumulator
 from allegro_md.training.progress import COLUMNS, Progress
 from allegro_md.training.report import write_report
 
@@ -31,7 +31,7 @@ def evaluation(members: int = 1, forces: bool = True) -> Evaluation:
         for k in range(2)
     ]  # fmt: skip
     energy, predicted = np.array([-13.994, -14.012]), labels + 0.03
-    tally = Tally()
+    tally = ErrorAccumulator()
     tally.add(frames, energy, predicted)
     spread = np.linspace(-0.01, 0.01, members)[:, None, None] if members > 1 else np.zeros((1, 1, 1))
     return Evaluation(

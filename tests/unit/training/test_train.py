@@ -25,7 +25,7 @@ from allegro_md.config.load import load_training
 from allegro_md.errors import InputError, InterruptedRun, PhysicsError
 from allegro_md.models.modelfile import load_model, read_document
 from allegro_md.training import session
-from allegro_md.training.session import Session
+from allegro_md.training.session import TrainingRun
 from allegro_md.training.train import Trainer
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -33,7 +33,7 @@ COMMAND = [sys.executable, "-m", "allegro_md", "train"]
 
 
 def train(path: Path, *overrides: str, resume: bool = False, overwrite: bool = False) -> list[Path]:
-    return Session(load_training(path, overrides), Comm.serial()).run(resume=resume, overwrite=overwrite)
+    return TrainingRun(load_training(path, overrides), Comm.serial()).run(resume=resume, overwrite=overwrite)
 
 
 @pytest.fixture(autouse=True)
@@ -220,7 +220,7 @@ def test_validation_is_the_error_of_the_saved_model(tmp_path: Path) -> None:
     path = write_training(tmp_path, precision="float64")
     (model,) = train(path)
     best = read_document(model)["training"]["errors"]["validation"]
-    data = Session(load_training(path), Comm.serial()).dataset
+    data = TrainingRun(load_training(path), Comm.serial()).dataset
     network, errors = load_model(model), []
     everything = read(tmp_path / "train.extxyz", ":")
     for wanted in data.validation:

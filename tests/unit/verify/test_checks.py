@@ -13,8 +13,8 @@ from allegro_md.comm import Comm
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.verify.drift import check_drift
 from allegro_md.verify.local import PROBES, persisting
-from allegro_md.verify.result import Tally
-from allegro_md.verify.samples import TARGETS, choose, directions, share
+from allegro_md.verify.result import CheckStats
+from allegro_md.verify.samples import TARGETS, choose, chunk_size, directions
 
 ARGON = SpeciesTable(("Ar", "Kr"), np.array([18, 36]), np.array([39.948, 83.8]))
 STEP, ALLOWED = 1e-4, 1e-5
@@ -62,10 +62,10 @@ def test_orders_of_an_integrator_are_told_apart() -> None:
         return np.array(out)
 
     for second in (True, False):
-        tally = Tally("drift", "")
+        tally = CheckStats("drift", "")
         check_drift(tally, "it", lambda parts, s=second: energies(parts, s), 0.0)
         assert tally.result(Comm.serial()).passed is second
-    quiet = Tally("drift", "")
+    quiet = CheckStats("drift", "")
     check_drift(quiet, "it", lambda parts: 1.0 + 1e-12 * np.arange(3) * parts, 1e-11)
     assert quiet.result(Comm.serial()).passed
 
@@ -115,7 +115,7 @@ def test_few_atoms_and_free_boundaries(n: int) -> None:
 
 def test_shares_are_bounded() -> None:
     for size in (1, 2, 7, 64, 65, 1000, 4097):
-        counts = [share(size, rank, 64, 8) for rank in range(size)]
+        counts = [chunk_size(size, rank, 64, 8) for rank in range(size)]
         assert 0 < sum(counts) <= 64 and max(counts) <= 8
 
 

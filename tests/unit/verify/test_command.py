@@ -16,7 +16,7 @@ import torch
 from allegro_md.cli import main
 from allegro_md.potentials.base import ForceResult
 from allegro_md.potentials.lj import LennardJones
-from allegro_md.verify.result import Certificate
+from allegro_md.verify.result import VerifyReport
 
 INPUT = """
 [system]
@@ -109,7 +109,7 @@ def test_the_certificate_changes_no_bit_of_a_run(source: Path) -> None:
         return [row.rpartition(",")[0] for row in rows]
 
     certified = table("with")
-    with mock.patch("allegro_md.simulation.run.certify_start", lambda config, loop: Certificate([], 0, 0.0)):
+    with mock.patch("allegro_md.simulation.run.verify_start", lambda config, loop: VerifyReport([], 0, 0.0)):
         assert table("without") == certified
     assert len(certified) == 4
 

@@ -13,7 +13,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.potentials.base import Virial
 from allegro_md.potentials.lj import LennardJones
-from allegro_md.simulation.forces import Forces
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
 from allegro_md.verify.environment import MARGIN, Cluster, gather
@@ -67,7 +67,7 @@ def test_alone_has_the_bits_of_the_engine() -> None:
     x = x + np.random.default_rng(4).normal(scale=0.1, size=x.shape)
     state = state_of(x, TILTED, (True,) * 3, origin=(1.0, -2.0, 0.3))
     potential = LennardJones(np.array([[0.01]]), np.array([[3.4]]), 6.0)
-    forces = Forces(potential, Comm.serial(), 0.5, None, Timers())
+    forces = ForceEvaluator(potential, Comm.serial(), 0.5, None, Timers())
     forces.want_virial = Virial.PER_ATOM
     forces(state)
     rows = np.arange(8)

@@ -9,13 +9,13 @@ import pytest
 
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
-from allegro_md.verify.result import Certificate, Tally
+from allegro_md.verify.result import CheckStats, VerifyReport
 
 SERIAL = Comm.serial()
 
 
-def tally() -> Tally:
-    return Tally("name", "this against that")
+def tally() -> CheckStats:
+    return CheckStats("name", "this against that")
 
 
 def test_the_worst_is_relative_to_what_is_allowed() -> None:
@@ -58,13 +58,13 @@ def test_nothing_to_compare_passes_and_says_so() -> None:
 
 
 def test_a_certificate_names_what_failed() -> None:
-    good, bad = tally(), Tally("virial", "a against b")
+    good, bad = tally(), CheckStats("virial", "a against b")
     good.add("it", 0.0, 1.0, "eV", 1)
     bad.add("component yz", 0.5, 1e-5, "eV", 42)
-    fine = Certificate([good.result(SERIAL)], 1, 0.1)
+    fine = VerifyReport([good.result(SERIAL)], 1, 0.1)
     fine.require()
     assert fine.as_dict()["passed"] and "name" in fine.lines()[0]
-    certificate = Certificate([good.result(SERIAL), bad.result(SERIAL)], 1, 0.1)
+    certificate = VerifyReport([good.result(SERIAL), bad.result(SERIAL)], 1, 0.1)
     assert not certificate.as_dict()["passed"]
     with pytest.raises(PhysicsError) as caught:
         certificate.require()

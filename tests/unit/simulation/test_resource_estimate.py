@@ -17,10 +17,10 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.domain.grid import Domain
 from allegro_md.errors import ResourceError
-from allegro_md.io.structure import MARGIN, Blueprint
+from allegro_md.io.structure import MARGIN, SystemBuilder
 from allegro_md.potentials import build_potential
-from allegro_md.simulation import Simulation, plan
-from allegro_md.simulation.plan import Plan
+from allegro_md.simulation import Simulation, resource_estimate
+from allegro_md.simulation.resource_estimate import ResourceEstimate
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -52,10 +52,10 @@ def write_input(folder: Path, source: str = CRYSTAL, potential: str = LJ, steps:
     return path
 
 
-def planned(path: Path) -> Plan:
+def planned(path: Path) -> ResourceEstimate:
     config, comm = load_input(path), Comm.serial()
-    system = plan.blueprint(config, comm)
-    return Plan(config, system, build_potential(config.potential, system.species_table), comm)
+    system = resource_estimate.build_structure(config, comm)
+    return ResourceEstimate(config, system, build_potential(config.potential, system.species_table), comm)
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -113,7 +113,7 @@ def test_bricks_share_the_atoms(tmp_path: Path, ranks: int) -> None:
 
 def test_count_equals_all_images() -> None:
     """Against a loop over images of explicit atoms."""
-    system = Blueprint.from_crystal("Cu", "hcp", 2.6, repeat=(2, 3, 1), periodic=(True, False, True))
+    system = SystemBuilder.from_crystal("Cu", "hcp", 2.6, repeat=(2, 3, 1), periodic=(True, False, True))
     atoms = system.select(np.zeros(3), np.array([1.0, np.inf, 1.0]))["position"]
     fraction = atoms @ system.cell.inverse
     fraction -= np.floor(fraction) * np.array([1, 0, 1])
@@ -134,9 +134,9 @@ def test_more_atoms_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     enough = planned(write_input(tmp_path, system="repeat = [60, 60, 60]"))
     enough.require()
 
-    def with_memory(system: str, gigabytes: float) -> Plan:
+    def with_memory(system: str, gigabytes: float) -> ResourceEstimate:
         config = load_input(write_input(tmp_path, system=system))
-        foreseen = Plan(config, plan.blueprint(config, Comm.serial()), build_potential(
+        foreseen = ResourceEstimate(config, resource_estimate.build_structure(config, Comm.serial()), build_potential(
             config.potential, enough.system.species_table), Comm.serial())  # fmt: skip
         foreseen._places[0]["memory"] = gigabytes * 1e9
         return foreseen
@@ -167,7 +167,7 @@ def test_more_frames_than_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     foreseen = planned(write_input(tmp_path, steps=1000, output=output))
     needed = 240 * (101 * (12 + 12 + 12) + 4 * 58) + 501 * 300
     assert foreseen.disk() == needed
-    monkeypatch.setattr(plan, "free_disk", lambda directory: needed - 1)
+    monkeypatch.setattr(resource_estimate, "free_disk", lambda directory: needed - 1)
     with pytest.raises(ResourceError, match="of the disk are free — raise output.trajectory.every"):
         foreseen.require()
     foreseen.require(first_step=100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from allegro_md.kernels.cpu_folded import TILE
+from allegro_md.kernels.cpu_folded import BLOCK_ROWS
 from allegro_md.models.accuracy import Environments, environments, folded_forces
 from allegro_md.models.compiled import Compiled
 from allegro_md.models.fold import Fold
@@ -24,7 +24,7 @@ def size_blocks(model: Compiled, fold: Fold, usual: float) -> None:
         fold: what it was made from.
         usual: mean number of neighbors.
     """
-    sample = environments(fold, usual, centers=1 + int(2 * MOST * TILE / (1.0 + usual)))
+    sample = environments(fold, usual, centers=1 + int(2 * MOST * BLOCK_ROWS / (1.0 + usual)))
     tiles, best = 1, _seconds(model, sample, 1)
     while tiles < MOST and (seconds := _seconds(model, sample, 2 * tiles)) < GAIN * best:
         tiles, best = 2 * tiles, seconds

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from allegro_md.cell import Cell
-from allegro_md.config.training import Labels
+from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
 from allegro_md.io.labeled import Frame
 from allegro_md.io.total_energy import unit_of_total
@@ -66,7 +66,7 @@ class Doubt:
     remedy: str
 
 
-def check_magnitudes(files: Sequence[tuple[Path, Sequence[Frame]]], labels: Labels, stress: bool) -> list[str]:
+def check_units(files: Sequence[tuple[Path, Sequence[Frame]]], labels: LabelsConfig, stress: bool) -> list[str]:
     """Looks at some frames of each file; returns remarks.
 
     Args:
@@ -99,7 +99,7 @@ def _state(about: str, unit: str, other: str) -> str:
 # --- lengths ------------------------------------------------------------------------------------------------------
 
 
-def _lengths(sample: Sequence[Frame], labels: Labels) -> Iterator[Doubt]:
+def _lengths(sample: Sequence[Frame], labels: LabelsConfig) -> Iterator[Doubt]:
     found = [_nearest(frame) for frame in sample if len(frame.numbers) > 2]
     length = np.concatenate([length for length, _ in found]) if found else np.zeros(0)
     ratio = np.concatenate([ratio for _, ratio in found]) if found else np.zeros(0)
@@ -131,7 +131,7 @@ def _nearest(frame: Frame) -> tuple[Array, Array]:
 # --- energies and forces ------------------------------------------------------------------------------------------
 
 
-def _energies(sample: Sequence[Frame], labels: Labels) -> Iterator[Doubt]:
+def _energies(sample: Sequence[Frame], labels: LabelsConfig) -> Iterator[Doubt]:
     """All-electron total energies have known magnitudes."""
     factor = DIMENSIONS["energy"][labels.energy_unit]
     energies = [(frame.numbers, frame.energy / factor) for frame in sample if frame.energy is not None]
@@ -142,7 +142,7 @@ def _energies(sample: Sequence[Frame], labels: Labels) -> Iterator[Doubt]:
         yield Doubt(what, "energy_unit", _state("energy_unit", labels.energy_unit, unit))
 
 
-def _forces(sample: Sequence[Frame], labels: Labels) -> Iterator[Doubt]:
+def _forces(sample: Sequence[Frame], labels: LabelsConfig) -> Iterator[Doubt]:
     forces = [frame.forces for frame in sample if frame.forces is not None]
     if not forces:
         return
@@ -189,7 +189,7 @@ def _net_force(sample: Sequence[Frame]) -> Iterator[str]:
 # --- stress -------------------------------------------------------------------------------------------------------
 
 
-def _stresses(sample: Sequence[Frame], labels: Labels) -> Iterator[Doubt]:
+def _stresses(sample: Sequence[Frame], labels: LabelsConfig) -> Iterator[Doubt]:
     some = [frame for frame in sample if frame.stress is not None]
     if not some:
         return
@@ -220,4 +220,6 @@ def _by_composition(frames: Sequence[Frame]) -> list[list[Frame]]:
     return list(groups.values())
 
 
-_FINDERS: tuple[Callable[[Sequence[Frame], Labels], Iterator[Doubt]], ...] = (_lengths, _energies, _forces, _stresses)
+_FINDERS: tuple[Callable[[Sequence[Frame], LabelsConfig], Iterator[Doubt]], ...] = (
+    _lengths, _energies, _forces, _stresses,
+)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from allegro_md.comm import Comm
-from allegro_md.simulation import placement as module
-from allegro_md.simulation.placement import available_memory, lines, placement, resident_memory, warnings
+from allegro_md.simulation import host_info as module
+from allegro_md.simulation.host_info import available_memory, host_info, lines, resident_memory, warnings
 
 
 def place(rank: int, host: str = "a", cores: int | list[int] = 4, threads: int = 1, device: str = "cpu"):
@@ -20,7 +20,7 @@ def place(rank: int, host: str = "a", cores: int | list[int] = 4, threads: int =
 
 
 def test_this_process() -> None:
-    (here,) = placement(Comm.serial())
+    (here,) = host_info(Comm.serial())
     assert here["rank"] == 0 and here["cores"] == sorted(os.sched_getaffinity(0))
     assert here["threads"] >= 1 and here["host"]
     assert warnings([{**here, "threads": 1}]) == []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-from allegro_md.io.behind import Behind
+from allegro_md.io.background_writer import BackgroundWriter
 
 
 def test_order_and_backpressure():
-    worker, done, gate = Behind(2), [], threading.Event()
+    worker, done, gate = BackgroundWriter(2), [], threading.Event()
     worker.put(gate.wait)
     while worker._jobs.qsize():  # noqa: SLF001  until the thread has taken it
         time.sleep(0.001)
@@ -27,7 +27,7 @@ def test_order_and_backpressure():
 
 
 def test_after_a_fault_jobs_are_dropped_and_nobody_waits():
-    worker, done = Behind(1), []
+    worker, done = BackgroundWriter(1), []
 
     def fail():
         raise OSError("full")

@@ -16,7 +16,7 @@ from allegro_md.comm import Comm
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def placement(comm: Comm) -> list[dict[str, Any]]:
+def host_info(comm: Comm) -> list[dict[str, Any]]:
     """Per rank: host, cores it may use, threads it starts, its device, memory its host can still give (collective).
 
     Returns:

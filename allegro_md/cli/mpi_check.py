@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from allegro_md.comm import Comm, Leg
+from allegro_md.comm import Comm, SendRecv
 from allegro_md.errors import AllegroError
 
 MESSAGE = 8 << 20
@@ -25,11 +25,11 @@ def round_trip(comm: Comm) -> dict[str, float]:
     seconds, intact = {}, True
     for size in (8, MESSAGE):
         out, back = np.full(size // 8, float(comm.rank)), np.zeros(size // 8)
-        comm.send_receive([Leg(out, up, back, down)])
+        comm.send_receive([SendRecv(out, up, back, down)])
         comm.any(False)  # all start together
         began, rounds = time.perf_counter(), 20 if size > 8 else 200
         for _ in range(rounds):
-            comm.send_receive([Leg(out, up, back, down)])
+            comm.send_receive([SendRecv(out, up, back, down)])
         seconds[size] = comm.max((time.perf_counter() - began) / rounds)
         intact = intact and bool((back == down).all())
     return {

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import PhysicsError
-from allegro_md.io.structure import Blueprint
-from allegro_md.kernels.tile import TILE
+from allegro_md.io.structure import SystemBuilder
+from allegro_md.kernels.tile import BLOCK_ROWS
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials import Potential
 from allegro_md.potentials.allegro import TILES
 from allegro_md.potentials.base import Virial
-from allegro_md.simulation.placement import resident_memory
+from allegro_md.simulation.host_info import resident_memory
 from allegro_md.state import AtomState
 
 
-def rehearse(system: Blueprint, potential: Potential, skin: float, neighbors: float) -> tuple[int, int]:
+def measure_peak_memory(system: SystemBuilder, potential: Potential, skin: float, neighbors: float) -> tuple[int, int]:
     """Evaluates the potential on some atoms of the system and their surroundings, as many as fill a block of edges.
 
     Args:
@@ -32,7 +32,7 @@ def rehearse(system: Blueprint, potential: Potential, skin: float, neighbors: fl
     Returns:
         Bytes of this process after it, and the most there ever were.
     """
-    centers = min(system.n_total, 2 + int(2 * TILES * TILE / max(1.0, neighbors)))
+    centers = min(system.n_total, 2 + int(2 * TILES * BLOCK_ROWS / max(1.0, neighbors)))
     distance = potential.cutoff + skin
     radius = distance * (centers / (neighbors + 1.0)) ** (1.0 / 3.0)  # of a ball with so many atoms
     state = _cluster(system, centers, radius + potential.halo_hops * distance)
@@ -44,7 +44,7 @@ def rehearse(system: Blueprint, potential: Potential, skin: float, neighbors: fl
     return resident_memory()
 
 
-def _cluster(system: Blueprint, centers: int, half: float) -> AtomState:
+def _cluster(system: SystemBuilder, centers: int, half: float) -> AtomState:
     """The atoms of a box with edges 2·half (Å): the innermost as own atoms of a free cluster, the others as ghosts."""
     cell, middle = system.cell, system.middle
     width = np.where(cell.periodic, np.minimum(half / cell.heights, 0.5), half / cell.heights)

@@ -19,7 +19,7 @@ Rows = Callable[[NDArray[np.int32]], NDArray[Any]]
 """Indices of own atoms → their rows."""
 
 
-class IdSlabs:
+class IdPartition:
     """Equal contiguous ranges of the ids 0 … n_total − 1, one per rank (empty where ranks outnumber atoms).
 
     Attributes:
@@ -53,7 +53,7 @@ class IdSlabs:
         """
         ranks = self._comm.size
         windows = max(1, -(-int(np.diff(self._bounds).max()) // PIECE))
-        with self._comm.together():
+        with self._comm.collective_errors():
             order, ends = _by_window(ids, self._bounds, windows, PIECE)
             if ends[-1] != len(ids):
                 raise PhysicsError(f"rank {self._comm.rank} holds atoms with ids outside 0 … {self.n_total - 1}")
@@ -63,7 +63,7 @@ class IdSlabs:
             chosen, counts = order[part[0] : part[-1]], np.diff(part)
             arrived, _ = self._comm.exchange(ids[chosen], counts)
             place = arrived - first
-            with self._comm.together():
+            with self._comm.collective_errors():
                 self._require_each_once(first, place)
             piece = {}
             for name, rows in fields.items():

@@ -20,7 +20,7 @@ from allegro_md.verify.environment import gather
 KEPT = ("id", "species", "velocity", "force")
 
 
-def keep_evidence(
+def dump_failure(
     directory: Path, step: int, error: PhysicsError, state: AtomState, radius: float, comm: Comm, extras: dict[str, Any]
 ) -> list[str]:
     """Writes ``emergency-STEP.h5``, a checkpoint that is never resumed from, and ``emergency-STEP.extxyz``; collective.
@@ -49,7 +49,7 @@ def keep_evidence(
     frames = [_frame(atom, state, radius, comm) for atom in error.atoms]
     try:
         path = directory / f"emergency-{step}.extxyz"
-        with comm.together(), disk_errors(path):
+        with comm.collective_errors(), disk_errors(path):
             if comm.rank == 0:
                 _write(path, [frame for frame in frames if len(frame["id"])], state, step, str(error))
         said.append(f"offending atoms {', '.join(map(str, error.atoms))}, with their neighbors: {path}")

@@ -47,7 +47,7 @@ FIXED = (Column("species", (), "int32"), Column("id", (), "int64"))
 
 
 @dataclass
-class History:
+class FrameIndex:
     """What is not per atom, of all frames in complete segments.
 
     Attributes:
@@ -79,7 +79,7 @@ class Box:
     bounded: bool
 
 
-def write_master(directory: Path, history: History, columns: Sequence[Column], n_atoms: int, box: Box) -> None:
+def write_index(directory: Path, history: FrameIndex, columns: Sequence[Column], n_atoms: int, box: Box) -> None:
     """Replaces the master by one that shows the frames of `history`; readers of the old one are not disturbed."""
     path = directory / NAME
     with disk_errors(path):
@@ -105,7 +105,7 @@ def write_master(directory: Path, history: History, columns: Sequence[Column], n
         finish(path)
 
 
-def read_master(directory: Path, segments: int) -> History:
+def read_index(directory: Path, segments: int) -> FrameIndex:
     """The history of the first segments, from a master on disk."""
     with h5py.File(directory / NAME, "r") as file:
         counts = file["parameters/segment_frames"][:segments].tolist()
@@ -118,7 +118,7 @@ def read_master(directory: Path, segments: int) -> History:
             "edges": np.zeros((n, 3, 3)) if edges is None else edges[:n],
             "observables": np.stack([file[f"observables/{name}/value"][:n] for name in OBSERVABLES], axis=1),
         }
-    return History(counts, values)
+    return FrameIndex(counts, values)
 
 
 def _about(file: h5py.File) -> None:
@@ -143,7 +143,7 @@ def _fixed(group: h5py.Group, n_atoms: int) -> None:
         group.create_virtual_dataset(column.name, layout, fillvalue=-1)
 
 
-def _virtual(history: History, column: Column, n_atoms: int) -> tuple[h5py.VirtualLayout, Any]:
+def _virtual(history: FrameIndex, column: Column, n_atoms: int) -> tuple[h5py.VirtualLayout, Any]:
     """All frames of a column, and the value that a reader sees where a segment file is missing."""
     layout = h5py.VirtualLayout((sum(history.counts), n_atoms, *column.shape), column.dtype)
     start = 0
@@ -156,7 +156,7 @@ def _virtual(history: History, column: Column, n_atoms: int) -> tuple[h5py.Virtu
     return layout, np.nan if kind.kind == "f" else np.iinfo(kind).min
 
 
-def _times(group: h5py.Group, history: History, first: h5py.Group | None) -> h5py.Group:
+def _times(group: h5py.Group, history: FrameIndex, first: h5py.Group | None) -> h5py.Group:
     """Gives an element its steps and times: hard links after the first."""
     if first is None:
         group["step"], group["time"] = history.values["step"], history.values["time"]
@@ -166,7 +166,7 @@ def _times(group: h5py.Group, history: History, first: h5py.Group | None) -> h5p
     return first
 
 
-def _box(group: h5py.Group, history: History, box: Box, first: h5py.Group | None) -> None:
+def _box(group: h5py.Group, history: FrameIndex, box: Box, first: h5py.Group | None) -> None:
     group.attrs["dimension"] = 3
     group.attrs["boundary"] = ["periodic" if p else "none" for p in box.periodic]
     if box.bounded or any(box.periodic):  # H5MD: no edges where nothing is periodic and there is no box

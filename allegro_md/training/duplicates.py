@@ -23,7 +23,7 @@ _SHADOWS = 4
 Place = tuple[int, int]
 
 
-def repeats(sets: Sequence[Sequence[Frame]]) -> list[tuple[Place, Place]]:
+def find_duplicates(sets: Sequence[Sequence[Frame]]) -> list[tuple[Place, Place]]:
     """All pairs of equal frames, each as set and index in it.
 
     A few fixed random projections of each frame are compared first, and in full only the pairs that agree in these, so

@@ -16,14 +16,14 @@ from allegro_md.config import Input
 from allegro_md.domain.grid import choose_grid
 from allegro_md.errors import ResourceError
 from allegro_md.io.h5md import AHEAD
-from allegro_md.io.id_slabs import PIECE
-from allegro_md.io.structure import Blueprint
-from allegro_md.potentials import Potential, build_potential, committee_of, remarks
+from allegro_md.io.id_partition import PIECE
+from allegro_md.io.structure import SystemBuilder
+from allegro_md.potentials import Potential, build_potential, committee_of, descriptions
 from allegro_md.potentials.fused import FusedPotential
-from allegro_md.simulation.assembly import blueprint
+from allegro_md.simulation.assembly import build_structure
+from allegro_md.simulation.host_info import by_host, host_info, resident_memory
 from allegro_md.simulation.loop import MOST_VIRIALS
-from allegro_md.simulation.placement import by_host, placement, resident_memory
-from allegro_md.simulation.rehearsal import rehearse
+from allegro_md.simulation.peak_memory import measure_peak_memory
 from allegro_md.state import FIELDS
 
 ROW = sum(math.prod(field.shape) * field.dtype.itemsize for field in FIELDS.values())
@@ -62,7 +62,7 @@ class Load:
     held: int
 
 
-class Plan:
+class ResourceEstimate:
     """What an input needs on any number of ranks.
 
     Attributes:
@@ -73,7 +73,7 @@ class Plan:
         block: bytes that evaluating the potential takes for a moment, whatever the number of atoms.
     """
 
-    def __init__(self, config: Input, system: Blueprint, potential: Potential, comm: Comm) -> None:
+    def __init__(self, config: Input, system: SystemBuilder, potential: Potential, comm: Comm) -> None:
         """Counts atoms and neighbors, and measures what the program itself takes (collective)."""
         self.config, self.system = config, system
         skin = config.parallel.skin
@@ -83,14 +83,14 @@ class Plan:
         self._members = 0 if committee is None else len(committee.members)
         self._halo = potential.halo_hops * potential.cutoff + skin
         self.neighbors = system.neighbors(potential.cutoff + skin)
-        self._remarks = remarks(config.potential, potential)
-        self._comm, self._places = comm, placement(comm)
+        self._remarks = descriptions(config.potential, potential)
+        self._comm, self._places = comm, host_info(comm)
         self._loads: dict[int, Load] = {}
         now, self._most = comm.max(np.array(resident_memory(), dtype=np.float64))
         self.program, self.block = float(now), 0.0
-        if comm.decide(self._short_of_memory) is None:  # else that is all there is to say, and soon
-            with comm.together():
-                after, most = rehearse(system, potential, skin, self.neighbors)
+        if comm.on_root(self._short_of_memory) is None:  # else that is all there is to say, and soon
+            with comm.collective_errors():
+                after, most = measure_peak_memory(system, potential, skin, self.neighbors)
             self.program, self.block, self._most = comm.max(np.array([after, most - after, most], dtype=np.float64))
 
     def grid(self, n_ranks: int) -> tuple[int, int, int]:
@@ -198,7 +198,7 @@ class Plan:
             ResourceError: memory or disk is too small; names what would fit.
         """
         self.require_memory()
-        if complaint := self._comm.decide(lambda: self._short_of_disk(first_step, replaces)):
+        if complaint := self._comm.on_root(lambda: self._short_of_disk(first_step, replaces)):
             raise ResourceError(complaint)
 
     def require_memory(self) -> None:
@@ -207,7 +207,7 @@ class Plan:
         Raises:
             ResourceError: it does not; names what would fit.
         """
-        if complaint := self._comm.decide(self._short_of_memory):
+        if complaint := self._comm.on_root(self._short_of_memory):
             raise ResourceError(complaint)
 
     def disk(self, first_step: int = 0) -> float:
@@ -272,7 +272,7 @@ class Plan:
         return None
 
 
-def plan_run(config: Input, comm: Comm) -> Plan:
+def estimate_resources(config: Input, comm: Comm) -> ResourceEstimate:
     """The plan of an input (collective).
 
     Raises:
@@ -280,10 +280,10 @@ def plan_run(config: Input, comm: Comm) -> Plan:
     """
     return_large_arrays()
     torch.set_num_threads(1)
-    system = blueprint(config, comm)
-    with comm.together():
+    system = build_structure(config, comm)
+    with comm.collective_errors():
         potential = build_potential(config.potential, system.species_table)
-    return Plan(config, system, potential, comm)
+    return ResourceEstimate(config, system, potential, comm)
 
 
 def free_disk(directory: Path) -> float:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 
-class Behind:
+class BackgroundWriter:
     """Runs jobs in order on one thread; at most `ahead` wait, then `put` does.
 
     After a job has failed, the rest is dropped and `error` says why: whoever drains must look.

@@ -10,7 +10,7 @@ import pytest
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
-from allegro_md.io.closest import CLOSEST, refuse_overlaps
+from allegro_md.io.overlap_check import CLOSEST, refuse_overlaps
 
 TILTED = np.array([[3.0, 0.0, 0.0], [2.5, 2.0, 0.0], [-1.0, 1.9, 2.5]])
 
