@@ -225,7 +225,7 @@ from allegro_md.errors import PhysicsError
 
 def run(comm):
     if sys.argv[2] == "physics":
-        with comm.together():
+        with comm.collective_errors():
             if comm.rank == 1:
                 raise PhysicsError("atom 7 is lost")
     if sys.argv[2] == "alone" and comm.rank == 1:
