@@ -21,7 +21,7 @@ from allegro_md.rng import Stream, normals
 from allegro_md.state import SpeciesTable
 
 CHUNK_ATOMS = 1 << 18
-"""Candidates looked at in one go: bounds the memory of `Blueprint.select`."""
+"""Candidates looked at in one go: bounds the memory of `SystemBuilder.select`."""
 
 MARGIN = 1e-6
 """Widening of a selected region in fractional coordinates, so that rounding never loses an atom at a face."""
