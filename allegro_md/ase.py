@@ -17,8 +17,8 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import load_model
-from allegro_md.models.network import Network
 from allegro_md.observables import summed
 from allegro_md.potentials.allegro import choose
 from allegro_md.potentials.base import Virial

@@ -1,4 +1,4 @@
-"""Time and memory per atom from a thousand to ten million atoms: silver, the collapsed model, one rank.
+"""Time and memory per atom from a thousand to ten million atoms: silver, the bilinear model, one rank.
 
     python benchmarks/size_sweep.py [--largest N] [--rounds K]
 

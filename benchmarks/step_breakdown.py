@@ -1,4 +1,4 @@
-"""Where the time of a step goes, one rank, with the floor of each part beside it: silver, the collapsed model.
+"""Where the time of a step goes, one rank, with the floor of each part beside it: silver, the bilinear model.
 
     python benchmarks/step_breakdown.py [--input FILE] [--set KEY=VALUE ...]
 
@@ -60,7 +60,7 @@ def kernel(source: Path, assignments: list[str]) -> dict[str, Any]:
     """Seconds of a call of the potential, of its parts, and what it works on; in this process."""
     from allegro_md.comm import Comm
     from allegro_md.config import load_input
-    from allegro_md.models.fold import fold
+    from allegro_md.models.fused.fold import fold
     from allegro_md.models.modelfile import load_model
     from allegro_md.potentials.base import Virial
     from allegro_md.simulation import Simulation
@@ -80,7 +80,7 @@ def kernel(source: Path, assignments: list[str]) -> dict[str, Any]:
     state.all("position").mul_(3.0)  # ghosts keep their shifts: across a boundary, too, pairs are far apart
     apart = median(call)
     degrees, channels = shape.degrees, shape.channels
-    sizes = [level.matrix.shape for level in shape.levels] if shape.kind != "collapsed" else []
+    sizes = [level.matrix.shape for level in shape.levels] if shape.kind != "bilinear" else []
     return {
         "class": shape.kind,
         "rows_per_step": 1.0 / config.output.thermo.every if config.output.thermo.every else 0.0,

@@ -95,7 +95,7 @@ def measure(folder: Path, name: str, cells: int, rounds: int, cores: int, packag
     """
     from nequip_side import ENVIRONMENT
 
-    from allegro_md.models.importer import import_model
+    from allegro_md.models.convert.importer import import_model
 
     n_atoms = write_system(folder, name, cells, f"{name}.traj")
     import_model(weights(name), folder / f"{name}.allegro")

@@ -37,7 +37,7 @@ from ase.io import write
 from allegro_md.comm import Comm
 from allegro_md.config.load import load_training
 from allegro_md.io.labeled import Frame
-from allegro_md.models.importer import import_model
+from allegro_md.models.convert.importer import import_model
 from allegro_md.models.modelfile import load_model
 from allegro_md.training.session import TrainingRun
 

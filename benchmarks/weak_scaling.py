@@ -1,4 +1,4 @@
-"""Weak scaling from 1 to 2 ranks on one machine: silver, the collapsed model, as many atoms on each rank.
+"""Weak scaling from 1 to 2 ranks on one machine: silver, the bilinear model, as many atoms on each rank.
 
     python benchmarks/weak_scaling.py [--repeat X Y Z]
 

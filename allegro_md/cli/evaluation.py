@@ -17,7 +17,7 @@ from allegro_md.versions import installed
 
 if TYPE_CHECKING:
     from allegro_md.io.labeled import Frame
-    from allegro_md.models.network import Network
+    from allegro_md.models.allegro.network import Network
     from allegro_md.training.calibration import Calibration
     from allegro_md.training.evaluation import Evaluation
     from allegro_md.training.metrics import Error, Metrics

@@ -16,7 +16,7 @@ def import_model(
 ) -> None:
     """Convert a trained model into our model file (packages and checkpoints need the extra `import`)."""
     comm = context.obj
-    from allegro_md.models.importer import import_model as convert
+    from allegro_md.models.convert.importer import import_model as convert
 
     with comm.collective_errors():
         if comm.rank == 0:

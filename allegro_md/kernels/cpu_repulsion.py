@@ -1,4 +1,4 @@
-"""The nuclear repulsion of a trained model, analytic beside its tables (`models.zbl` for the constants)."""
+"""The nuclear repulsion of a trained model, analytic beside its tables (`models.allegro.zbl` for the constants)."""
 
 from __future__ import annotations
 

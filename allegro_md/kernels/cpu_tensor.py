@@ -1,4 +1,4 @@
-"""The tensor sum of a folded network over a block of edges: environments, scalars, and the way back.
+"""The tensor sum of a single-layer network over a block of edges: environments, scalars, and the way back.
 
 Components lm of harmonics run over degrees², channels u fastest and in whole vectors (`cpu_vector.LANES`). Shapes: y
 (rows, d²); row, and slope of it (rows, columns), begins with env_lu, then own_lu; dots (rows, d C); environment and

@@ -1,6 +1,7 @@
 """Bessel functions under an envelope, of fixed roots, twice differentiable: values and derivatives in one pass.
 
-f_n(x) = (a_n b_n(x) + c_n) u(x) with b_n(x) = sin(π w_n x) / (π x) and the polynomial u (see `models.geometry`).
+f_n(x) = (a_n b_n(x) + c_n) u(x) with b_n(x) = sin(π w_n x) / (π x) and the polynomial u of
+`models.allegro.geometry.envelope`.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.models.edges import Edges
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.network import Network
 
 TOLERANCE = 1e-8
 """Relative to the largest component: far above rounding, far below any real difference."""

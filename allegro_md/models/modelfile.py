@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from allegro_md.errors import InputError, ResourceError
-from allegro_md.models.architecture import parse_architecture
+from allegro_md.models.allegro.architecture import parse_architecture
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.check import disagreement, test_vector
-from allegro_md.models.network import Network
 
 FORMAT, VERSION = "allegro-md model", 1
 LONGEST = 300

@@ -16,9 +16,9 @@ from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_me
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.tile import BLOCK_ROWS, padded
-from allegro_md.models.edges import Edges
-from allegro_md.models.fold import UnfoldableError
-from allegro_md.models.network import Evaluator, Network
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.network import Evaluator, Network
+from allegro_md.models.fused.fold import UnfoldableError
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.fused import FusedPotential

@@ -18,8 +18,8 @@ from allegro_md.errors import InputError, PhysicsError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.guard import largest_length
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import read_document
-from allegro_md.models.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential, choose
 from allegro_md.potentials.base import ForceResult, Virial

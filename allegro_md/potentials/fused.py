@@ -11,14 +11,14 @@ import torch
 
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import ExactSum
-from allegro_md.kernels.cpu_folded import BLOCK_ROWS
+from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
 from allegro_md.kernels.fixed import FINE
-from allegro_md.models.block_size import size_blocks
-from allegro_md.models.compiled import Compiled
-from allegro_md.models.fold import UnfoldableError, class_reason, fold, obstacle
-from allegro_md.models.network import Network
-from allegro_md.models.radial import scaled
-from allegro_md.models.tables import Tables
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.fused.block_size import size_blocks
+from allegro_md.models.fused.fold import UnfoldableError, class_reason, fold, obstacle
+from allegro_md.models.fused.packing import FusedEvaluator
+from allegro_md.models.fused.splines import scaled
+from allegro_md.models.fused.tables import Tables
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.potentials.trained import trained
@@ -35,7 +35,7 @@ class FusedPotential:
 
     Attributes:
         engine: its name in the input.
-        kind: class of the folded model, "collapsed", "folded" or "general".
+        kind: class of the folded model, "bilinear", "single-layer" or "multi-layer".
         reason: what decides the class, a phrase.
         intervals: of the tables.
         error: of the tables in double precision: largest error of a force component against the network on random
@@ -77,8 +77,8 @@ class FusedPotential:
         self._tables: Tables | None = tables
         self.kind, self.reason = shape.kind, class_reason(network.architecture)
         self.intervals, self.error = tables.table.shape[1], tables.error
-        self._evaluate = Compiled(*scaled(shape, tables.table, weight), PRECISIONS[precision], tiles or 1)
-        if tiles is None and self.kind != "collapsed":
+        self._evaluate = FusedEvaluator(*scaled(shape, tables.table, weight), PRECISIONS[precision], tiles or 1)
+        if tiles is None and self.kind != "bilinear":
             size_blocks(self._evaluate, shape, max(network.architecture.neighbors_per_species))
 
     def release_tables(self, keep: bool) -> None:
@@ -94,7 +94,7 @@ class FusedPotential:
     @property
     def description(self) -> str:
         """For the log: class, accuracy and size."""
-        blocks = "" if self.kind == "collapsed" else f"; blocks of {self._evaluate.tiles} x {BLOCK_ROWS} edges"
+        blocks = "" if self.kind == "bilinear" else f"; blocks of {self._evaluate.tiles} x {BLOCK_ROWS} edges"
         return (
             f"fused engine, {self.kind}: {self.reason}; tables of {self.intervals} intervals, "
             f"{self._evaluate.table_bytes / 1e6:.2g} MB; forces within {self.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|)"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from allegro_md.errors import InputError
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import load_model
-from allegro_md.models.network import Network
 
 
 def trained(model: Network | str | Path, symbols: Sequence[str]) -> tuple[Network, str]:

@@ -18,7 +18,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import AllegroTerm, Input, LennardJonesTerm
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.nve import VelocityVerlet
-from allegro_md.models.accuracy import TOLERANCE
+from allegro_md.models.fused.accuracy import TOLERANCE
 from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential, build_potential, models_of, resolved
 from allegro_md.potentials.allegro import choose as choose_engine

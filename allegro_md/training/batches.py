@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.io.labeled import Frame
-from allegro_md.models.edges import Edges
+from allegro_md.models.allegro.edges import Edges
 from allegro_md.training.graph import Graph, graph_of
 
 KEPT_BYTES = 2 << 30

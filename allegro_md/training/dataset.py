@@ -14,7 +14,7 @@ from allegro_md.config.training import DataConfig, LabelsConfig, StartModel, Tra
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
 from allegro_md.io.labeled import read_frames
-from allegro_md.models.architecture import parse_architecture
+from allegro_md.models.allegro.architecture import parse_architecture
 from allegro_md.models.modelfile import read_document
 from allegro_md.training.checks import check_elements, check_frames, check_labels, check_overlaps
 from allegro_md.training.duplicates import find_duplicates

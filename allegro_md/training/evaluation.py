@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
 from allegro_md.io.labeled import Frame
-from allegro_md.models.network import Evaluator, Network
+from allegro_md.models.allegro.network import Evaluator, Network
 from allegro_md.training.batches import Samples, packed
 from allegro_md.training.metrics import ErrorAccumulator, Metrics
 from allegro_md.training.prediction import predict

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from allegro_md.config.training import DenseModel, ResidualModel
 from allegro_md.errors import InputError
-from allegro_md.models.architecture import Architecture, Bessel, Dense, Mlp, Residual, Spline
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import Architecture, Bessel, Dense, Mlp, Residual, Spline
+from allegro_md.models.allegro.network import Network
 from allegro_md.training.statistics import Statistics
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from allegro_md.kernels.segment import segment_sum
-from allegro_md.models.edges import Edges
+from allegro_md.models.allegro.edges import Edges
 from allegro_md.training.batches import Batch
 
 

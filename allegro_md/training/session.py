@@ -15,8 +15,8 @@ from allegro_md.comm import Comm
 from allegro_md.config.training import DenseModel, StartModel, TrainingInput
 from allegro_md.errors import InputError, InterruptedRun, PhysicsError
 from allegro_md.io.run_directory import TRAINING, RunDirectory
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import load_model, read_document, save_model
-from allegro_md.models.network import Network
 from allegro_md.stopping import StopRequest
 from allegro_md.training.batches import Samples
 from allegro_md.training.dataset import Dataset, load_dataset, write_split

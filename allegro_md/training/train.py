@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.config.training import TrainingInput
 from allegro_md.errors import InputError, InterruptedRun, PhysicsError
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.network import Network
 from allegro_md.stopping import REASONS, StopRequest
 from allegro_md.training.batches import Batch, Samples, packed, shuffled
 from allegro_md.training.checkpoint import State, read_state, write_state

@@ -14,11 +14,11 @@ from data import Frame
 from numpy.typing import NDArray
 from sums import Labels, loss, predicted
 
-from allegro_md.models.architecture import Mlp, Residual
-from allegro_md.models.mlp import matrices_of
-from allegro_md.models.network import Network
-from allegro_md.models.residual import ResidualWeights
-from allegro_md.models.residual_plan import NEW, OLD, ResidualEvaluator
+from allegro_md.models.allegro.architecture import Mlp, Residual
+from allegro_md.models.allegro.mlp import matrices_of
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.allegro.residual import ResidualWeights
+from allegro_md.models.allegro.residual_evaluator import NEW, OLD, ResidualEvaluator
 from allegro_md.units import EV_PER_A3_IN_GPA
 
 Array = NDArray[np.float64]

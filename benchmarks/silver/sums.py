@@ -1,4 +1,4 @@
-"""The loss of a collapsed network as a function of its five radial functions, with its gradient.
+"""The loss of a bilinear network as a function of its five radial functions, with its gradient.
 
     E_i = Σ_j a + D Q + 3 D₁·Q₁,  D = Σ_j e₀,  Q = Σ_j q₀,  D₁ = Σ_j e₁ û,  Q₁ = Σ_j q₁ û
 

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from data import Frame
 
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import save_model
-from allegro_md.models.network import Network
 from allegro_md.potentials.fused import FusedPotential
 
 ROOT = Path(__file__).resolve().parents[2]

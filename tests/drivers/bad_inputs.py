@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from allegro_md.cli import main
-from allegro_md.models.architecture import Mlp, Residual
+from allegro_md.models.allegro.architecture import Mlp, Residual
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import read_document, save_model
-from allegro_md.models.network import Network
 
 ARGON = """
 [system]

@@ -66,7 +66,7 @@ def strike(fault: Fault) -> None:
             setattr(os, name, fault.around(name))
         return
     if fault.kind == "tables":
-        from allegro_md.models.tables import Tables
+        from allegro_md.models.fused.tables import Tables
 
         make = Tables.__init__
 
@@ -76,9 +76,9 @@ def strike(fault: Fault) -> None:
 
         Tables.__init__ = wrong  # type: ignore[method-assign]
         return
-    from allegro_md.models.compiled import Compiled
+    from allegro_md.models.fused.packing import FusedEvaluator
 
-    evaluate = Compiled.__call__
+    evaluate = FusedEvaluator.__call__
 
     def faulty(self: Any, position: Any, *rest: Any) -> Any:
         if fault.due():
@@ -92,7 +92,7 @@ def strike(fault: Fault) -> None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         return evaluate(self, position, *rest)
 
-    Compiled.__call__ = faulty  # type: ignore[method-assign]
+    FusedEvaluator.__call__ = faulty  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from systems import INPUTS
 
-from allegro_md.models.architecture import Mlp, Residual
-from allegro_md.models.importer import import_model
+from allegro_md.models.allegro.architecture import Mlp, Residual
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.convert.importer import import_model
 from allegro_md.models.modelfile import save_model
-from allegro_md.models.network import Network
 
 COMMON = """
 [system.velocities]

@@ -34,7 +34,7 @@ from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
 from allegro_md.kernels.fixed import FINE
-from allegro_md.models.tables import Tables
+from allegro_md.models.fused.tables import Tables
 from allegro_md.neighbors import list as lists
 from allegro_md.potentials import allegro, build_potential, eam, lj
 from allegro_md.potentials.base import ForceResult

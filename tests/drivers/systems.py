@@ -20,8 +20,8 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import Collective, EvaluateForces, Integrator
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
-from allegro_md.models.architecture import parse_architecture
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import parse_architecture
+from allegro_md.models.allegro.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.observables import VOIGT
 from allegro_md.potentials import build_potential

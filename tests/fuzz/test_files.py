@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.io.checkpoint import COLUMNS, Checkpoint, read_checkpoint, write_checkpoint
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.check import evaluate_cluster
 from allegro_md.models.modelfile import describe, load_model, read_document, save_model
-from allegro_md.models.network import Network
 from allegro_md.state import AtomState, SpeciesTable
 
 MODELS, CHECKPOINTS, BATCH = 300, 200, 50

@@ -17,9 +17,9 @@ from systems import NETWORKS
 
 from allegro_md import Simulation
 from allegro_md.errors import PhysicsError
-from allegro_md.models.architecture import parse_architecture
+from allegro_md.models.allegro.architecture import parse_architecture
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import save_model
-from allegro_md.models.network import Network
 
 INPUT = """
 [system]

@@ -17,7 +17,7 @@ from systems import INPUTS
 from torture import EPSILON, SIGMA, Place, places
 
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.models.edges import Edges
+from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.modelfile import load_model
 
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "geometry.py"

@@ -69,7 +69,7 @@ def test_step_breakdown(tmp_path):
     chosen = ["system.repeat=[3, 3, 4]"]
     step = step_breakdown.phases(tmp_path, step_breakdown.SOURCE, chosen)
     figures = step_breakdown.table(step, step_breakdown.kernel(step_breakdown.SOURCE, chosen))
-    assert figures["class"] == "collapsed"
+    assert figures["class"] == "bilinear"
     assert sum(part["share"] for part in figures["parts"].values()) == pytest.approx(1.0, abs=1e-3)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from allegro_md.models.edges import Edges
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.network import Network
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from allegro_md.models.importer import load_foreign
+from allegro_md.models.convert.importer import load_foreign
 from allegro_md.models.modelfile import load_model
 
 SMALL = ["ag-dense", "c3bpa-dense", "lipo-spline-zbl"]

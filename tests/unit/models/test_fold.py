@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from allegro_md.kernels.cpu_harmonics import harmonics, pull_back
-from allegro_md.models.accuracy import TOLERANCE, environments, excess, network_forces
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual, Spline
-from allegro_md.models.edges import Edges
-from allegro_md.models.fold import fold, obstacle
-from allegro_md.models.geometry import spherical_harmonics
-from allegro_md.models.importer import load_foreign
-from allegro_md.models.mlp import ACTIVATIONS
-from allegro_md.models.network import Network
-from allegro_md.models.radial import splines, tabulate
+from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.geometry import spherical_harmonics
+from allegro_md.models.allegro.mlp import ACTIVATIONS
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.convert.importer import load_foreign
+from allegro_md.models.fused.accuracy import TOLERANCE, environments, excess, network_forces
+from allegro_md.models.fused.fold import fold, obstacle
+from allegro_md.models.fused.splines import splines, tabulate
 
 COMMON = {"symbols": ("Cu", "Ni"), "cutoff": 4.2, "channels": 5, "average_neighbors": (13.0, 15.0), "layers": 1}
 DENSE = COMMON | {"embedding": Bessel(), "embedding_width": 12, "scalars": 20}
@@ -47,7 +47,7 @@ ARCHITECTURES = {
     "residual, two layers, linear latents": Residual(**RESIDUAL | {"layers": 2}, l_max=1, latent=Mlp(),
                                                      readout=Mlp(widths=(8,)), parity="o3_restricted"),
 }  # fmt: skip
-KINDS = {"linear": "collapsed", "residual, linear": "collapsed"}
+KINDS = {"linear": "bilinear", "residual, linear": "bilinear"}
 
 
 def energies(folded, vector, center, kind, neighbor):
@@ -76,7 +76,7 @@ def energies(folded, vector, center, kind, neighbor):
 
 
 def layered(folded, x, pair, y, kind, center):
-    """The formulas of `fold_general`: tensors of each edge, path by path."""
+    """The formulas of `fused.layers`: tensors of each edge, path by path."""
     radial = torch.cat(folded.columns(x, pair), dim=1)
     degree, width = torch.tensor([l for l in range(folded.degrees) for _ in range(2 * l + 1)]), folded.channels  # noqa: E741
     own, cut = radial[:, : folded.degrees * width].reshape(len(x), -1, width), radial[:, -1:]
@@ -115,7 +115,7 @@ def test_the_algebra_is_exact(name):
     network.scales.data[:] = torch.tensor([0.7, 1.9])
     network.shifts.data[:] = torch.tensor([-1.5, -5.0])
     folded = fold(network, ("Ni", "Cu"))  # not the network's order
-    assert folded.kind == KINDS.get(name, "general" if network.architecture.layers > 1 else "folded")
+    assert folded.kind == KINDS.get(name, "multi-layer" if network.architecture.layers > 1 else "single-layer")
     sample = environments(folded, 14.0)
     kind, neighbor = torch.from_numpy(sample.center_species), torch.from_numpy(sample.neighbor_species)
     center, results = torch.from_numpy(sample.center), []
@@ -186,7 +186,7 @@ def test_harmonics():
         out = np.empty((1, 16))
         harmonics(*unit, 4, out, 0)
         assert np.abs(out[0] - row).max() < 1e-13
-        free = np.array(pull_back(*unit, 4, weight.numpy()[None], 0))
+        free = np.array(harmonics_backward(*unit, 4, weight.numpy()[None], 0))
         assert np.abs((free - unit * (free @ unit)) / 2.5 - gradient).max() < 1e-13
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from allegro_md.models.geometry import bessel, envelope, polar, radial_functions, spherical_harmonics
+from allegro_md.models.allegro.geometry import bessel, envelope, polar, radial_functions, spherical_harmonics
 
 
 @pytest.mark.parametrize("l_max", [0, 1, 3])

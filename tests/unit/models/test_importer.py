@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from allegro_md.errors import InputError
-from allegro_md.models.importer import import_model, load_foreign
+from allegro_md.models.convert.importer import import_model, load_foreign
 from allegro_md.models.modelfile import load_model
 
 

@@ -14,9 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from allegro_md.errors import InputError, ResourceError
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import describe, load_model, read_document, save_model
-from allegro_md.models.network import Network
 
 DENSE = Dense(
     symbols=("Na", "Cl"), cutoff=4.0, layers=2, l_max=1, channels=3, average_neighbors=(8.0, 9.5), embedding=Bessel(),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from allegro_md.models.architecture import Mlp, Residual
-from allegro_md.models.network import Network
-from allegro_md.models.paper import network_from_paper
+from allegro_md.models.allegro.architecture import Mlp, Residual
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.convert.allegro_2023 import network_from_paper
 
 COUNTS = {"li3po4-paper": 9_058, "ag-paper": 2_946, "small-3layer": 42_304}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual, Spline
-from allegro_md.models.edges import Edges
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.network import Network
 
 FREE = (np.zeros((3, 3)), (False, False, False))
 SYMBOLS = ("Na", "Cl")

@@ -7,12 +7,12 @@ import os
 import numpy as np
 import pytest
 
-from allegro_md.models import tables
-from allegro_md.models.architecture import Mlp, Residual
-from allegro_md.models.fold import fold
+from allegro_md.models.allegro.architecture import Mlp, Residual
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.fused import tables
+from allegro_md.models.fused.fold import fold
+from allegro_md.models.fused.tables import Tables
 from allegro_md.models.modelfile import load_model, save_model
-from allegro_md.models.network import Network
-from allegro_md.models.tables import Tables
 
 SYMBOLS = ("Cu", "Ni")
 ARCHITECTURE = Residual(

@@ -7,9 +7,9 @@ import pytest
 import torch
 from gradients import check_gradients
 
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual, Spline
-from allegro_md.models.edges import Edges
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.network import Network
 
 COMMON = {"symbols": ("Na", "Cl"), "cutoff": 4.0, "layers": 2, "l_max": 2, "channels": 3, "average_neighbors": 6.0,
           "trainable_scales": True, "trainable_shifts": True}  # fmt: skip

@@ -12,9 +12,9 @@ from allegro_md.exact import FORCE_RANGE, FORCE_SCALE
 from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.fixed import CENTER_BOUND, MOST_TERMS
 from allegro_md.kernels.tile import BLOCK_ROWS
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual, Spline
-from allegro_md.models.edges import Edges
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential
 from allegro_md.potentials.base import Virial

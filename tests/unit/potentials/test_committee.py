@@ -10,10 +10,10 @@ from allegro_md.ase import AllegroCalculator
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual
-from allegro_md.models.edges import Edges
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import load_model, save_model
-from allegro_md.models.network import Network
 from allegro_md.potentials import build_potential, descriptions, models_of
 from allegro_md.potentials.base import Virial
 from allegro_md.potentials.committee import Committee, force_std
@@ -26,7 +26,7 @@ SYMBOLS = ("Cu", "Ni")
 COMMON = {"symbols": SYMBOLS, "cutoff": 3.6, "channels": 3, "average_neighbors": 10.0, "layers": 1, "l_max": 1}
 SMALL = Mlp(widths=(8,))
 RESIDUAL = COMMON | {"latents": 8, "two_body": SMALL}
-MEMBERS = (  # collapsed with repulsion, folded with a shorter cutoff, general
+MEMBERS = (  # bilinear with repulsion, single-layer with a shorter cutoff, multi-layer
     Residual(**RESIDUAL, latent=Mlp(), readout=Mlp(), zbl=True),
     Residual(**RESIDUAL | {"cutoff": 3.3}, latent=SMALL, readout=Mlp()),
     Dense(**COMMON | {"layers": 2}, embedding=Bessel(), embedding_width=8, scalars=8, two_body=SMALL, latent=SMALL,

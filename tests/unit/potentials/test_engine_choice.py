@@ -13,10 +13,10 @@ from allegro_md.cli import main
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError, ResourceError
-from allegro_md.models import accuracy, block_size, compiled
-from allegro_md.models.architecture import Mlp, Residual
-from allegro_md.models.fold import UnfoldableError
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import Mlp, Residual
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.fused import accuracy, block_size, packing
+from allegro_md.models.fused.fold import UnfoldableError
 from allegro_md.potentials.allegro import AllegroPotential, choose
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.simulation import Simulation
@@ -43,8 +43,8 @@ def same(a, b):
 
 def test_a_model_that_can_be_folded_is(lab, system):
     for model, kind, why in (
-        (network(), "folded", "one layer, beyond the sum over neighbors not linear: the latent MLP (silu)"),
-        (network(latent=()), "collapsed", "one layer, beyond the sum over neighbors all linear"),
+        (network(), "single-layer", "one layer, beyond the sum over neighbors not linear: the latent MLP (silu)"),
+        (network(latent=()), "bilinear", "one layer, beyond the sum over neighbors all linear"),
     ):
         potential = choose(model, SYMBOLS, precision="double")
         assert isinstance(potential, FusedPotential) and potential.kind == kind
@@ -86,14 +86,14 @@ def test_blocks_grow_while_that_is_faster(monkeypatch):
 def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
     """In the same step, and without a bit changed."""
     expected = lab.run(FusedPotential(network(), SYMBOLS, tiles=1), system)
-    potential, allocate, room = FusedPotential(network(), SYMBOLS, tiles=8), compiled.allocate, [2]
+    potential, allocate, room = FusedPotential(network(), SYMBOLS, tiles=8), packing.allocate, [2]
 
     def scarce(model, rows):
-        if rows > room[0] * compiled.BLOCK_ROWS:
+        if rows > room[0] * packing.BLOCK_ROWS:
             raise MemoryError
         return allocate(model, rows)
 
-    monkeypatch.setattr(compiled, "allocate", scarce)
+    monkeypatch.setattr(packing, "allocate", scarce)
     same(lab.run(potential, system), expected)
     assert potential._evaluate.tiles == 2
     room[0] = 0
@@ -105,9 +105,9 @@ def test_info_and_check_say_which(root, capsys):
     quickstart = str(root / "inputs" / "quickstart.toml")
     assert main(["info", str(root / "inputs" / "models" / "cu.allegro")]) == 0
     said = capsys.readouterr().out
-    assert "fused engine, folded: one layer" in said and "1024 intervals" in said and "MB" in said
+    assert "fused engine, single-layer: one layer" in said and "1024 intervals" in said and "MB" in said
     assert main(["check", quickstart]) == 0
-    assert "# cu.allegro: fused engine, folded" in capsys.readouterr().out
+    assert "# cu.allegro: fused engine, single-layer" in capsys.readouterr().out
     assert main(["check", quickstart, "--set", 'potential.engine="reference"']) == 0
     assert "# cu.allegro: reference engine, asked for" in capsys.readouterr().out
 
@@ -125,7 +125,7 @@ def test_a_run_goes_on_with_the_engine_it_began_with(root: Path, tmp_path: Path)
     simulation(1, "auto", resume=False).run()
     assert len(list(tmp_path.glob("cu.allegro.tables-*.npz"))) == 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["input"]["potential"][0]["engine"] == "fused"
-    assert "cu.allegro: fused engine, folded: one layer" in (tmp_path / "run" / "log.txt").read_text()
+    assert "cu.allegro: fused engine, single-layer: one layer" in (tmp_path / "run" / "log.txt").read_text()
     with pytest.raises(InputError, match="engine = reference, but the run began with fused"):
         simulation(2, "reference", resume=True)
     simulation(2, "auto", resume=True).run()

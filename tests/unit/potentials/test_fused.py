@@ -11,12 +11,12 @@ import torch
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError, PhysicsError
-from allegro_md.kernels.cpu_folded import BLOCK_ROWS
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual, Spline
-from allegro_md.models.importer import load_foreign
+from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.convert.allegro_2023 import network_from_paper
+from allegro_md.models.convert.importer import load_foreign
 from allegro_md.models.modelfile import load_model
-from allegro_md.models.network import Network
-from allegro_md.models.paper import network_from_paper
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential
 from allegro_md.potentials.base import Virial
@@ -92,8 +92,8 @@ def system(lab):
 
 def kind_of(a):
     if a.layers > 1:
-        return "general"
-    return "folded" if any(mlp.widths and mlp.activation for mlp in (a.latent, a.readout)) else "collapsed"
+        return "multi-layer"
+    return "single-layer" if any(mlp.widths and mlp.activation for mlp in (a.latent, a.readout)) else "bilinear"
 
 
 def same(a, b):
@@ -246,7 +246,7 @@ def test_references_of_the_residual_form(name, shared, lab):
     trained = network_from_paper(config, {key[2:]: value for key, value in arrays.items() if key.startswith("w/")})
     known = trained.architecture.symbols
     potential = FusedPotential(trained, known, "double")
-    assert potential.kind == ("general" if name == "small-3layer" else "collapsed")
+    assert potential.kind == ("multi-layer" if name == "small-3layer" else "bilinear")
     for structure_name in sorted({key.split("/")[1] for key in arrays if key.startswith("s/")}):
         s = {key.split("/")[2]: value for key, value in arrays.items() if key.startswith(f"s/{structure_name}/")}
         atoms = structure(lab, s["positions"], s["cell"], s["pbc"], s["symbols"], known)

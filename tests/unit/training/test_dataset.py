@@ -15,8 +15,8 @@ from ase.io import read, write
 from allegro_md.config.training import DenseModel, TrainingInput
 from allegro_md.errors import InputError
 from allegro_md.io.labeled import read_frames, write_hdf5
+from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import save_model
-from allegro_md.models.network import Network
 from allegro_md.training.dataset import Dataset, load_dataset, write_split
 from allegro_md.training.network import architecture
 

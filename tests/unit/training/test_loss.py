@@ -9,8 +9,8 @@ from gradients import check_gradients
 from labeled import alloy, frame
 
 from allegro_md.config.training import LossConfig, Ramp
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Residual
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual
+from allegro_md.models.allegro.network import Network
 from allegro_md.training.batches import Batch, Samples
 from allegro_md.training.loss import Objective, counts, stratum
 from allegro_md.training.prediction import Prediction, predict

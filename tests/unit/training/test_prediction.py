@@ -9,8 +9,8 @@ from labeled import alloy, frame
 
 from allegro_md.ase import AllegroCalculator
 from allegro_md.io.labeled import Frame
-from allegro_md.models.architecture import Bessel, Dense, Mlp
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp
+from allegro_md.models.allegro.network import Network
 from allegro_md.training import batches
 from allegro_md.training.batches import Samples, packed, shuffled
 from allegro_md.training.graph import Graph, graph_of

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from allegro_md.errors import InputError
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.convert.nequip_allegro import network_from_nequip
+from allegro_md.models.convert.nequip_package import network_from_file
 from allegro_md.models.modelfile import save_model
-from allegro_md.models.nequip import network_from_nequip
-from allegro_md.models.nequip_package import network_from_file
-from allegro_md.models.network import Network
 
 _SOURCES = "give a folder with config.json and weights.npz, NAME.nequip.zip, or NAME.ckpt"
 

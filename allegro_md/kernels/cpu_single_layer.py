@@ -1,4 +1,4 @@
-"""Folded networks of one layer (`models.fold`): forward and hand-written backward, block after block of centers.
+"""Networks of one layer (`models.fused.fold`): forward and hand-written backward, block after block of centers.
 
 Everything is elementwise, a product that does not know its place (`cpu_matrix`), or a sum in canonical order within one
 edge or one center, so nothing of a result depends on the division into blocks.
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.blocks import fill_block, spread_block
-from allegro_md.kernels.borrowed import no_refcount
 from allegro_md.kernels.cpu_activation import activate
 from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
 from allegro_md.kernels.cpu_matrix import ROWS, multiply
@@ -23,13 +22,14 @@ from allegro_md.kernels.cpu_table import evaluate, locate
 from allegro_md.kernels.cpu_tensor import environments_backward, make_scalars, scalars_backward, sum_environments
 from allegro_md.kernels.cpu_vector import aligned_zeros
 from allegro_md.kernels.fixed import FINE
+from allegro_md.kernels.no_refcount import no_refcount
 
 BLOCK_ROWS = 192
 """Rows of the smallest block."""
 
 
 class PackedSingleLayer(NamedTuple):
-    """A folded network of K levels. Real: float32 or float64, of everything that is not stated.
+    """A network of one layer with K levels. Real: float32 or float64, of everything that is not stated.
 
     Channels are whole vectors (`cpu_vector.LANES`), the rows of everything else whole wide vectors, filled up with
     zeros.
@@ -142,7 +142,7 @@ def _part(values: NDArray[Any], level: int, network: PackedSingleLayer) -> NDArr
 
 
 @numba.njit(cache=True, error_model="numpy")
-def folded(
+def single_layer(
     position: NDArray[np.float64],
     shift: NDArray[np.int32],
     species: NDArray[np.int16],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_banded
 
-from allegro_md.models.fold import Fold
+from allegro_md.models.fused.fold import Fold
 
 Array = NDArray[np.float64]
 
@@ -26,16 +26,16 @@ def tabulate(fold: Fold, intervals: int) -> Array:
     Returns:
         (n · n, intervals, 4, columns) coefficients of the cubic in the fraction of each interval of length
         r_c / intervals, lowest power first; ordered pair center · n + neighbor. The columns of a folded model are
-        those of `Fold.sample`, those of a collapsed one of `collapsed_sample`.
+        those of `Fold.sample`, those of a bilinear one of `bilinear_sample`.
     """
     n = len(fold.factors)
     x = np.arange(intervals + 1) / intervals
     x[0] = _CONTACT
-    sample = collapsed_sample if fold.kind == "collapsed" else Fold.sample
+    sample = bilinear_sample if fold.kind == "bilinear" else Fold.sample
     return np.stack([splines(sample(fold, i, j, x)) for i in range(n) for j in range(n)])
 
 
-def collapsed_sample(fold: Fold, center: int, neighbor: int, x: Array) -> Array:
+def bilinear_sample(fold: Fold, center: int, neighbor: int, x: Array) -> Array:
     """(len(x), 2 · degrees · C + 1): env_lu, q_lu, a of Σ_j a + Σ_lmu (Σ_j env_lu Y_lm) (Σ_j q_lu Y_lm) + shift."""
     (level,) = fold.levels
     width = fold.degrees * fold.channels
@@ -53,7 +53,7 @@ def scaled(fold: Fold, table: Array, weight: float) -> tuple[Fold, Array]:
     """A folded network and its table with all energies multiplied by `weight`."""
     if weight == 1.0:
         return fold, table
-    if fold.kind == "collapsed":  # whose factors are in the table, behind the environment
+    if fold.kind == "bilinear":  # whose factors are in the table, behind the environment
         table = table.copy()
         table[..., fold.degrees * fold.channels :] *= weight
     repulsion = fold.repulsion * np.array([weight, 1.0, 1.0])[:, None, None]

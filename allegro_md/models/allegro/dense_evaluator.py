@@ -9,13 +9,13 @@ import torch
 
 from allegro_md.kernels.contract import Rows, Terms, product, weighting
 from allegro_md.kernels.tile import matmul
-from allegro_md.models.architecture import Bessel, Spline
-from allegro_md.models.dense import DenseWeights
-from allegro_md.models.edges import Geometry
-from allegro_md.models.geometry import radial_functions, spline_basis
-from allegro_md.models.irreps import TensorProduct, summed_paths
-from allegro_md.models.linear import Form, LinearMaps, columns, through, total
-from allegro_md.models.mlp import MlpWeights, apply_inner, matrices_of
+from allegro_md.models.allegro.architecture import Bessel, Spline
+from allegro_md.models.allegro.dense import DenseWeights
+from allegro_md.models.allegro.edges import Geometry
+from allegro_md.models.allegro.geometry import radial_functions, spline_basis
+from allegro_md.models.allegro.irreps import TensorProduct, summed_paths
+from allegro_md.models.allegro.linear import Form, LinearMaps, columns, through, total
+from allegro_md.models.allegro.mlp import MlpWeights, apply_inner, matrices_of
 
 
 class DenseEvaluator:

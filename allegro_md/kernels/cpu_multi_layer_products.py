@@ -7,9 +7,9 @@ from typing import Any
 import numba
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_general_arrays import SLICE, MultiLayerWorkspace, PackedMultiLayer, part
-from allegro_md.kernels.cpu_general_tensor import clear, contract, read_scalars, readers_backward
 from allegro_md.kernels.cpu_matrix import multiply
+from allegro_md.kernels.cpu_multi_layer_arrays import SLICE, MultiLayerWorkspace, PackedMultiLayer, part
+from allegro_md.kernels.cpu_multi_layer_tensor import clear, contract, read_scalars, readers_backward
 from allegro_md.kernels.cpu_vector import WIDE, load_wide, plus, splat_as, store, times
 
 _TENSOR, _ENVIRONMENT, _RESULT = 0, 1, 2

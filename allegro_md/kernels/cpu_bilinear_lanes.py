@@ -1,4 +1,4 @@
-"""The edges of a block of centers of a collapsed network, in lanes (`cpu_vector`): `cpu_collapsed` for what they mean.
+"""The edges of a block of centers of a bilinear network, in lanes (`cpu_vector`): `cpu_bilinear` for what they mean.
 
 Every edge has a lane to itself until sums over the edges of a center are made, over whole vectors from the center's
 own first edge on: its place in the block cannot be seen.
@@ -39,7 +39,7 @@ CENTERS = 32
 
 
 class PackedBilinear(NamedTuple):
-    """A collapsed network.
+    """A bilinear network.
 
     Attributes:
         degrees: l_max + 1.

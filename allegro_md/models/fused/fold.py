@@ -9,8 +9,8 @@ images in every later pre-activation. What is left of an edge (i, j) with slots 
     E_i = factor_i Σ_j z_K + shift_i
 
 with f_k (absent in most levels) and c_k (the envelope, or 1) radial. Two maps without an activation between them are
-one level. A model whose only level is z_K is *collapsed*: linear in s, so bilinear in sums over the neighbors; else it
-is *folded*. Musaelian et al., Nat. Commun. 14, 579 (2023) for the network.
+one level. A model whose only level is z_K is *bilinear* in sums over the neighbors, since it is linear in s; else it
+is a *single-layer* network. Musaelian et al., Nat. Commun. 14, 579 (2023) for the network.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
-from allegro_md.models.architecture import Architecture
-from allegro_md.models.dense import DenseWeights
-from allegro_md.models.dense_plan import DenseEvaluator
-from allegro_md.models.fold_general import Array, Columns, Layers, dense_layers, residual_layers
-from allegro_md.models.irreps import coupling
-from allegro_md.models.mlp import matrices_of
-from allegro_md.models.network import Network
-from allegro_md.models.residual import ResidualWeights
-from allegro_md.models.residual_plan import NEW, OLD, ResidualEvaluator
-from allegro_md.models.zbl import HALF_E2, screening_length
+from allegro_md.models.allegro.architecture import Architecture
+from allegro_md.models.allegro.dense import DenseWeights
+from allegro_md.models.allegro.dense_evaluator import DenseEvaluator
+from allegro_md.models.allegro.irreps import coupling
+from allegro_md.models.allegro.mlp import matrices_of
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.allegro.residual import ResidualWeights
+from allegro_md.models.allegro.residual_evaluator import NEW, OLD, ResidualEvaluator
+from allegro_md.models.allegro.zbl import HALF_E2, screening_length
+from allegro_md.models.fused.layers import Array, Columns, Layers, dense_layers, residual_layers
 
 MOST_DEGREES = 3
 """Highest l_max with kernels."""
@@ -68,15 +68,15 @@ class Fold:
         degrees: l_max + 1.
         channels: C.
         shared: the scalars of all degrees are added up (slot u), or kept apart (slot l · C + u).
-        levels: see the module; none in a general network.
+        levels: see the module; none in a multi-layer network.
         cutoffs: (n, n) Å, [center, neighbor].
         factors: (n,) eV per unit of Σ_j z_K, by species of the center.
         shifts: (n,) eV.
         repulsion: (3, n, n) ½ e² Z Z' (eV·Å), inverse screening length (1/Å) and cutoff (Å); (3, 0, 0) without.
         pairs: (n, n) ordered pair of the model.
-        columns: the radial functions: env, own, the f_k that there are, the envelope if used; of a general network
-            those of `fold_general`.
-        layers: of a general network.
+        columns: the radial functions: env, own, the f_k that there are, the envelope if used; of a multi-layer
+            network those of `layers`.
+        layers: of a multi-layer network.
     """
 
     degrees: int
@@ -93,10 +93,10 @@ class Fold:
 
     @property
     def kind(self) -> str:
-        """The class: "collapsed", "folded" or "general"."""
+        """The class: "bilinear", "single-layer" or "multi-layer"."""
         if self.layers is not None:
-            return "general"
-        return "collapsed" if len(self.levels) == 1 else "folded"
+            return "multi-layer"
+        return "bilinear" if len(self.levels) == 1 else "single-layer"
 
     def sample(self, center: int, neighbor: int, x: Array) -> Array:
         """(len(x), columns) radial functions of an ordered pair at reduced distances 0 < x ≤ 1."""

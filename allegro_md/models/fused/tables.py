@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.models.accuracy import refined
-from allegro_md.models.fold import Fold
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.fused.accuracy import refined
+from allegro_md.models.fused.fold import Fold
 from allegro_md.models.modelfile import digest
-from allegro_md.models.network import Network
 
 Array = NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def _key(network: Network, symbols: Sequence[str]) -> str:
     total = hashlib.sha256(" ".join((*symbols, torch.__version__, np.__version__)).encode())
     total.update(network.architecture.model_dump_json().encode())
     total.update(digest(network.state_dict()).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
         total.update(source.read_bytes())
     return total.hexdigest()
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from allegro_md.errors import InputError
-from allegro_md.models.architecture import Bessel, Dense, Mlp, Spline
-from allegro_md.models.mlp import MlpWeights
-from allegro_md.models.network import Network
-from allegro_md.models.zbl import HALF_E2
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Spline
+from allegro_md.models.allegro.mlp import MlpWeights
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.allegro.zbl import HALF_E2
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -24,11 +24,11 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.kernels.contract import Terms
-from allegro_md.models.dense import DenseWeights
-from allegro_md.models.dense_plan import DenseEvaluator
-from allegro_md.models.linear import Form, through, total
-from allegro_md.models.residual import ResidualWeights
-from allegro_md.models.residual_plan import NEW, OLD, ResidualEvaluator
+from allegro_md.models.allegro.dense import DenseWeights
+from allegro_md.models.allegro.dense_evaluator import DenseEvaluator
+from allegro_md.models.allegro.linear import Form, through, total
+from allegro_md.models.allegro.residual import ResidualWeights
+from allegro_md.models.allegro.residual_evaluator import NEW, OLD, ResidualEvaluator
 
 Array = NDArray[np.float64]
 Columns = Callable[[torch.Tensor, torch.Tensor], list[torch.Tensor]]

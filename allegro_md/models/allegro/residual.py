@@ -1,6 +1,6 @@
 """The residual form of Allegro (the 2023 paper): its parameters.
 
-Musaelian et al., Nat. Commun. 14, 579 (2023); `residual_plan` evaluates it.
+Musaelian et al., Nat. Commun. 14, 579 (2023); `residual_evaluator` evaluates it.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import math
 
 import torch
 
-from allegro_md.models.architecture import Residual
-from allegro_md.models.geometry import bessel
-from allegro_md.models.irreps import Irrep, both_parities, build_layers, harmonics, weighted_harmonics
-from allegro_md.models.mlp import SILU_NORM, MlpWeights, normal_
+from allegro_md.models.allegro.architecture import Residual
+from allegro_md.models.allegro.geometry import bessel
+from allegro_md.models.allegro.irreps import Irrep, both_parities, build_layers, harmonics, weighted_harmonics
+from allegro_md.models.allegro.mlp import SILU_NORM, MlpWeights, normal_
 
 SAMPLES = 4000
 """Distances k · cutoff / 4000, k = 1 … 4000, over which the radial functions are standardized."""

@@ -11,7 +11,7 @@ import torch
 from allegro_md.kernels.contract import Rows, Terms, product
 from allegro_md.kernels.radial import radial
 from allegro_md.kernels.sphere import Recursion, sphere
-from allegro_md.models.irreps import coupling
+from allegro_md.models.allegro.irreps import coupling
 
 
 def power(x: torch.Tensor, p: float) -> torch.Tensor:

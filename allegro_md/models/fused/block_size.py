@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from allegro_md.kernels.cpu_folded import BLOCK_ROWS
-from allegro_md.models.accuracy import Environments, environments, folded_forces
-from allegro_md.models.compiled import Compiled
-from allegro_md.models.fold import Fold
+from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
+from allegro_md.models.fused.accuracy import Environments, environments, folded_forces
+from allegro_md.models.fused.fold import Fold
+from allegro_md.models.fused.packing import FusedEvaluator
 
 MOST = 8
 """Tiles of the largest block that is tried."""
@@ -16,7 +16,7 @@ GAIN = 0.97
 """Of the time with half as many tiles: what larger blocks must stay below to be worth their memory."""
 
 
-def size_blocks(model: Compiled, fold: Fold, usual: float) -> None:
+def size_blocks(model: FusedEvaluator, fold: Fold, usual: float) -> None:
     """Doubles the blocks of a model as long as that is faster; some milliseconds.
 
     Args:
@@ -31,7 +31,7 @@ def size_blocks(model: Compiled, fold: Fold, usual: float) -> None:
     model.resize(tiles)
 
 
-def _seconds(model: Compiled, sample: Environments, tiles: int) -> float:
+def _seconds(model: FusedEvaluator, sample: Environments, tiles: int) -> float:
     """The shorter of two evaluations, after one that allocates."""
     model.resize(tiles)
     folded_forces(model, sample)

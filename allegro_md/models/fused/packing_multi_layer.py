@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_activation import CODES
-from allegro_md.kernels.cpu_general_arrays import ENERGY, ENVIRONMENT, PLAIN, SCALARS, PackedMultiLayer
 from allegro_md.kernels.cpu_matrix import packed, whole
+from allegro_md.kernels.cpu_multi_layer_arrays import ENERGY, ENVIRONMENT, PLAIN, SCALARS, PackedMultiLayer
 from allegro_md.kernels.cpu_vector import aligned, aligned_zeros
-from allegro_md.models.fold import Fold
-from allegro_md.models.fold_general import Layers, Node
+from allegro_md.models.fused.fold import Fold
+from allegro_md.models.fused.layers import Layers, Node
 
 _KINDS = {"environment": ENVIRONMENT, "scalars": SCALARS, "energy": ENERGY}
 
@@ -37,7 +37,7 @@ class _Space:
         return self.place(node.width, node.name.startswith(("environment", "scalars")))
 
 
-def general_network(
+def pack_multi_layer(
     fold: Fold, layers: Layers, per_spacing: NDArray[np.float64], table: NDArray[Any]
 ) -> PackedMultiLayer:
     """The network in the precision of the table."""

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
-from allegro_md.models.irreps import Layer, coupling, size, starts
-from allegro_md.models.nequip import network_from_nequip
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.irreps import Layer, coupling, size, starts
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.convert.nequip_allegro import network_from_nequip
 
 
 def network_from_file(path: Path) -> Network:

@@ -2,7 +2,7 @@
 
 A scalar track and a tensor track per edge. Layer k sums weighted spherical harmonics into each center's environment,
 multiplies the edge's tensor with it, and makes new scalars of all earlier ones and of the product's scalars.
-Musaelian et al., Nat. Commun. 14, 579 (2023), for the idea; `dense_plan` evaluates it.
+Musaelian et al., Nat. Commun. 14, 579 (2023), for the idea; `dense_evaluator` evaluates it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import math
 
 import torch
 
-from allegro_md.models.architecture import Bessel, Dense, Mlp
-from allegro_md.models.irreps import both_parities, build_layers, harmonics, weighted_harmonics
-from allegro_md.models.mlp import MlpWeights, normal_, uniform_
+from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp
+from allegro_md.models.allegro.irreps import both_parities, build_layers, harmonics, weighted_harmonics
+from allegro_md.models.allegro.mlp import MlpWeights, normal_, uniform_
 
 GAIN = math.sqrt(2.0)
 

@@ -10,10 +10,10 @@ import torch
 from pydantic import ValidationError
 
 from allegro_md.errors import InputError
-from allegro_md.models.architecture import Mlp, Residual
-from allegro_md.models.mlp import MlpWeights
-from allegro_md.models.nequip import Arrays, copy_state
-from allegro_md.models.network import Network
+from allegro_md.models.allegro.architecture import Mlp, Residual
+from allegro_md.models.allegro.mlp import MlpWeights
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.convert.nequip_allegro import Arrays, copy_state
 
 _OPPOSITE = {(1, 2, 2), (2, 1, 2), (2, 2, 1)}
 """Degrees whose Wigner 3j tensor changed sign between e3nn 0.4 and 0.6, up to l = 2."""

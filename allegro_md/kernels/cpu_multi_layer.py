@@ -1,4 +1,4 @@
-"""Networks of several layers (`models.fold_general`): forward and hand-written backward, block after block of centers.
+"""Networks of several layers (`models.fused.layers`): forward and hand-written backward, block after block of centers.
 
 Everything is elementwise, a product that does not know its place (`cpu_matrix`), or a sum in canonical order within one
 edge or one center, so nothing of a result depends on the division into blocks.
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.blocks import fill_block, spread_block
-from allegro_md.kernels.borrowed import no_refcount
 from allegro_md.kernels.cpu_activation import NONE, activate
-from allegro_md.kernels.cpu_general_arrays import (
+from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
+from allegro_md.kernels.cpu_matrix import multiply
+from allegro_md.kernels.cpu_multi_layer_arrays import (
     ENERGY,
     ENVIRONMENT,
     SCALARS,
@@ -23,14 +24,14 @@ from allegro_md.kernels.cpu_general_arrays import (
     PackedMultiLayer,
     part,
 )
-from allegro_md.kernels.cpu_general_layers import (
+from allegro_md.kernels.cpu_multi_layer_products import (
     chains_backward,
     first_tensors,
     make_readers,
     multiply_tensors,
     tensors_backward,
 )
-from allegro_md.kernels.cpu_general_tensor import (
+from allegro_md.kernels.cpu_multi_layer_tensor import (
     clear,
     environment_harmonics_backward,
     environments_backward,
@@ -38,17 +39,16 @@ from allegro_md.kernels.cpu_general_tensor import (
     gradients_from_readers,
     sum_environments,
 )
-from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
-from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_repulsion import add_repulsion
 from allegro_md.kernels.cpu_rows import add_columns, dots, scale
 from allegro_md.kernels.cpu_table import evaluate, locate
 from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, splat_as, store, sum_of, times
 from allegro_md.kernels.fixed import FINE
+from allegro_md.kernels.no_refcount import no_refcount
 
 
 @numba.njit(cache=True, error_model="numpy")
-def general(
+def multi_layer(
     position: NDArray[np.float64],
     shift: NDArray[np.int32],
     species: NDArray[np.int16],

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 
 
-def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+def _without_refcount(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     if isinstance(kind, types.Array):
         array = arrayobj.make_array(kind)(context, builder, value)
         array.meminfo = cgutils.get_null_value(array.meminfo.type)
@@ -22,7 +22,7 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
         return array._getvalue()
     if isinstance(kind, types.BaseTuple):
         members = enumerate(kind.types)
-        parts = [_borrowed(context, builder, t, builder.extract_value(value, k)) for k, t in members]
+        parts = [_without_refcount(context, builder, t, builder.extract_value(value, k)) for k, t in members]
         return context.make_tuple(builder, kind, parts)
     return value
 
@@ -32,6 +32,6 @@ def no_refcount(_: Any, value: Any) -> Any:
     """The same array, or tuple of arrays and numbers, owned by someone else; not to be returned to Python."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _borrowed(context, builder, value, arguments[0])
+        return _without_refcount(context, builder, value, arguments[0])
 
     return value(value), code

@@ -7,14 +7,14 @@ import torch
 from ase.data import atomic_numbers
 
 from allegro_md.kernels.segment import segment_sum
-from allegro_md.models.architecture import Architecture, Dense
-from allegro_md.models.dense import DenseWeights
-from allegro_md.models.dense_plan import DenseEvaluator
-from allegro_md.models.edges import Edges, Geometry
-from allegro_md.models.geometry import envelope, polar
-from allegro_md.models.residual import ResidualWeights
-from allegro_md.models.residual_plan import ResidualEvaluator
-from allegro_md.models.zbl import screening_length, zbl_energy
+from allegro_md.models.allegro.architecture import Architecture, Dense
+from allegro_md.models.allegro.dense import DenseWeights
+from allegro_md.models.allegro.dense_evaluator import DenseEvaluator
+from allegro_md.models.allegro.edges import Edges, Geometry
+from allegro_md.models.allegro.geometry import envelope, polar
+from allegro_md.models.allegro.residual import ResidualWeights
+from allegro_md.models.allegro.residual_evaluator import ResidualEvaluator
+from allegro_md.models.allegro.zbl import screening_length, zbl_energy
 
 ZBL_ENVELOPE = 6.0
 

@@ -1,4 +1,4 @@
-"""Collapsed networks (`models.fold`): E_i = shift + Σ_j a(r) + Σ_lmu Γ_lmu Q_lmu, Γ and Q sums over the neighbors.
+"""Bilinear networks (`models.fused.fold`): E_i = shift + Σ_j a(r) + Σ_lmu Γ_lmu Q_lmu, Γ and Q sums over the neighbors.
 
 Γ_lmu = Σ_j env_lu(r_ij) Y_lm(ij), Q_lmu = Σ_j q_lu(r_ij) Y_lm(ij). What an embedded-atom potential costs: the edges of
 a block of centers lie one after the other in a work table that stays in the cache.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.blocks import LIMIT
-from allegro_md.kernels.cpu_collapsed_lanes import (
+from allegro_md.kernels.cpu_bilinear_lanes import (
     CENTERS,
     PackedBilinear,
     Workspace,
@@ -41,7 +41,7 @@ _1, _2 = np.uint64(1), np.uint64(2)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def collapsed(
+def bilinear(
     position: NDArray[np.float64],
     shift: NDArray[np.int32],
     species: NDArray[np.int16],

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.models.compiled import Compiled
-from allegro_md.models.edges import Edges
-from allegro_md.models.fold import Fold, UnfoldableError
-from allegro_md.models.network import Network
-from allegro_md.models.radial import tabulate
+from allegro_md.models.allegro.edges import Edges
+from allegro_md.models.allegro.network import Network
+from allegro_md.models.fused.fold import Fold, UnfoldableError
+from allegro_md.models.fused.packing import FusedEvaluator
+from allegro_md.models.fused.splines import tabulate
 
 Array = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def network_forces(network: Network, symbols: Sequence[str], sample: Environment
     return np.concatenate([on_center, -gradient.numpy()])
 
 
-def folded_forces(model: Compiled, sample: Environments) -> Array:
+def folded_forces(model: FusedEvaluator, sample: Environments) -> Array:
     """The same by the kernels."""
     n, edges = len(sample.center_species), len(sample.center)
     position = np.concatenate([np.zeros((n, 3)), sample.vector])
@@ -115,7 +115,7 @@ def refined(network: Network, fold: Fold, symbols: Sequence[str]) -> tuple[Array
     intervals, error = COARSEST, np.inf
     while intervals <= FINEST:
         table = tabulate(fold, intervals)
-        error = excess(folded_forces(Compiled(fold, table, np.float64), sample), wanted)
+        error = excess(folded_forces(FusedEvaluator(fold, table, np.float64), sample), wanted)
         if error <= MARGIN:
             return table, error
         intervals *= 2

@@ -1,4 +1,4 @@
-"""The arrays of a network of several layers (`models.fold_general`), and the memory of one block of its edges."""
+"""The arrays of a network of several layers (`models.fused.layers`), and the memory of one block of its edges."""
 
 from __future__ import annotations
 

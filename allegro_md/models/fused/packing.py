@@ -8,22 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.errors import ResourceError
-from allegro_md.kernels import cpu_folded, cpu_general_arrays
+from allegro_md.kernels import cpu_multi_layer_arrays, cpu_single_layer
 from allegro_md.kernels.cpu_activation import CODES
-from allegro_md.kernels.cpu_collapsed import collapsed
-from allegro_md.kernels.cpu_collapsed_lanes import PackedBilinear
-from allegro_md.kernels.cpu_folded import BLOCK_ROWS, PackedSingleLayer, Workspace, folded
-from allegro_md.kernels.cpu_general import general
-from allegro_md.kernels.cpu_general_arrays import MultiLayerWorkspace, PackedMultiLayer
+from allegro_md.kernels.cpu_bilinear import bilinear
+from allegro_md.kernels.cpu_bilinear_lanes import PackedBilinear
 from allegro_md.kernels.cpu_matrix import packed, whole
+from allegro_md.kernels.cpu_multi_layer import multi_layer
+from allegro_md.kernels.cpu_multi_layer_arrays import MultiLayerWorkspace, PackedMultiLayer
+from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS, PackedSingleLayer, Workspace, single_layer
 from allegro_md.kernels.cpu_vector import LANES, aligned
-from allegro_md.models.compiled_general import general_network
-from allegro_md.models.fold import Fold
+from allegro_md.models.fused.fold import Fold
+from allegro_md.models.fused.packing_multi_layer import pack_multi_layer
 
 Array = NDArray[np.float64]
 
 
-class Compiled:
+class FusedEvaluator:
     """Evaluates centers; nothing of a result depends on the size of the blocks.
 
     Attributes:
@@ -47,12 +47,12 @@ class Compiled:
         rounded = np.ascontiguousarray(table.astype(real))
         self._model: PackedBilinear | PackedSingleLayer | PackedMultiLayer
         if fold.layers is not None:
-            self._model = general_network(fold, fold.layers, per_spacing, rounded)
-        elif fold.kind == "collapsed":
+            self._model = pack_multi_layer(fold, fold.layers, per_spacing, rounded)
+        elif fold.kind == "bilinear":
             lanes = aligned(_filled(rounded, 3, _whole(rounded.shape[3])))
             self._model = PackedBilinear(fold.degrees, fold.channels, per_spacing, fold.shifts, lanes)
         else:
-            self._model = _network(fold, per_spacing, rounded)
+            self._model = _pack_single_layer(fold, per_spacing, rounded)
         self.table_bytes = self._model.table.nbytes
         self._work: Workspace | MultiLayerWorkspace | None = None
 
@@ -74,14 +74,14 @@ class Compiled:
         energy: Array,
         virial: Array,
     ) -> int:
-        """Energies, forces and virials of some centers; see `cpu_folded.folded` for the arguments and the status."""
+        """Computes energies, forces and virials of some centers; arguments as `cpu_single_layer.single_layer`."""
         writable = np.array(h)  # so kernels are compiled once
         atoms = (position, shift, species, writable, offsets, neighbors, first, last)
         if isinstance(self._model, PackedBilinear):
             cutoff = float(np.sqrt(self._cutoff2.max()))
-            return int(collapsed(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
+            return int(bilinear(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
         work = self._memory(int(np.diff(offsets[first : last + 1]).max(initial=1)))
-        kernel = general if isinstance(self._model, PackedMultiLayer) else folded
+        kernel = multi_layer if isinstance(self._model, PackedMultiLayer) else single_layer
         return int(kernel(*atoms, self._cutoff2, self._model, self._repulsion, work, force, energy, virial))
 
     def _memory(self, widest: int) -> Workspace | MultiLayerWorkspace:
@@ -107,12 +107,12 @@ def allocate(
 ) -> Workspace | MultiLayerWorkspace:
     """Memory for blocks of at most `rows` edges."""
     if isinstance(model, PackedMultiLayer):
-        return cpu_general_arrays.allocate(model, rows)
+        return cpu_multi_layer_arrays.allocate(model, rows)
     assert isinstance(model, PackedSingleLayer)
-    return cpu_folded.allocate(model, rows)
+    return cpu_single_layer.allocate(model, rows)
 
 
-def _network(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
+def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
     """Channels and widths filled up to whole vectors: zeros that give zeros."""
     real = table.dtype
     d, c, w = fold.degrees, fold.channels, _whole(fold.channels)

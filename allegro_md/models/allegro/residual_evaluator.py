@@ -9,12 +9,12 @@ import torch
 
 from allegro_md.kernels.contract import product, weighting
 from allegro_md.kernels.tile import matmul
-from allegro_md.models.architecture import Residual
-from allegro_md.models.edges import Geometry
-from allegro_md.models.geometry import radial_functions
-from allegro_md.models.irreps import Layer, TensorProduct, separate_paths
-from allegro_md.models.mlp import apply_inner, matrices_of
-from allegro_md.models.residual import ResidualWeights, prefactor
+from allegro_md.models.allegro.architecture import Residual
+from allegro_md.models.allegro.edges import Geometry
+from allegro_md.models.allegro.geometry import radial_functions
+from allegro_md.models.allegro.irreps import Layer, TensorProduct, separate_paths
+from allegro_md.models.allegro.mlp import apply_inner, matrices_of
+from allegro_md.models.allegro.residual import ResidualWeights, prefactor
 
 Ready = Callable[[torch.Tensor], torch.Tensor]
 
