@@ -55,7 +55,7 @@ class Cell:
                     "give the cell vector, or set periodic to false for that axis",
                 )
         matrix = _complete(rows, absent)
-        if abs(np.linalg.det(matrix)) < 1e-9 * np.prod(np.linalg.norm(matrix, axis=1)):
+        if abs(_triple(matrix)) < 1e-9 * np.prod(np.linalg.norm(matrix, axis=1)):
             raise InputError("the cell has no volume (its vectors are linearly dependent)", where, "correct the cell")
         return Cell(matrix, flags, bounded=not bool(absent.any()))
 
@@ -72,13 +72,12 @@ class Cell:
         """
         a, b, c = self.matrix
         cofactors = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)], axis=1)
-        volume = a[0] * cofactors[0, 0] + a[1] * cofactors[1, 0] + a[2] * cofactors[2, 0]
-        return np.asarray(cofactors / volume, dtype=np.float64)
+        return np.asarray(cofactors / _triple(self.matrix), dtype=np.float64)
 
     @property
     def volume(self) -> float:
-        """Å³; NaN where the cell has none."""
-        return abs(float(np.linalg.det(self.matrix))) if self.bounded else float("nan")
+        """Volume, Å³, with the same bits on every machine, as `inverse`; NaN where the cell has none."""
+        return abs(_triple(self.matrix)) if self.bounded else float("nan")
 
     @property
     def heights(self) -> NDArray[np.float64]:
@@ -88,6 +87,12 @@ class Cell:
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+
+
+def _triple(rows: NDArray[np.float64]) -> float:
+    """Determinant a · (b × c) of (3, 3) rows, by plain products and sums."""
+    a, n = rows[0], _cross(rows[1], rows[2])
+    return float(a[0] * n[0] + a[1] * n[1] + a[2] * n[2])
 
 
 def _complete(rows: NDArray[np.float64], absent: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -101,6 +106,6 @@ def _complete(rows: NDArray[np.float64], absent: NDArray[np.bool_]) -> NDArray[n
     given = matrix[~absent]
     _, _, basis = np.linalg.svd(given)  # the last rows span the complement
     matrix[missing] = basis[len(given) :]
-    if np.linalg.det(matrix) < 0:
+    if _triple(matrix) < 0:
         matrix[missing[-1]] *= -1.0
     return matrix

@@ -99,7 +99,7 @@ class Guard:
         The pairs are measured once per list; until atoms may have come closer than that allows, nothing is to be done.
         """
         if neighbors is not self._measured or neighbors.offsets is not self._offsets:
-            self._clearance = self._closest(state, neighbors)[0] - neighbors.max_approach
+            self._clearance = self._closest(state, neighbors)[0] - neighbors.max_separation
             self._measured, self._offsets = neighbors, neighbors.offsets
         bound = self._clearance - neighbors.max_approach
         return bound if bound >= 0.0 else self._closest(state, neighbors)[0]

@@ -27,18 +27,25 @@ from allegro_md.errors import InputError
 FIELDS = ("position", "velocity", "force", "image")
 
 
+class _Balance(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> str:
+        if value != "auto":
+            raise later(f"balance = {show(value)} (moving the planes between ranks)")
+        return "auto"
+
+
 class ParallelConfig(Table):
     """Decomposition over ranks; nothing here changes a result.
 
     Attributes:
         grid: ranks along the three axes, or ``"auto"`` (least surface).
         skin: how far the neighbor list reaches beyond the cutoff, Å.
-        balance: ``"auto"`` or ``"off"``.
+        balance: ``"auto"``: bricks of equal width, or of equal numbers of atoms along free axes.
     """
 
     grid: Annotated[Literal["auto"] | tuple[int, int, int], Triple(word="auto")] = "auto"
     skin: LengthOrZero = 0.5
-    balance: Annotated[str, Choice(("auto", "off"))] = "auto"
+    balance: Annotated[str, _Balance()] = "auto"
 
     def ranks_wanted(self, size: int) -> int:
         """How many ranks the grid is for; the `size` there are where it leaves the choice."""

@@ -28,7 +28,9 @@ class NeighborList:
         skin: Å.
         offsets: (n_centers + 1,) int64; the neighbors of center i are ``neighbors[offsets[i]:offsets[i + 1]]``.
         neighbors: int32 indices of held atoms.
-        approach: how much closer any two atoms of the list may have come since it was built, Å; see `excess`.
+        max_approach: Å, upper bound of how much closer any two atoms of the list have come since it was built; brought up
+            to date by `excess`, whether or not the cell has changed.
+        max_separation: Å, likewise of how much farther apart.
     """
 
     def __init__(self, cutoff: float, skin: float, reach: float | None = None) -> None:
@@ -38,7 +40,7 @@ class NeighborList:
         self.skin = skin
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self.neighbors: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
-        self.max_approach = np.inf
+        self.max_approach = self.max_separation = np.inf
         self._distance = cutoff + skin + _MARGIN
         self._reference: NDArray[Any] = np.zeros((0, 3))
         self._rounding = 0.0
@@ -83,7 +85,7 @@ class NeighborList:
         self._remember(state)
         self._reference_matrix = state.cell.matrix
         self._reference_inverse = state.cell.inverse
-        self.max_approach = 0.0
+        self.max_approach = self.max_separation = 0.0
 
     def _remember(self, state: AtomState) -> None:
         """Keeps the places of the own atoms: in 12 bytes, unless rounding them would cost a good part of the skin.
@@ -103,6 +105,9 @@ class NeighborList:
         With F = h₀⁻¹h the deformation of the cell since the build and u the largest displacement beyond it, a pair now
         within the cutoff was then within ‖F⁻¹‖ (cutoff + 2u): that must not exceed cutoff + skin, and likewise for the
         reach of the halo, which asks for more. Infinite before the first build.
+
+        A pair vector r₀ of the list has become r₀F + d with |d| ≤ 2u, so that its length changed by at most 2u beyond
+        what the singular values of F make of |r₀| ≤ cutoff + skin: this bounds `max_approach` and `max_separation`.
         """
         if self._reference_matrix is None:
             return np.inf
@@ -114,11 +119,12 @@ class NeighborList:
             deformation, fixed,
         ) + self._rounding * float(np.linalg.norm(deformation, 2))  # fmt: skip
         if fixed:
-            self.max_approach = 2.0 * displacement
+            self.max_approach = self.max_separation = 2.0 * displacement
             return self.max_approach - self.skin
-        self.max_approach = np.inf
-        shrink = float(np.linalg.norm(np.linalg.inv(deformation), 2))
-        return shrink * (self._reach + 2.0 * displacement) - (self._reach + self.skin)
+        stretches = np.linalg.svd(deformation, compute_uv=False)
+        self.max_approach = 2.0 * displacement + max(0.0, 1.0 - float(stretches[-1])) * self._distance
+        self.max_separation = 2.0 * displacement + max(0.0, float(stretches[0]) - 1.0) * self._distance
+        return (self._reach + 2.0 * displacement) / float(stretches[-1]) - (self._reach + self.skin)
 
 
 @numba.njit(cache=True)

@@ -50,7 +50,7 @@ suzuki_yoshida = 5
 [parallel]
 grid = [1, 1, 1]
 skin = 0.3
-balance = "off"
+balance = "auto"
 [output]
 directory = "elsewhere"
 trajectory = { every = 5, fields = ["position", "velocity", "force", "image"], dtype = "float64" }

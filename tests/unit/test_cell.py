@@ -40,6 +40,21 @@ def test_with_matrix_keeps_the_rest() -> None:
     assert cell.volume == pytest.approx(960.0)
 
 
+def test_volume_and_inverse_are_plain_products_and_sums() -> None:
+    """To the last bit what IEEE arithmetic gives in this order, on every machine; a library's solver gives others."""
+    rng = np.random.default_rng(3)
+    for rows in rng.normal(scale=7.0, size=(200, 3, 3)):
+        a, b, c = rows.tolist()
+        normals = [
+            [p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]]
+            for p, q in ((b, c), (c, a), (a, b))
+        ]
+        volume = a[0] * normals[0][0] + a[1] * normals[0][1] + a[2] * normals[0][2]
+        cell = Cell(rows)
+        assert cell.volume == abs(volume) == pytest.approx(abs(np.linalg.det(rows)))
+        assert cell.inverse.T.tolist() == [[x / volume for x in normal] for normal in normals]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.booleans(), min_size=3, max_size=3), st.integers(0, 2**31))
 def test_absent_vectors_are_completed(given_axes: list[bool], seed: int) -> None:

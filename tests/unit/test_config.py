@@ -139,7 +139,7 @@ steps = 0
 [parallel]
 grid = [1, 1, 2]
 skin = 0
-balance = "off"
+balance = "auto"
 [output]
 directory = "/somewhere/else"
 trajectory = { every = 1, fields = ["position", "velocity", "force", "image"], dtype = "float64" }
@@ -228,7 +228,7 @@ BAD_VALUES = [
     ("parallel.grid=[2, 2]", "parallel.grid", "[2, 2, 1]"),
     ("parallel.grid=automatic", "parallel.grid", '"auto"'),
     ("parallel.skin=-0.5", "parallel.skin", "zero or more"),
-    ("parallel.balance=fast", "parallel.balance", '"auto", "off"'),
+    ("parallel.balance=fast", "parallel.balance", "not yet available"),
     ("parallel=2", "parallel", "grid, skin, balance"),
     ("output.trajectory.every=-1", "output.trajectory.every", "at least 0"),
     ("output.trajectory.fields=[]", "output.trajectory.fields", "position"),

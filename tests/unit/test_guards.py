@@ -102,6 +102,36 @@ def test_distances_are_never_missed_between_rebuilds() -> None:
     assert trips > 3
 
 
+def in_a_cell(state: AtomState, neighbors: NeighborList, scale: float, moved: float) -> None:
+    """Strains the line of atoms and moves the middle one."""
+    state.cell = state.cell.with_matrix(np.eye(3) * scale)
+    state.local("position")[:, 0] = torch.tensor([0.0, 2.0 * scale - moved, 4.5 * scale])
+    neighbors.skin_excess(state)
+
+
+def test_pairs_are_not_measured_in_every_step_of_a_changing_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While cell and atoms have changed by less than the closest pair has to spare, measuring once is enough."""
+    state, neighbors = line([0.0, 2.0, 4.5])
+    guard = Guard(Limits(1000.0, 1.0, np.full((2, 2), 1.5), 1e4), Comm.serial())
+    scans, measure = [], Guard._closest
+    monkeypatch.setattr(Guard, "_closest", lambda *args: scans.append(1) or measure(*args))
+    for scale, moved in ((1.0, 0.0), (1.02, 0.1), (0.98, 0.1), (0.97, 0.05)):
+        in_a_cell(state, neighbors, scale, moved)
+        guard(state, neighbors, 2.0)
+    assert len(scans) == 1
+
+
+@pytest.mark.parametrize("first", [1.0, 1.3])
+def test_compression_is_found(first: float) -> None:
+    """Also where pairs were measured after the cell had grown."""
+    state, neighbors = line([0.0, 2.0, 4.5])
+    guard = Guard(Limits(1000.0, 1.0, np.full((2, 2), 1.5), 1e4), Comm.serial())
+    in_a_cell(state, neighbors, first, 0.0)
+    guard(state, neighbors, 2.0)
+    in_a_cell(state, neighbors, 0.74, 0.0)
+    assert "(guard.min_distance)" in str(raised(guard, state, neighbors))
+
+
 @pytest.mark.parametrize("kelvin", [2e4, np.nan])
 def test_temperature(kelvin: float) -> None:
     guard = Guard(LOOSE, Comm.serial())

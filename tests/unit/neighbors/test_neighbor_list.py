@@ -119,6 +119,34 @@ def test_no_pair_is_lost_while_fresh(seed: int, skin: float, strain: float, jump
             assert listed(neighbors) >= pairs_within(state, 3.0)
 
 
+def distances(state: AtomState, neighbors: NeighborList) -> Array:
+    """Lengths of the listed pairs, Å."""
+    place = state.all("position").numpy() + state.all("shift").numpy() @ state.cell.matrix
+    i = np.repeat(np.arange(neighbors.n_centers), np.diff(neighbors.offsets))
+    return np.linalg.norm(place[neighbors.neighbors] - place[i], axis=1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.0, 0.3), st.floats(0.0, 0.5))
+def test_changes_of_distances_are_bounded(seed: int, strain: float, jump: float) -> None:
+    """Whatever strain and displacements: no pair of the list has changed by more than is said, and that is finite."""
+    rng = np.random.default_rng(seed)
+    h = np.array([[7.0, 0, 0], [1.5, 7.0, 0], [-2.0, 1.0, 7.0]])
+    state = state_of(rng.uniform(0, 1, (40, 3)) @ h, Cell(h))
+    neighbors = NeighborList(3.0, 0.5)
+    neighbors.build(state)
+    before = distances(state, neighbors)
+    step = np.eye(3) + strain * rng.uniform(-1, 1, (3, 3))
+    state.cell = state.cell.with_matrix(h @ step)
+    kick = rng.uniform(-jump, jump, size=(40, 3))
+    state.all("position")[:] = torch.from_numpy(np.tile(state.local("position").numpy() @ step + kick, (27, 1)))
+    neighbors.skin_excess(state)
+    change = distances(state, neighbors) - before
+    assert -change.min() <= neighbors.max_approach + 1e-9 and change.max() <= neighbors.max_separation + 1e-9
+    most = 2.0 * np.linalg.norm(kick, axis=1).max() + 1e-4 + np.linalg.norm(step - np.eye(3), 2) * 3.51
+    assert max(neighbors.max_approach, neighbors.max_separation) <= most  # as narrow as the strain and the moves allow
+
+
 def test_staleness_is_not_needlessly_early() -> None:
     """At rest it never comes; in a fixed cell exactly when an atom has moved half the skin; compression counts."""
     h = np.eye(3) * 8.0
