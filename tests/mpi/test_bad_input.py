@@ -1,7 +1,7 @@
 """Bad input: the right status, one helpful line, nothing written, soon; the table is in drivers/bad_input_table.py.
 
-By default all cases of a number of ranks go through one launch (drivers/refusals.py), and a few are launched the way a
-user does; behind the marker `long` that is done with all of them, on four ranks as well.
+By default all cases are tried on one rank in this process, on two in one launch (drivers/refusals.py), and a few are
+launched the way a user does; behind the marker `long` that is done with all of them, on four ranks as well.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import pytest
 from bad_input_table import CASES
 from bad_inputs import Case, make_good
 from once import once
-from refusals import PATIENCE, complaints, copy, listing
+from refusals import PATIENCE, attempt, complaints, copy, listing
 from runs import unhurried
+
+from allegro_md.comm import Comm
 
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "refusals.py"
 BY_NAME = {case.name: case for case in CASES}
@@ -53,10 +55,15 @@ def found(mpirun: MpiRun, good: Path, tmp_path_factory: pytest.TempPathFactory) 
     return once(run)
 
 
+@pytest.mark.parametrize("case", BY_NAME)
+def test_refused(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert attempt(BY_NAME[case], good, tmp_path, Comm.serial()) == []
+
+
 @pytest.mark.parallel
 @pytest.mark.parametrize("case", BY_NAME)
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_refused(found: Any, ranks: int, case: str) -> None:
+def test_refused_on_ranks(found: Any, case: str, ranks: int = 2) -> None:
     assert found(ranks).get(case, ["never tried"]) == []
 
 
@@ -64,7 +71,7 @@ def test_refused(found: Any, ranks: int, case: str) -> None:
 @pytest.mark.parallel
 @pytest.mark.parametrize("case", BY_NAME)
 def test_refused_on_four_ranks(found: Any, case: str) -> None:
-    test_refused(found, 4, case)
+    test_refused_on_ranks(found, case, 4)
 
 
 def launch(mpirun: MpiRun, ranks: int, case: Case, good: Path, folder: Path) -> list[str]:
@@ -72,7 +79,7 @@ def launch(mpirun: MpiRun, ranks: int, case: Case, good: Path, folder: Path) -> 
     place = copy(good, folder, case)
     before = listing(place)
     began = time.perf_counter()
-    done = mpirun(ranks, ["-m", "allegro_md", *case.arguments], cwd=place, check=False, timeout=60)
+    done = mpirun(ranks, ["-m", "allegro_md", *case.arguments], cwd=place, check=False, timeout=60, fresh=True)
     seconds = unhurried(time.perf_counter() - began, PATIENCE, ranks)
     found = complaints(case, done.returncode, done.stderr, listing(place) != before, seconds)
     printed = done.stdout if case.arguments[0] != "check" else ""

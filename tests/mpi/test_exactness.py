@@ -7,8 +7,6 @@ mutants.py) must be told from it by the same comparison.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +97,7 @@ class Launcher:
     def _launch(self, ranks: int, kind: str, jobs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         todo, done = self._folder / f"{kind}-{ranks}.json", self._folder / f"{kind}-{ranks}.npz"
         todo.write_text(json.dumps(jobs))
-        if ranks == 0:
-            subprocess.run([sys.executable, str(DRIVER), str(todo), str(done)], check=True, timeout=1800)
-        else:
-            self._mpirun(ranks, [DRIVER, todo, done], timeout=280 if kind == "default" else 3500)
+        self._mpirun(ranks, [DRIVER, todo, done], timeout=280 if kind == "default" else 3500)
         results: dict[str, dict[str, Any]] = {}
         with np.load(done) as data:
             for key in data:

@@ -63,7 +63,7 @@ def test_a_fault_on_one_rank_ends_all(
     path.write_text(INPUT.format(model=root / "inputs" / "models" / "cu.allegro"))
     what: dict[str, Any] = {"fault": fault, "rank": ranks - 1, "call": STRIKE}
     what |= {"log": str(tmp_path / "log"), "after": str(run / "trajectory.h5")}
-    ended = mpirun(ranks, [DRIVER, json.dumps(what), path], check=False)
+    ended = mpirun(ranks, [DRIVER, json.dumps(what), path], check=False, fresh=fault in ("die", "exception"))
     took = time.time() - float((tmp_path / "log").read_text().split()[1])
     assert unhurried(took, PATIENCE, ranks) < PATIENCE, ended.stderr
     status, message = ENDS[fault]

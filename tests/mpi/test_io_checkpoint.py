@@ -47,14 +47,13 @@ PROGRAM = textwrap.dedent(
 )
 
 
-def test_any_number_of_ranks(tmp_path, mpirun, root, monkeypatch):
+def test_any_number_of_ranks(tmp_path, mpirun, monkeypatch):
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
-    environment = {"PYTHONPATH": str(root)}
     for n in (1000, 2):
         (tmp_path / str(n)).mkdir()
-    mpirun(3, [script, tmp_path, "write"], env=environment)
-    done = mpirun(2, [script, tmp_path, "read"], env=environment)
+    mpirun(3, [script, tmp_path, "write"])
+    done = mpirun(2, [script, tmp_path, "read"])
     assert done.stdout.count("read on 2") == 2
     monkeypatch.setattr("allegro_md.io.checkpoint.BLOCK", 64)
     for n in (1000, 2):

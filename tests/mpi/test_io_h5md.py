@@ -77,7 +77,7 @@ def content(path):
 
 
 @pytest.fixture(scope="module")
-def write(tmp_path_factory, mpirun, root):
+def write(tmp_path_factory, mpirun):
     """Runs the program in a folder of its own, for each number of atoms; returns the trajectories' paths."""
     top = tmp_path_factory.mktemp("h5md")
     script = top / "write.py"
@@ -87,7 +87,7 @@ def write(tmp_path_factory, mpirun, root):
         for n in sizes:
             (top / folder / str(n)).mkdir(parents=True, exist_ok=True)
         line = [script, top / folder, first, last, mode, *sizes]
-        done = mpirun(ranks, line, env={"PYTHONPATH": str(root)}, timeout=120, **options)
+        done = mpirun(ranks, line, timeout=120, **options)
         return [top / folder / str(n) / "trajectory.h5" for n in sizes], done
 
     return run

@@ -50,7 +50,7 @@ def kill_and_resume(seed: int, folder: Path, undisturbed: dict[str, Any], mpirun
     over = True
     while over:  # a quick machine shows frames less often, and may be done, or all but gone, before so many calls
         fault = {"fault": "kill", "rank": rank, "call": call, "log": str(log)}
-        killed = mpirun(ranks, [DRIVER, json.dumps(fault), path, *OFTEN, "--overwrite"], check=False)
+        killed = mpirun(ranks, [DRIVER, json.dumps(fault), path, *OFTEN, "--overwrite"], check=False, fresh=True)
         over = "\ndone: " in killed.stdout
         call = call * 2 // 3
     assert log.read_text().startswith("struck")

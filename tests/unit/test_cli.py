@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -177,36 +176,6 @@ def test_import_and_info(capsys: pytest.CaptureFixture[str], shared: Path, tmp_p
 
 
 # --- the real program ---------------------------------------------------------------------------------------------
-
-BAD = {
-    "missing.toml": [],
-    "argon.toml": ["--set", "dynamics.timestp=1"],
-    "./argon.toml": ["--set", "system.structure=nothing.xyz"],
-    "../argon.toml": [],
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_ends_fast_with_one_line(argon: Path, name: str) -> None:
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "allegro_md", name, *BAD[name]], cwd=argon.parent, capture_output=True, text=True
-    )
-    assert time.perf_counter() - began < 10.0
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and Path(name).name in done.stderr
-    assert [p.name for p in argon.parent.iterdir()] == ["argon.toml"]
-
-
-@pytest.mark.parallel
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_on_two_ranks(mpirun: MpiRun, argon: Path, name: str) -> None:
-    began = time.perf_counter()
-    done = mpirun(2, ["-m", "allegro_md", name, *BAD[name]], cwd=argon.parent, check=False, timeout=30)
-    assert time.perf_counter() - began < 10.0
-    assert done.returncode == 2
-    assert done.stderr.count("allegro-md: ") == 1 and "Traceback" not in done.stderr
-
 
 def test_bad_input_is_refused_before_torch_is_loaded(argon: Path) -> None:
     code = (

@@ -58,11 +58,10 @@ def assert_same_training(one: Path, other: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_learns_copper(tmp_path: Path) -> None:
+def test_learns_copper(tmp_path: Path, mpirun: MpiRun) -> None:
     """From the command line to a model whose forces on new configurations are close to those of the data."""
     path = write_training(tmp_path, frames=40, gold=0.0, epochs=25, optimizer="muon", schedule="cosine", layers=1)
-    done = subprocess.run([*COMMAND, path, "--set", "training.learning_rate=0.05"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    mpirun(0, ["-m", "allegro_md", "train", path, "--set", "training.learning_rate=0.05"])
     rows = history(tmp_path / "run")
     assert len(rows) == 25
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
