@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from ase.io import read
+from ranks import MpiRun
 from runs import SMALLER, assigned
 
 from allegro_md.config import load_input
@@ -42,7 +43,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(mpirun, tmp_path_factory):
+def run(mpirun: MpiRun, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """`run(name, ranks)`: each combination once."""
     done: dict[tuple[str, int], Run] = {}
 
@@ -74,7 +75,7 @@ def test_opens_with_what_to_expect(path: Path) -> None:
 
 @pytest.mark.parallel
 @pytest.mark.parametrize(("name", "ranks"), RUNS)
-def test_run_directory_is_complete(run, name: str, ranks: int) -> None:
+def test_run_directory_is_complete(run: Any, name: str, ranks: int) -> None:
     result = run(name, ranks)
     steps = STEPS.get(name, 10)
     assert [int(row["step"]) for row in result.thermo] == list(range(0, steps + 1, 2))
@@ -96,7 +97,7 @@ def test_two_ranks_give_the_bits_of_one(run: Any) -> None:
 
 
 @pytest.mark.parallel
-def test_silver_has_the_cohesive_energy_it_was_fitted_to(run) -> None:
+def test_silver_has_the_cohesive_energy_it_was_fitted_to(run: Any) -> None:
     # The tilted cell starts from the perfect crystal, at rest but for the motion of its atoms.
     perfect = run("triclinic", 1)
     assert perfect.column("potential_eV")[0] / 1000 == pytest.approx(-2.96, abs=1e-6)
@@ -118,7 +119,7 @@ def test_the_record_is_that_of_the_paper() -> None:
 
 @pytest.mark.parallel
 @pytest.mark.parametrize("name", ["silver", "record-ag"])
-def test_the_record_starts_in_equilibrium(run, name: str) -> None:
+def test_the_record_starts_in_equilibrium(run: Any, name: str) -> None:
     result = run(name, 1)
     assert np.abs(result.column("temperature_K") - 300.0).max() < 30.0  # 2,556 atoms: ±5 K, and copies swing together
     assert np.abs(result.column("pressure_GPa")).max() < 0.5
@@ -126,14 +127,14 @@ def test_the_record_starts_in_equilibrium(run, name: str) -> None:
 
 
 @pytest.mark.parallel
-def test_argon_has_the_density_of_rahman(run) -> None:
+def test_argon_has_the_density_of_rahman(run: Any) -> None:
     volume = run("argon-lj", 1).column("volume_A3")[0]
     assert 864 * 39.948 * 1.66053907 / volume == pytest.approx(1.374, abs=1e-3)  # g/cm³
 
 
 @pytest.mark.parallel
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_nitrogen_vibrates_at_its_frequency(run, ranks: int) -> None:
+def test_nitrogen_vibrates_at_its_frequency(run: Any, ranks: int) -> None:
     result = run("molecule", ranks)
     with h5py.File(result.directory / "trajectory.h5") as file:
         positions = file["particles/all/position/value"][...]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ranks import MpiRun
 
 from allegro_md.comm import Comm
 from allegro_md.io.checkpoint import read_checkpoint
@@ -47,7 +49,7 @@ PROGRAM = textwrap.dedent(
 )
 
 
-def test_any_number_of_ranks(tmp_path, mpirun, monkeypatch):
+def test_any_number_of_ranks(tmp_path: Path, mpirun: MpiRun, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     for n in (1000, 2):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from ranks import MpiRun
 
 pytestmark = pytest.mark.parallel
 
@@ -67,7 +70,7 @@ PROGRAM = textwrap.dedent(
 )
 
 
-def content(path):
+def content(path: Path) -> Any:
     """Every dataset of a file."""
     found = {}
     with h5py.File(path) as file:
@@ -77,13 +80,13 @@ def content(path):
 
 
 @pytest.fixture(scope="module")
-def write(tmp_path_factory, mpirun):
+def write(tmp_path_factory: pytest.TempPathFactory, mpirun: MpiRun) -> Any:
     """Runs the program in a folder of its own, for each number of atoms; returns the trajectories' paths."""
     top = tmp_path_factory.mktemp("h5md")
     script = top / "write.py"
     script.write_text(PROGRAM)
 
-    def run(ranks, folder, sizes, first, last, mode="", **options):
+    def run(ranks: int, folder: Path, sizes: Any, first: Any, last: Any, mode: str = "", **options: Any) -> Any:
         for n in sizes:
             (top / folder / str(n)).mkdir(parents=True, exist_ok=True)
         line = [script, top / folder, first, last, mode, *sizes]
@@ -94,18 +97,18 @@ def write(tmp_path_factory, mpirun):
 
 
 @pytest.fixture(scope="module")
-def alone(write):
+def alone(write: Any) -> Any:
     """What one rank writes: 200 atoms, and 2."""
     return [content(path) for path in write(1, "alone", (200, 2), 0, 40)[0]]
 
 
-def same(found, expected):
+def same(found: Any, expected: Any) -> None:
     assert found.keys() == expected.keys()
     for name in expected:
         assert np.array_equal(found[name], expected[name], equal_nan=name.startswith("observables")), name
 
 
-def test_one_rank_writes_the_state(alone):
+def test_one_rank_writes_the_state(alone: Any) -> None:
     for frames, n in zip(alone, (200, 2), strict=True):
         assert frames["particles/all/position/value"].shape == (40, n, 3)
         x = 20.0 * np.random.default_rng(24).normal(size=(2, n, 3))[0]
@@ -115,19 +118,19 @@ def test_one_rank_writes_the_state(alone):
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_any_number_of_ranks_writes_the_same(write, alone, ranks):
+def test_any_number_of_ranks_writes_the_same(write: Any, alone: Any, ranks: int) -> None:
     for path, expected in zip(write(ranks, f"on {ranks}", (200, 2), 0, 40)[0], alone, strict=True):
         same(content(path), expected)
 
 
-def test_continued_on_another_number_of_ranks(write, alone):
+def test_continued_on_another_number_of_ranks(write: Any, alone: Any) -> None:
     """Ended without warning 9 frames after a checkpoint."""
     write(3, "broken", (200,), 0, 20, "stop")
     (path,), _ = write(2, "broken", (200,), 19, 40, "continue")
     same(content(path), alone[0])
 
 
-def test_full_disk_of_one_rank_ends_all(write):
+def test_full_disk_of_one_rank_ends_all(write: Any) -> None:
     """Rank 0 may write, the last rank may not: all end with status 4, and what was complete is readable."""
     (path,), done = write(3, "full", (5000,), 0, 40, "full", check=False)
     assert done.returncode == 4, done.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
+from typing import Any
 
 import copper_properties
 import h5py
@@ -25,11 +27,11 @@ TINY = ["system.repeat=[3, 3, 4]", "dynamics.steps=4", "output.thermo.every=1", 
 
 
 @pytest.fixture(scope="module")
-def small_record(tmp_path_factory):
+def small_record(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return record_run.run(tmp_path_factory.mktemp("record") / "runs", "record", TINY)
 
 
-def test_record_run(small_record):
+def test_record_run(small_record: Any) -> None:
     record = record_run.described(small_record)
     assert (record["status"], record["atoms"], record["steps"]) == ("done", 71 * 36, 4)
     assert 0.1 < record["memory"]["peak_resident_GiB"] < 8.0
@@ -39,7 +41,7 @@ def test_record_run(small_record):
     assert record_run.compared(hotter, record)["largest_difference_of_temperature_sigma"] == pytest.approx(tenth)
 
 
-def test_read_back(small_record, monkeypatch):
+def test_read_back(small_record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_back, "PIECE", 1000)
     monkeypatch.setattr(read_back, "BLOCK", 1000)
     figures = read_back.read_back(small_record)
@@ -53,19 +55,19 @@ def test_read_back(small_record, monkeypatch):
     assert not read_back.read_back(small_record)["ids_once_in_checkpoint"]
 
 
-def test_weak_scaling(tmp_path):
+def test_weak_scaling(tmp_path: Path) -> None:
     figures = weak_scaling.measure(tmp_path, (3, 3, 4), steps=2, rounds=2)
     assert figures["atoms_per_rank"] == 71 * 36
     assert len(figures["efficiency_of_each_turn"]) == 2
 
 
-def test_size_sweep(tmp_path, monkeypatch):
+def test_size_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(size_sweep, "MOST", 40)
     figures = size_sweep.measure(tmp_path, [(3, 3, 4), (4, 4, 4)], rounds=1)
     assert [size["atoms"] for size in figures["sizes"]] == [71 * 36, 71 * 64]
 
 
-def test_step_breakdown(tmp_path):
+def test_step_breakdown(tmp_path: Path) -> None:
     chosen = ["system.repeat=[3, 3, 4]"]
     step = step_breakdown.phases(tmp_path, step_breakdown.SOURCE, chosen)
     figures = step_breakdown.table(step, step_breakdown.kernel(step_breakdown.SOURCE, chosen))
@@ -74,14 +76,14 @@ def test_step_breakdown(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("allegro") is None, reason="nequip-allegro is not installed")
-def test_versus_nequip(tmp_path, shared):
+def test_versus_nequip(tmp_path: Path, shared: Path) -> None:
     figures = versus_nequip.measure(tmp_path, "ag-dense", 2, 2, 1, tmp_path / "packages")
     assert figures["atoms"] == 32
     assert figures["agreement"]["rms_difference_of_forces"] < 1e-4
     assert json.dumps(figures)
 
 
-def test_copper_properties(root):
+def test_copper_properties(root: Path) -> None:
     model = root / "inputs" / "models" / "cu.allegro"
     found = copper_properties.properties(AllegroCalculator(model, precision="double"))
     assert found.keys() == copper_properties.DFT.keys()
@@ -89,7 +91,7 @@ def test_copper_properties(root):
     assert found["bulk_modulus_GPa"] == pytest.approx(126.0, abs=1.0)
 
 
-def test_turns_go_around(tmp_path):
+def test_turns_go_around(tmp_path: Path) -> None:
     pipes = turns.ring(tmp_path, 3)
     batons = [turns.Baton(*ends) for ends in pipes]
     batons[2].give()

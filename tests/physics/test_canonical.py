@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import series
@@ -27,7 +29,7 @@ def argon(*pairs: float) -> LennardJones:
 
 
 @pytest.fixture(scope="module")
-def liquid(engine):
+def liquid(engine: Any) -> Any:
     """Molten, at 94.4 K and 1.374 g/cm³ (Rahman's argon)."""
     state = engine.crystal("Ar", 5.7802, 5, 200.0, rattle=0.05, seed=3)
     assert state.n_total == 500
@@ -36,7 +38,7 @@ def liquid(engine):
     return engine.copy(state), record
 
 
-def check_canonical(record, length: float) -> None:
+def check_canonical(record: Any, length: float) -> None:
     """Conserved quantity, distribution and mean of the kinetic energy of a run of `length` ps."""
     validation = pytest.importorskip("physical_validation")
     time = 1e-3 * TIMESTEP * np.arange(len(record.rows))
@@ -56,7 +58,7 @@ def check_canonical(record, length: float) -> None:
     assert p > 0.05
 
 
-def observed(validation, record):
+def observed(validation: Any, record: Any) -> Any:
     """The run in the words of `physical_validation`."""
     return validation.data.SimulationData(
         units=validation.data.UnitData(
@@ -73,25 +75,25 @@ def observed(validation, record):
     )  # fmt: skip
 
 
-def test_it_is_a_liquid(liquid):
+def test_it_is_a_liquid(liquid: Any) -> None:
     _, record = liquid
     assert record["potential"][-500:].mean() > 0.93 * record["potential"][0]  # the lattice, at 0 K
     assert record["temperature"][-500:].mean() == pytest.approx(KELVIN, abs=3.0)
 
 
-def test_canonical_20_ps(engine, liquid):
+def test_canonical_20_ps(engine: Any, liquid: Any) -> None:
     steps = round(20e3 / TIMESTEP)
     check_canonical(engine.simulate(engine.copy(liquid[0]), argon(1.0), thermostat(500, steps), steps), 20.0)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_canonical_200_ps(engine, liquid):
+def test_canonical_200_ps(engine: Any, liquid: Any) -> None:
     steps = round(200e3 / TIMESTEP)
     check_canonical(engine.simulate(engine.copy(liquid[0]), argon(1.0), thermostat(500, steps), steps), 200.0)
 
 
-def test_the_distribution_test_sees_a_wrong_ensemble(engine, liquid):
+def test_the_distribution_test_sees_a_wrong_ensemble(engine: Any, liquid: Any) -> None:
     """Constant energy has the right mean but too narrow a distribution: it must not pass."""
     validation = pytest.importorskip("physical_validation")
     steps = round(8e3 / TIMESTEP)
@@ -100,7 +102,7 @@ def test_the_distribution_test_sees_a_wrong_ensemble(engine, liquid):
     assert p < 0.01
 
 
-def test_equipartition_between_light_and_heavy_atoms(engine, liquid):
+def test_equipartition_between_light_and_heavy_atoms(engine: Any, liquid: Any) -> None:
     """Half of the atoms fourfold heavier, at rest at first: energy flows until both kinds are equally hot."""
     position, velocity = engine.by_id(liquid[0], "position"), engine.by_id(liquid[0], "velocity")
     kind = (np.arange(500) % 2).astype(np.int16)
@@ -126,7 +128,7 @@ def test_equipartition_between_light_and_heavy_atoms(engine, liquid):
         assert error < 0.02
 
 
-def test_ramp_conserves_its_energy(engine, liquid):
+def test_ramp_conserves_its_energy(engine: Any, liquid: Any) -> None:
     """The work of a ramp from 94.4 K to 150 K is accounted for: without it the sum would be off by orders."""
     steps = round(4e3 / TIMESTEP)
     integrator = thermostat(500, steps, (KELVIN, 150.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,27 +30,27 @@ class Euler:
     def __init__(self, timestep: float) -> None:
         self.timestep = timestep
 
-    def step(self, state, forces, index):
+    def step(self, state: Any, forces: Any, index: Any) -> None:
         drift(state, self.timestep)
         forces(state)
         kick(state, self.timestep)
 
-    def thermostat_energy(self):
+    def thermostat_energy(self) -> Any:
         return 0.0
 
 
-def nose_hoover(timestep: float, n_atoms: int, steps: int = 1, temperature=(600.0, 600.0)) -> NoseHooverChain:
+def nose_hoover(timestep: float, n_atoms: int, steps: int = 1, temperature: Any = (600.0, 600.0)) -> NoseHooverChain:
     return NoseHooverChain(timestep, temperature, steps, 50.0, 3, 3, 3 * n_atoms - 3, Comm.serial())
 
 
 @pytest.fixture(scope="module")
-def silver(engine):
+def silver(engine: Any) -> Any:
     """256 Ag atoms near 600 K, and a smooth potential for them."""
     state = engine.crystal("Ag", 4.09, 4, 600.0, rattle=0.12, seed=2)
     return state, Eam(read_eam(INPUTS / "potentials" / "ag-sutton-chen.eam.alloy"), state.species_table)
 
 
-def fluctuations(engine, start, potential, build, timesteps, length):
+def fluctuations(engine: Any, start: Any, potential: Any, build: Any, timesteps: Any, length: Any) -> Any:
     """RMS of the detrended conserved energy over `length` fs from one start, per timestep, eV."""
     errors = []
     for timestep in timesteps:
@@ -60,7 +61,7 @@ def fluctuations(engine, start, potential, build, timesteps, length):
 
 
 @pytest.mark.parametrize("method", ["nve", "nvt-nose-hoover"])
-def test_second_order(engine, silver, method):
+def test_second_order(engine: Any, silver: Any, method: str) -> None:
     start, potential = silver
     timesteps = np.array([1.0, 2.0, 4.0])
     build = VelocityVerlet if method == "nve" else lambda timestep: nose_hoover(timestep, start.n_total)
@@ -68,7 +69,7 @@ def test_second_order(engine, silver, method):
     assert series.order(timesteps, errors) == pytest.approx(2.0, abs=0.1)
 
 
-def test_a_first_order_integrator_is_found_out(engine, silver):
+def test_a_first_order_integrator_is_found_out(engine: Any, silver: Any) -> None:
     start, potential = silver
     timesteps = np.array([1.0, 2.0, 4.0])
     errors = fluctuations(engine, start, potential, Euler, timesteps, 400.0)
@@ -76,13 +77,13 @@ def test_a_first_order_integrator_is_found_out(engine, silver):
 
 
 @pytest.fixture(scope="module")
-def copper(engine):
+def copper(engine: Any) -> Any:
     """500 Cu atoms near 600 K."""
     return engine.crystal("Cu", 3.64, 5, 500.0, rattle=0.1)
 
 
 @pytest.mark.parametrize("make", [FusedPotential, pytest.param(AllegroPotential, marks=pytest.mark.long)])
-def test_allegro_second_order_and_single_precision_adds_no_drift(engine, copper, make):
+def test_allegro_second_order_and_single_precision_adds_no_drift(engine: Any, copper: Any, make: Any) -> None:
     """The 4,000-atom runs over picoseconds are in `test_long.py`; this is their short form.
 
     Over 160 fs the fluctuation of the integrator, second order in the timestep, hides any drift of 1 µeV/(atom·ps). It
@@ -106,7 +107,7 @@ def test_allegro_second_order_and_single_precision_adds_no_drift(engine, copper,
     assert change.error < 2e-7  # else the line above would say nothing
 
 
-def test_time_runs_backwards(engine, silver):
+def test_time_runs_backwards(engine: Any, silver: Any) -> None:
     """Back to the start within rounding, which chaos multiplies; a wrong half kick would miss by far."""
     start, potential = silver
     state = engine.copy(start)
@@ -120,7 +121,7 @@ def test_time_runs_backwards(engine, silver):
     assert back["total"][::-1] == pytest.approx(record["total"], rel=1e-13)
 
 
-def test_momentum_is_conserved(engine, silver):
+def test_momentum_is_conserved(engine: Any, silver: Any) -> None:
     """The forces add up to exactly zero, so what is left is the rounding of velocities."""
     start, potential = silver
     state = engine.copy(start)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ MASS = 39.948 * MVV2E / (AMU_A2_PER_FS2 * 1e-6)  # amu; makes our kinetic energi
 
 
 @pytest.fixture(scope="module")
-def trajectory(engine, data):
+def trajectory(engine: Any, data: Path) -> Any:
     """Reference, forces at step 0, state after 100 steps and all observables."""
     with np.load(data / "lammps-lj" / "nve.npz") as file:
         reference = dict(file)
@@ -36,24 +38,24 @@ def trajectory(engine, data):
     return reference, engine.by_id(start, "force"), state, engine.simulate(state, potential, VelocityVerlet(2.0), 100)
 
 
-def test_mass_that_stands_for_the_other_constants():
+def test_mass_that_stands_for_the_other_constants() -> None:
     assert pytest.approx(39.9479974285, abs=1e-10) == MASS
 
 
-def test_forces_at_step_0(trajectory):
+def test_forces_at_step_0(trajectory: Any) -> None:
     reference, force, _, _ = trajectory
     assert np.abs(force - reference["f0"]).max() < 1e-10 * np.abs(reference["f0"]).max()
 
 
 @pytest.mark.parametrize(("column", "name"), [("PotEng", "potential"), ("KinEng", "kinetic"), ("TotEng", "total")])
-def test_energies_of_100_steps(trajectory, column, name):
+def test_energies_of_100_steps(trajectory: Any, column: str, name: str) -> None:
     reference, _, _, record = trajectory
     expected = reference["thermo"][:, list(reference["thermo_cols"]).index(column)]
     assert len(expected) == 101
     assert record[name] == pytest.approx(expected, rel=1e-8)
 
 
-def test_temperature_and_pressure_of_100_steps(trajectory):
+def test_temperature_and_pressure_of_100_steps(trajectory: Any) -> None:
     reference, _, _, record = trajectory
     table = dict(zip(reference["thermo_cols"], reference["thermo"].T, strict=True))
     kelvin = 2.0 * record["kinetic"] / (3 * 3999) / BOLTZMANN
@@ -68,7 +70,7 @@ def test_temperature_and_pressure_of_100_steps(trajectory):
     assert trace == pytest.approx(-3.0 * record["pressure"], rel=1e-12)
 
 
-def test_positions_velocities_forces_after_100_steps(engine, trajectory):
+def test_positions_velocities_forces_after_100_steps(engine: Any, trajectory: Any) -> None:
     reference, _, state, _ = trajectory
     away = engine.by_id(state, "position") - reference["x100_unwrapped"]
     away -= 57.0 * np.rint(away / 57.0)
@@ -80,7 +82,7 @@ def test_positions_velocities_forces_after_100_steps(engine, trajectory):
     assert np.abs(force - reference["f100"]).max() < 1e-9 * np.abs(reference["f100"]).max()
 
 
-def test_copper_eam_step_0(engine, shared):
+def test_copper_eam_step_0(engine: Any, shared: Path) -> None:
     folder = shared / "data" / "lammps_eam"
     expected = json.loads((folder / "reference.json").read_text())["eam"]["thermo"][0]
     state = engine.crystal("Cu", 3.615, 20, 1600.0)

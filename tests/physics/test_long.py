@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import conservation
 import memory_per_rank
 import pytest
@@ -11,7 +13,7 @@ pytestmark = [pytest.mark.long, pytest.mark.parallel]
 
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("engine", ["reference", "fused"])
-def test_long_conservation(engine, tmp_path):
+def test_long_conservation(engine: str, tmp_path: Path) -> None:
     figures = conservation.measure(tmp_path, engine, cells=10, ranks=2, length=2.0, rest=1.0)
     assert figures["atoms"] == 4000
     assert figures["fluctuation"]["mean_temperature_K"]["1 fs"] == pytest.approx(600.0, abs=30.0)
@@ -22,7 +24,7 @@ def test_long_conservation(engine, tmp_path):
 
 
 @pytest.mark.timeout(1800)
-def test_memory_per_rank(tmp_path):
+def test_memory_per_rank(tmp_path: Path) -> None:
     figures = memory_per_rank.measure(tmp_path, cells=50)
     assert {run["atoms"] for run in figures["runs"]} == {1_000_000, 2_000_000}
     for run in figures["runs"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import series
@@ -9,23 +11,23 @@ import series
 LENGTH, TRIALS = 2048, 200
 
 
-def white(rng):
+def white(rng: Any) -> Any:
     return rng.normal(size=LENGTH)
 
 
-def correlated(rng):
+def correlated(rng: Any) -> Any:
     """Ornstein–Uhlenbeck, correlated over 50 samples."""
     from scipy.signal import lfilter
 
     return lfilter([1.0], [1.0, -0.98], rng.normal(size=LENGTH))
 
 
-def walk(rng):
+def walk(rng: Any) -> Any:
     return np.cumsum(rng.normal(size=LENGTH))
 
 
 @pytest.mark.parametrize(("make", "which"), [(white, "error"), (correlated, "error"), (walk, "wandering")])
-def test_standard_error_of_the_drift_is_that_of_repetitions(make, which):
+def test_standard_error_of_the_drift_is_that_of_repetitions(make: Any, which: str) -> None:
     rng, time = np.random.default_rng(0), 0.5 * np.arange(LENGTH)
     drifts = [series.drift(time, make(rng) + 3.0 * time) for _ in range(TRIALS)]
     true = np.std([d.slope for d in drifts])
@@ -33,7 +35,7 @@ def test_standard_error_of_the_drift_is_that_of_repetitions(make, which):
     assert 0.75 < np.median([getattr(d, which) for d in drifts]) / true < 1.5
 
 
-def test_a_fit_to_all_points_would_not_do():
+def test_a_fit_to_all_points_would_not_do() -> None:
     """What the blocks are for: the textbook error of correlated data is several times too small."""
     rng, time = np.random.default_rng(1), np.arange(LENGTH) * 1.0
     slopes, naive = [], []
@@ -44,13 +46,13 @@ def test_a_fit_to_all_points_would_not_do():
     assert np.std(slopes) > 5.0 * np.median(naive)
 
 
-def test_error_of_the_mean():
+def test_error_of_the_mean() -> None:
     rng = np.random.default_rng(2)
     means = [series.mean(correlated(rng)) for _ in range(TRIALS)]
     assert 0.75 < np.median([error for _, error in means]) / np.std([value for value, _ in means]) < 1.5
 
 
-def test_order_and_fluctuation_about_a_line():
+def test_order_and_fluctuation_about_a_line() -> None:
     steps = np.array([0.5, 1.0, 2.0, 4.0])
     assert series.order(steps, 3e-7 * steps**2) == pytest.approx(2.0)
     time = np.arange(1000.0)

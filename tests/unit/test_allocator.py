@@ -30,7 +30,7 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
-def test_freed_arrays_leave_no_fragments():
+def test_freed_arrays_leave_no_fragments() -> None:
     def held(how: str) -> float:
         done = subprocess.run([sys.executable, "-c", SCRIPT, how], capture_output=True, text=True, check=True)
         return float(done.stdout)
@@ -57,7 +57,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
-def test_kept_memory_needs_no_fresh_pages():
+def test_kept_memory_needs_no_fresh_pages() -> None:
     def fresh(how: str) -> int:
         done = subprocess.run([sys.executable, "-c", STEPS, how], capture_output=True, text=True, check=True)
         return int(done.stdout)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ranks import MpiRun
 
 from allegro_md.cli import diagnosis, main
 from allegro_md.comm import Comm
@@ -33,7 +34,7 @@ def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parallel
-def test_under_mpirun(mpirun) -> None:
+def test_under_mpirun(mpirun: MpiRun) -> None:
     done = mpirun(2, ["-m", "allegro_md", "doctor"])
     assert "around 2 ranks" in done.stdout and done.stdout.count("file locking") == 1
     assert "launcher" not in done.stdout  # it need not be tried

@@ -8,7 +8,7 @@ import time
 from allegro_md.io.background_writer import BackgroundWriter
 
 
-def test_order_and_backpressure():
+def test_order_and_backpressure() -> None:
     worker, done, gate = BackgroundWriter(2), [], threading.Event()
     worker.put(gate.wait)
     while worker._jobs.qsize():  # noqa: SLF001  until the thread has taken it
@@ -26,10 +26,10 @@ def test_order_and_backpressure():
     worker.close()
 
 
-def test_after_a_fault_jobs_are_dropped_and_nobody_waits():
+def test_after_a_fault_jobs_are_dropped_and_nobody_waits() -> None:
     worker, done = BackgroundWriter(1), []
 
-    def fail():
+    def fail() -> None:
         raise OSError("full")
 
     worker.put(fail)

@@ -6,6 +6,8 @@ import resource
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ SERIAL = Comm.serial()
 EXTRAS = {"integrator": {"xi": [0.1, 1 / 3, float("nan")]}, "text": "Å", "empty": None}
 
 
-def make_state(seed, n=60):
+def make_state(seed: int, n: int = 60) -> Any:
     random = np.random.default_rng(seed)
     cell = Cell(random.normal(size=(3, 3)), (True, False, True), random.normal(size=3), bounded=False)
     table = SpeciesTable(("H", "H", "Cu"), np.array([1, 1, 29]), np.array([1.008, 2.014, 63.546]))
@@ -38,7 +40,7 @@ def make_state(seed, n=60):
     return state
 
 
-def same(found, state):
+def same(found: Any, state: Any) -> Any:
     """Bit for bit, in id order."""
     order = np.argsort(state.local("id").numpy())
     for name, field in FIELDS.items():
@@ -54,7 +56,7 @@ def same(found, state):
 
 @pytest.mark.parametrize("n", [1, 60, 2 * checkpoint.BLOCK + 5])
 @pytest.mark.parametrize("piece", [id_partition.PIECE, checkpoint.BLOCK])
-def test_every_bit(tmp_path, monkeypatch, n, piece):
+def test_every_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: Any, piece: Any) -> None:
     monkeypatch.setattr(id_partition, "PIECE", piece)
     state = make_state(1, n)
     path = write_checkpoint(tmp_path, 1000, state, SERIAL, EXTRAS, keep=2)
@@ -65,14 +67,14 @@ def test_every_bit(tmp_path, monkeypatch, n, piece):
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-1000.h5"]
 
 
-def test_the_newest_are_kept(tmp_path):
+def test_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (5, 10, 100, 1000):
         write_checkpoint(tmp_path, step, make_state(step), SERIAL, {}, keep=2)
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-100.h5", "checkpoint-1000.h5"}
     assert same(latest_checkpoint(tmp_path, SERIAL), make_state(1000))
 
 
-def test_nothing_to_resume(tmp_path):
+def test_nothing_to_resume(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path / "absent", SERIAL) is None
     (tmp_path / "checkpoint-7.h5.part").write_bytes(b"what a kill leaves")
     assert latest_checkpoint(tmp_path, SERIAL) is None
@@ -81,7 +83,7 @@ def test_nothing_to_resume(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated", "flipped"])
-def test_damaged_ones_are_passed_over(tmp_path, damage):
+def test_damaged_ones_are_passed_over(tmp_path: Path, damage: str) -> None:
     write_checkpoint(tmp_path, 1, make_state(1), SERIAL, {}, keep=3)
     newest = write_checkpoint(tmp_path, 2, make_state(2), SERIAL, {}, keep=3)
     data = newest.read_bytes()
@@ -105,14 +107,14 @@ def test_damaged_ones_are_passed_over(tmp_path, damage):
     assert same(latest_checkpoint(tmp_path, SERIAL), make_state(2))
 
 
-def test_all_damaged_is_an_error_not_a_new_start(tmp_path):
+def test_all_damaged_is_an_error_not_a_new_start(tmp_path: Path) -> None:
     for step in (1, 2):
         write_checkpoint(tmp_path, step, make_state(step), SERIAL, {}, keep=2).write_bytes(b"")
     with pytest.raises(InputError, match="no checkpoint is usable.*checkpoint-2.*checkpoint-1"):
         latest_checkpoint(tmp_path, SERIAL)
 
 
-def test_any_flipped_byte_is_found_or_harmless(tmp_path):
+def test_any_flipped_byte_is_found_or_harmless(tmp_path: Path) -> None:
     state = make_state(3)
     path = write_checkpoint(tmp_path, 3, state, SERIAL, EXTRAS, keep=1)
     data, random = path.read_bytes(), np.random.default_rng(0)
@@ -128,7 +130,7 @@ def test_any_flipped_byte_is_found_or_harmless(tmp_path):
     assert found > 10
 
 
-def test_full_disk_costs_no_older_checkpoint(tmp_path, root):
+def test_full_disk_costs_no_older_checkpoint(tmp_path: Path, root: Path) -> None:
     write_checkpoint(tmp_path, 1, make_state(1), SERIAL, {}, keep=1)
     program = textwrap.dedent(f"""
         import sys

@@ -11,6 +11,8 @@ import textwrap
 import threading
 import time
 import warnings
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -64,24 +66,27 @@ class Clock:
 
     now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> Any:
         return self.now
 
 
-def write(directory, steps, *, n=50, dtype="float32", fields=ALL, rows=TRICLINIC, writer=None, **options):
+def write(
+    directory: Path, steps: Any, *, n: int = 50, dtype: str = "float32", fields: Any = ALL, rows: Any = TRICLINIC,
+    writer: Any = None, **options: Any,
+) -> Any:  # fmt: skip
     writer = writer or TrajectoryWriter(directory, 1, fields, dtype, SERIAL, clock=lambda: 0.0)
     for step in steps:
         writer(snapshot(step, n, rows, SERIAL, **options)[0])  # noqa: F821
     return writer
 
 
-def test_the_input_knows_the_fields_there_are():
+def test_the_input_knows_the_fields_there_are() -> None:
     """It has a list of its own since it is read before torch is loaded."""
     of_the_state = [name for name, field in FIELDS.items() if field.trajectory and name not in ("id", "species")]
     assert list(h5md.UNITS) == [*of_the_state, "image"] == list(output.FIELDS)
 
 
-def universe(path):
+def universe(path: Path) -> Any:
     mda = pytest.importorskip("MDAnalysis")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -90,7 +95,7 @@ def universe(path):
     return u
 
 
-def check(path, steps, *, n=50, dtype="float32", rows=TRICLINIC):
+def check(path: Path, steps: Any, *, n: int = 50, dtype: str = "float32", rows: Any = TRICLINIC) -> None:
     """Every frame against the state it came from."""
     tolerance = 2e-5 if dtype == "float32" else 1e-12
     with h5py.File(path, "r") as file:
@@ -113,7 +118,7 @@ def check(path, steps, *, n=50, dtype="float32", rows=TRICLINIC):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_round_trip(tmp_path, dtype):
+def test_round_trip(tmp_path: Path, dtype: str) -> None:
     write(tmp_path, range(40), dtype=dtype).close()
     check(tmp_path / "trajectory.h5", range(40), dtype=dtype)
     with h5py.File(tmp_path / "trajectory.h5") as file:  # H5MD 1.1, as its specification names things
@@ -130,7 +135,7 @@ def test_round_trip(tmp_path, dtype):
         assert file["observables/potential_energy/value"].attrs["unit"] == "eV"
 
 
-def test_directory_may_move_and_segments_are_few(tmp_path):
+def test_directory_may_move_and_segments_are_few(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     write(tmp_path / "a", range(40)).close()
     assert not list((tmp_path / "a").rglob("*.part"))
@@ -140,7 +145,7 @@ def test_directory_may_move_and_segments_are_few(tmp_path):
 
 
 @pytest.mark.parametrize("fields", [("position",), ("position", "velocity"), ALL])
-def test_mdanalysis(tmp_path, fields):
+def test_mdanalysis(tmp_path: Path, fields: Any) -> None:
     write(tmp_path, range(20), fields=fields).close()
     u = universe(tmp_path / "trajectory.h5")
     assert u.trajectory.n_frames == 20
@@ -156,7 +161,7 @@ def test_mdanalysis(tmp_path, fields):
         assert ts.data["temperature"] == 300 + k
 
 
-def test_readable_while_it_grows_and_published_frames_never_change(tmp_path):
+def test_readable_while_it_grows_and_published_frames_never_change(tmp_path: Path) -> None:
     clock = Clock()
     writer = TrajectoryWriter(tmp_path, 1, ALL, "float32", SERIAL, clock=clock)
     write(tmp_path, [0], writer=writer)
@@ -181,7 +186,7 @@ def test_readable_while_it_grows_and_published_frames_never_change(tmp_path):
     assert len(seen) < 25
 
 
-def test_files_stay_few_however_long_the_run():
+def test_files_stay_few_however_long_the_run() -> None:
     """Less than the usual 1,024 open files after a month of any output rate: HDF5 opens all segments at once."""
     for frame_bytes in (1_000, 10**7):
         for rate in (1e-3, 1.0, 1e3):
@@ -194,7 +199,7 @@ def test_files_stay_few_however_long_the_run():
 
 
 @pytest.mark.parametrize("free", [(False, False, False), (True, True, False)])
-def test_free_boundaries(tmp_path, free):
+def test_free_boundaries(tmp_path: Path, free: Any) -> None:
     rows = np.zeros((3, 3)) if not any(free) else np.diag([9.0, 8.0, 30.0])
     write(tmp_path, range(3), rows=rows, periodic=free).close()
     x = snapshot(2, 50, rows, SERIAL, periodic=free)[1]  # noqa: F821
@@ -210,12 +215,12 @@ def test_free_boundaries(tmp_path, free):
     assert (u.trajectory[2].dimensions is None) == (not any(free))
 
 
-def test_one_atom(tmp_path):
+def test_one_atom(tmp_path: Path) -> None:
     write(tmp_path, range(3), n=1).close()
     check(tmp_path / "trajectory.h5", range(3), n=1)
 
 
-def test_lost_and_doubled_atoms_are_named(tmp_path):
+def test_lost_and_doubled_atoms_are_named(tmp_path: Path) -> None:
     writer = TrajectoryWriter(tmp_path, 1, ("position",), "float32", SERIAL)
     snap = snapshot(0, 50, TRICLINIC, SERIAL)[0]  # noqa: F821
     snap.state.local("id")[3] = snap.state.local("id")[4]
@@ -225,7 +230,7 @@ def test_lost_and_doubled_atoms_are_named(tmp_path):
 
 @pytest.mark.parametrize("checkpoint_at", [0, 7, 25, 39])
 @pytest.mark.parametrize("end", ["close", "abandon", "torn"])
-def test_continuation_leaves_the_same_frames(tmp_path, checkpoint_at, end):
+def test_continuation_leaves_the_same_frames(tmp_path: Path, checkpoint_at: int, end: str) -> None:
     writer = write(tmp_path, range(checkpoint_at + 1))
     writer.flush()
     state = writer.state_dict()
@@ -246,7 +251,7 @@ def test_continuation_leaves_the_same_frames(tmp_path, checkpoint_at, end):
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_continuation_from_the_same_checkpoint_twice(tmp_path):
+def test_continuation_from_the_same_checkpoint_twice(tmp_path: Path) -> None:
     writer = write(tmp_path, range(20))
     writer.flush()
     state = writer.state_dict()
@@ -257,7 +262,7 @@ def test_continuation_from_the_same_checkpoint_twice(tmp_path):
         check(tmp_path / "trajectory.h5", range(last))
 
 
-def test_continuation_refuses_what_does_not_fit(tmp_path):
+def test_continuation_refuses_what_does_not_fit(tmp_path: Path) -> None:
     writer = write(tmp_path, range(20))
     writer.flush()
     state = writer.state_dict()
@@ -268,7 +273,7 @@ def test_continuation_refuses_what_does_not_fit(tmp_path):
         TrajectoryWriter(tmp_path, 1, ALL, "float32", SERIAL).load_state_dict(state)
 
 
-def run_child(tmp_path, root, body, **options):
+def run_child(tmp_path: Path, root: Path, body: Any, **options: Any) -> Any:
     program = MAKER + textwrap.dedent(
         f"""
         import sys, time
@@ -282,7 +287,7 @@ def run_child(tmp_path, root, body, **options):
     return subprocess.Popen([sys.executable, "-c", program + textwrap.dedent(body)], cwd=root, **options)
 
 
-def test_killed_without_warning(tmp_path, root):
+def test_killed_without_warning(tmp_path: Path, root: Path) -> None:
     child = run_child(
         tmp_path,
         root,
@@ -305,7 +310,7 @@ def test_killed_without_warning(tmp_path, root):
     assert universe(tmp_path / "trajectory.h5").trajectory.n_frames == shown
 
 
-def test_full_disk(tmp_path, root):
+def test_full_disk(tmp_path: Path, root: Path) -> None:
     """RLIMIT_FSIZE stands for the disk: exit status 4, no hang, and the frames before it are whole."""
     child = run_child(
         tmp_path,
@@ -331,11 +336,13 @@ def test_full_disk(tmp_path, root):
     check(tmp_path / "trajectory.h5", range(shown), n=2000)
 
 
-def test_a_fault_learned_of_at_the_end_is_raised_after_saving_the_rest(tmp_path, monkeypatch):
+def test_a_fault_learned_of_at_the_end_is_raised_after_saving_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The writing thread fails on a frame after the last look at it: nobody but `close` can tell."""
     pwrite = segments.Segment.write_atoms
 
-    def refuse(self, frame, first, rows):
+    def refuse(self: Any, frame: Any, first: Any, rows: Any) -> None:
         if frame == 20 and self.index == 1:
             raise ResourceError("the disk is full")
         pwrite(self, frame, first, rows)
@@ -358,7 +365,7 @@ def test_a_fault_learned_of_at_the_end_is_raised_after_saving_the_rest(tmp_path,
     writer.close()  # once is enough
 
 
-def test_frames_of_which_the_checkpoint_knows_nothing_are_not_deleted(tmp_path):
+def test_frames_of_which_the_checkpoint_knows_nothing_are_not_deleted(tmp_path: Path) -> None:
     """A run with a trajectory, resumed without one, and again with one: the writer is given no state."""
     write(tmp_path, range(5)).close()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.h5")}
@@ -370,7 +377,7 @@ def test_frames_of_which_the_checkpoint_knows_nothing_are_not_deleted(tmp_path):
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.h5")}
 
 
-def test_frames_after_a_checkpoint_without_frames_vanish(tmp_path):
+def test_frames_after_a_checkpoint_without_frames_vanish(tmp_path: Path) -> None:
     writer = TrajectoryWriter(tmp_path, 1, ALL, "float32", SERIAL)
     state = writer.state_dict()
     write(tmp_path, range(3, 6), writer=writer).close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,7 +25,9 @@ COLUMNS = (
 @pytest.mark.parametrize(
     ("frames", "per_chunk", "written"), [(40, 4, 40), (40, 4, 13), (5, 1, 1), (7, 3, 6), (1, 1, 1)]
 )
-def test_every_row_where_hdf5_looks_for_it(tmp_path, monkeypatch, largest, frames, per_chunk, written):
+def test_every_row_where_hdf5_looks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: Any, frames: int, per_chunk: int, written: int
+) -> None:
     monkeypatch.setattr(layout, "LARGEST_CHUNK", largest)  # atoms of a frame in several chunks
     path, n, random = tmp_path / "x.h5", 23, np.random.default_rng(0)
     lay_out(path, COLUMNS, n, frames, per_chunk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from allegro_md.io.overlap_check import CLOSEST, refuse_overlaps
 TILTED = np.array([[3.0, 0.0, 0.0], [2.5, 2.0, 0.0], [-1.0, 1.9, 2.5]])
 
 
-def nearest(position, rows, copied):
+def nearest(position: Any, rows: Any, copied: Any) -> Any:
     """Smallest distance of two atoms or images, from all of them within five cells."""
     reach = [range(-5, 6) if c else range(1) for c in copied]
     best = np.inf
@@ -29,7 +30,7 @@ def nearest(position, rows, copied):
 
 @pytest.mark.parametrize("copied", [(True, True, True), (True, False, True), (False, False, False)])
 @pytest.mark.parametrize("scale", [1.0, 0.6])
-def test_equals_all_images(copied, scale):
+def test_equals_all_images(copied: Any, scale: float) -> None:
     refused = 0
     for seed in range(120):
         rng = np.random.default_rng(seed)
@@ -46,7 +47,7 @@ def test_equals_all_images(copied, scale):
     assert 0 < refused < 120
 
 
-def test_names_the_atoms():
+def test_names_the_atoms() -> None:
     position = np.array([[0.0, 0, 0], [5, 5, 5], [0, 0, 9.9]])
     cell = Cell(np.eye(3) * 10.0)
     with pytest.raises(InputError, match=r"file.xyz: atoms 0 and 2 are 0.1 Å apart.*lengths are in Å"):
@@ -54,6 +55,6 @@ def test_names_the_atoms():
     refuse_overlaps(position, cell, (True, True, False), "file.xyz")
 
 
-def test_a_vector_shorter_than_any_bond():
+def test_a_vector_shorter_than_any_bond() -> None:
     with pytest.raises(InputError, match="atoms 0 and 0 are 0.05 Å apart"):
         refuse_overlaps(np.zeros((1, 3)), Cell(np.diag([9.0, 0.05, 9.0])), (True, True, True), "crystal")

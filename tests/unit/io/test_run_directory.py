@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from allegro_md.io.run_directory import RunDirectory
 SERIAL = Comm.serial()
 
 
-def test_a_used_directory_is_refused_with_the_remedy(tmp_path):
+def test_a_used_directory_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "run"
     RunDirectory.check(path)
     with RunDirectory(path, SERIAL) as first:
@@ -31,7 +33,7 @@ def test_a_used_directory_is_refused_with_the_remedy(tmp_path):
     assert json.loads((path / "run.json").read_text()) == {"status": "done"}
 
 
-def test_overwrite_removes_runs_and_nothing_else(tmp_path):
+def test_overwrite_removes_runs_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "trajectory").mkdir()
     for name in ("run.json", "thermo.csv", "trajectory.h5", "trajectory/segment-000000.h5", "checkpoint-10.h5"):
         (tmp_path / name).write_text("old")
@@ -42,7 +44,7 @@ def test_overwrite_removes_runs_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}])
 @pytest.mark.parametrize("name", ["thermo.csv", "trajectory", "paper.part"])
-def test_a_folder_that_was_never_a_run_is_left_alone(tmp_path, name, options):
+def test_a_folder_that_was_never_a_run_is_left_alone(tmp_path: Path, name: str, options: Any) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / "mine.txt").write_text("keep")
     for attempt in (RunDirectory.check, lambda p, **o: RunDirectory(p, SERIAL, **o)):
@@ -51,7 +53,7 @@ def test_a_folder_that_was_never_a_run_is_left_alone(tmp_path, name, options):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "mine.txt"])
 
 
-def test_a_run_killed_before_its_run_json_may_be_replaced(tmp_path):
+def test_a_run_killed_before_its_run_json_may_be_replaced(tmp_path: Path) -> None:
     for name in ("log.txt", "thermo.csv"):
         (tmp_path / name).write_text("")
     RunDirectory(tmp_path, SERIAL, overwrite=True).close()
@@ -62,7 +64,7 @@ def test_a_run_killed_before_its_run_json_may_be_replaced(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_resume_without_a_checkpoint_starts_from_the_beginning(tmp_path):
+def test_resume_without_a_checkpoint_starts_from_the_beginning(tmp_path: Path) -> None:
     for name in ("run.json", "log.txt", "thermo.csv", "trajectory.h5", "trajectory.h5.part", "mine.txt"):
         (tmp_path / name).write_text("old")
     (tmp_path / "trajectory").mkdir()
@@ -75,11 +77,11 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.txt", "mine.txt", "run.json"]
 
 
-def test_an_empty_directory_is_as_good_as_none(tmp_path):
+def test_an_empty_directory_is_as_good_as_none(tmp_path: Path) -> None:
     RunDirectory(tmp_path, SERIAL).close()
 
 
-def test_unusable_paths_are_input_errors(tmp_path):
+def test_unusable_paths_are_input_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="file"):
@@ -99,7 +101,7 @@ HOLD = textwrap.dedent(
 )
 
 
-def test_locked_while_another_process_lives(tmp_path, root):
+def test_locked_while_another_process_lives(tmp_path: Path, root: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "locked\n"
     for options in ({"resume": True}, {"overwrite": True}, {}):
@@ -110,8 +112,8 @@ def test_locked_while_another_process_lives(tmp_path, root):
     RunDirectory(tmp_path, SERIAL, resume=True).close()  # what a killed run leaves does not lock
 
 
-def test_without_file_locks_the_holder_is_looked_up(tmp_path, monkeypatch):
-    def unsupported(fd, how):
+def test_without_file_locks_the_holder_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(fd: Any, how: Any) -> None:
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(run_directory.fcntl, "flock", unsupported)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -19,7 +22,7 @@ from allegro_md.io.structure import SystemBuilder
 SERIAL = Comm.serial()
 
 
-def bricks(grid, periodic):
+def bricks(grid: Any, periodic: Any) -> Iterator[Any]:
     """Half-open bricks of a rank grid; open-ended on free axes."""
     for cell in product(*(range(n) for n in grid)):
         lower, upper = np.array(cell) / grid, (np.array(cell) + 1) / grid
@@ -30,7 +33,7 @@ def bricks(grid, periodic):
         yield lower, upper
 
 
-def owned(builder, atoms, lower, upper):
+def owned(builder: Any, atoms: Any, lower: Any, upper: Any) -> Any:
     """What a domain keeps of a selection: its own definition of the owner, without any margin."""
     fraction = (atoms["position"] - builder.cell.origin) @ builder.cell.inverse
     fraction = np.where(builder.cell.periodic, fraction - np.floor(fraction), fraction)
@@ -38,14 +41,14 @@ def owned(builder, atoms, lower, upper):
     return np.all((fraction >= lower) & (fraction < upper), axis=1)
 
 
-def structure(tmp_path, atoms, **options):
+def structure(tmp_path: Path, atoms: Any, **options: Any) -> Any:
     path = tmp_path / "start.extxyz"
     write(path, atoms)
     return SystemBuilder.from_structure(path, comm=SERIAL, **options)
 
 
 @pytest.fixture
-def tilted():
+def tilted() -> Any:
     """A strongly tilted cell whose atoms lie many cells outside it, velocities included."""
     random = np.random.default_rng(3)
     atoms = ase.Atoms("CuAgCuH3", cell=[[5, 0, 0], [3, 4, 0], [-2, 3, 6]], pbc=True)
@@ -56,7 +59,7 @@ def tilted():
 
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 1, 3), (5, 4, 2)])
 @pytest.mark.parametrize("periodic", [(True, True, True), (True, False, True), (False, False, False)])
-def test_every_atom_once_with_the_same_bits(tmp_path, tilted, grid, periodic):
+def test_every_atom_once_with_the_same_bits(tmp_path: Path, tilted: Any, grid: Any, periodic: Any) -> None:
     builder = structure(tmp_path, tilted, repeat=(3, 4, 2), periodic=periodic)
     # ASE's own repeat, sorted as CONTRACT's ids are: x slowest, atoms of a cell together.
     expected = ase.io.read(tmp_path / "start.extxyz") * (3, 4, 2)
@@ -89,7 +92,7 @@ def test_every_atom_once_with_the_same_bits(tmp_path, tilted, grid, periodic):
         ("hcp", "Mg", 12, 1.0),
     ],
 )
-def test_crystals_have_their_coordination(lattice, symbol, neighbors, distance):
+def test_crystals_have_their_coordination(lattice: str, symbol: str, neighbors: int, distance: Any) -> None:
     builder = SystemBuilder.from_crystal(symbol, lattice, 3.5, repeat=(3, 3, 3))
     atoms = builder.select(np.zeros(3), np.ones(3))
     built = ase.Atoms(numbers=[1] * builder.n_total, positions=atoms["position"], cell=builder.cell.matrix, pbc=1)
@@ -98,7 +101,7 @@ def test_crystals_have_their_coordination(lattice, symbol, neighbors, distance):
     assert np.min(lengths[1:]) == pytest.approx(3.5 * distance, rel=1e-9)
 
 
-def test_rattle_belongs_to_the_atom_not_to_the_brick():
+def test_rattle_belongs_to_the_atom_not_to_the_brick() -> None:
     flat = SystemBuilder.from_crystal("Ag", "fcc", 4.09, repeat=(6, 6, 6)).select(np.zeros(3), np.ones(3))
     shaken = SystemBuilder.from_crystal("Ag", "fcc", 4.09, repeat=(6, 6, 6), rattle=0.3, seed=5)
     whole = shaken.select(np.zeros(3), np.ones(3))
@@ -112,8 +115,8 @@ def test_rattle_belongs_to_the_atom_not_to_the_brick():
     assert not np.allclose(other.select(np.zeros(3), np.ones(3))["position"], whole["position"], atol=1e-3)
 
 
-def test_memory_follows_the_share_not_the_system():
-    def peak(repeat, edge):
+def test_memory_follows_the_share_not_the_system() -> None:
+    def peak(repeat: Any, edge: Any) -> Any:
         builder = SystemBuilder.from_crystal("Ag", "fcc", 4.09, repeat=repeat, rattle=0.01)
         tracemalloc.start()
         atoms = builder.select(np.zeros(3), np.array(edge))
@@ -127,7 +130,7 @@ def test_memory_follows_the_share_not_the_system():
     assert large_peak < 1.1 * small_peak
 
 
-def test_mass_makes_the_species(tmp_path):
+def test_mass_makes_the_species(tmp_path: Path) -> None:
     atoms = ase.Atoms("HOH", positions=np.eye(3), masses=[2.014, None, None])
     builder = structure(tmp_path, atoms)
     table = builder.species_table
@@ -141,7 +144,7 @@ def test_mass_makes_the_species(tmp_path):
     assert overridden.masses.tolist() == [1.0, 15.999]
 
 
-def test_frames_are_counted_from_either_end(tmp_path):
+def test_frames_are_counted_from_either_end(tmp_path: Path) -> None:
     path = tmp_path / "many.extxyz"
     write(path, [bulk(s) for s in ("Cu", "Ag", "Au")])
     for frame, symbol in ((0, "Cu"), (2, "Au"), (-1, "Au"), (-3, "Cu")):
@@ -152,14 +155,14 @@ def test_frames_are_counted_from_either_end(tmp_path):
 
 
 @pytest.mark.parametrize("constraint", [FixAtoms([0]), FixBondLength(0, 1)])
-def test_constraints_are_refused(tmp_path, constraint):
+def test_constraints_are_refused(tmp_path: Path, constraint: Any) -> None:
     path = tmp_path / "held.traj"
     write(path, ase.Atoms("Ar2", positions=[[0, 0, 0], [3, 0, 0]], constraint=constraint))
     with pytest.raises(InputError, match=rf"held.traj.*constraints \({type(constraint).__name__}.*not yet available"):
         SystemBuilder.from_structure(path, comm=SERIAL)
 
 
-def test_selective_dynamics_is_refused(tmp_path):
+def test_selective_dynamics_is_refused(tmp_path: Path) -> None:
     text = "x\n1.0\n9 0 0\n0 9 0\n0 0 9\nAr\n2\nSelective dynamics\nCartesian\n0 0 0 F F T\n3 0 0 {}\n"
     (tmp_path / "POSCAR").write_text(text.format("T T T"))
     with pytest.raises(InputError, match="POSCAR.*not yet available"):
@@ -168,15 +171,15 @@ def test_selective_dynamics_is_refused(tmp_path):
     assert SystemBuilder.from_structure(tmp_path / "POSCAR", comm=SERIAL).n_total == 2
 
 
-def test_a_mass_of_an_absent_element_is_refused(tmp_path):
+def test_a_mass_of_an_absent_element_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="system.masses names Cu, .* has H, O"):
         structure(tmp_path, ase.Atoms("HOH", positions=np.eye(3)), masses={"H": 2.0, "Cu": 63.0})
     with pytest.raises(InputError, match="system.masses names Cu"):
         SystemBuilder.from_crystal("Ag", "fcc", 4.09, masses={"Cu": 63.0})
 
 
-def test_bad_input_is_named(tmp_path):
-    def complains(match, atoms, **options):
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    def complains(match: Any, atoms: Any, **options: Any) -> None:
         with pytest.raises(InputError, match=match):
             structure(tmp_path, atoms, **options)
 
@@ -199,7 +202,7 @@ def test_bad_input_is_named(tmp_path):
             SystemBuilder.from_structure(tmp_path / name, comm=SERIAL)
 
 
-def test_supercell_equals_ase(tmp_path):
+def test_supercell_equals_ase(tmp_path: Path) -> None:
     """Independent of our id rule: as a set of points, `repeat` is ASE's make_supercell."""
     primitive = bulk("Cu")
     builder = structure(tmp_path, primitive, repeat=(2, 3, 4))

@@ -9,7 +9,9 @@ import resource
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,14 +27,14 @@ CONTRACT_COLUMNS = (
 )
 
 
-def snapshot(step):
+def snapshot(step: Any) -> Any:
     values = np.random.default_rng(step).normal(size=13)
     thermo = Thermo(*values[:7], stress=values[7:])
     state = SimpleNamespace()
     return Snapshot(step=step, time=0.1 * step, state=state, wall=1.5, thermo=thermo), values
 
 
-def test_every_digit_survives(tmp_path):
+def test_every_digit_survives(tmp_path: Path) -> None:
     writer = ThermoWriter(tmp_path / "thermo.csv", 10, Comm.serial())
     for step in range(0, 50, 10):
         writer(snapshot(step)[0])
@@ -48,7 +50,7 @@ def test_every_digit_survives(tmp_path):
         assert [float(x) for x in row[2:-1]] == values.tolist()  # bit for bit
 
 
-def test_continuation_leaves_the_same_file(tmp_path):
+def test_continuation_leaves_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "thermo.csv"
     writer = ThermoWriter(path, 1, Comm.serial())
     for step in range(3):
@@ -69,12 +71,12 @@ def test_continuation_leaves_the_same_file(tmp_path):
     assert path.read_bytes() == undisturbed
 
 
-def test_a_lost_file_is_refused(tmp_path):
+def test_a_lost_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing or shorter"):
         ThermoWriter(tmp_path / "thermo.csv", 1, Comm.serial()).load_state_dict({"size": 10, "last_step": 1})
 
 
-def test_full_disk_is_a_resource_error_and_leaves_whole_rows(tmp_path, root):
+def test_full_disk_is_a_resource_error_and_leaves_whole_rows(tmp_path: Path, root: Path) -> None:
     program = textwrap.dedent(f"""
         import sys
         from pathlib import Path
@@ -104,12 +106,14 @@ def test_full_disk_is_a_resource_error_and_leaves_whole_rows(tmp_path, root):
     assert text.endswith("\n") and len({line.count(",") for line in text.splitlines()}) == 1
 
 
-def test_a_fault_at_the_end_is_raised_once_and_the_file_is_closed(tmp_path, monkeypatch):
+def test_a_fault_at_the_end_is_raised_once_and_the_file_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer = ThermoWriter(tmp_path / "thermo.csv", 1, Comm.serial())
     writer(snapshot(0)[0])
     seen = []
 
-    def refuse(fd):
+    def refuse(fd: Any) -> None:
         seen.append(fd)
         raise OSError(errno.ENOSPC, "No space left on device")
 

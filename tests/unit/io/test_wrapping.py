@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -18,7 +20,7 @@ CELLS = [
 ]
 
 
-def faces(h, random):
+def faces(h: Any, random: Any) -> Any:
     """Atoms inside, and on and beside faces, edges and corners of many images of the cell."""
     fraction = random.uniform(-3, 3, (400, 3))
     whole = random.integers(-5, 6, (4000, 3)).astype(float)
@@ -28,7 +30,7 @@ def faces(h, random):
 
 @pytest.mark.parametrize("h", CELLS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_inside_and_complete(h, dtype):
+def test_inside_and_complete(h: Any, dtype: Any) -> None:
     x = faces(h, np.random.default_rng(0))
     wrapped, image = wrap(x, Cell(h), dtype)
     assert wrapped.dtype == dtype and image.dtype == np.int32
@@ -40,19 +42,19 @@ def test_inside_and_complete(h, dtype):
 
 
 @pytest.mark.parametrize("h", CELLS)
-def test_agrees_with_ase(h):
+def test_agrees_with_ase(h: Any) -> None:
     x = np.random.default_rng(1).uniform(-50, 50, (300, 3))
     expected = Atoms(positions=x, cell=h, pbc=True).get_positions(wrap=True, eps=0)
     assert np.allclose(wrap(x, Cell(h), np.float64)[0], expected, atol=1e-10)
 
 
-def test_free_axes_are_left_alone():
+def test_free_axes_are_left_alone() -> None:
     x = np.random.default_rng(2).uniform(-50, 50, (100, 3))
     wrapped, image = wrap(x, Cell(CELLS[0], (True, False, True)), np.float64)
     assert np.array_equal(wrapped[:, 1], x[:, 1]) and not image[:, 1].any() and image[:, 0].any()
 
 
-def test_the_bits_of_an_atom_do_not_depend_on_its_neighbors_in_the_array():
+def test_the_bits_of_an_atom_do_not_depend_on_its_neighbors_in_the_array() -> None:
     x = faces(CELLS[3], np.random.default_rng(3))
     wrapped, image = wrap(x, Cell(CELLS[3]), np.float64)
     for part in (slice(0, 1), slice(7, 20), slice(1, None, 3)):
@@ -61,7 +63,7 @@ def test_the_bits_of_an_atom_do_not_depend_on_its_neighbors_in_the_array():
 
 
 @pytest.mark.parametrize("away", [3e10, -3e10, np.nan])
-def test_an_image_that_32_bits_cannot_hold_is_an_error(away):
+def test_an_image_that_32_bits_cannot_hold_is_an_error(away: Any) -> None:
     x = np.array([[1.0, 2.0, 3.0], [1.0, 12.0 * away, 3.0]])
     with pytest.raises(PhysicsError, match="an atom at .1.0, "):
         wrap(x, Cell(CELLS[0]), np.float32)

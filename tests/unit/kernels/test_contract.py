@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,12 +16,12 @@ CENTER = torch.tensor([0, 0, 0, 2, 2, 2, 2])
 TERMS = Terms(np.array([0, 1, 2, 2, 0]), np.array([1, 0, 1, 1, 0]), np.array([0, 0, 1, 3, 3]), (3, 2, 4))
 
 
-def tensors(*shapes, dtype=torch.float64):
+def tensors(*shapes: Any, dtype: Any = torch.float64) -> Any:
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(s, generator=generator, dtype=dtype, requires_grad=True) for s in shapes]
 
 
-def dense_terms(coefficient):
+def dense_terms(coefficient: Any) -> Any:
     full = torch.zeros((3, 2, 4, coefficient.shape[1]), dtype=coefficient.dtype)
     for n, key in enumerate(zip(TERMS.a, TERMS.b, TERMS.out, strict=True)):
         full[key] += coefficient[n]
@@ -37,7 +39,7 @@ PLACES = {
     (torch.float64, U), (torch.float64, 16), (torch.float32, 1), (torch.float32, 3), (torch.float32, 33),
 ])  # fmt: skip
 @pytest.mark.parametrize("place", PLACES)
-def test_against_einsum(place, dtype, channels):
+def test_against_einsum(place: Any, dtype: Any, channels: Any) -> None:
     """Numbers of channels below, at and above what a wide vector holds; and the gradients of every input."""
     rows, (nx, ny) = PLACES[place]
     inputs = tensors((5, channels), (nx, 3, channels), (ny, 2, channels), (ny, 2), dtype=dtype)
@@ -71,7 +73,7 @@ def test_against_einsum(place, dtype, channels):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_bits_of_a_row_depend_on_its_own_data_only(dtype):
+def test_bits_of_a_row_depend_on_its_own_data_only(dtype: Any) -> None:
     """Edges in another order, and fewer of them: the same bits."""
     coefficient, x, y, flat = (t.detach() for t in tensors((5, U), (E, 3, U), (E, 2, U), (E, 2), dtype=dtype))
     order = torch.tensor([4, 0, 6, 3, 1])
@@ -87,7 +89,7 @@ def test_bits_of_a_row_depend_on_its_own_data_only(dtype):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_derivatives(place):
+def test_derivatives(place: Any) -> None:
     rows, (nx, ny) = PLACES[place]
     coefficient, x, y, flat = tensors((5, 2), (nx, 3, 2), (ny, 2, 2), (ny, 2))
     cases = [
@@ -102,12 +104,12 @@ def test_derivatives(place):
         assert torch.autograd.gradgradcheck(function, inputs)
 
 
-def test_a_force_loss_reaches_the_coefficients():
+def test_a_force_loss_reaches_the_coefficients() -> None:
     """d/dc of a function of d/dx: what training on forces needs."""
     rows = PLACES["centers-in"][0]
     coefficient, x, y = tensors((5, 2), (E, 3, 2), (C, 2, 2))
 
-    def loss(c):
+    def loss(c: Any) -> Any:
         (slope,) = torch.autograd.grad(product(c, x, y, TERMS, rows).pow(2).sum(), x, create_graph=True)
         return slope.pow(2).sum()
 
@@ -115,7 +117,7 @@ def test_a_force_loss_reaches_the_coefficients():
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_elsewhere_than_on_the_cpu(place):
+def test_elsewhere_than_on_the_cpu(place: Any) -> None:
     """The torch code for other devices gives the same as the compiled one."""
     rows, (nx, ny) = PLACES[place]
     coefficient, x, y, flat = (t.detach() for t in tensors((5, U), (nx, 3, U), (ny, 2, U), (ny, 2)))
@@ -127,7 +129,7 @@ def test_elsewhere_than_on_the_cpu(place):
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-14)
 
 
-def test_segment_sum():
+def test_segment_sum() -> None:
     values, per_center = tensors((E, 2, 3), (C, 2))
     expected = torch.zeros((C, 2, 3), dtype=torch.float64).index_add(0, CENTER, values)
     assert torch.allclose(segment.segment_sum(values, CENTER, C), expected, rtol=0, atol=1e-14)
@@ -138,12 +140,12 @@ def test_segment_sum():
 
 
 @pytest.mark.parametrize("rows", [5, 2 * tile.BLOCK_ROWS])
-def test_products(rows):
+def test_products(rows: Any) -> None:
     x, z, v, w = tensors((rows, 4), (rows, 3), (4, 2), (3, 2))
     assert torch.allclose(tile.matmul(x, v), x @ v, rtol=0, atol=1e-13)
     assert torch.allclose(tile.gathered_matmul([x, z], [v, w]), x @ v + z @ w, rtol=0, atol=1e-13)
 
-    def loss(matmul):
+    def loss(matmul: Any) -> Any:
         hidden = torch.tanh(matmul(x, v))
         (slope,) = torch.autograd.grad(hidden.pow(2).sum(), x, create_graph=True)
         return torch.autograd.grad(slope.pow(2).sum(), (x, v))
@@ -152,7 +154,7 @@ def test_products(rows):
         assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_rows_of_a_tile_do_not_depend_on_their_place():
+def test_rows_of_a_tile_do_not_depend_on_their_place() -> None:
     """The premise of the constant tile, measured on this machine's libraries."""
     generator = torch.Generator().manual_seed(3)
     for dtype in (torch.float32, torch.float64):

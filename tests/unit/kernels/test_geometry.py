@@ -12,7 +12,7 @@ from allegro_md.kernels.geometry import pair_vector
 from allegro_md.kernels.pair import packed
 
 
-def test_pair_vector():
+def test_pair_vector() -> None:
     rng = np.random.default_rng(0)
     position = rng.normal(size=(40, 3)) * 30.0
     shift = rng.integers(-3, 4, size=(40, 3)).astype(np.int32)
@@ -30,14 +30,14 @@ def test_pair_vector():
         assert np.allclose(d, [float(c) for c in exact], rtol=0, atol=1e-13)
 
 
-def test_quanta():
+def test_quanta() -> None:
     rng = np.random.default_rng(0)
     for x in rng.normal(size=1000) * 10.0 ** rng.uniform(-14, 4, size=1000):
         assert to_fixed(x) == round(Fraction(x) * int(FORCE_SCALE))  # half to even, like Fraction
         assert to_fixed(-x) == -to_fixed(x)
 
 
-def test_packed_codes_are_equal_only_for_equal_shifts():
+def test_packed_codes_are_equal_only_for_equal_shifts() -> None:
     far = 2**20
     shift = np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0], [0, -1, 0], [far, 0, 0], [far, 0, 0], [0, 0, -far],
                       [1, -far, 0], [-far, -far, -far]], np.int32)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 
 
-def pairs(positions, cell, pbc, cutoff):
+def pairs(positions: Any, cell: Any, pbc: Any, cutoff: Any) -> Any:
     """All ordered pairs within the cutoff: center, neighbor, integer shift, vector; sorted by center, neighbor, shift.
 
     `cutoff` may be a number or an (N, N) table.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ ARCHITECTURES = {
 KINDS = {"linear": "bilinear", "residual, linear": "bilinear"}
 
 
-def energies(folded, vector, center, kind, neighbor):
+def energies(folded: Any, vector: Any, center: Any, kind: Any, neighbor: Any) -> Any:
     """The formulas of the module, with the radial functions themselves."""
     r = vector.norm(dim=1)
     own, other = kind[center].numpy(), neighbor.numpy()
@@ -75,7 +77,7 @@ def energies(folded, vector, center, kind, neighbor):
     return torch.from_numpy(folded.factors)[kind] * total + torch.from_numpy(folded.shifts)[kind]
 
 
-def layered(folded, x, pair, y, kind, center):
+def layered(folded: Any, x: Any, pair: Any, y: Any, kind: Any, center: Any) -> Any:
     """The formulas of `fused.layers`: tensors of each edge, path by path."""
     radial = torch.cat(folded.columns(x, pair), dim=1)
     degree, width = torch.tensor([l for l in range(folded.degrees) for _ in range(2 * l + 1)]), folded.channels  # noqa: E741
@@ -110,7 +112,7 @@ def layered(folded, x, pair, y, kind, center):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_algebra_is_exact(name):
+def test_the_algebra_is_exact(name: Any) -> None:
     network = Network(ARCHITECTURES[name]).initialize(3)
     network.scales.data[:] = torch.tensor([0.7, 1.9])
     network.shifts.data[:] = torch.tensor([-1.5, -5.0])
@@ -132,17 +134,17 @@ def test_the_algebra_is_exact(name):
     assert (slope - got_slope).abs().max() < 1e-11 * slope.abs().max()
 
 
-def test_what_cannot_be_folded():
+def test_what_cannot_be_folded() -> None:
     four = ARCHITECTURES["linear"].model_copy(update={"l_max": 4})
     assert "l_max = 4" in str(obstacle(four))
     with pytest.raises(ValueError, match="l_max = 4"):
         fold(Network(four).initialize(1), ("Cu",))
 
 
-def test_splines_converge_and_vanish_at_the_end():
+def test_splines_converge_and_vanish_at_the_end() -> None:
     """Fourth order in the value, third in the slope; continuous curvature; nothing left at the cutoff."""
 
-    def error(n):
+    def error(n: Any) -> Any:
         x = np.linspace(0.0, 1.0, n + 1)
         cubics = splines((np.cos(5.0 * x) * (1.0 - x) ** 3)[:, None])[:, :, 0]
         fine = np.linspace(0.1, 1.0, 1001)[:-1]
@@ -168,14 +170,14 @@ def test_splines_converge_and_vanish_at_the_end():
     assert np.allclose(2 * c2 + 6 * c3, 0.0, atol=1e-14)
 
 
-def test_tables_hold_pairs_of_the_system_only():
+def test_tables_hold_pairs_of_the_system_only() -> None:
     network = Network(ARCHITECTURES["spline"]).initialize(3)
     both, one = tabulate(fold(network, ("Cu", "Ni")), 64), tabulate(fold(network, ("Ni",)), 64)
     assert both.shape == (4, 64, 4, 10 + 10 + 24 + 12) and one.shape[0] == 1
     assert np.array_equal(one[0], both[3])
 
 
-def test_harmonics():
+def test_harmonics() -> None:
     directions = torch.nn.functional.normalize(torch.randn(5, 3, generator=torch.Generator().manual_seed(1),
                                                            dtype=torch.float64), dim=1)  # fmt: skip
     vector = (2.5 * directions).requires_grad_()
@@ -192,7 +194,7 @@ def test_harmonics():
 
 @pytest.mark.parametrize("name", ["silu", "gelu", "mish"])
 @pytest.mark.parametrize("real", [np.float32, np.float64])
-def test_activations(name, real):
+def test_activations(name: str, real: Any) -> None:
     from allegro_md.kernels.cpu_activation import CODES, activate
 
     z = np.concatenate([np.linspace(-30.0, 30.0, 6012), [-800.0, 800.0, 0.0, math.nan]]).astype(real)
@@ -207,7 +209,7 @@ def test_activations(name, real):
     assert (np.abs(slope - wanted.numpy())[:-1] <= 2.0 * small).all()
 
 
-def test_measure_of_the_error(shared):
+def test_measure_of_the_error(shared: Path) -> None:
     """What is measured is in units of what is allowed, and sees a wrong radial function."""
     network = load_foreign(shared / "reference" / "allegro-dense" / "ag-dense")
     sample = environments(fold(network, ("Ag",)), 14.0)

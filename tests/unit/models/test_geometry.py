@@ -9,7 +9,7 @@ from allegro_md.models.allegro.geometry import bessel, envelope, polar, radial_f
 
 
 @pytest.mark.parametrize("l_max", [0, 1, 3])
-def test_lengths_and_harmonics(l_max):
+def test_lengths_and_harmonics(l_max: int) -> None:
     generator = torch.Generator().manual_seed(2)
     vector = torch.randn((4, 3), generator=generator, dtype=torch.float64, requires_grad=True)
     length, harmonics = polar(vector, l_max)
@@ -21,7 +21,7 @@ def test_lengths_and_harmonics(l_max):
 
 
 @pytest.mark.parametrize("p", [2.0, 5.5, 6.0, 48.0])
-def test_radial_functions(p):
+def test_radial_functions(p: float) -> None:
     x = torch.tensor([0.2, 0.5, 0.77, 0.99, 1.2], dtype=torch.float64, requires_grad=True)
     roots = torch.tensor([1.0, 2.0, 2.7], dtype=torch.float64)
     scale, shift = torch.tensor([1.0, -0.5, 0.0]).double(), torch.tensor([0.0, 0.3, 1.0]).double()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from allegro_md.models.convert.importer import import_model, load_foreign
 from allegro_md.models.modelfile import load_model
 
 
-def copy_of(folder, target, change=lambda config: None, drop=()):
+def copy_of(folder: Path, target: Any, change: Any = lambda config: None, drop: Any = ()) -> Any:
     target.mkdir(exist_ok=True)
     config = json.loads((folder / "config.json").read_text())
     change(config)
@@ -27,7 +28,7 @@ def copy_of(folder, target, change=lambda config: None, drop=()):
     return target
 
 
-def test_folder_to_file(data, tmp_path, on_structure):
+def test_folder_to_file(data: Path, tmp_path: Path, on_structure: Any) -> None:
     source, out = data / "allegro-dense" / "ag-dense", tmp_path / "ag.allegro"
     import_model(source, out)
     s = np.load(source / "tiny4.npz")
@@ -49,13 +50,13 @@ def test_folder_to_file(data, tmp_path, on_structure):
         (lambda c: c.update(pair_potential={"_target_": "nequip.nn.pair_potential.LennardJones"}), "pair potential"),
     ],
 )
-def test_unsuitable_configurations(change, complaint, data, tmp_path):
+def test_unsuitable_configurations(change: Any, complaint: str, data: Path, tmp_path: Path) -> None:
     folder = copy_of(data / "allegro-dense" / "ag-dense", tmp_path / "m", change)
     with pytest.raises(InputError, match=complaint):
         load_foreign(folder)
 
 
-def test_unsuitable_files(data, tmp_path):
+def test_unsuitable_files(data: Path, tmp_path: Path) -> None:
     source = data / "allegro-dense" / "ag-dense"
     with pytest.raises(InputError, match=r"'tensor_embed.env_embed_linear.mlp.0.weight' is missing"):
         load_foreign(copy_of(source, tmp_path / "a", drop=("func.tensor_embed.env_embed_linear.mlp.0.weight",)))
@@ -142,7 +143,7 @@ np.savez("out.npz", **{key: out[key].detach() for key in ("atomic_energy", "forc
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with a checkpoint and a package that nequip-allegro made from the configuration above."""
     pytest.importorskip("allegro", reason="nequip-allegro is not installed: pip install 'allegro-md[import]'")
     import ase.build
@@ -175,7 +176,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["model.nequip.zip", "last.ckpt"])
-def test_package_and_checkpoint(name, trained, tmp_path, on_structure):
+def test_package_and_checkpoint(name: str, trained: Any, tmp_path: Path, on_structure: Any) -> None:
     """Parity off, l_max 2, uncoupled paths, ⟨N⟩ per species, cutoffs per pair, ZBL: agrees with the package itself."""
     import ase.io
 
@@ -190,7 +191,7 @@ def test_package_and_checkpoint(name, trained, tmp_path, on_structure):
     assert np.abs(got.virial - reference["virial"]).max() < 1e-9 * np.abs(reference["virial"]).max()
 
 
-def test_a_damaged_package_is_refused(tmp_path):
+def test_a_damaged_package_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("allegro", reason="nequip-allegro is not installed: pip install 'allegro-md[import]'")
     (tmp_path / "x.nequip.zip").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match="cannot load it"):

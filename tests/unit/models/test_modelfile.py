@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ RESIDUAL = Residual(
 
 
 @pytest.fixture(params=[(DENSE, torch.float32), (DENSE, torch.float64), (RESIDUAL, torch.float64)])
-def network(request):
+def network(request: pytest.FixtureRequest) -> Any:
     architecture, dtype = request.param
     network = Network(architecture, dtype).initialize(5)
     network.shifts.data += 1.5
@@ -38,12 +39,12 @@ def network(request):
 
 
 @pytest.fixture
-def file(network, tmp_path):
+def file(network: Any, tmp_path: Path) -> Any:
     save_model(network, tmp_path / "m.allegro", {"data": "none, ümlaut"}, {"Na-Cl": 2.1})
     return tmp_path / "m.allegro"
 
 
-def test_round_trip(network, file):
+def test_round_trip(network: Any, file: Any) -> None:
     loaded = load_model(file)
     assert loaded.architecture == network.architecture
     assert loaded.dtype == network.dtype
@@ -55,7 +56,7 @@ def test_round_trip(network, file):
     assert read_document(again) == read_document(file)
 
 
-def test_document_holds_what_the_contract_asks_for(network, file):
+def test_document_holds_what_the_contract_asks_for(network: Any, file: Any) -> None:
     with safe_open(file, framework="np") as raw:
         document = json.loads(raw.metadata()["allegro-md"])
     assert document["version"] == 1
@@ -79,11 +80,13 @@ def test_document_holds_what_the_contract_asks_for(network, file):
         (errno.EROFS, InputError),
     ],
 )
-def test_a_failed_write_names_the_file_and_leaves_the_old_one(network, file, monkeypatch, number, error):
+def test_a_failed_write_names_the_file_and_leaves_the_old_one(
+    network: Any, file: Any, monkeypatch: pytest.MonkeyPatch, number: Any, error: Any
+) -> None:
     before = file.read_bytes()
     write_bytes = Path.write_bytes
 
-    def refuse(path, content):
+    def refuse(path: Path, content: Any) -> None:
         write_bytes(path, content[:100])
         raise OSError(number, os.strerror(number))
 
@@ -93,7 +96,7 @@ def test_a_failed_write_names_the_file_and_leaves_the_old_one(network, file, mon
     assert file.read_bytes() == before and [p.name for p in file.parent.iterdir()] == ["m.allegro"]
 
 
-def test_places_where_no_file_can_be(network, tmp_path):
+def test_places_where_no_file_can_be(network: Any, tmp_path: Path) -> None:
     (tmp_path / "folder.allegro").mkdir()
     for path in (tmp_path / "folder.allegro", tmp_path / "absent" / "m.allegro", tmp_path / ("n" * 300 + ".allegro")):
         with pytest.raises(InputError, match="cannot be written"):
@@ -101,13 +104,13 @@ def test_places_where_no_file_can_be(network, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["folder.allegro"]
 
 
-def test_description(file):
+def test_description(file: Any) -> None:
     text = describe(file)
     for part in ("Allegro", "cutoff", "4 Å", "none, ümlaut", "Na-Cl 2.1", "reproduced"):
         assert part in text
 
 
-def test_damage(file, tmp_path):
+def test_damage(file: Any, tmp_path: Path) -> None:
     whole = file.read_bytes()
     for name, content, complaint in [
         ("empty", b"", "not a model file, or damaged"),
@@ -128,7 +131,7 @@ def test_damage(file, tmp_path):
         load_model(tmp_path / "other.allegro")
 
 
-def rewrite(file, change):
+def rewrite(file: Any, change: Any) -> None:
     """The same file with a changed document."""
     with safe_open(file, framework="pt") as raw:
         document = json.loads(raw.metadata()["allegro-md"])
@@ -149,20 +152,20 @@ def rewrite(file, change):
         (lambda d: d.pop("test"), "unreadable"),
     ],
 )
-def test_wrong_documents(file, change, complaint):
+def test_wrong_documents(file: Any, change: Any, complaint: str) -> None:
     rewrite(file, change)
     with pytest.raises(InputError, match=complaint):
         load_model(file)
 
 
-def test_another_reading_of_the_architecture_is_noticed(file):
+def test_another_reading_of_the_architecture_is_noticed(file: Any) -> None:
     """The test vector catches what the digest cannot: a hyper-parameter that fits but means something else."""
     rewrite(file, lambda d: d["architecture"].update(average_neighbors=10.0))
     with pytest.raises(InputError, match="does not give the result"):
         load_model(file)
 
 
-def test_seeds():
+def test_seeds() -> None:
     one, same, other = (Network(DENSE).initialize(seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +17,14 @@ from allegro_md.models.convert.allegro_2023 import network_from_paper
 COUNTS = {"li3po4-paper": 9_058, "ag-paper": 2_946, "small-3layer": 42_304}
 
 
-def load(file):
+def load(file: Any) -> Any:
     arrays = dict(np.load(file))
     config = json.loads(str(arrays["meta_json"]))["config"]
     weights = {key[2:]: value for key, value in arrays.items() if key.startswith("w/")}
     return network_from_paper(config, weights), arrays
 
 
-def check(file, on_structure):
+def check(file: Any, on_structure: Any) -> None:
     network, arrays = load(file)
     assert network.count_weights() == COUNTS[file.stem]
     for name in sorted({key.split("/")[1] for key in arrays if key.startswith("s/")}):
@@ -43,17 +45,17 @@ def check(file, on_structure):
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_small_references(name, data, on_structure):
+def test_small_references(name: Any, data: Path, on_structure: Any) -> None:
     check(data / "allegro-residual" / f"{name}.npz", on_structure)
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_all_references(name, shared, on_structure):
+def test_all_references(name: Any, shared: Path, on_structure: Any) -> None:
     check(shared / "reference" / "allegro-residual" / f"{name}.npz", on_structure)
 
 
 @pytest.mark.parametrize(("layers", "l_max", "count"), [(1, 3, 7_375_237), (3, 2, 17_926_533)])
-def test_weights_of_the_qm9_models(layers, l_max, count):
+def test_weights_of_the_qm9_models(layers: int, l_max: int, count: int) -> None:
     """The paper states the numbers of weights; five are the shifts per species."""
     architecture = Residual(
         symbols=("H", "C", "N", "O", "F"), cutoff=10.0, layers=layers, l_max=l_max, channels=256, parity="o3_full",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ FREE = (np.zeros((3, 3)), (False, False, False))
 SYMBOLS = ("Na", "Cl")
 
 
-def dense(**changes):
+def dense(**changes: Any) -> Any:
     values = {
         "symbols": SYMBOLS, "cutoff": 4.0, "layers": 2, "l_max": 2, "channels": 4, "average_neighbors": 9.0,
         "embedding": Bessel(), "embedding_width": 8, "two_body": Mlp(widths=(8,)), "scalars": 8,
@@ -23,7 +25,7 @@ def dense(**changes):
     return Network(Dense(**values | changes)).initialize(1)
 
 
-def residual(**changes):
+def residual(**changes: Any) -> Any:
     values = {
         "symbols": SYMBOLS, "cutoff": 4.0, "layers": 2, "l_max": 2, "channels": 4, "average_neighbors": 9.0,
         "two_body": Mlp(widths=(8,)), "latents": 8, "latent": Mlp(widths=(8,)),
@@ -44,12 +46,12 @@ NETWORKS = {
 
 
 @pytest.fixture(params=NETWORKS)
-def network(request):
+def network(request: pytest.FixtureRequest) -> Any:
     return NETWORKS[request.param]
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster() -> Any:
     """24 atoms, the last of them alone."""
     rng = np.random.default_rng(5)
     grid = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 3)[:24]
@@ -58,7 +60,7 @@ def cluster():
     return positions, [SYMBOLS[k] for k in rng.integers(2, size=24)]
 
 
-def rotation():
+def rotation() -> Any:
     q, r = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
     return q * np.linalg.det(q)
@@ -68,7 +70,7 @@ MATRICES = {"rotate": rotation(), "invert": -np.eye(3), "reflect": np.diag([1.0,
 
 
 @pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES.keys())
-def test_rotation_and_inversion(network, cluster, matrix, on_structure):
+def test_rotation_and_inversion(network: Any, cluster: Any, matrix: Any, on_structure: Any) -> None:
     positions, symbols = cluster
     before, after = (on_structure(network, x, *FREE, symbols) for x in (positions, positions @ matrix.T))
     scale = max(1.0, np.abs(before.forces).max())
@@ -76,7 +78,7 @@ def test_rotation_and_inversion(network, cluster, matrix, on_structure):
     assert np.abs(after.forces - before.forces @ matrix.T).max() < 1e-10 * scale
 
 
-def test_permutation(network, cluster, on_structure):
+def test_permutation(network: Any, cluster: Any, on_structure: Any) -> None:
     positions, symbols = cluster
     order = np.random.default_rng(8).permutation(len(positions))
     before = on_structure(network, positions, *FREE, symbols)
@@ -85,7 +87,7 @@ def test_permutation(network, cluster, on_structure):
     assert np.abs(after.forces - before.forces[order]).max() < 1e-10 * max(1.0, np.abs(before.forces).max())
 
 
-def test_strictly_local(network, cluster, on_structure):
+def test_strictly_local(network: Any, cluster: Any, on_structure: Any) -> None:
     """dE_i/dx_k is nonzero for i itself and its neighbors, and exactly zero for all other atoms."""
     positions, symbols = cluster
     got = on_structure(network, positions, *FREE, symbols)
@@ -103,7 +105,7 @@ def test_strictly_local(network, cluster, on_structure):
         assert np.array_equal((row.numpy() != 0.0).any(axis=1), graph[i])
 
 
-def test_isolated_atoms_and_empty_structures(network, cluster, on_structure):
+def test_isolated_atoms_and_empty_structures(network: Any, cluster: Any, on_structure: Any) -> None:
     positions, symbols = cluster
     network.shifts.data = torch.tensor([-1.5, -4.25], dtype=torch.float64)
     got = on_structure(network, positions, *FREE, symbols)
@@ -114,7 +116,7 @@ def test_isolated_atoms_and_empty_structures(network, cluster, on_structure):
     assert len(on_structure(network, np.zeros((0, 3)), *FREE, []).energies) == 0
 
 
-def test_forces_and_virial_are_derivatives(network, on_structure):
+def test_forces_and_virial_are_derivatives(network: Any, on_structure: Any) -> None:
     rng = np.random.default_rng(4)
     cell = np.array([[5.0, 0.0, 0.0], [1.1, 4.8, 0.0], [-0.7, 0.6, 5.2]])
     sites = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
@@ -123,7 +125,7 @@ def test_forces_and_virial_are_derivatives(network, on_structure):
     got = on_structure(network, positions, cell, (True,) * 3, symbols)
     assert np.abs(got.virial - got.virial.T).max() < 1e-11 * max(1.0, np.abs(got.virial).max())
 
-    def energy(x, h):
+    def energy(x: Any, h: Any) -> Any:
         return on_structure(network, x, h, (True,) * 3, symbols).energies.sum()
 
     step = 1e-4
@@ -141,7 +143,7 @@ def test_forces_and_virial_are_derivatives(network, on_structure):
         assert abs(got.virial[a, b] + slope) < 1e-6 * max(scale, np.abs(got.virial).max())
 
 
-def test_smooth_at_the_cutoff(network, on_structure):
+def test_smooth_at_the_cutoff(network: Any, on_structure: Any) -> None:
     """Energy and force of a pair vanish at the cutoff."""
     reach = float(network.prepare().cutoffs[0, 1])
     for r, limit in ((reach - 1e-4, 1e-6), (reach - 1e-12, 1e-12)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,30 +24,30 @@ ARCHITECTURE = Residual(
 
 
 @pytest.fixture
-def model(tmp_path):
+def model(tmp_path: Path) -> Any:
     path = tmp_path / "m.allegro"
     save_model(Network(ARCHITECTURE).initialize(3), path)
     return path
 
 
 @pytest.fixture
-def made(monkeypatch):
+def made(monkeypatch: pytest.MonkeyPatch) -> Any:
     """How often tables were computed."""
     calls, refined = [], tables.refined
     monkeypatch.setattr(tables, "refined", lambda *model: calls.append(0) or refined(*model))
     return calls
 
 
-def opened(model, symbols=SYMBOLS):
+def opened(model: Any, symbols: Any = SYMBOLS) -> Any:
     network = load_model(model)
     return Tables(network, fold(network, symbols), symbols, model)
 
 
-def kept(model):
+def kept(model: Any) -> Any:
     return sorted(path for path in model.parent.iterdir() if path != model)
 
 
-def test_kept_tables_are_the_same(model, made):
+def test_kept_tables_are_the_same(model: Any, made: Any) -> None:
     first = opened(model)
     assert kept(model) == []  # not before they were found right
     first.keep()
@@ -58,7 +60,7 @@ def test_kept_tables_are_the_same(model, made):
     assert again.table.tobytes() == first.table.tobytes() and again.error == first.error
 
 
-def test_what_decides_them_is_in_the_name(model, made, monkeypatch):
+def test_what_decides_them_is_in_the_name(model: Any, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other species, another order of them, other weights, other libraries."""
     opened(model).keep()
     opened(model, ("Ni", "Cu")).keep()
@@ -79,7 +81,7 @@ def test_what_decides_them_is_in_the_name(model, made, monkeypatch):
         lambda data: b"tables" * 1000,
     ],
 )
-def test_damaged_tables_are_made_anew(model, made, damage):
+def test_damaged_tables_are_made_anew(model: Any, made: Any, damage: Any) -> None:
     first = opened(model)
     first.keep()
     (path,) = kept(model)
@@ -91,7 +93,7 @@ def test_damaged_tables_are_made_anew(model, made, damage):
     assert len(made) == 2
 
 
-def test_of_another_model_under_this_name(model, made):
+def test_of_another_model_under_this_name(model: Any, made: Any) -> None:
     opened(model, ("Cu",)).keep()
     (other,) = kept(model)
     opened(model).keep()
@@ -100,7 +102,7 @@ def test_of_another_model_under_this_name(model, made):
     assert opened(model).table.shape[0] == 4 and len(made) == 3
 
 
-def test_wrong_numbers_in_a_good_file(model, made):
+def test_wrong_numbers_in_a_good_file(model: Any, made: Any) -> None:
     first = opened(model)
     first.keep()
     (path,) = kept(model)
@@ -109,10 +111,10 @@ def test_wrong_numbers_in_a_good_file(model, made):
     assert opened(model).table.tobytes() == first.table.tobytes() and len(made) == 2
 
 
-def test_nowhere_to_write(model, monkeypatch):
+def test_nowhere_to_write(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that is not writable, or a full disk: no tables, no complaint, nothing left lying about."""
 
-    def full(*arguments, **options):
+    def full(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ ARCHITECTURES = {
 }  # fmt: skip
 
 
-def edges(seed=0):
+def edges(seed: int = 0) -> Any:
     """Three centers with edges in random directions."""
     rng = np.random.default_rng(seed)
     direction = rng.normal(size=(12, 3))
@@ -33,7 +35,7 @@ def edges(seed=0):
     return Edges(vector, center, torch.tensor([0, 1, 1]), torch.tensor(rng.integers(2, size=12)))
 
 
-def loss(network):
+def loss(network: Any) -> Any:
     block = edges()
     energy = network(block)
     (gradient,) = torch.autograd.grad(energy.sum(), block.vector, create_graph=True)
@@ -41,7 +43,7 @@ def loss(network):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_weight_has_its_gradient(name):
+def test_every_weight_has_its_gradient(name: Any) -> None:
     network = Network(ARCHITECTURES[name]).initialize(4)
     unused = check_gradients(network, lambda: loss(network))
     dead = ["weights.mixings.1"] if name == "residual" else []  # the last mixing of the 2023 model has no effect

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -40,12 +42,12 @@ NETWORKS = {name: Network(a, torch.float64).initialize(7) for name, a in ARCHITE
 
 
 @pytest.fixture(scope="module")
-def system(lab):
+def system(lab: Any) -> Any:
     """125 atoms in a triclinic box, 50 to 60 neighbors within the list."""
     return lab.liquid(SYMBOLS, 2.5, n=5, seed=2)
 
 
-def same(a, b):
+def same(a: Any, b: Any) -> None:
     assert np.array_equal(a.quanta, b.quanta)
     assert np.array_equal(a.energy, b.energy)
     assert np.array_equal(a.virial, b.virial)
@@ -53,7 +55,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("precision", ["mixed", "double"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_no_division_can_be_seen(name, precision, lab, system):
+def test_no_division_can_be_seen(name: Any, precision: str, lab: Any, system: Any) -> None:
     """Tiles per block, ranks, and who shares a block: not one bit of energies, forces, virials."""
     n = len(system.x)
     whole = lab.run(AllegroPotential(NETWORKS[name], SYMBOLS, precision, tiles=64), system)
@@ -66,7 +68,7 @@ def test_no_division_can_be_seen(name, precision, lab, system):
     assert not whole.quanta.sum(axis=0).any()
 
 
-def test_without_the_constant_tile_the_division_is_seen(lab, system, monkeypatch):
+def test_without_the_constant_tile_the_division_is_seen(lab: Any, system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test of the test above: products over as many rows as there happen to be edges round differently."""
     import allegro_md.potentials.allegro as module
 
@@ -80,13 +82,13 @@ def test_without_the_constant_tile_the_division_is_seen(lab, system, monkeypatch
     assert np.abs(split.force - whole.force).max() < 1e-4 * np.abs(whole.force).max()
 
 
-def test_skin_cannot_be_seen(lab, system):
+def test_skin_cannot_be_seen(lab: Any, system: Any) -> None:
     potential = AllegroPotential(NETWORKS["dense"], SYMBOLS, "mixed")
     same(lab.run(potential, system, skin=0.2), lab.run(potential, system, skin=1.0))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_against_the_network(name, lab, system):
+def test_against_the_network(name: Any, lab: Any, system: Any) -> None:
     """One list of edges for the whole network at once, by an image sum."""
     network = NETWORKS[name]
     got = lab.run(AllegroPotential(network, SYMBOLS, "double"), system)
@@ -108,13 +110,13 @@ def test_against_the_network(name, lab, system):
     assert np.abs(got.virial.sum(axis=0) - total).max() < 1e-11 * np.abs(total).max()
 
 
-def test_mixed_is_close_to_double(lab, system):
+def test_mixed_is_close_to_double(lab: Any, system: Any) -> None:
     mixed, double = (lab.run(AllegroPotential(NETWORKS["dense"], SYMBOLS, p), system) for p in ("mixed", "double"))
     assert not np.array_equal(mixed.quanta, double.quanta)
     assert np.abs(mixed.force - double.force).max() < 1e-5 * np.abs(double.force).max()
 
 
-def test_forces_and_virial_are_derivatives(lab):
+def test_forces_and_virial_are_derivatives(lab: Any) -> None:
     small = lab.liquid(SYMBOLS, 2.6, n=2, seed=4)  # a box smaller than the cutoff
     potential = AllegroPotential(NETWORKS["dense-two-layers"], SYMBOLS, "double")
     got = lab.run(potential, small)
@@ -123,7 +125,7 @@ def test_forces_and_virial_are_derivatives(lab):
     assert np.abs(got.virial.sum(axis=0) - virial).max() < 1e-6 * max(1.0, np.abs(virial).max())
 
 
-def test_a_center_with_more_edges_than_a_block(lab):
+def test_a_center_with_more_edges_than_a_block(lab: Any) -> None:
     """A dense box: the block grows by whole tiles, and nothing else changes."""
     packed = lab.liquid(("Cu",), 0.95, n=3, seed=1)
     network = NETWORKS["dense"]
@@ -133,7 +135,7 @@ def test_a_center_with_more_edges_than_a_block(lab):
     same(lab.run(one, packed), lab.run(many, packed))
 
 
-def test_no_atoms_and_no_neighbors(lab):
+def test_no_atoms_and_no_neighbors(lab: Any) -> None:
     network = Network(ARCHITECTURES["dense"]).initialize(3)
     network.shifts.data[:] = torch.tensor([-1.25, -2.5])
     potential = AllegroPotential(network, SYMBOLS, "mixed")
@@ -149,7 +151,7 @@ def test_no_atoms_and_no_neighbors(lab):
     assert empty.energy.shape == (0,) and empty.virials.shape == (0, 6)
 
 
-def test_species_are_matched_by_symbol(lab, system):
+def test_species_are_matched_by_symbol(lab: Any, system: Any) -> None:
     """The system's table may be in another order than the model's, and may lack species."""
     swapped = lab.System(system.x, system.cell, ("Ni", "Cu"), (1 - system.kind).astype(np.int16))
     straight = lab.run(AllegroPotential(NETWORKS["dense"], SYMBOLS, "double"), system)
@@ -158,12 +160,12 @@ def test_species_are_matched_by_symbol(lab, system):
         AllegroPotential(NETWORKS["dense"], ("Cu", "Ar"))
 
 
-def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
+def test_out_of_memory_halves_the_block(lab: Any, system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = lab.run(AllegroPotential(NETWORKS["dense"], SYMBOLS, "double", tiles=8), system)
     potential = AllegroPotential(NETWORKS["dense"], SYMBOLS, "double", tiles=8)
     evaluate = potential._evaluate
 
-    def scarce(edges):
+    def scarce(edges: Any) -> Any:
         if len(edges.vector) > 2 * BLOCK_ROWS:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return evaluate(edges)
@@ -171,7 +173,7 @@ def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
     monkeypatch.setattr(potential, "_evaluate", scarce)
     same(lab.run(potential, system), expected)
 
-    def none_left(edges):
+    def none_left(edges: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(potential, "_evaluate", none_left)
@@ -179,12 +181,12 @@ def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
         lab.run(potential, system)
 
 
-def test_out_of_memory_while_gathering_halves_the_block(lab, system, monkeypatch):
+def test_out_of_memory_while_gathering_halves_the_block(lab: Any, system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = lab.run(AllegroPotential(NETWORKS["dense"], SYMBOLS, "double", tiles=8), system)
     potential = AllegroPotential(NETWORKS["dense"], SYMBOLS, "double", tiles=8)
     gather, room = potential._gather, [2]
 
-    def scarce(*arguments):
+    def scarce(*arguments: Any) -> Any:
         if potential._tiles > room[0]:
             raise MemoryError
         return gather(*arguments)
@@ -198,7 +200,7 @@ def test_out_of_memory_while_gathering_halves_the_block(lab, system, monkeypatch
 
 
 @pytest.mark.parametrize("network_first", [True, False])
-def test_a_large_force_of_another_term_is_not_held_against_the_network(lab, network_first):
+def test_a_large_force_of_another_term_is_not_held_against_the_network(lab: Any, network_first: bool) -> None:
     """A collision: the pair term is within its own bound, but beyond that of the network's sums."""
     pair = lab.System(np.array([[0.0, 0, 0], [0.9, 0, 0]]), Cell(np.eye(3), (False,) * 3), SYMBOLS,
                       np.array([0, 1], dtype=np.int16))  # fmt: skip
@@ -210,7 +212,7 @@ def test_a_large_force_of_another_term_is_not_held_against_the_network(lab, netw
     assert np.array_equal(got.quanta, alone[0].quanta + alone[1].quanta)
 
 
-def test_no_more_terms_than_the_forces_have_room_for():
+def test_no_more_terms_than_the_forces_have_room_for() -> None:
     term = LennardJones(np.ones((1, 1)), np.ones((1, 1)), 3.0)
     assert MOST_TERMS * CENTER_BOUND <= FORCE_RANGE
     SumPotential([term] * MOST_TERMS)
@@ -218,7 +220,7 @@ def test_no_more_terms_than_the_forces_have_room_for():
         SumPotential([term] * (MOST_TERMS + 1))
 
 
-def test_a_runaway_force_is_an_error(lab):
+def test_a_runaway_force_is_an_error(lab: Any) -> None:
     network = Network(ARCHITECTURES["dense-two-layers"]).initialize(3)
     close = lab.System(np.array([[0.0, 0, 0], [1e-3, 0, 0]]), Cell(np.eye(3), (False,) * 3), SYMBOLS,
                        np.array([0, 1], dtype=np.int16))  # fmt: skip

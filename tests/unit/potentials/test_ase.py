@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -22,7 +24,7 @@ RANKS = [[np.arange(27)], np.array_split(np.arange(27), 4)]
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-def test_emt_like_the_periodic_system(lab, ranks):
+def test_emt_like_the_periodic_system(lab: Any, ranks: Any) -> None:
     system = lab.liquid(("Cu", "Ni"), 2.6)
     atoms = Atoms(np.array(system.symbols)[system.kind], system.x, cell=system.cell.matrix, pbc=True, calculator=EMT())
     potential = AsePotential(EMT(), 6.0)
@@ -33,7 +35,7 @@ def test_emt_like_the_periodic_system(lab, ranks):
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-def test_virial_from_stresses_of_atoms(lab, ranks):
+def test_virial_from_stresses_of_atoms(lab: Any, ranks: Any) -> None:
     system = lab.liquid(("Ar",), 3.9)
     potential = AsePotential(AseLennardJones(sigma=3.4, epsilon=0.0104, rc=6.5, ro=6.4, smooth=False), 6.5)
     result = lab.run(potential, system, ranks)
@@ -43,7 +45,7 @@ def test_virial_from_stresses_of_atoms(lab, ranks):
     assert np.abs(result.virial.sum(axis=0) - ours.virial.sum(axis=0)).max() < 1e-11
 
 
-def test_a_rank_without_atoms_and_an_isolated_atom(lab):
+def test_a_rank_without_atoms_and_an_isolated_atom(lab: Any) -> None:
     potential = AsePotential(AseLennardJones(sigma=3.4, epsilon=0.01, rc=6.5), 6.5)
     system = lab.liquid(("Ar",), 40.0, n=1)
     state = lab.hold(system, np.arange(1), 13.3)
@@ -63,12 +65,12 @@ class WithoutEnergies(MorsePotential):
 
 
 class Broken(EMT):
-    def calculate(self, *args, **kwargs):
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
         super().calculate(*args, **kwargs)
         self.results["forces"] = self.results["forces"] * np.nan
 
 
-def test_errors(lab):
+def test_errors(lab: Any) -> None:
     system = lab.liquid(("Cu",), 2.6)
     with pytest.raises(InputError, match="no energies per atom"):
         AsePotential(WithoutEnergies(), 6.0)
@@ -80,13 +82,13 @@ def test_errors(lab):
 
 
 @pytest.mark.parametrize("name", ["emt", "ase.calculators.emt:EMT"])
-def test_builder(lab, name):
+def test_builder(lab: Any, name: str) -> None:
     system = lab.liquid(("Cu",), 2.6)
     built = POTENTIALS["ase"](AseTerm(kind="ase", calculator=name, range=6.0), system.species)
     assert (lab.run(built, system).quanta == lab.run(AsePotential(EMT(), 6.0), system).quanta).all()
 
 
-def test_sum(lab):
+def test_sum(lab: Any) -> None:
     system = lab.liquid(("Ar",), 3.0)
     lj = LennardJonesTerm(kind="lj", epsilon=0.0104, sigma=2.9, cutoff=6.5)
     total = build_potential([ZblTerm(kind="zbl", cutoff=3.5), lj], system.species)
@@ -99,7 +101,7 @@ def test_sum(lab):
     assert (both.virial == first.virial + second.virial).all()
 
 
-def test_halo_of_a_sum(lab):
+def test_halo_of_a_sum(lab: Any) -> None:
     system = lab.liquid(("Cu",), 2.6)
     lj = LennardJones(np.full((1, 1), 0.01), np.full((1, 1), 2.3), 4.0)
     total = SumPotential([lj, AsePotential(EMT(), 6.0)])

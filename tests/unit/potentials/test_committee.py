@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +43,7 @@ dynamics = {{ ensemble = "nve", timestep = 1.0, steps = 1 }}
 """
 
 
-def member(index, architecture=None):
+def member(index: Any, architecture: Any = None) -> Any:
     network = Network(architecture or MEMBERS[index]).initialize(index)
     with torch.no_grad():
         network.scales.mul_(torch.tensor([0.7, 1.3]))
@@ -49,7 +52,7 @@ def member(index, architecture=None):
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("members")
     for index in range(3):
         save_model(member(index), folder / f"m-{index}.allegro", shortest={"Cu-Cu": 2.0 + 0.1 * index, "Cu-Ni": 2.4})
@@ -57,12 +60,12 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def system(lab):
+def system(lab: Any) -> Any:
     return lab.liquid(SYMBOLS, 2.5, n=3, seed=2)
 
 
 @pytest.fixture(scope="module")
-def alone(lab, system, files):
+def alone(lab: Any, system: Any, files: Any) -> Any:
     """Energies (n,), forces (n, 3) and virial (6,) of each network, from its pairs and torch alone."""
     found = []
     for path in files:
@@ -82,11 +85,11 @@ def alone(lab, system, files):
     return found
 
 
-def mean(alone, k):
+def mean(alone: Any, k: Any) -> Any:
     return np.mean([result[k] for result in alone], axis=0)
 
 
-def std_of(alone):
+def std_of(alone: Any) -> Any:
     forces = np.array([result[1] for result in alone])
     return np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=2).mean(axis=0))
 
@@ -100,7 +103,9 @@ def std_of(alone):
         ("auto", "mixed", 5e-5),
     ],
 )
-def test_the_mean_of_networks_evaluated_alone(engine, precision, close, lab, system, files, alone):
+def test_the_mean_of_networks_evaluated_alone(
+    engine: str, precision: str, close: float, lab: Any, system: Any, files: Any, alone: Any
+) -> None:
     committee = Committee(files, SYMBOLS, engine, precision)
     result = lab.run(committee, system)
     assert committee.engine == ("fused" if engine == "auto" else engine) and committee.cutoff == 3.6
@@ -112,14 +117,14 @@ def test_the_mean_of_networks_evaluated_alone(engine, precision, close, lab, sys
     assert not result.quanta.sum(axis=0).any()  # so momentum is conserved exactly
 
 
-def test_no_division_over_ranks_can_be_seen(lab, system, files):
+def test_no_division_over_ranks_can_be_seen(lab: Any, system: Any, files: Any) -> None:
     committee = Committee(files, SYMBOLS)
     whole, everyone = lab.run(committee, system), np.random.default_rng(1).permutation(len(system.x))
     split = lab.run(committee, system, np.array_split(everyone, 4))
     assert np.array_equal(split.quanta, whole.quanta) and np.array_equal(split.energy, whole.energy)
 
 
-def evaluated(system, potential):
+def evaluated(system: Any, potential: Any) -> Any:
     state = AtomState(system.cell, system.species, len(system.x))
     state.set_local(
         {
@@ -133,19 +138,19 @@ def evaluated(system, potential):
     return forces, state.local("id").numpy()
 
 
-def test_std_is_that_of_the_members_forces(system, files, alone):
+def test_std_is_that_of_the_members_forces(system: Any, files: Any, alone: Any) -> None:
     forces, ids = evaluated(system, Committee(files, SYMBOLS, "reference", "double"))
     np.testing.assert_allclose(forces.force_std, std_of(alone)[ids], rtol=1e-9)
     assert std_of(alone).min() > 0.01
 
 
-def test_std_by_hand():
+def test_std_by_hand() -> None:
     """K = 2, mean forces' parts F/2: (3, 0, 0) and (1, 4, 0) → deviations ±(1, −2, 0), σ = √5."""
     quanta = [np.array([[1.5, 0.0, 0.0], [1.0, 1.0, 1.0]]), np.array([[0.5, 2.0, 0.0], [1.0, 1.0, 1.0]])]
     assert force_std([np.rint(q * 2.0**44).astype(np.int64) for q in quanta]).tolist() == [np.sqrt(5.0), 0.0]
 
 
-def test_other_terms_leave_the_std_alone(system, files, tmp_path):
+def test_other_terms_leave_the_std_alone(system: Any, files: Any, tmp_path: Path) -> None:
     """And members' forces are not kept where nobody asks."""
     committee = ", ".join(f'"{path}"' for path in files)
     terms = []
@@ -160,7 +165,7 @@ def test_other_terms_leave_the_std_alone(system, files, tmp_path):
     assert both._committee.take() == []
 
 
-def test_one_engine_for_all(files):
+def test_one_engine_for_all(files: Any) -> None:
     committee = Committee([load_model(files[0]), member(1, UNFOLDABLE)], SYMBOLS)
     assert committee.engine == "reference"
     assert "as another member" in committee.members[0].description and "l_max = 4" in committee.members[1].description
@@ -168,14 +173,14 @@ def test_one_engine_for_all(files):
         Committee([load_model(files[0]), member(1, UNFOLDABLE)], SYMBOLS, "fused")
 
 
-def test_members_of_other_elements_are_refused(files):
+def test_members_of_other_elements_are_refused(files: Any) -> None:
     other = Network(MEMBERS[0].model_copy(update={"symbols": ("Cu", "Ag")})).initialize(1)
     with pytest.raises(InputError, match=r"member 2: the model is for Cu, Ag, but the first .* is for Cu, Ni") as error:
         Committee([load_model(files[0]), other], ("Cu",))
     assert "\n" not in str(error.value)
 
 
-def test_the_ase_calculator(system, files, alone):
+def test_the_ase_calculator(system: Any, files: Any, alone: Any) -> None:
     from ase import Atoms
 
     symbols = [SYMBOLS[kind] for kind in system.kind]
@@ -189,7 +194,7 @@ def test_the_ase_calculator(system, files, alone):
         AllegroCalculator(files[:1])
 
 
-def test_input(files, tmp_path):
+def test_input(files: Any, tmp_path: Path) -> None:
     """Members by name; the guard's distances are those of the first member to leave its training."""
     path = tmp_path / "in.toml"
     path.write_text(INPUT.format(potential=f"committee = {[str(file) for file in files]}"))
@@ -222,7 +227,7 @@ def test_input(files, tmp_path):
         ('committee = ["{0}", "{1}"]', ["guard.max_force_std=1", "guard.on_force_std=warn"], '"stop", "save"'),
     ],
 )
-def test_bad_input(potential, settings, said, files, tmp_path):
+def test_bad_input(potential: str, settings: Any, said: str, files: Any, tmp_path: Path) -> None:
     path = tmp_path / "in.toml"
     path.write_text(INPUT.format(potential=potential.format(*files)))
     with pytest.raises(InputError) as error:

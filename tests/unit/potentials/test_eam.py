@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,19 +20,19 @@ CUTOFF = 5.0
 DECAY = {"Cu": 0.9, "Ni": 1.1}
 
 
-def density(symbol, r):
+def density(symbol: Any, r: Any) -> Any:
     return 3.0 * np.exp(-DECAY[symbol] * r) * (1.0 - r / CUTOFF) ** 3
 
 
-def pair(a, b, r):
+def pair(a: Any, b: Any, r: Any) -> Any:
     return 4.0 * np.exp(-(DECAY[a] + DECAY[b]) * r) * (1.0 - r / CUTOFF) ** 3
 
 
-def embedding(symbol, rho):
+def embedding(symbol: Any, rho: Any) -> Any:
     return -DECAY[symbol] * np.sqrt(rho + 0.1) + 0.02 * rho**2
 
 
-def analytic(lab, system):
+def analytic(lab: Any, system: Any) -> Any:
     """Energy per atom from the functions themselves, over all images."""
     i, j, d = lab.pairs(system, CUTOFF)
     r = np.linalg.norm(d, axis=1)
@@ -44,13 +46,13 @@ def analytic(lab, system):
     return energy + np.array([embedding(s, x) for s, x in zip(names, rho, strict=True)])
 
 
-def write_setfl(path, elements=("Ni", "Cu"), n_rho=2000, n_r=2000):
+def write_setfl(path: Path, elements: Any = ("Ni", "Cu"), n_rho: int = 2000, n_r: int = 2000) -> Any:
     """The functions above as a setfl file."""
     r, rho = np.linspace(0.0, CUTOFF, n_r), np.linspace(0.0, 20.0, n_rho)
     lines = ["made", "by a", "test", f"{len(elements)} " + " ".join(elements)]
     lines.append(f"{n_rho} {rho[1]:.17g} {n_r} {r[1]:.17g} {CUTOFF}")
 
-    def write(values):
+    def write(values: Any) -> None:
         for row in range(0, len(values), 5):
             lines.append(" ".join(f"{v:.17g}" for v in values[row : row + 5]))
 
@@ -65,7 +67,7 @@ def write_setfl(path, elements=("Ni", "Cu"), n_rho=2000, n_r=2000):
     return path
 
 
-def test_analytic_functions(lab, tmp_path):
+def test_analytic_functions(lab: Any, tmp_path: Path) -> None:
     system = lab.liquid(("Cu", "Ni"), 2.5)  # the other order than in the file
     potential = POTENTIALS["eam"](EamTerm(kind="eam", file=str(write_setfl(tmp_path / "x.eam.alloy"))), system.species)
     result = lab.run(potential, system)
@@ -75,7 +77,7 @@ def test_analytic_functions(lab, tmp_path):
     assert np.abs(result.virial.sum(axis=0) - virial).max() < 1e-6 * np.abs(virial).max()
 
 
-def test_forces_are_the_slope_of_the_tabulated_energy(lab, tmp_path):
+def test_forces_are_the_slope_of_the_tabulated_energy(lab: Any, tmp_path: Path) -> None:
     system = lab.liquid(("Cu", "Ni"), 2.5, seed=3)
     coarse = Eam(read_eam(write_setfl(tmp_path / "x.eam.alloy", n_rho=40, n_r=40)), system.species)
     force, virial = lab.differences(lambda s: lab.run(coarse, s, virial=False).energy.sum(), system)
@@ -84,7 +86,7 @@ def test_forces_are_the_slope_of_the_tabulated_energy(lab, tmp_path):
     assert np.abs(result.virial.sum(axis=0) - virial).max() < 1e-7 * np.abs(virial).max()
 
 
-def test_every_bit_is_independent_of_skin_and_ranks(lab, tmp_path):
+def test_every_bit_is_independent_of_skin_and_ranks(lab: Any, tmp_path: Path) -> None:
     system = lab.liquid(("Cu", "Ni"), 2.5, n=4)
     potential = Eam(read_eam(write_setfl(tmp_path / "x.eam.alloy")), system.species)
     whole = lab.run(potential, system, skin=0.0)
@@ -98,14 +100,14 @@ def test_every_bit_is_independent_of_skin_and_ranks(lab, tmp_path):
         assert (split.virial == whole.virial).all()
 
 
-def fcc(lab, symbol, a, n):
+def fcc(lab: Any, symbol: Any, a: Any, n: Any) -> Any:
     basis = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]])
     cells = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
     x = a * (cells + basis).reshape(-1, 3)
     return lab.System(x, Cell(np.eye(3) * a * n), (symbol,), np.zeros(len(x), np.int16))
 
 
-def test_lammps_copper(lab, shared):
+def test_lammps_copper(lab: Any, shared: Path) -> None:
     folder = shared / "data" / "lammps_eam"
     reference = json.loads((folder / "reference.json").read_text())["eam"]
     system = fcc(lab, "Cu", 3.615, 20)
@@ -120,7 +122,7 @@ def test_lammps_copper(lab, shared):
     assert pressure == pytest.approx(18703.5734, rel=1e-8)
 
 
-def test_ase_reads_the_same_alloy(lab, shared):
+def test_ase_reads_the_same_alloy(lab: Any, shared: Path) -> None:
     ase_eam = pytest.importorskip("ase.calculators.eam")
     from ase import Atoms
 
@@ -135,7 +137,7 @@ def test_ase_reads_the_same_alloy(lab, shared):
     assert np.abs(result.force - atoms.get_forces()).max() < 1e-3 * np.abs(result.force).max()
 
 
-def test_interpolation_is_exact_for_cubics_inside():
+def test_interpolation_is_exact_for_cubics_inside() -> None:
     x = np.arange(12.0)
     c = hermite(0.3 * x**3 - 2.0 * x**2 + x - 5.0)
     at = (((c[:, 0] * 0.25) + c[:, 1]) * 0.25 + c[:, 2]) * 0.25 + c[:, 3]
@@ -143,7 +145,7 @@ def test_interpolation_is_exact_for_cubics_inside():
     assert at[2:-2] == pytest.approx((0.3 * t**3 - 2.0 * t**2 + t - 5.0)[2:-2], abs=1e-12)
 
 
-def test_density_beyond_the_table_goes_on_straight(lab, tmp_path):
+def test_density_beyond_the_table_goes_on_straight(lab: Any, tmp_path: Path) -> None:
     system = lab.System(np.array([[0.0, 0, 0], [0.9, 0, 0], [0, 0.9, 0], [0, 0, 0.9]]), Cell(np.eye(3) * 20), ("Ni",),
                         np.zeros(4, np.int16))
     tables = read_eam(write_setfl(tmp_path / "x.eam.alloy"))
@@ -161,7 +163,7 @@ def test_density_beyond_the_table_goes_on_straight(lab, tmp_path):
     assert result.energy == pytest.approx(expected, abs=1e-6)
 
 
-def test_errors(lab, tmp_path):
+def test_errors(lab: Any, tmp_path: Path) -> None:
     path = write_setfl(tmp_path / "x.eam.alloy")
     with pytest.raises(InputError, match="no functions for Ar"):
         Eam(read_eam(path), lab.liquid(("Ar",), 4.0).species)

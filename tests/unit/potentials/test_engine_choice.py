@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from allegro_md.simulation import Simulation
 SYMBOLS = ("Cu", "Ni")
 
 
-def network(l_max=1, latent=(16,)):
+def network(l_max: int = 1, latent: Any = (16,)) -> Any:
     architecture = Residual(
         symbols=SYMBOLS, cutoff=4.2, channels=4, average_neighbors=14.0, layers=1, l_max=l_max, latents=16,
         two_body=Mlp(widths=(16,)), latent=Mlp(widths=latent), readout=Mlp(),
@@ -33,15 +34,15 @@ def network(l_max=1, latent=(16,)):
 
 
 @pytest.fixture(scope="module")
-def system(lab):
+def system(lab: Any) -> Any:
     return lab.liquid(SYMBOLS, 2.5, n=4, seed=2)
 
 
-def same(a, b):
+def same(a: Any, b: Any) -> None:
     assert np.array_equal(a.quanta, b.quanta) and np.array_equal(a.energy, b.energy)
 
 
-def test_a_model_that_can_be_folded_is(lab, system):
+def test_a_model_that_can_be_folded_is(lab: Any, system: Any) -> None:
     for model, kind, why in (
         (network(), "single-layer", "one layer, beyond the sum over neighbors not linear: the latent MLP (silu)"),
         (network(latent=()), "bilinear", "one layer, beyond the sum over neighbors all linear"),
@@ -54,13 +55,13 @@ def test_a_model_that_can_be_folded_is(lab, system):
         same(lab.run(potential, system), lab.run(FusedPotential(model, SYMBOLS, "double", tiles=3), system))
 
 
-def test_the_reference_where_it_is_asked_for(lab, system):
+def test_the_reference_where_it_is_asked_for(lab: Any, system: Any) -> None:
     potential = choose(network(), SYMBOLS, "reference", "double")
     assert isinstance(potential, AllegroPotential) and potential.description == "reference engine, asked for"
     same(lab.run(potential, system), lab.run(AllegroPotential(network(), SYMBOLS, "double"), system))
 
 
-def test_the_reference_where_there_is_no_other(monkeypatch):
+def test_the_reference_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A degree without kernels; tables that cannot be made fine enough."""
     potential = choose(network(l_max=4), SYMBOLS)
     assert isinstance(potential, AllegroPotential) and "l_max = 4" in potential.description
@@ -76,19 +77,19 @@ def test_the_reference_where_there_is_no_other(monkeypatch):
         choose(network(), ("Ar",))
 
 
-def test_blocks_grow_while_that_is_faster(monkeypatch):
+def test_blocks_grow_while_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {1: 1.0, 2: 0.8, 4: 0.7, 8: 0.69}
     monkeypatch.setattr(block_size, "_seconds", lambda model, sample, tiles: times[tiles])
     potential = FusedPotential(network(), SYMBOLS)
     assert potential._evaluate.tiles == 4 and "blocks of 4 x " in potential.description
 
 
-def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
+def test_out_of_memory_halves_the_block(lab: Any, system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same step, and without a bit changed."""
     expected = lab.run(FusedPotential(network(), SYMBOLS, tiles=1), system)
     potential, allocate, room = FusedPotential(network(), SYMBOLS, tiles=8), packing.allocate, [2]
 
-    def scarce(model, rows):
+    def scarce(model: Any, rows: Any) -> Any:
         if rows > room[0] * packing.BLOCK_ROWS:
             raise MemoryError
         return allocate(model, rows)
@@ -101,7 +102,7 @@ def test_out_of_memory_halves_the_block(lab, system, monkeypatch):
         lab.run(FusedPotential(network(), SYMBOLS, tiles=8), system)
 
 
-def test_info_and_check_say_which(root, capsys):
+def test_info_and_check_say_which(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quickstart = str(root / "inputs" / "quickstart.toml")
     assert main(["info", str(root / "inputs" / "models" / "cu.allegro")]) == 0
     said = capsys.readouterr().out
@@ -112,7 +113,7 @@ def test_info_and_check_say_which(root, capsys):
     assert "# cu.allegro: reference engine, asked for" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_with_the_engine_it_began_with(root: Path, tmp_path: Path):
+def test_a_run_goes_on_with_the_engine_it_began_with(root: Path, tmp_path: Path) -> None:
     """And the tables, found right at its start, stay beside the model."""
     model = shutil.copy(root / "inputs" / "models" / "cu.allegro", tmp_path)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,11 +46,11 @@ ARCHITECTURES = {
 }  # fmt: skip
 
 
-def random_architecture(seed):
+def random_architecture(seed: int) -> Any:
     """Either form, up to three layers, any degree, one to four species."""
     rng = np.random.default_rng(seed)
 
-    def mlp(activations):
+    def mlp(activations: Any) -> Any:
         widths = tuple(int(w) for w in rng.integers(5, 30, size=rng.integers(3)))
         return Mlp(widths=widths, activation=activations[rng.integers(len(activations))])
 
@@ -75,34 +77,34 @@ ARCHITECTURES |= RANDOM
 
 
 @cache
-def network(name):
+def network(name: str) -> Any:
     return Network(ARCHITECTURES[name]).initialize(7)
 
 
 @cache
-def fused(name, precision="double", symbols=None, tiles=1):
+def fused(name: str, precision: str = "double", symbols: Any = None, tiles: int = 1) -> Any:
     return FusedPotential(network(name), symbols or network(name).architecture.symbols, precision, tiles)
 
 
 @pytest.fixture(scope="module")
-def system(lab):
+def system(lab: Any) -> Any:
     """125 atoms in a triclinic box."""
     return lab.liquid(SYMBOLS, 2.5, n=5, seed=2)
 
 
-def kind_of(a):
+def kind_of(a: Any) -> Any:
     if a.layers > 1:
         return "multi-layer"
     return "single-layer" if any(mlp.widths and mlp.activation for mlp in (a.latent, a.readout)) else "bilinear"
 
 
-def same(a, b):
+def same(a: Any, b: Any) -> None:
     assert np.array_equal(a.quanta, b.quanta)
     assert np.array_equal(a.energy, b.energy)
     assert np.array_equal(a.virial, b.virial)
 
 
-def close(got, wanted):
+def close(got: Any, wanted: Any) -> None:
     """max(1e-5 eV/Å, 1e-5 |F|)."""
     assert (np.abs(got - wanted) <= np.maximum(1e-5, 1e-5 * np.abs(wanted))).all()
 
@@ -111,7 +113,7 @@ FEW = [name for name in ARCHITECTURES if name not in RANDOM or ARCHITECTURES[nam
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FEW else pytest.mark.long) for n in ARCHITECTURES])
-def test_against_the_network(name, lab):
+def test_against_the_network(name: Any, lab: Any) -> None:
     potential, symbols = fused(name), ARCHITECTURES[name].symbols
     assert potential.kind == kind_of(ARCHITECTURES[name]) and 0.0 < potential.error <= 0.25
     system = lab.liquid(symbols, 2.5, n=4 if name in RANDOM else 5, seed=2)
@@ -122,14 +124,14 @@ def test_against_the_network(name, lab):
     assert np.abs(got.virial - wanted.virial).max() < 1e-4
 
 
-def unless_slow(name, *values):
+def unless_slow(name: str, *values: Any) -> Any:
     """A case of the default run, unless its single-precision kernels, of several layers, take long to compile."""
     slow = name not in FEW or ARCHITECTURES[name].layers > 1
     return pytest.param(name, *values, marks=pytest.mark.long if slow else [])
 
 
 @pytest.mark.parametrize("name", [unless_slow(name) for name in ARCHITECTURES])
-def test_single_precision(name, lab):
+def test_single_precision(name: Any, lab: Any) -> None:
     symbols = ARCHITECTURES[name].symbols
     system = lab.liquid(symbols, 2.5, n=4 if name in RANDOM else 5, seed=2)
     wanted = lab.run(AllegroPotential(network(name), symbols, "double"), system)
@@ -139,7 +141,7 @@ def test_single_precision(name, lab):
 
 
 @pytest.mark.parametrize("name", ["dense", "spline", "residual", "layers", "residual, layers"])
-def test_forces_and_virial_are_derivatives(name, lab):
+def test_forces_and_virial_are_derivatives(name: str, lab: Any) -> None:
     small = lab.liquid(SYMBOLS, 2.6, n=2, seed=4)  # a box smaller than the cutoff
     potential = fused(name)
     got = lab.run(potential, small)
@@ -154,7 +156,7 @@ DIVIDED = ("dense", "residual, linear", "layers", "residual, layers")
 @pytest.mark.parametrize(
     ("name", "precision"), [*((n, "double") for n in DIVIDED), *(unless_slow(n, "mixed") for n in DIVIDED)]
 )
-def test_no_division_can_be_seen(name, precision, lab, system):
+def test_no_division_can_be_seen(name: Any, precision: Any, lab: Any, system: Any) -> None:
     """Tiles per block, ranks, skin, and who shares a block: not one bit of energies, forces, virials."""
     n = len(system.x)
     potential = fused(name, precision)
@@ -167,12 +169,12 @@ def test_no_division_can_be_seen(name, precision, lab, system):
     same(lab.run(potential, system, skin=1.0), whole)
 
 
-def test_species_are_matched_by_symbol(lab, system):
+def test_species_are_matched_by_symbol(lab: Any, system: Any) -> None:
     swapped = lab.System(system.x, system.cell, ("Ni", "Cu"), (1 - system.kind).astype(np.int16))
     same(lab.run(fused("dense", symbols=("Ni", "Cu")), swapped), lab.run(fused("dense"), system))
 
 
-def test_a_center_with_more_edges_than_a_tile(lab):
+def test_a_center_with_more_edges_than_a_tile(lab: Any) -> None:
     packed = lab.liquid(("Cu",), 0.95, n=3, seed=1)
     one, many = (lab.run(fused("dense", symbols=("Cu",), tiles=t), packed) for t in (1, 8))
     assert np.bincount(lab.pairs(packed, 4.2)[0]).max() > BLOCK_ROWS
@@ -182,7 +184,7 @@ def test_a_center_with_more_edges_than_a_tile(lab):
 
 
 @pytest.mark.parametrize("name", ["dense", "spline", "layers"])
-def test_no_atoms_and_no_neighbors(name, lab):
+def test_no_atoms_and_no_neighbors(name: str, lab: Any) -> None:
     lonely = Network(ARCHITECTURES[name]).initialize(3)
     lonely.shifts.data[:] = torch.tensor([-1.25, -2.5])
     potential = FusedPotential(lonely, SYMBOLS, "double")
@@ -199,7 +201,7 @@ def test_no_atoms_and_no_neighbors(name, lab):
 
 
 @pytest.mark.parametrize("name", ["dense", "spline", "layers"])
-def test_a_runaway_force_is_an_error(name, lab):
+def test_a_runaway_force_is_an_error(name: str, lab: Any) -> None:
     close_by = lab.System(np.array([[0.0, 0, 0], [1e-7, 0, 0]]), Cell(np.eye(3), (False,) * 3), SYMBOLS,
                           np.array([0, 1], dtype=np.int16))  # fmt: skip
     with pytest.raises(PhysicsError, match="forces on atom 0"):
@@ -213,7 +215,7 @@ def test_a_runaway_force_is_an_error(name, lab):
         fused(name)(state, neighbors, virial=False)
 
 
-def test_refused():
+def test_refused() -> None:
     with pytest.raises(InputError, match="does not know Ar.*trained for Cu, Ni"):
         FusedPotential(network("dense"), ("Cu", "Ar"))
     four = Network(ARCHITECTURES["residual"].model_copy(update={"l_max": 4})).initialize(1)
@@ -221,14 +223,14 @@ def test_refused():
         FusedPotential(four, SYMBOLS)
 
 
-def structure(lab, positions, rows, pbc, symbols, known):
+def structure(lab: Any, positions: Any, rows: Any, pbc: Any, symbols: Any, known: Any) -> Any:
     """A structure of the reference sets."""
     kind = np.array([known.index(str(s)) for s in symbols], dtype=np.int16)
     return lab.System(positions, Cell.from_rows(rows, tuple(bool(p) for p in pbc)), tuple(known), kind)
 
 
 @pytest.mark.parametrize("name", ["ag-dense", "lipo-dense", "c3bpa-dense", "lipo-spline-zbl", "cu"])
-def test_references_of_the_dense_form(name, shared, root, lab):
+def test_references_of_the_dense_form(name: str, shared: Path, root: Path, lab: Any) -> None:
     folder = shared / "reference" / ("cu" if name == "cu" else f"allegro-dense/{name}")
     trained = load_model(root / "inputs" / "models" / "cu.allegro") if name == "cu" else load_foreign(folder)
     known = trained.architecture.symbols
@@ -240,7 +242,7 @@ def test_references_of_the_dense_form(name, shared, root, lab):
 
 
 @pytest.mark.parametrize("name", ["ag-paper", "li3po4-paper", "small-3layer"])
-def test_references_of_the_residual_form(name, shared, lab):
+def test_references_of_the_residual_form(name: str, shared: Path, lab: Any) -> None:
     arrays = dict(np.load(shared / "reference" / "allegro-residual" / f"{name}.npz"))
     config = json.loads(str(arrays["meta_json"]))["config"]
     trained = network_from_paper(config, {key[2:]: value for key, value in arrays.items() if key.startswith("w/")})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,13 +21,13 @@ EPSILON = np.array([[0.0104, 0.0126], [0.0126, 0.0141]])
 SIGMA = np.array([[3.40, 3.52], [3.52, 3.65]])
 
 
-def image_sum(lab, system, epsilon, sigma, cutoff, shift):
+def image_sum(lab: Any, system: Any, epsilon: Any, sigma: Any, cutoff: Any, shift: Any) -> Any:
     """Energy per atom from the textbook formula."""
     i, j, d = lab.pairs(system, cutoff)
     r = np.linalg.norm(d, axis=1)
     e, s = epsilon[system.kind[i], system.kind[j]], sigma[system.kind[i], system.kind[j]]
 
-    def phi(r):
+    def phi(r: Any) -> Any:
         return 4.0 * e * ((s / r) ** 12 - (s / r) ** 6)
 
     energy = np.zeros(len(system.x))
@@ -32,7 +35,7 @@ def image_sum(lab, system, epsilon, sigma, cutoff, shift):
     return energy
 
 
-def test_lammps_step_0(lab, data):
+def test_lammps_step_0(lab: Any, data: Path) -> None:
     with np.load(data / "lammps-lj" / "nve.npz") as reference:
         box = reference["box"]
         system = lab.System(reference["x0"], Cell(np.diag(box[:, 1] - box[:, 0])), ("Ar",), np.zeros(4000, np.int16))
@@ -51,7 +54,7 @@ def test_lammps_step_0(lab, data):
 
 @pytest.mark.parametrize("shift", [True, False])
 @pytest.mark.parametrize("periodic", [(True, True, True), (True, False, True), (False, False, False)])
-def test_image_sum_and_differences(lab, shift, periodic):
+def test_image_sum_and_differences(lab: Any, shift: bool, periodic: Any) -> None:
     system = lab.liquid(("Ar", "Kr"), 3.9)
     system.cell = Cell(system.cell.matrix, periodic)
     cutoff = 9.1  # box heights are near 10 Å: most pairs are seen more than once
@@ -66,7 +69,7 @@ def test_image_sum_and_differences(lab, shift, periodic):
         assert np.abs(result.virial.sum(axis=0) - virial).max() < 1e-7 * np.abs(virial).max()
 
 
-def test_one_atom_in_a_small_cell(lab):
+def test_one_atom_in_a_small_cell(lab: Any) -> None:
     cell = Cell(1.8 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]))
     system = lab.System(np.array([[0.3, 0.2, 0.1]]), cell, ("Ar",), np.zeros(1, np.int16))
     one = np.full((1, 1), 1.0)
@@ -75,7 +78,7 @@ def test_one_atom_in_a_small_cell(lab):
     assert (result.quanta == 0).all()
 
 
-def test_every_bit_is_independent_of_skin_and_ranks(lab):
+def test_every_bit_is_independent_of_skin_and_ranks(lab: Any) -> None:
     system = lab.liquid(("Ar", "Kr"), 3.9, n=4)
     potential = LennardJones(EPSILON, SIGMA, 6.5)
     whole = lab.run(potential, system, skin=0.0)
@@ -90,7 +93,7 @@ def test_every_bit_is_independent_of_skin_and_ranks(lab):
 
 
 @pytest.mark.parametrize("x", [[0.0, 0.0, 0.05], [0.0, 0.0, 0.0], [0.0, np.nan, 0.0]])
-def test_close_approach_is_an_error(lab, x):
+def test_close_approach_is_an_error(lab: Any, x: Any) -> None:
     system = lab.System(np.array([[0.0, 0.0, 0.0], x]), Cell(np.eye(3) * 30.0), ("Ar",), np.zeros(2, np.int16))
     potential = LennardJones(EPSILON[:1, :1], SIGMA[:1, :1], 8.5)
     state = lab.hold(lab.System(np.zeros((2, 3)), system.cell, ("Ar",), system.kind), np.arange(2), 0.0)
@@ -101,7 +104,7 @@ def test_close_approach_is_an_error(lab, x):
         potential(state, neighbors, Virial.TOTAL)
 
 
-def test_builder_wants_every_pair(lab):
+def test_builder_wants_every_pair(lab: Any) -> None:
     system = lab.liquid(("Ar", "Kr"), 3.9)
     pairs = {"Ar-Ar": (0.0104, 3.4), "Kr-Kr": (0.0141, 3.65), "Kr-Ar": (0.0126, 3.52)}
     built = POTENTIALS["lj"](LennardJonesTerm(kind="lj", pairs=pairs, cutoff=8.0), system.species)
@@ -113,7 +116,7 @@ def test_builder_wants_every_pair(lab):
         POTENTIALS["lj"](LennardJonesTerm(kind="lj", pairs={"Ar-Ar": (0.01, 3.4)}, cutoff=8.0), system.species)
 
 
-def test_isotopes_are_one_element(lab):
+def test_isotopes_are_one_element(lab: Any) -> None:
     isotopes = lab.liquid(("Ar", "Ar"), 3.9)
     plain = lab.System(isotopes.x, isotopes.cell, ("Ar",), np.zeros(len(isotopes.x), np.int16))
     term = LennardJonesTerm(kind="lj", epsilon=0.0104, sigma=3.4, cutoff=8.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mpmath
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from allegro_md.potentials.zbl import Zbl
 TERMS = [("0.02817", "0.20162"), ("0.28022", "0.40290"), ("0.50986", "0.94229"), ("0.18175", "3.19980")]
 
 
-def phi(z1, z2, r, cutoff):
+def phi(z1: Any, z2: Any, r: Any, cutoff: Any) -> Any:
     """The whole pair energy, eV."""
     coulomb = constants.e / (4 * mpmath.pi * constants.epsilon_0) * 1e10
     x = (mpmath.mpf(z1) ** mpmath.mpf("0.23") + mpmath.mpf(z2) ** mpmath.mpf("0.23")) * r / mpmath.mpf("0.46850")
@@ -26,7 +28,7 @@ def phi(z1, z2, r, cutoff):
 
 @pytest.mark.parametrize("r", [0.3, 0.6, 1.1, 1.9, 1.9999, 2.0, 2.1])
 @pytest.mark.parametrize("symbols", [("C", "C"), ("C", "Cu"), ("U", "C")])
-def test_formula(lab, r, symbols):
+def test_formula(lab: Any, r: float, symbols: Any) -> None:
     direction = np.array([0.48, -0.6, 0.64])
     x = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3] + r * direction])
     species = tuple(dict.fromkeys(symbols))
@@ -44,17 +46,17 @@ def test_formula(lab, r, symbols):
     assert (result.quanta.sum(axis=0) == 0).all()
 
 
-def test_close_approach_is_an_error(lab):
+def test_close_approach_is_an_error(lab: Any) -> None:
     system = lab.System(np.array([[0.0, 0, 0], [0.01, 0, 0]]), Cell(np.eye(3) * 20), ("U",), np.zeros(2, np.int16))
     with pytest.raises(PhysicsError, match="atom 0 .* atom 1, is 0.01 Å away"):
         lab.run(Zbl(system.species.numbers, 2.0), system)
 
 
-def test_many_atoms(lab):
+def test_many_atoms(lab: Any) -> None:
     system = lab.liquid(("Cu", "C"), 1.5)
     cutoff = 2.6
 
-    def energy(s):
+    def energy(s: Any) -> Any:
         i, j, d = lab.pairs(s, cutoff)
         r = np.linalg.norm(d, axis=1)
         z = s.species.numbers[s.kind]

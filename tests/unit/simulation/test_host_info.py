@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from allegro_md.simulation import host_info as module
 from allegro_md.simulation.host_info import available_memory, host_info, lines, resident_memory, warnings
 
 
-def place(rank: int, host: str = "a", cores: int | list[int] = 4, threads: int = 1, device: str = "cpu"):
+def place(rank: int, host: str = "a", cores: int | list[int] = 4, threads: int = 1, device: str = "cpu") -> Any:
     cores = list(range(cores)) if isinstance(cores, int) else cores
     return {"rank": rank, "host": host, "cores": cores, "threads": threads, "device": device, "memory": None}
 
@@ -39,7 +40,7 @@ def test_this_process() -> None:
         ([place(0, cores=[0]), place(1, cores=[0])], ["2 ranks share 1 cores"]),
     ],
 )
-def test_warnings(places, words) -> None:
+def test_warnings(places: Any, words: Any) -> None:
     found = warnings(places)
     assert len(found) == (words is not None)
     assert all(word in found[0] for word in words or [])
