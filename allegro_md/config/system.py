@@ -33,6 +33,29 @@ class _Frame(Marker):
         return value
 
 
+class _Word(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> str:
+        if not isinstance(value, str) or not value:
+            raise problem(f"expected a name, got {show(value)}", 'for example "lammps-data", "extxyz" or "vasp"')
+        return value
+
+
+class _Types(Marker):
+    """A list of elements, of type 1, 2, …, or a table of names (or numbers) of atoms and their elements."""
+
+    def parse(self, value: Any, info: ValidationInfo) -> tuple[str, ...] | dict[str, str]:
+        example = 'for example ["Ar", "Kr"], or { OW = "O", HW = "H" }'
+        symbols = value.values() if isinstance(value, dict) else value
+        if not isinstance(value, (list, tuple, dict)) or not value:
+            raise problem(f"expected the elements of the types, got {show(value)}", example)
+        for symbol in symbols:
+            if symbol not in SYMBOLS:
+                near = nearest(symbol, SYMBOLS) if isinstance(symbol, str) else None
+                remedy = f"did you mean '{near}'?" if near else example
+                raise problem(f"{show(symbol)} is not a chemical symbol", remedy)
+        return value if isinstance(value, dict) else tuple(value)
+
+
 class CrystalConfig(Table):
     """A perfect crystal of one element, made on each rank without any rank holding all of it.
 
@@ -86,6 +109,10 @@ class SystemConfig(Table):
     Attributes:
         structure: a file ASE reads (absolute path), or None when `crystal` is given.
         frame: which frame of the file; −1 is the last.
+        format: ASE's name of the format of `structure`; None: as its name and content say.
+        types: elements of the types that the file numbers (a list) or of its names of atoms (a table), or None.
+        units: LAMMPS units of a LAMMPS file that does not state them; None: metal.
+        velocity_unit: unit of the velocity columns of an extended XYZ file; None: as the column says, if it does.
         crystal: a crystal to make, or None.
         repeat: copies of structure or crystal along the three axes.
         periodic: which axes repeat; None: as the file says, a crystal in all three.
@@ -95,11 +122,22 @@ class SystemConfig(Table):
 
     structure: ExistingFile | None = None
     frame: Annotated[int, _Frame()] = -1
+    format: Annotated[str, _Word()] | None = None
+    types: Annotated[tuple[str, ...] | dict[str, str], _Types()] | None = None
+    units: Annotated[str, Choice(("metal", "real", "electron"))] | None = None
+    velocity_unit: Annotated[str, Choice(("Å/fs", "A/fs", "Å/ps", "A/ps", "nm/ps", "m/s"))] | None = None
     crystal: CrystalConfig | None = None
     repeat: Repeat = (1, 1, 1)
     periodic: Flags | None = None
     velocities: VelocitiesConfig | None = None
     masses: dict[Element, Mass] = {}
+
+    @property
+    def element_of_type(self) -> dict[str, str] | None:
+        """Element of each type number or name of the file, or None."""
+        if self.types is None or isinstance(self.types, dict):
+            return self.types
+        return {str(number): symbol for number, symbol in enumerate(self.types, 1)}
 
     @model_validator(mode="before")
     @classmethod
@@ -121,6 +159,7 @@ class SystemConfig(Table):
             raise problem("nothing to simulate", 'give structure = "file" or crystal = { ... }')
         if self.structure is not None and self.crystal is not None:
             raise problem("both structure and crystal are given", "remove one of them")
-        if self.crystal is not None and "frame" in self.model_fields_set:
-            raise problem("frame belongs to structure, not to crystal", "remove it", "frame")
+        for key in ("frame", "format", "types", "units", "velocity_unit"):
+            if self.crystal is not None and key in self.model_fields_set:
+                raise problem(f"{key} belongs to structure, not to crystal", "remove it", key)
         return self

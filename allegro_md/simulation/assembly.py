@@ -15,7 +15,7 @@ from allegro_md.guards import ForceStdGuard, Guard, Limits
 from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.thermalize import maxwell_boltzmann
-from allegro_md.io.structure import SystemBuilder
+from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.io.uncertain import UNCERTAIN, UncertainWriter
 from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential
@@ -33,7 +33,9 @@ def build_structure(config: Input, comm: Comm) -> SystemBuilder:
         assert system.structure is not None
         return SystemBuilder.from_structure(
             system.structure,
-            frame=system.frame,
+            options=ReadOptions(
+                system.frame, system.format, system.element_of_type, system.units, system.velocity_unit
+            ),
             repeat=system.repeat,
             periodic=system.periodic,
             masses=system.masses,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.io.overlap_check import refuse_overlaps
+from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase, set_masses
+from allegro_md.io.structure.reading import read_structure
 from allegro_md.rng import Stream, normals
 from allegro_md.state import SpeciesTable
 
@@ -32,27 +33,11 @@ SAMPLES, MOST_SHIFTS = 64, 20_000
 _MOST_ATOMS = 1 << 53
 """Ids beyond would be rounded where they meet floating-point numbers."""
 
+FARTHEST = 1e8
+"""Å; where coordinates are larger, neighboring float64 numbers are farther apart than 1e-8 Å."""
+
 _LARGEST_NORMAL = 12.2
 """No vector of three Box–Muller deviates from 52 bits is longer: sqrt(2) · sqrt(2·53·ln 2) = 12.13."""
-
-
-@dataclass(frozen=True)
-class Base:
-    """The atoms that are repeated.
-
-    Attributes:
-        rows: (3, 3) Å, lattice vectors; zero rows on free axes without one.
-        numbers: (m,) atomic numbers.
-        masses: (m,) amu.
-        position: (m, 3) Å.
-        velocity: (m, 3) Å/fs, or None where the file has none.
-    """
-
-    rows: NDArray[np.float64]
-    numbers: NDArray[np.int64]
-    masses: NDArray[np.float64]
-    position: NDArray[np.float64]
-    velocity: NDArray[np.float64] | None
 
 
 class SystemBuilder:
@@ -65,17 +50,19 @@ class SystemBuilder:
         cell: of the whole system.
         species_table: one species per distinct (element, mass), by atomic number, then mass.
         has_velocities: whether the structure file came with velocities.
+        contents: the atoms that are repeated, and remarks about how they were read.
+        file: the structure file, or None.
     """
 
     def __init__(
         self,
-        base: Base,
+        base: Contents,
         repeat: Sequence[int],
         periodic: Sequence[bool],
         *,
         rattle: float = 0.0,
         seed: int = 0,
-        where: str = "structure",
+        file: Path | None = None,
     ) -> None:
         """Checks the parts and joins them.
 
@@ -85,15 +72,17 @@ class SystemBuilder:
             periodic: one flag per axis of the whole system.
             rattle: standard deviation of a normal displacement per component, Å.
             seed: of the displacements.
-            where: file or key, for messages.
+            file: where the atoms come from; None: a crystal.
 
         Raises:
-            InputError: no atoms or too many, numbers that are not finite, atoms on top of each other, an unusable cell.
+            InputError: no atoms or too many, numbers that are not finite or beyond `FARTHEST`, atoms on top of
+                each other, an unusable cell.
         """
         self.has_velocities = base.velocity is not None
-        self._base = base
+        self.contents, self.file = base, file
         self._repeat = np.array(repeat, dtype=np.int64)
         self._rattle, self._seed = float(rattle), int(seed)
+        where = "crystal" if file is None else str(file)
         _check(base, where)
         for axis in range(3):
             if self._repeat[axis] > 1 and not base.rows[axis].any():
@@ -122,17 +111,17 @@ class SystemBuilder:
     def from_structure(
         path: str | Path,
         *,
-        frame: int = -1,
+        options: ReadOptions | None = None,
         repeat: Sequence[int] = (1, 1, 1),
         periodic: Sequence[bool] | None = None,
         masses: Mapping[str, float] | None = None,
         comm: Comm,
     ) -> SystemBuilder:
-        """Reads a file on rank 0 with ASE and hands the base cell to all ranks; collective.
+        """Reads a file on rank 0 and hands the base cell to all ranks; collective.
 
         Args:
             path: any format ASE reads.
-            frame: which frame; negative counts from the end.
+            options: how it is read; None: its last frame, by its name and content.
             repeat: copies along the three axes.
             periodic: one flag per axis; None: as the file says.
             masses: amu per chemical symbol, instead of the file's.
@@ -142,12 +131,12 @@ class SystemBuilder:
             InputError: not a structure, no such frame, constraints, a mass for an element that is not there, or a fault
                 named by `SystemBuilder`.
         """
-        parts: tuple[Base, tuple[bool, bool, bool]] | None = None
+        contents: Contents | None = None
         with comm.collective_errors():
             if comm.rank == 0:
-                parts = _read(Path(path), frame, masses or {})
-        base, flags = comm.bcast(parts)
-        return SystemBuilder(base, repeat, flags if periodic is None else periodic, where=str(path))
+                contents = read_structure(Path(path), options or ReadOptions(), masses or {})
+        base: Contents = comm.bcast(contents)
+        return SystemBuilder(base, repeat, base.periodic if periodic is None else periodic, file=Path(path))
 
     @staticmethod
     def from_crystal(
@@ -184,9 +173,10 @@ class SystemBuilder:
             atoms = bulk(symbol, "hcp", a=a, c=a * np.sqrt(8.0 / 3.0) if c is None else c)
         else:
             atoms = bulk(symbol, lattice, a=a, cubic=True)
-        base = _base_of(atoms, masses or {}, "crystal")
+        base = from_ase(atoms, "crystal")
+        set_masses(base, masses or {}, "crystal")
         flags = (True, True, True) if periodic is None else periodic
-        return SystemBuilder(base, repeat, flags, rattle=rattle, seed=seed, where="crystal")
+        return SystemBuilder(base, repeat, flags, rattle=rattle, seed=seed)
 
     def select(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Makes the atoms of a brick; work and memory grow with the atoms returned and the base cell only.
@@ -215,7 +205,7 @@ class SystemBuilder:
             "id": part["id"][order],
             "species": self._species[base],
             "position": part["position"][order],
-            "velocity": np.zeros((len(base), 3)) if self._base.velocity is None else self._base.velocity[base],
+            "velocity": np.zeros((len(base), 3)) if self.contents.velocity is None else self.contents.velocity[base],
         }
 
     def count(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> int:
@@ -301,7 +291,7 @@ class SystemBuilder:
         position = np.empty((len(ids), 3))
         for k in range(3):  # elementwise, so that the bits do not depend on the chunk
             shift = copy[:, 0] * h[0, k] + copy[:, 1] * h[1, k] + copy[:, 2] * h[2, k]
-            position[:, k] = self._base.position[base, k] + shift
+            position[:, k] = self.contents.position[base, k] + shift
         if self._rattle > 0.0:
             position += self._rattle * normals(ids, 0, self._seed, Stream.RATTLE)
         fraction = (position - self.cell.origin) @ self.cell.inverse
@@ -314,14 +304,24 @@ class SystemBuilder:
         return {"id": ids[inside], "base": base[inside], "position": position[inside]}
 
 
-def _check(base: Base, where: str) -> None:
-    """Raises InputError unless the base cell has atoms and only finite numbers."""
+def _check(base: Contents, where: str) -> None:
+    """Raises InputError unless the base cell has atoms and only finite numbers of a size that can be resolved."""
     if len(base.numbers) == 0:
         raise InputError("holds no atoms", where, "give a structure with atoms")
     for name, array in (("position", base.position), ("velocity", base.velocity)):
         if array is not None and not np.all(np.isfinite(array)):
             atom = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
             raise InputError(f"the {name} of atom {atom} is not finite ({array[atom]})", where, "correct it")
+    far = (np.abs(base.position) > FARTHEST).any(axis=1)
+    if far.any():
+        atom = int(np.flatnonzero(far)[0])
+        raise InputError(
+            f"atom {atom} is at {base.position[atom]} Å: no coordinate may be beyond {FARTHEST:g} Å",
+            where,
+            "correct the coordinates; lengths are in Å",
+        )
+    if (np.abs(base.rows) > FARTHEST).any():
+        raise InputError(f"a cell vector is longer than {FARTHEST:g} Å", where, "correct the cell; lengths are in Å")
     for what, bad in (
         ("is of no known element", base.numbers < 1),
         ("has no positive mass", ~(np.isfinite(base.masses) & (base.masses > 0.0))),
@@ -330,7 +330,7 @@ def _check(base: Base, where: str) -> None:
             raise InputError(f"atom {int(np.flatnonzero(bad)[0])} {what}", where, "correct it")
 
 
-def _species(base: Base) -> tuple[SpeciesTable, NDArray[np.int16]]:
+def _species(base: Contents) -> tuple[SpeciesTable, NDArray[np.int16]]:
     """Species table and the species index (m,) of every base atom."""
     from ase.data import chemical_symbols
 
@@ -339,63 +339,3 @@ def _species(base: Base) -> tuple[SpeciesTable, NDArray[np.int16]]:
     distinct, index = np.unique(keys, return_inverse=True)
     symbols = tuple(chemical_symbols[z] for z in distinct["number"])
     return SpeciesTable(symbols, distinct["number"].copy(), distinct["mass"].copy()), index.astype(np.int16)
-
-
-def _read(path: Path, frame: int, masses: Mapping[str, float]) -> tuple[Base, tuple[bool, bool, bool]]:
-    """Base cell and periodic flags of one frame of a file."""
-    if not path.is_file():
-        raise InputError("no such structure file", str(path), "correct the path")
-    try:
-        atoms = _frame(path, frame)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001  ASE's readers raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        remedy = "give a whole file in a format ASE knows, such as extxyz"
-        raise InputError(f"ASE cannot read a structure from it ({reason})", str(path), remedy) from None
-    if atoms is None:
-        raise InputError(f"has no frame {frame}", str(path), "0 is the first frame, -1 the last")
-    flags = atoms.get_pbc()
-    return _base_of(atoms, masses, str(path)), (bool(flags[0]), bool(flags[1]), bool(flags[2]))
-
-
-def _frame(path: Path, frame: int) -> Any:
-    """One frame of a file as `ase.Atoms`; None where the file ends before it."""
-    from ase.io import read
-
-    try:
-        if frame >= -1:
-            return read(path, index=frame, do_not_split_by_at_sign=True, parallel=False)
-        # Some readers clip a negative index to the first frame: count what there is.
-        tail = read(path, index=slice(frame, None), do_not_split_by_at_sign=True, parallel=False)
-        return tail[0] if len(tail) == -frame else None
-    except (IndexError, StopIteration, AssertionError):  # the last: formats that hold one frame only
-        if frame in (0, -1):
-            raise
-        return None
-
-
-def _base_of(atoms: Any, masses: Mapping[str, float], where: str) -> Base:
-    """Base cell of an `ase.Atoms`, in our units; `where` it came from, for messages."""
-    from ase import units
-
-    if atoms.constraints:  # such as FixAtoms, also from the selective dynamics of a POSCAR
-        kinds = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
-        raise InputError(f"holds constraints ({kinds}), which are not yet available", where, "remove them")
-    velocity = None
-    if atoms.has("momenta"):
-        velocity = np.array(atoms.get_velocities(), dtype=np.float64) * units.fs  # ASE's unit of time is its own
-    amu = np.array(atoms.get_masses(), dtype=np.float64)
-    symbols = np.array(atoms.get_chemical_symbols())
-    for symbol, mass in masses.items():
-        if symbol not in symbols:
-            present = ", ".join(sorted(set(symbols.tolist())))
-            raise InputError(f"system.masses names {symbol}, which is not in the system", where, f"it has {present}")
-        amu[symbols == symbol] = mass
-    return Base(
-        rows=np.array(atoms.cell.array, dtype=np.float64),
-        numbers=np.array(atoms.numbers, dtype=np.int64),
-        masses=amu,
-        position=np.array(atoms.positions, dtype=np.float64),
-        velocity=velocity,
-    )

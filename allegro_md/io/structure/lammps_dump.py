@@ -1,0 +1,203 @@
+"""LAMMPS dump files in text form (`dump custom`, `dump atom`), whatever they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.errors import InputError
+from allegro_md.io.structure.contents import Contents, ReadOptions, left_out, standard_masses
+from allegro_md.io.structure.elements import listed, of_masses, of_symbols, of_types
+from allegro_md.io.structure.frames import CutShort, numbered, open_text, pick
+from allegro_md.io.structure.lammps_units import assumed_units, choose_units
+
+_COORDINATES = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("xsu", "ysu", "zsu"))
+_VELOCITIES = ("vx", "vy", "vz")
+_QUIET = {"id", "type", "element", "mass", "ix", "iy", "iz", *_VELOCITIES, *"xyz"}
+_QUIET |= {name for names in _COORDINATES for name in names}
+
+
+@dataclass
+class _Frame:
+    """A frame of the file as text.
+
+    Attributes:
+        start: number of its first line.
+        items: words behind the name of each item, and its lines.
+        units: as ``ITEM: UNITS`` of this or an earlier frame says, or None.
+    """
+
+    start: int
+    items: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
+    units: str | None = None
+
+
+def looks_like(head: list[str]) -> bool:
+    """Whether the first lines of a file are those of a dump."""
+    first = next((line for line in head if line.strip()), "")
+    return first.startswith("ITEM:") and any(line.startswith("ITEM: TIMESTEP") for line in head)
+
+
+def read_dump(path: Path, options: ReadOptions, where: str) -> Contents:
+    """Reads a frame of a dump file.
+
+    Args:
+        path: the file.
+        options: `frame`, `types` and `units` count.
+        where: the file, for messages.
+
+    Raises:
+        InputError: the frame is cut or faulty, its elements or units are not known.
+    """
+    with open_text(path) as file:
+        frame, number, count = pick(_frames(numbered(file)), options.frame, where)
+    units = choose_units(frame.units, options.units, where)
+    columns, lines = frame.items["ATOMS"]
+    table = _table(columns, lines, frame.start, where)
+    if "id" in columns:
+        order = np.argsort(table["id"].astype(np.float64), kind="stable")
+        table = {name: values[order] for name, values in table.items()}
+    rows, origin, periodic = _box(frame, where)
+    remarks: list[str] = []
+    numbers, masses = _elements(table, options, where, remarks)
+    velocity = None
+    if set(_VELOCITIES) <= set(columns):
+        velocity = _vectors(table, _VELOCITIES, where) * units.velocity
+        remarks += assumed_units(frame.units, options.units)
+    partial = [name for name in _VELOCITIES if name in columns and velocity is None]
+    remarks += left_out([name for name in columns if name not in _QUIET] + partial, "columns")
+    position = _positions(table, rows, origin, where) * units.length
+    return Contents(
+        rows * units.length, periodic, numbers, masses, position, velocity, remarks, frame=number, n_frames=count
+    )
+
+
+def _frames(lines: Iterator[tuple[int, str]]) -> Iterator[_Frame]:
+    """The frames of a dump.
+
+    Raises:
+        CutShort: it ends within one.
+    """
+    frame, units, name = _Frame(1), None, ""
+    for number, line in lines:
+        if line.startswith("ITEM:"):
+            name, words = _item(line[5:])
+            if name in ("TIMESTEP", "UNITS", "TIME") and "ATOMS" in frame.items:
+                yield _whole(frame)
+                frame = _Frame(number)
+            frame.items[name] = (words, [])
+        elif name and line.strip():
+            frame.items[name][1].append(line)
+            if name == "UNITS":
+                units = line.strip()
+        frame.units = units
+    if frame.items:
+        yield _whole(frame)
+
+
+def _item(text: str) -> tuple[str, list[str]]:
+    words = text.split()
+    for name in ("BOX BOUNDS", "NUMBER OF ATOMS"):
+        if text.strip().startswith(name):
+            return name, words[len(name.split()) :]
+    return (words[0], words[1:]) if words else ("", [])
+
+
+def _whole(frame: _Frame) -> _Frame:
+    """The frame, unless something of it is missing.
+
+    Raises:
+        CutShort: says what is missing.
+    """
+    if not {"NUMBER OF ATOMS", "BOX BOUNDS", "ATOMS"} <= set(frame.items) or not frame.items["NUMBER OF ATOMS"][1]:
+        raise CutShort("it ends before its atoms")
+    wanted = frame.items["NUMBER OF ATOMS"][1][0].strip()
+    columns, lines = frame.items["ATOMS"]
+    if not wanted.isdigit() or len(lines) != int(wanted):
+        raise CutShort(f"{len(lines)} of {wanted} atoms")
+    if lines and len(lines[-1].split()) < len(columns):
+        raise CutShort(f"the line of its last atom has {len(lines[-1].split())} of {len(columns)} columns")
+    return frame
+
+
+def _table(columns: list[str], lines: list[str], start: int, where: str) -> dict[str, NDArray[np.str_]]:
+    """The columns of the atoms as words."""
+    words = [line.split() for line in lines]
+    for index, row in enumerate(words):
+        if len(row) != len(columns):
+            raise InputError(
+                f"atom {index} of the frame that begins in line {start} has {len(row)} columns, not {len(columns)}",
+                where,
+                "correct the line",
+            )
+    return {name: np.array([row[k] for row in words]) for k, name in enumerate(columns)}
+
+
+def _vectors(table: dict[str, NDArray[np.str_]], names: tuple[str, str, str], where: str) -> NDArray[np.float64]:
+    """(n, 3) of three columns."""
+    try:
+        return np.stack([table[name].astype(np.float64) for name in names], axis=1)
+    except ValueError as error:
+        raise InputError(f"columns {' '.join(names)}: {error}", where, "correct the file") from None
+
+
+def _box(frame: _Frame, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[bool, bool, bool]]:
+    """(3, 3) lattice rows, (3,) origin, in the file's unit, and which axes are periodic."""
+    words, lines = frame.items["BOX BOUNDS"]
+    flags = words[-3:] if len(words) >= 3 else ["pp", "pp", "pp"]
+    periodic = (flags[0] == "pp", flags[1] == "pp", flags[2] == "pp")
+    try:
+        bounds = np.array([[float(x) for x in line.split()] for line in lines])
+        if words[:2] == ["abc", "origin"]:
+            return bounds[:, :3], bounds[:, 3], periodic
+        lower, upper = bounds[:, 0].copy(), bounds[:, 1].copy()
+        xy, xz, yz = bounds[:, 2] if bounds.shape[1] == 3 else (0.0, 0.0, 0.0)
+    except (ValueError, IndexError):
+        raise InputError(
+            f"the box of the frame that begins in line {frame.start} cannot be read", where, "correct it"
+        ) from None
+    # A tilted box comes as its bounding box.
+    lower -= (min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0)
+    upper -= (max(0.0, xy, xz, xy + xz), max(0.0, yz), 0.0)
+    x, y, z = upper - lower
+    return np.array([[x, 0.0, 0.0], [xy, y, 0.0], [xz, yz, z]]), lower, periodic
+
+
+def _positions(
+    table: dict[str, NDArray[np.str_]], rows: NDArray[np.float64], origin: NDArray[np.float64], where: str
+) -> NDArray[np.float64]:
+    """(n, 3) coordinates in the file's unit."""
+    for names in _COORDINATES:
+        if set(names) <= set(table):
+            values = _vectors(table, names, where)
+            return values @ rows + origin if names[0].startswith("xs") else values
+    raise InputError("has no coordinates", where, "write x y z, xu yu zu or xs ys zs")
+
+
+def _elements(
+    table: dict[str, NDArray[np.str_]], options: ReadOptions, where: str, remarks: list[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(n,) atomic numbers and (n,) masses in amu."""
+    try:
+        mass = table["mass"].astype(np.float64) if "mass" in table else None
+        kinds = table["type"].astype(np.int64) if "type" in table else None
+    except ValueError as error:
+        raise InputError(f"columns type and mass: {error}", where, "correct the file") from None
+    if "element" in table:
+        numbers = of_symbols(table["element"].tolist(), options.types, where, capitals=False)
+    elif kinds is not None and (options.types is not None or mass is None):
+        number = of_types(kinds.tolist(), options.types, where)
+        numbers = np.array([number[kind] for kind in kinds.tolist()], dtype=np.int64)
+    elif mass is not None:
+        kinds = 1 + np.unique(mass, return_inverse=True)[1] if kinds is None else kinds
+        of = dict(zip(kinds.tolist(), mass.tolist(), strict=True))
+        number = of_masses(of, where)
+        numbers = np.array([number[kind] for kind in kinds.tolist()], dtype=np.int64)
+        remarks.append(f"elements of the types taken from their masses: {listed(number)}")
+    else:
+        raise InputError("says of no atom which element it is", where, "write a column element or type")
+    return numbers, standard_masses(numbers) if mass is None else mass
