@@ -20,13 +20,13 @@ class Cell:
             with unit vectors, see `from_rows`).
         periodic: one flag per axis.
         origin: (3,) Å, the corner of the box.
-        bounded: False when a vector was absent, so that the cell has no volume.
+        absent: axes without a vector of their own; the cell has no volume where there is one.
     """
 
     matrix: NDArray[np.float64]
     periodic: tuple[bool, bool, bool] = (True, True, True)
     origin: NDArray[np.float64] = None  # type: ignore[assignment]
-    bounded: bool = True
+    absent: tuple[bool, bool, bool] = (False, False, False)
 
     def __post_init__(self) -> None:
         origin = np.zeros(3) if self.origin is None else self.origin
@@ -57,11 +57,21 @@ class Cell:
         matrix = _complete(rows, absent)
         if abs(_triple(matrix)) < 1e-9 * np.prod(np.linalg.norm(matrix, axis=1)):
             raise InputError("the cell has no volume (its vectors are linearly dependent)", where, "correct the cell")
-        return Cell(matrix, flags, bounded=not bool(absent.any()))
+        return Cell(matrix, flags, absent=(bool(absent[0]), bool(absent[1]), bool(absent[2])))
 
     def with_matrix(self, matrix: NDArray[np.float64]) -> Cell:
         """The same cell with other lattice rows (Å)."""
-        return Cell(matrix, self.periodic, self.origin, self.bounded)
+        return Cell(matrix, self.periodic, self.origin, self.absent)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether all three vectors are the cell's own, so that it has a volume."""
+        return not any(self.absent)
+
+    @property
+    def given_rows(self) -> NDArray[np.float64]:
+        """(3, 3) Å, the lattice vectors as they are written to files: zero where the cell has none."""
+        return np.where(np.array(self.absent)[:, None], 0.0, self.matrix)
 
     @cached_property
     def inverse(self) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.layout import Column, lay_out, placements
 from allegro_md.state import FIELDS, AtomState, SpeciesTable
 
-FORMAT = 1
+FORMAT = 2
 BLOCK = 16384
 """Atoms per checksum; a rank's share is a whole number of blocks, so that any number of ranks can check any file."""
 
@@ -209,7 +209,7 @@ def _header(step: int, state: AtomState, extras: dict[str, Any], digests: dict[s
             "matrix": cell.matrix.tolist(),
             "periodic": list(cell.periodic),
             "origin": cell.origin.tolist(),
-            "bounded": cell.bounded,
+            "absent": list(cell.absent),
         },
         "species": {
             "symbols": list(table.symbols),
@@ -246,13 +246,14 @@ def _system(header: dict[str, Any]) -> tuple[int, int, Cell, SpeciesTable]:
     if not whole or not isinstance(header["extras"], dict):
         raise ValueError("step, number of atoms or extras")
     matrix, origin = np.array(box["matrix"], np.float64), np.array(box["origin"], np.float64)
-    periodic = tuple(box["periodic"])
-    if matrix.shape != (3, 3) or origin.shape != (3,) or len(periodic) != 3 or not np.isfinite(matrix).all():
+    periodic, absent = tuple(box["periodic"]), tuple(box["absent"])
+    shapes = matrix.shape, origin.shape, len(periodic), len(absent)
+    if shapes != ((3, 3), (3,), 3, 3) or not np.isfinite(matrix).all():
         raise ValueError("the cell")
     numbers, masses = np.array(species["numbers"], np.int64), np.array(species["masses"], np.float64)
     if not numbers.shape == masses.shape == (len(species["symbols"]),):
         raise ValueError("the species")
-    return step, n, Cell(matrix, periodic, origin, box["bounded"]), SpeciesTable(
+    return step, n, Cell(matrix, periodic, origin, absent), SpeciesTable(
         tuple(species["symbols"]), numbers, masses
     )
 

@@ -367,7 +367,7 @@ def _without_atoms(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
     return {
         "step": np.array([snapshot.step], dtype=np.int64),
         "time": np.array([snapshot.time], dtype=np.float64),
-        "edges": np.array(snapshot.state.cell.matrix)[None],
+        "edges": snapshot.state.cell.given_rows[None],
         "observables": np.array([values], dtype=np.float64),
     }
 

@@ -117,7 +117,7 @@ class UncertainWriter:
 def _comment(snapshot: Snapshot, largest: float) -> bytes:
     """The second line of a frame."""
     cell = snapshot.state.cell
-    lattice = " ".join(repr(x) for x in cell.matrix.ravel().tolist())
+    lattice = " ".join(repr(x) for x in cell.given_rows.ravel().tolist())
     periodic = " ".join("FT"[flag] for flag in cell.periodic)
     return (
         f'Lattice="{lattice}" Properties=species:S:1:pos:R:3:force_std_eV_per_A:R:1 pbc="{periodic}" '

@@ -91,7 +91,7 @@ def _write(
         image = Atoms(
             state.species_table.numbers[frame["species"]],
             frame["place"],
-            cell=state.cell.matrix,
+            cell=state.cell.given_rows,
             pbc=state.cell.periodic,
             info={"step": step, "atom": int(frame["id"][0]), "fault": what.replace('"', "'")},
         )

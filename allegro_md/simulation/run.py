@@ -17,6 +17,7 @@ from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
 from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
 from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.io.run_directory import RunDirectory
+from allegro_md.io.structure import log_lines
 from allegro_md.io.thermo import ThermoWriter
 from allegro_md.potentials import Potential, build_potential, descriptions, release_tables, resolved
 from allegro_md.reporting import Reporter
@@ -71,6 +72,7 @@ class Simulation:
         self._changed = [] if checkpoint is None else changed_keys(checkpoint, config.as_dict())
         self._rollbacks: list[dict[str, Any]] = []
         self._certificate: VerifyReport | None = None
+        self._structure: list[str] = []  # what was understood of it, for the log
         step, wall, substepping = 0, 0.0, Substepping()
         if checkpoint is not None:
             require_same_physics(checkpoint, record.physics(config, self._digests))
@@ -129,7 +131,9 @@ class Simulation:
         else:
             restore(state, checkpoint)
             checkpoint = replace(checkpoint, slab={})  # now in the state
-        return Simulation(config, comm, state, potential, checkpoint, resume, overwrite)
+        simulation = Simulation(config, comm, state, potential, checkpoint, resume, overwrite)
+        simulation._structure = log_lines(system)
+        return simulation
 
     def run(self) -> None:
         """Makes all steps; the run directory is complete when it returns, and as complete as can be when it raises.
@@ -295,6 +299,8 @@ class Simulation:
             f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {potential.name} potential, "
             f"cutoff {potential.cutoff:g} Å, {self.config.dynamics.ensemble}, {self.comm.size} ranks"
         )
+        for line in self._structure:
+            log.say(line)
         for model, remark in descriptions(self.config.potential, potential).items():
             log.say(f"{model}: {remark}")
         for line in host_info.lines(self._places):

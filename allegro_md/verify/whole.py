@@ -42,7 +42,7 @@ class System:
 
     def mapped(self, linear: NDArray[np.float64]) -> System:
         """Cell and atoms under a linear map, x → x @ linear."""
-        cell = Cell(self.cell.matrix @ linear, self.cell.periodic, self.cell.origin @ linear, self.cell.bounded)
+        cell = Cell(self.cell.matrix @ linear, self.cell.periodic, self.cell.origin @ linear, self.cell.absent)
         return replace(self, cell=cell, position=self.position @ linear)
 
 
@@ -121,7 +121,7 @@ class WholeChecks:
             return
         for fraction in ORIGINS:
             origin = cell.origin + (np.array(fraction) * periodic) @ cell.matrix
-            moved = replace(self._system, cell=Cell(cell.matrix, cell.periodic, origin, cell.bounded))
+            moved = replace(self._system, cell=Cell(cell.matrix, cell.periodic, origin, cell.absent))
             self._same(tally, "with another corner", self._engine(moved))
         images = np.rint(3.0 * directions(self._ids)) * periodic
         other = self._engine(replace(self._system, position=self._system.position + images @ cell.matrix))

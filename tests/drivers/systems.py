@@ -62,7 +62,7 @@ def spread(
     """A state in which rank r begins with the atoms r, r + size, …: as wrong as can be; species in turn."""
     cell = Cell.from_rows(rows, periodic)
     if origin is not None:
-        cell = Cell(cell.matrix, cell.periodic, origin, cell.bounded)
+        cell = Cell(cell.matrix, cell.periodic, origin, cell.absent)
     numbers = np.array([atomic_numbers[s] for s in symbols])
     state = AtomState(cell, SpeciesTable(symbols, numbers, np.full(len(symbols), mass)), len(x))
     ids = np.arange(comm.rank, len(x), comm.size)

@@ -117,13 +117,14 @@ def of_symbols(
     Raises:
         InputError: a name that is no symbol and of which `types` says nothing, or a name of `types` that is not there.
     """
-    number: dict[str, int] = {}
     _refuse_unused(types, names, where)
-    for name in dict.fromkeys(names):
-        symbol = (types or {}).get(name) or (name.capitalize() if capitals else name)
-        if symbol not in NUMBER_OF:
-            raise _unknown(name, where)
-        number[name] = NUMBER_OF[symbol]
+    symbols = {
+        name: (types or {}).get(name) or (name.capitalize() if capitals else name) for name in dict.fromkeys(names)
+    }
+    unknown = [name for name, symbol in symbols.items() if symbol not in NUMBER_OF]
+    if unknown:
+        raise _unknown(unknown, where)
+    number = {name: NUMBER_OF[symbol] for name, symbol in symbols.items()}
     return np.array([number[name] for name in names], dtype=np.int64)
 
 
@@ -173,8 +174,9 @@ def _refuse_unused(types: Mapping[str, str] | None, names: Iterable[str], where:
                          f"its atoms are called {', '.join(sorted(present)[:8])}")  # fmt: skip
 
 
-def _unknown(name: str, where: str) -> InputError:
-    """The error of a name that is no chemical symbol."""
+def _unknown(names: Sequence[str], where: str) -> InputError:
+    """The error of names that are no chemical symbols."""
+    name = names[0]
     if name in ("D", "T"):
         mass = {"D": "2.014", "T": "3.016"}[name]
         return InputError(
@@ -190,9 +192,9 @@ def _unknown(name: str, where: str) -> InputError:
     if name.isdigit():
         return InputError(
             f"has numbers ({name}) in the column of the elements: atomic numbers or types?", where,
-            f"write symbols, or name the elements, for example {example([name])}",
+            f"write symbols, or name the elements, for example {example(names)}",
         )  # fmt: skip
     return InputError(
-        f"has atoms named {name!r}, which is no chemical symbol", where,
-        f"write symbols, or name the elements, for example {example([name])}",
+        f"has atoms named {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}: no chemical symbols", where,
+        f"write symbols, or name the elements, for example {example(names)}",
     )  # fmt: skip

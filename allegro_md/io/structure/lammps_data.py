@@ -77,7 +77,7 @@ def read_data(lines: list[str], options: ReadOptions, where: str) -> Contents:
     used = {"Atoms", "Masses", "Velocities", "Atom Type Labels"}
     remarks += left_out([n for n in parts.sections if n not in used], "sections")
     if "q" in _COLUMNS[parts.style]:
-        remarks += left_out(["charges"], "")
+        remarks.append("not used of the file: charges")
     remarks.append("the file does not say which axes are periodic: all three; system.periodic says otherwise")
     return Contents(
         rows, (True, True, True), numbers, amu, position * units.length + images @ rows, velocity, remarks, n_frames=1

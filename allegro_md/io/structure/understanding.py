@@ -95,7 +95,7 @@ def _velocities(builder: SystemBuilder) -> str:
     temperature = twice_kinetic / (BOLTZMANN * max(1, 3 * n_atoms - 3))
     thermal = math.sqrt(float((masses * contents.velocity**2).sum() / masses.sum()))
     text = f"{temperature:.6g} K"
-    if np.linalg.norm(drift) <= 1e-9 * thermal:
+    if np.linalg.norm(drift) <= 1e-6 * thermal:
         return f"{text}, no net momentum"
     momentum = drift * float(masses.sum()) * copies
     return (

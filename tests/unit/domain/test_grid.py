@@ -120,7 +120,7 @@ def test_slab_is_cut_in_its_plane() -> None:
 
 
 def test_free_atoms_that_coincide_along_an_axis() -> None:
-    cell = Cell(np.eye(3), (False, False, False), bounded=False)
+    cell = Cell(np.eye(3), (False, False, False), absent=(True,) * 3)
     at = np.array([0.3, 0.3, 0.3])
     grid = choose_grid(4, cell, at, at)
     domain = Domain.uniform(grid, 0, cell.periodic, at, at)

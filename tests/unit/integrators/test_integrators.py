@@ -34,7 +34,7 @@ def cluster(mass: float = 39.948) -> AtomState:
 
 def atoms(x: Array, mass: float) -> AtomState:
     table = SpeciesTable(("Ar",), np.array([18]), np.array([mass]))
-    state = AtomState(Cell(np.eye(3), (False,) * 3, bounded=False), table, len(x))
+    state = AtomState(Cell(np.eye(3), (False,) * 3, absent=(True,) * 3), table, len(x))
     n = len(x)
     state.set_local(
         {

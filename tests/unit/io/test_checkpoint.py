@@ -26,7 +26,7 @@ EXTRAS = {"integrator": {"xi": [0.1, 1 / 3, float("nan")]}, "text": "Å", "empty
 
 def make_state(seed: int, n: int = 60) -> Any:
     random = np.random.default_rng(seed)
-    cell = Cell(random.normal(size=(3, 3)), (True, False, True), random.normal(size=3), bounded=False)
+    cell = Cell(random.normal(size=(3, 3)), (True, False, True), random.normal(size=3), absent=(False, True, False))
     table = SpeciesTable(("H", "H", "Cu"), np.array([1, 1, 29]), np.array([1.008, 2.014, 63.546]))
     state = AtomState(cell, table, n)
     state.set_local(
@@ -48,7 +48,7 @@ def same(found: Any, state: Any) -> Any:
             expected = state.local(name).numpy()[order]
             assert found.slab[name].dtype == expected.dtype and np.array_equal(found.slab[name], expected)
     assert np.array_equal(found.cell.matrix, state.cell.matrix) and np.array_equal(found.cell.origin, state.cell.origin)
-    assert (found.cell.periodic, found.cell.bounded) == (state.cell.periodic, state.cell.bounded)
+    assert (found.cell.periodic, found.cell.absent) == (state.cell.periodic, state.cell.absent)
     assert found.species_table.symbols == state.species_table.symbols
     assert np.array_equal(found.species_table.masses, state.species_table.masses)
     return True

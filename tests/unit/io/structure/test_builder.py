@@ -17,7 +17,7 @@ from ase.io import write
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.io.structure import SystemBuilder
+from allegro_md.io.structure import ReadOptions, SystemBuilder
 
 SERIAL = Comm.serial()
 
@@ -148,10 +148,11 @@ def test_frames_are_counted_from_either_end(tmp_path: Path) -> None:
     path = tmp_path / "many.extxyz"
     write(path, [bulk(s) for s in ("Cu", "Ag", "Au")])
     for frame, symbol in ((0, "Cu"), (2, "Au"), (-1, "Au"), (-3, "Cu")):
-        assert SystemBuilder.from_structure(path, frame=frame, comm=SERIAL).species_table.symbols == (symbol,)
+        builder = SystemBuilder.from_structure(path, options=ReadOptions(frame=frame), comm=SERIAL)
+        assert builder.species_table.symbols == (symbol,)
     for frame in (3, -4):
         with pytest.raises(InputError, match=f"no frame {frame}"):
-            SystemBuilder.from_structure(path, frame=frame, comm=SERIAL)
+            SystemBuilder.from_structure(path, options=ReadOptions(frame=frame), comm=SERIAL)
 
 
 @pytest.mark.parametrize("constraint", [FixAtoms([0]), FixBondLength(0, 1)])
@@ -187,7 +188,10 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     complains("no vector", ase.Atoms("Ar"), periodic=(True, False, False))
     complains("cannot be repeated along axis 1", ase.Atoms("Ar", cell=[3, 0, 0]), repeat=(2, 2, 1))
     complains("no volume", ase.Atoms("Ar", cell=[[1, 0, 0], [2, 0, 0], [0, 0, 1]], pbc=True))
-    complains("no known element", ase.Atoms("X"))
+    complains("dummy atoms", ase.Atoms("X"))
+    complains("beyond 1e.08 Å", ase.Atoms("Ar", positions=[[0, 1e200, 0]]))
+    complains("beyond 1e.08 Å", ase.Atoms("Ar", positions=[[0, 1e11, 0]], cell=[5, 5, 5], pbc=(True, False, True)))
+    complains("longer than 1e.08 Å", ase.Atoms("Ar", cell=[5, 5, 1e200]))
     complains("no positive mass", ase.Atoms("Ar", masses=[0.0]))
     with pytest.raises(InputError, match="no such"):
         SystemBuilder.from_structure(tmp_path / "absent.xyz", comm=SERIAL)
