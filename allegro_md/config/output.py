@@ -27,11 +27,15 @@ from allegro_md.errors import InputError
 FIELDS = ("position", "velocity", "force", "image")
 
 
+BALANCERS: dict[str, str] = {}
+"""Balancers by their name in ``parallel.balance``: "module:class" of a `domain.balance.Balancer`. None is built yet."""
+
+
 class _Balance(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> str:
-        if value != "auto":
-            raise later(f"balance = {show(value)} (moving the planes between ranks)")
-        return "auto"
+        if isinstance(value, str) and (value == "auto" or value in BALANCERS):
+            return value
+        raise later(f"balance = {show(value)} (moving the planes between ranks)")
 
 
 class ParallelConfig(Table):
@@ -40,7 +44,8 @@ class ParallelConfig(Table):
     Attributes:
         grid: ranks along the three axes, or ``"auto"`` (least surface).
         skin: how far the neighbor list reaches beyond the cutoff, Å.
-        balance: ``"auto"``: bricks of equal width, or of equal numbers of atoms along free axes.
+        balance: ``"auto"``: bricks of equal width, or of equal numbers of atoms along free axes; or a name of
+            `BALANCERS`.
     """
 
     grid: Annotated[Literal["auto"] | tuple[int, int, int], Triple(word="auto")] = "auto"

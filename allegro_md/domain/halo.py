@@ -11,6 +11,7 @@ pair vector has the same bits wherever it is evaluated.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -18,10 +19,18 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm, SendRecv
-from allegro_md.domain.grid import Domain
+from allegro_md.domain.decomposition import Decomposition
 from allegro_md.state import FIELDS, AtomState
 
 _SLACK = 1e-6  # Å, far above rounding
+
+
+class _Side(NamedTuple):
+    """Points whose fractional coordinate along an axis is at or above a bound (direction 1), or below it (−1)."""
+
+    axis: int
+    direction: int
+    bound: float
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class HaloExchange:
         self._comm = comm
 
     @staticmethod
-    def build(state: AtomState, domain: Domain, comm: Comm, width: float) -> HaloExchange:
+    def build(state: AtomState, decomposition: Decomposition, comm: Comm, width: float) -> HaloExchange:
         """Finds the atoms within `width` (Å) of each brick and brings them there as ghosts, with all halo fields.
 
         The state must hold own atoms only, with `shift` set by the migration.
@@ -58,26 +67,36 @@ class HaloExchange:
         fractional_width = (width + _SLACK) / state.cell.heights
         for axis in range(3):
             candidates = {1: (0, state.n_all), -1: (0, state.n_all)}
-            for _ in range(domain.hops(axis, float(fractional_width[axis]))):
+            for _ in range(decomposition.hops(axis, float(fractional_width[axis]))):
                 routes = []
                 for direction in (1, -1):
-                    route = halo._extend(state, domain, axis, direction, candidates[direction], fractional_width[axis])
+                    route = halo._extend(
+                        state, decomposition, axis, direction, candidates[direction], fractional_width[axis]
+                    )
                     candidates[direction] = (route.first, route.last)
                     routes.append(route)
                 halo.hops.append(routes)
         return halo
 
     def _extend(
-        self, state: AtomState, domain: Domain, axis: int, direction: int, candidates: tuple[int, int], width: float
+        self,
+        state: AtomState,
+        decomposition: Decomposition,
+        axis: int,
+        direction: int,
+        candidates: tuple[int, int],
+        width: float,
     ) -> _Route:
         """One route: selects from a range of held atoms, exchanges all halo fields, appends the ghosts received."""
-        to, crossing = domain.neighbor(axis, direction)
-        source, _ = domain.neighbor(axis, -direction)
+        to, crossing = decomposition.neighbor(self._comm.rank, axis, direction)
+        source, _ = decomposition.neighbor(self._comm.rank, axis, -direction)
         chosen = np.zeros(0, dtype=np.int64)
         if to >= 0:
-            bound = domain.upper[axis] - width if direction > 0 else domain.lower[axis] + width
+            lower, upper = decomposition.brick(self._comm.rank)
+            bound = upper[axis] - width if direction > 0 else lower[axis] + width
             where = state.all("position").cpu().numpy(), state.all("shift").cpu().numpy()
-            chosen = _beyond(*where, state.cell.origin, state.cell.inverse, axis, direction, bound, *candidates)
+            side = _Side(axis, direction, bound)
+            chosen = _beyond(*where, state.cell.origin, state.cell.inverse, side, *candidates)
         count = np.zeros(1, dtype=np.int64)
         self._comm.send_receive([SendRecv(np.array([len(chosen)]), to, count, source)])
         first = state.n_all
@@ -133,16 +152,27 @@ def _beyond(
     shift: NDArray[np.int32],
     origin: NDArray[np.float64],
     inverse: NDArray[np.float64],
-    axis: int,
-    direction: int,
-    bound: float,
+    side: _Side,
     first: int,
     last: int,
 ) -> NDArray[np.int64]:
-    """Those of the held atoms from `first` to before `last` whose fractional coordinate is beyond a bound.
+    """Finds those of the atoms from `first` to before `last` that are on one side of a plane.
 
     They are counted, then written: nothing is made of the size of what is searched.
+
+    Args:
+        position: (n_all, 3) Å, unwrapped.
+        shift: (n_all, 3) lattice translations.
+        origin: (3,) Å, corner of the box.
+        inverse: (3, 3) 1/Å, see `Cell.inverse`.
+        side: of the plane.
+        first: index of the first atom to look at.
+        last: index after the last one.
+
+    Returns:
+        (m,) int64 indices, ascending.
     """
+    axis, direction, bound = side
     a, b, c = inverse[0, axis], inverse[1, axis], inverse[2, axis]
     found, n = np.empty(0, dtype=np.int64), 0
     for writes in (False, True):

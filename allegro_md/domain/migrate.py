@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
-from allegro_md.domain.grid import Domain, choose_grid
+from allegro_md.domain.decomposition import Decomposition, Grid, choose_grid
 from allegro_md.errors import PhysicsError
 from allegro_md.state import FIELDS, AtomState
 
@@ -26,11 +26,13 @@ def fractional_bounds(state: AtomState, comm: Comm) -> tuple[NDArray[np.float64]
     return (-extremes[:3], extremes[3:]) if np.all(np.isfinite(extremes)) else (np.zeros(3), np.zeros(3))
 
 
-def decompose(state: AtomState, comm: Comm, grid: tuple[int, int, int] | None) -> Domain:
-    """Bricks for the present positions (collective).
+def decompose(state: AtomState, comm: Comm, grid: Grid | None) -> Decomposition:
+    """Cuts the box for the present positions: into equal widths, and into equal numbers of atoms along free axes.
+
+    Collective.
 
     Args:
-        state: own atoms; any rank may hold any.
+        state: local atoms; any rank may hold any.
         comm: all ranks.
         grid: ranks along each axis; None chooses the one with the least surface.
     """
@@ -41,12 +43,9 @@ def decompose(state: AtomState, comm: Comm, grid: tuple[int, int, int] | None) -
         lower, upper = fractional_bounds(state, comm)
     if grid is None:
         grid = comm.bcast(choose_grid(comm.size, state.cell, lower, upper))
-    domain = Domain.uniform(grid, comm.rank, periodic, lower, upper)
-    for axis in range(3):
-        if not periodic[axis] and grid[axis] > 1:
-            inner = _even_cuts(state, comm, axis, grid[axis], lower[axis], upper[axis])
-            domain.planes[axis][1:-1] = inner
-    return domain
+    return Decomposition.even(
+        grid, periodic, lambda axis, n: _even_cuts(state, comm, axis, n, lower[axis], upper[axis])
+    )
 
 
 def _even_cuts(
@@ -62,7 +61,7 @@ def _even_cuts(
     return np.asarray(lower + width * (np.searchsorted(below, wanted) + 1.0), dtype=np.float64)
 
 
-def migrate(state: AtomState, domain: Domain, comm: Comm) -> int:
+def migrate(state: AtomState, decomposition: Decomposition, comm: Comm) -> int:
     """Sends every own atom to the rank whose brick its wrapped position lies in, drops ghosts, sets `shift`.
 
     Master positions are not touched: an atom's image is the integer `shift` beside it.
@@ -76,42 +75,42 @@ def migrate(state: AtomState, domain: Domain, comm: Comm) -> int:
     state.resize(state.n_local, 0)
     with comm.collective_errors():
         _require_finite(state)
-    owner = _owners(state, domain)
+    owner = _owners(state, decomposition)
     moved = int(np.count_nonzero(owner != comm.rank))
     if comm.any(moved > 0):
         _exchange_atoms(state, owner, comm)
     del owner  # settling makes its own
-    _set_shifts(state, domain, comm)
+    _set_shifts(state, decomposition, comm)
     return moved
 
 
-def assign_initial_owners(state: AtomState, domain: Domain, comm: Comm) -> None:
+def assign_initial_owners(state: AtomState, decomposition: Decomposition, comm: Comm) -> None:
     """Keeps those of the own atoms that this rank's brick owns: the start, when each rank made its part of the system.
 
     Raises:
         PhysicsError: the ranks together do not hold every atom once.
     """
-    owner = _owners(state, domain)
+    owner = _owners(state, decomposition)
     mine = torch.from_numpy(np.flatnonzero(owner == comm.rank)).to(state.device)
     state.set_local({name: state.local(name)[mine] for name, field in FIELDS.items() if field.migrates})
-    _set_shifts(state, domain, comm)
+    _set_shifts(state, decomposition, comm)
 
 
-def _owners(state: AtomState, domain: Domain) -> NDArray[np.int32]:
+def _owners(state: AtomState, decomposition: Decomposition) -> NDArray[np.int32]:
     """The rank that owns each own atom; sets the lattice shifts that wrap them into the box."""
     owner, cell = np.empty(state.n_local, dtype=np.int32), state.cell
     shift = state.local("shift").cpu().numpy()
     _assign_owners(
-        state.local("position").cpu().numpy(), cell.origin, cell.inverse, np.array(cell.periodic), *domain.planes,
+        state.local("position").cpu().numpy(), cell.origin, cell.inverse, np.array(cell.periodic), decomposition.planes,
         owner, shift,
     )  # fmt: skip
     state.local("shift").copy_(torch.from_numpy(shift))  # itself, where the state is in this memory
     return owner
 
 
-def _set_shifts(state: AtomState, domain: Domain, comm: Comm) -> None:
+def _set_shifts(state: AtomState, decomposition: Decomposition, comm: Comm) -> None:
     """Sets the shifts of the own atoms and counts all of them."""
-    _owners(state, domain)
+    _owners(state, decomposition)
     n_found = int(comm.sum(np.array([state.n_local]))[0])
     if n_found != state.n_total:
         raise PhysicsError(f"{state.n_total} atoms expected after migration, {n_found} found: one was lost or doubled")
@@ -159,14 +158,21 @@ def _assign_owners(
     origin: NDArray[np.float64],
     inverse: NDArray[np.float64],
     periodic: NDArray[np.bool_],
-    planes_x: NDArray[np.float64],
-    planes_y: NDArray[np.float64],
-    planes_z: NDArray[np.float64],
+    planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     owner: NDArray[np.int32],
     shift: NDArray[np.int32],
 ) -> None:
-    """Writes each atom's owner and the lattice shift that wraps it into the box."""
-    planes = (planes_x, planes_y, planes_z)
+    """Writes each atom's owner and the lattice shift that wraps it into the box.
+
+    Args:
+        positions: (n, 3) Å, unwrapped.
+        origin: (3,) Å, corner of the box.
+        inverse: (3, 3) 1/Å, see `Cell.inverse`.
+        periodic: (3,) flags.
+        planes: of the decomposition, fractional.
+        owner: (n,) ranks, written.
+        shift: (n, 3) lattice translations, written.
+    """
     for i in range(len(positions)):
         rank = 0
         for axis in range(3):

@@ -28,8 +28,8 @@ class NeighborList:
         skin: Å.
         offsets: (n_centers + 1,) int64; the neighbors of center i are ``neighbors[offsets[i]:offsets[i + 1]]``.
         neighbors: int32 indices of held atoms.
-        max_approach: Å, upper bound of how much closer any two atoms of the list have come since it was built; brought up
-            to date by `excess`, whether or not the cell has changed.
+        max_approach: Å, upper bound of how much closer any two atoms of the list have come since it was built; brought
+            up to date by `skin_excess`, whether or not the cell has changed.
         max_separation: Å, likewise of how much farther apart.
     """
 

@@ -9,7 +9,8 @@ import torch
 
 from allegro_md.comm import Comm
 from allegro_md.config import AllegroTerm, Input, NvtNoseHooverConfig
-from allegro_md.domain.grid import Domain, choose_grid
+from allegro_md.domain.balance import build_balancer
+from allegro_md.domain.decomposition import Decomposition, choose_grid
 from allegro_md.domain.migrate import assign_initial_owners
 from allegro_md.guards import ForceStdGuard, Guard, Limits
 from allegro_md.integrators import build_integrator
@@ -64,12 +65,12 @@ def create_atoms(state: AtomState, builder: SystemBuilder, config: Input, comm: 
     """Makes each rank's part of the system and its start velocities (collective)."""
     nowhere, everywhere = np.zeros(3), np.ones(3)
     shape = config.parallel.grid_for(comm.size) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
-    domain = Domain.uniform(shape, comm.rank, state.cell.periodic, nowhere, everywhere)
+    decomposition = Decomposition.even(shape, state.cell.periodic)
     with comm.collective_errors():
-        part = builder.select(domain.lower, domain.upper)
+        part = builder.select(*decomposition.brick(comm.rank))
         state.set_local({name: torch.from_numpy(values) for name, values in part.items()})
     del part
-    assign_initial_owners(state, domain, comm)
+    assign_initial_owners(state, decomposition, comm)
     velocities = config.system.velocities
     if velocities is not None:
         maxwell_boltzmann(state, velocities.temperature, velocities.seed, comm)
@@ -77,7 +78,8 @@ def create_atoms(state: AtomState, builder: SystemBuilder, config: Input, comm: 
 
 def forces(config: Input, potential: Potential, comm: Comm, timers: Timers) -> ForceEvaluator:
     """A potential with the neighbor list and decomposition of an input."""
-    return ForceEvaluator(potential, comm, config.parallel.skin, config.parallel.grid_for(comm.size), timers)
+    balancer = build_balancer(config.parallel.balance)
+    return ForceEvaluator(potential, comm, config.parallel.skin, config.parallel.grid_for(comm.size), timers, balancer)
 
 
 def integrator(config: Input, state: AtomState, comm: Comm) -> Integrator:

@@ -157,7 +157,7 @@ class _Checks:
         again = CheckStats("repeat", "forces and energies at the same positions, evaluated twice")
         with comm.collective_errors():
             count = chunk_size(comm.size, comm.rank, effort.samples, effort.per_rank)
-            rows = choose(state, forces.domain.lower, forces.domain.upper, count, comm.rank)
+            rows = choose(state, *forces.decomposition.brick(comm.rank), count, comm.rank)
         environments = gather(state, rows, 2.0 * reach_of(potential), comm)
         nudge = min(DISPLACEMENT, 0.2 * self._config.parallel.skin)
         costly = bool(comm.max(self._loop.timers.seconds["potential"]) > effort.slow)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
-from allegro_md.domain.grid import Domain
+from allegro_md.domain.balance import Balancer
+from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
 from allegro_md.domain.migrate import decompose, migrate
 from allegro_md.neighbors.list import NeighborList
@@ -34,12 +35,27 @@ class ForceEvaluator:
     """
 
     result: ForceResult
-    domain: Domain
+    decomposition: Decomposition
 
     def __init__(
-        self, potential: Potential, comm: Comm, skin: float, grid: tuple[int, int, int] | None, timers: Timers
+        self,
+        potential: Potential,
+        comm: Comm,
+        skin: float,
+        grid: tuple[int, int, int] | None,
+        timers: Timers,
+        balancer: Balancer | None = None,
     ) -> None:
-        """Joins the parts; `skin` in Å, `grid` None for the one with the least surface."""
+        """Joins the parts.
+
+        Args:
+            potential: gives forces.
+            comm: all ranks.
+            skin: Å.
+            grid: ranks along each axis; None for the one with the least surface.
+            timers: of this rank.
+            balancer: moves planes at rebuilds; None: they stay, and follow the atoms along free axes.
+        """
         self.potential = potential
         self.want_virial = Virial.NONE
         self.want_force_std = False
@@ -53,6 +69,7 @@ class ForceEvaluator:
         self._skin = skin
         self._grid = grid
         self._timers = timers
+        self._balancer, self._busy_before = balancer, 0.0
         self._halo: HaloExchange
         self._reach = potential.halo_hops * potential.cutoff
         self.neighbors = NeighborList(potential.cutoff, skin, self._reach)
@@ -94,10 +111,20 @@ class ForceEvaluator:
 
     def _rebuild(self, state: AtomState) -> None:
         self.neighbors.clear()
-        self.domain = decompose(state, self._comm, self._grid)
-        self._grid = self.domain.grid
-        self.migrations += migrate(state, self.domain, self._comm)
+        self.decomposition = self._cut(state)
+        self._grid = self.decomposition.grid
+        self.migrations += migrate(state, self.decomposition, self._comm)
         self.neighbors.sort_atoms(state)
-        self._halo = HaloExchange.build(state, self.domain, self._comm, self._reach + self._skin)
+        self._halo = HaloExchange.build(state, self.decomposition, self._comm, self._reach + self._skin)
         self.neighbors.build(state)
         self.rebuilds += 1
+
+    def _cut(self, state: AtomState) -> Decomposition:
+        """Cuts the box for the present positions, or as the balancer wants it from the second time on (collective)."""
+        balancer = self._balancer
+        if balancer is None or self.rebuilds == 0:
+            return decompose(state, self._comm, self._grid)
+        busy = self._timers.seconds["potential"]
+        loads = np.array(self._comm.allgather(busy - self._busy_before))
+        self._busy_before = busy
+        return self._comm.on_root(lambda: balancer.planes(self.decomposition, loads))

@@ -66,7 +66,7 @@ def describe(
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": {name: round(value, 3) for name, value in loop.timers.seconds.items()},
     }
-    domain = getattr(forces, "domain", None)
+    domain = getattr(forces, "decomposition", None)
     return {
         "status": status,
         "step": loop.step,

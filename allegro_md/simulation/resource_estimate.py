@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from allegro_md.allocator import return_large_arrays
 from allegro_md.comm import Comm
 from allegro_md.config import Input
-from allegro_md.domain.grid import choose_grid
+from allegro_md.domain.decomposition import Decomposition, choose_grid
 from allegro_md.errors import ResourceError
 from allegro_md.io.h5md import AHEAD
 from allegro_md.io.id_partition import PIECE
@@ -107,27 +108,25 @@ class ResourceEstimate:
         return self._loads[n_ranks]
 
     def _bricks(self, n_ranks: int) -> list[Load]:
-        grid = self.grid(n_ranks)
+        decomposition = Decomposition.even(self.grid(n_ranks), self.system.cell.periodic, self._free_cuts)
         width = self._halo / self.system.cell.heights
         loads = []
         n_bricks = max(8, min(MOST_BRICKS, MOST_COUNTED // self.system.n_base))
         for rank in sorted({k * (n_ranks - 1) // (n_bricks - 1) for k in range(n_bricks)}):
-            place = rank // (grid[1] * grid[2]), rank // grid[2] % grid[1], rank % grid[2]
-            lower, upper = (np.array([self._plane(axis, place[axis] + side, grid[axis]) for axis in range(3)])
-                            for side in (0, 1))  # fmt: skip
+            lower, upper = decomposition.brick(rank)
             loads.append(Load(self.system.count(lower, upper), self.system.count(lower - width, upper + width)))
         return loads
 
-    def _plane(self, axis: int, index: int, n_bricks: int) -> float:
-        """Fractional coordinate between two bricks; those of a free axis have as many atoms between each two."""
-        if self.system.cell.periodic[axis]:
-            return index / n_bricks
-        if index in (0, n_bricks):
-            return math.inf if index else -math.inf
+    def _free_cuts(self, axis: int, n: int) -> NDArray[np.float64]:
+        """Finds the (n − 1,) fractional planes with as many atoms between each two along a free axis."""
+        return np.array([self._plane(axis, k * self.system.n_total / n) for k in range(1, n)])
+
+    def _plane(self, axis: int, wanted: float) -> float:
+        """Finds the lowest plane across a free axis with so many atoms below it."""
         low, high = (float(bound[axis]) for bound in self.system.extent)
         for _ in range(40):
             middle = 0.5 * (low + high)
-            if self._below(axis, middle) * n_bricks < index * self.system.n_total:
+            if self._below(axis, middle) < wanted:
                 low = middle
             else:
                 high = middle

@@ -38,7 +38,7 @@ def certified(place: Place, comm: Comm) -> list[dict[str, Any]]:
     forces = ForceEvaluator(model, comm, place.skin, None, Timers())
     forces.want_virial = Virial.PER_ATOM
     forces(state)
-    rows = choose(state, forces.domain.lower, forces.domain.upper, 4, comm.rank)
+    rows = choose(state, *forces.decomposition.brick(comm.rank), 4, comm.rank)
     environments = gather(state, rows, 2.0 * reach_of(model), comm)
     local = LocalChecks(model, model, 60.0, thorough=True, truncated=False)
     with comm.collective_errors():

@@ -20,7 +20,7 @@ from torture import Place, places
 
 from allegro_md import comm as comm_module
 from allegro_md.comm import Comm, SendRecv
-from allegro_md.domain.grid import Domain
+from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
 from allegro_md.domain.migrate import assign_initial_owners, decompose, migrate
 from allegro_md.errors import InputError, PhysicsError
@@ -123,7 +123,7 @@ def fault_in_sum(comm: Comm) -> None:
     raised(PhysicsError, reduce)
 
 
-def _settled(comm: Comm, place: Place) -> tuple[AtomState, Domain]:
+def _settled(comm: Comm, place: Place) -> tuple[AtomState, Decomposition]:
     state = spread(place.start, place.rows, place.periodic, comm, origin=place.origin)
     domain = decompose(state, comm, None)
     migrate(state, domain, comm)
@@ -145,7 +145,8 @@ def ownership(comm: Comm) -> None:
         x = state.local("position").numpy()
         assert np.array_equal(x, place.start[state.local("id").numpy()]), name
         fraction = (x - state.cell.origin) @ state.cell.inverse + state.local("shift").numpy()
-        assert np.all(fraction >= domain.lower - 1e-9) and np.all(fraction <= domain.upper + 1e-9), name
+        lower, upper = domain.brick(comm.rank)
+        assert np.all(fraction >= lower - 1e-9) and np.all(fraction <= upper + 1e-9), name
         assert migrate(state, domain, comm) == 0, name
 
 

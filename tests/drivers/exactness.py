@@ -18,13 +18,20 @@ from mutants import FloatLennardJones, mutated
 from systems import CASES
 
 from allegro_md.comm import Comm
+from allegro_md.config.output import BALANCERS
+from allegro_md.domain.balance import build_balancer
 from allegro_md.reporting import Snapshot, Trigger
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.timers import Timers
 
-JOB = {"skin": 0.5, "grid": None, "rebuild_every": 0, "tiles": None, "mutant": "", "steps": 100, "thermo_every": 1}
+JOB = {
+    "skin": 0.5, "grid": None, "rebuild_every": 0, "tiles": None, "mutant": "", "balance": "auto", "steps": 100,
+    "thermo_every": 1,
+}  # fmt: skip
 """Defaults of a job; `name` and `case` are required. grid: [a, b, c], or "x", "y", "z": all cuts along that axis."""
+
+BALANCERS["moving-plane"] = "moving_plane:MovingPlane"
 
 
 class Rows:
@@ -92,7 +99,8 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
     with mutated(job["mutant"]) as kind:
         case = CASES[job["case"]](comm, job["tiles"])
         potential: Any = FloatLennardJones(case.potential) if job["mutant"] == "float-forces" else case.potential
-        forces = kind(potential, comm, job["skin"], tuple(grid) if grid else None, Timers())
+        balancer = build_balancer(job["balance"])
+        forces = kind(potential, comm, job["skin"], tuple(grid) if grid else None, Timers(), balancer)
         rows = Rows(job["thermo_every"])
         loop = StepLoop(case.state, Impatient(forces, job["rebuild_every"]), case.integrator, comm, Timers(), [rows])
         loop.start()
@@ -104,7 +112,8 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
     cell = np.array(case.state.cell.matrix)
     return {
         **out, "thermo": np.array(rows.rows), "cell": cell, "rebuilds": forces.rebuilds, "migrations": migrations,
-        "empty": empty, "grid": np.array(forces.domain.grid),
+        "empty": empty, "grid": np.array(forces.decomposition.grid),
+        "planes": np.concatenate(forces.decomposition.planes),
     }  # fmt: skip
 
 

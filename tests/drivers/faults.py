@@ -28,7 +28,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.domain import migrate
-from allegro_md.domain.grid import Domain
+from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
 from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.integrators.nve import VelocityVerlet
@@ -264,7 +264,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "lost-corner": Fault("lj", "environment", patch(HaloExchange, "_extend", corner_lost), ranks=BOTH),
     "missing-image": Fault(
-        "small", "environment", patch(Domain, "hops", lambda f: lambda *a: min(1, f(*a))), ranks=BOTH
+        "small", "environment", patch(Decomposition, "hops", lambda f: lambda *a: min(1, f(*a))), ranks=BOTH
     ),
     "lost-reverse": Fault(
         "allegro", "environment", patch(HaloExchange, "reverse_add", lambda f: lambda self, x: None), ranks=BOTH

@@ -38,6 +38,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "z": {"grid": "z", "rebuild_every": 7},
     "block": {"tiles": 1, "skin": 0.2},
     "blocks": {"tiles": 32, "skin": 0.2},
+    "balanced": {"balance": "moving-plane", "rebuild_every": 3},
 }
 LJ = ("argon", "triclinic", "slab", "liquid", "breathing")
 FUSED = ("collapsed", "folded")
@@ -46,7 +47,9 @@ ONE = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, (
 ONE |= dict.fromkeys(("quickstart", "network"), ("block",)) | dict.fromkeys(FUSED, ("thin", "blocks", "forced"))
 TWO = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",))
 TWO |= dict.fromkeys(("quickstart", "network"), ("thin",)) | dict.fromkeys(FUSED, ("block", "x"))
+TWO["triclinic"] += ("balanced",)
 FOUR = dict.fromkeys(("argon", "triclinic", "slab", "liquid", "ideal-tilted", "collapsed"), ("base",))
+FOUR["triclinic"] += ("balanced",)
 ALL = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
 ALL |= dict.fromkeys(CROSSING, ("base", "x", "z"))
 ALL |= dict.fromkeys(("quickstart", "network", *FUSED, "general"), tuple(VARIATIONS))
@@ -172,6 +175,14 @@ def test_straight_lines(launcher: Launcher, case: str, ranks: int) -> None:
     assert np.array_equal(run["id"], np.arange(len(x)))
     assert np.array_equal(run["velocity"], v)
     assert np.array_equal(run["position"], x + 1000 * v)
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_balancer_moves_planes(launcher: Launcher, ranks: int) -> None:
+    """It comes from a file of the tests and a line in the registry; `test_same_bits` compares its run."""
+    runs = launcher.get(ranks, "default")
+    assert not np.array_equal(runs["triclinic-balanced"]["planes"], runs["triclinic-base"]["planes"])
 
 
 @pytest.mark.parallel

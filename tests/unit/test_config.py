@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from allegro_md.config import Input, LennardJonesTerm, NveConfig, NvtNoseHooverConfig, load_input
+from allegro_md.config.output import BALANCERS, ParallelConfig
 from allegro_md.errors import InputError
 from allegro_md.integrators.nvt_nose_hoover import SUZUKI_YOSHIDA
 from allegro_md.reporting import Trigger
@@ -386,3 +387,9 @@ def test_loads_without_heavy_libraries(argon: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, argon], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_registered_balancer_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BALANCERS, "mine", "module:Class")
+    table = ParallelConfig.model_validate({"balance": "mine"})
+    assert table.balance == "mine"

@@ -15,7 +15,7 @@ from ase.build import bulk, fcc111
 
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
-from allegro_md.domain.grid import Domain
+from allegro_md.domain.decomposition import Decomposition
 from allegro_md.errors import ResourceError
 from allegro_md.io.structure import MARGIN, SystemBuilder
 from allegro_md.potentials import build_potential
@@ -101,10 +101,9 @@ def test_bricks_share_the_atoms(tmp_path: Path, ranks: int) -> None:
         loads = foreseen._bricks(ranks)
         assert sum(load.own for load in loads) == foreseen.system.n_total, kind
         if all(foreseen.system.cell.periodic):
-            whole = np.zeros(3), np.ones(3)
-            bricks = [Domain.uniform(foreseen.grid(ranks), r, (True,) * 3, *whole) for r in range(ranks)]
+            bricks = [Decomposition.even(foreseen.grid(ranks), (True,) * 3).brick(r) for r in range(ranks)]
             # `select` widens a region by a margin; atoms on a face belong to the brick above it.
-            inner = [(b.lower + MARGIN - 1e-12, b.upper - MARGIN - 1e-12) for b in bricks]
+            inner = [(lower + MARGIN - 1e-12, upper - MARGIN - 1e-12) for lower, upper in bricks]
             made = [len(foreseen.system.select(*bounds)["id"]) for bounds in inner]
             assert made == [load.own for load in loads], kind
         elif kind == "cluster":
