@@ -9,6 +9,7 @@ import faulthandler
 import signal
 import traceback
 from collections.abc import Callable
+from functools import partial
 from unittest import mock
 
 import image_sum
@@ -81,7 +82,7 @@ def together(comm: Comm) -> None:
     """A fault of any one rank is the same exception on all; without one, nothing happens; the lowest rank speaks."""
     for bad in range(comm.size):
         fault = InputError("broken", f"rank {bad}", "mend it") if comm.rank == bad else None
-        message = raised(InputError, lambda fault=fault: comm.raise_together(fault))
+        message = raised(InputError, partial(comm.raise_together, fault))
         assert message == f"rank {bad}: broken — mend it"
 
         def fail(bad: int = bad) -> None:

@@ -74,7 +74,7 @@ def strike(fault: Fault) -> None:
             make(self, *model)
             self.table = 1.001 * self.table
 
-        Tables.__init__ = wrong  # type: ignore[method-assign]
+        Tables.__init__ = wrong  # type: ignore[method-assign, assignment]
         return
     from allegro_md.models.fused.packing import FusedEvaluator
 
@@ -92,7 +92,7 @@ def strike(fault: Fault) -> None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         return evaluate(self, position, *rest)
 
-    FusedEvaluator.__call__ = faulty  # type: ignore[method-assign]
+    FusedEvaluator.__call__ = faulty  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

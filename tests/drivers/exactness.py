@@ -56,6 +56,9 @@ class Rows:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
 
+    def flush(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -100,9 +103,10 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
         case = CASES[job["case"]](comm, job["tiles"])
         potential: Any = FloatLennardJones(case.potential) if job["mutant"] == "float-forces" else case.potential
         balancer = build_balancer(job["balance"])
-        forces = kind(potential, comm, job["skin"], tuple(grid) if grid else None, Timers(), balancer)
+        forces: Any = kind(potential, comm, job["skin"], tuple(grid) if grid else None, Timers(), balancer)
         rows = Rows(job["thermo_every"])
-        loop = StepLoop(case.state, Impatient(forces, job["rebuild_every"]), case.integrator, comm, Timers(), [rows])
+        impatient: Any = Impatient(forces, job["rebuild_every"])
+        loop = StepLoop(case.state, impatient, case.integrator, comm, Timers(), [rows])
         loop.start()
         at_start = forces.migrations  # the atoms begin anywhere: their first journey does not count
         loop.advance(job["steps"])

@@ -66,9 +66,10 @@ def alloy(seed: int, gold: float = 0.3) -> Atoms:
 def frame(atoms: Atoms, source: str = "") -> Frame:
     """As the program reads it."""
     stress = atoms.get_stress(voigt=False)
+    a, b, c = map(bool, atoms.pbc)
     return Frame(
         numbers=atoms.numbers.astype(np.int64), position=atoms.positions, cell=atoms.cell.array,
-        periodic=tuple(map(bool, atoms.pbc)), energy=atoms.get_potential_energy(), forces=atoms.get_forces(),
+        periodic=(a, b, c), energy=atoms.get_potential_energy(), forces=atoms.get_forces(),
         stress=stress, kind="", source=source,
     )  # fmt: skip
 

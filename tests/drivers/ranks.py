@@ -128,10 +128,10 @@ class Launcher:
             time.sleep(2.0)
             os.killpg(job.pid, signal.SIGKILL)
             out, err = job.communicate()
-            pytest.fail(f"{n} ranks still running after {timeout} s: {job.args}\n{out}\n{err}")
+            pytest.fail(f"{n} ranks still running after {timeout} s: {job.args!r}\n{out}\n{err}")
         done = subprocess.CompletedProcess(job.args, job.returncode, out, err)
         if check and done.returncode != 0:
-            pytest.fail(f"exit {done.returncode} of {job.args}\n{done.stdout}\n{done.stderr}")
+            pytest.fail(f"exit {done.returncode} of {job.args!r}\n{done.stdout}\n{done.stderr}")
         return done
 
 

@@ -29,7 +29,7 @@ from allegro_md.state import AtomState, SpeciesTable
 MODELS, CHECKPOINTS, BATCH = 300, 200, 50
 KEY = "allegro-md"
 
-ARCHITECTURES = (
+ARCHITECTURES: tuple[Dense | Residual, ...] = (
     Dense(
         symbols=("Na", "Cl"), cutoff=4.0, layers=2, l_max=1, channels=2, average_neighbors=(8.0, 9.5),
         embedding=Bessel(), embedding_width=6, two_body=Mlp(widths=(7,)), scalars=5, latent=Mlp(widths=(6,)),

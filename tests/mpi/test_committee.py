@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import h5py
@@ -81,7 +82,7 @@ def test_rows_and_frames(folder: Path) -> None:
     assert list(table[0])[-1] == COLUMN and [row["step"] for row in table] == ["0", "3", "6", "9", "12"]
     limit = json.loads((folder / "one" / "run.json").read_text())["input"]["guard"]["max_force_std"]
     trial = {int(row["step"]): float(row[COLUMN]) for row in rows(folder / "trial")}
-    frames = ase.io.read(folder / "one" / "uncertain.extxyz", ":")
+    frames: Any = ase.io.read(folder / "one" / "uncertain.extxyz", ":")
     assert [frame.info["step"] for frame in frames] == [step for step, std in trial.items() if std > limit]
     assert 2 <= len(frames) < len(trial)
     for frame in frames:
@@ -120,7 +121,7 @@ def test_stop(folder: Path) -> None:
     directory = folder / "stop"
     assert [int(row["step"]) for row in rows(directory)] == list(range(beyond[0]))
     assert (directory / f"emergency-{beyond[0]}.h5").exists() and not (directory / "uncertain.extxyz").exists()
-    picture = ase.io.read(directory / f"emergency-{beyond[0]}.extxyz", "0")
+    picture: Any = ase.io.read(directory / f"emergency-{beyond[0]}.extxyz", "0")
     assert picture.info["atom"] == why.value.atoms[0] and why.value.exit_status == 3
 
 

@@ -43,14 +43,15 @@ VARIATIONS: dict[str, dict[str, Any]] = {
 LJ = ("argon", "triclinic", "slab", "liquid", "breathing")
 FUSED = ("collapsed", "folded")
 CROSSING = ("ideal", "ideal-tilted", "soft")
-ONE = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, ("thick",))
+ONE: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, ("thick",))
 ONE |= dict.fromkeys(("quickstart", "network"), ("block",)) | dict.fromkeys(FUSED, ("thin", "blocks", "forced"))
-TWO = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",))
+TWO: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",))
 TWO |= dict.fromkeys(("quickstart", "network"), ("thin",)) | dict.fromkeys(FUSED, ("block", "x"))
 TWO["triclinic"] += ("balanced",)
-FOUR = dict.fromkeys(("argon", "triclinic", "slab", "liquid", "ideal-tilted", "collapsed"), ("base",))
+ON_FOUR = ("argon", "triclinic", "slab", "liquid", "ideal-tilted", "collapsed")
+FOUR: dict[str, tuple[str, ...]] = dict.fromkeys(ON_FOUR, ("base",))
 FOUR["triclinic"] += ("balanced",)
-ALL = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
+ALL: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
 ALL |= dict.fromkeys(CROSSING, ("base", "x", "z"))
 ALL |= dict.fromkeys(("quickstart", "network", *FUSED, "general"), tuple(VARIATIONS))
 
@@ -87,8 +88,11 @@ class Launcher:
     def _get(self, ranks: int, kind: str) -> dict[str, dict[str, Any]]:
         """kind: "default" or "long". Rank 0 is one rank without mpirun, with the runs all others are compared to."""
         steps = STEPS if kind == "default" else LONG_STEPS
+        chosen: dict[str, tuple[str, ...]]
         if kind == "default":
-            chosen = {0: dict.fromkeys(STEPS, ("base",)), 1: ONE, 2: TWO, 4: FOUR}[ranks]
+            every: dict[int, dict[str, tuple[str, ...]]]
+            every = {0: dict.fromkeys(STEPS, ("base",)), 1: ONE, 2: TWO, 4: FOUR}
+            chosen = every[ranks]
         else:
             chosen = dict.fromkeys(LONG_STEPS, ("base",)) if ranks == 0 else ALL
         jobs = [job(case, variation, steps) for case, names in chosen.items() for variation in names]

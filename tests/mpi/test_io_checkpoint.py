@@ -21,10 +21,10 @@ PROGRAM = textwrap.dedent(
     import numpy as np, torch
     from allegro_md.cell import Cell
     from allegro_md.comm import Comm
-    from allegro_md.io import checkpoint, id_slabs
+    from allegro_md.io import checkpoint, id_partition
     from allegro_md.state import AtomState, SpeciesTable
 
-    checkpoint.BLOCK, id_slabs.PIECE = 64, 128  # several per rank
+    checkpoint.BLOCK, id_partition.PIECE = 64, 128  # several per rank
     comm, mode = Comm.world(), sys.argv[2]
     for n in (1000, 2):
         directory = Path(sys.argv[1]) / str(n)

@@ -125,7 +125,7 @@ def test_any_number_of_ranks_writes_the_same(write: Any, alone: Any, ranks: int)
 
 def test_continued_on_another_number_of_ranks(write: Any, alone: Any) -> None:
     """Ended without warning 9 frames after a checkpoint."""
-    write(3, "broken", (200,), 0, 20, "stop")
+    write(3, "broken", (200,), 0, 20, "stop", fresh=True)
     (path,), _ = write(2, "broken", (200,), 19, 40, "continue")
     same(content(path), alone[0])
 

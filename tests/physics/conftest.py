@@ -55,6 +55,9 @@ class Recorder:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
 
+    def flush(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -41,7 +41,7 @@ def liquid(engine: Any) -> Any:
 def check_canonical(record: Any, length: float) -> None:
     """Conserved quantity, distribution and mean of the kinetic energy of a run of `length` ps."""
     validation = pytest.importorskip("physical_validation")
-    time = 1e-3 * TIMESTEP * np.arange(len(record.rows))
+    time: Any = 1e-3 * TIMESTEP * np.arange(len(record.rows))
     assert time[-1] == pytest.approx(length)
 
     # The force jumps at the cutoff, so the energy walks at random by a few 1e-9 eV per atom and square root of a ps.

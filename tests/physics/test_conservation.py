@@ -101,7 +101,7 @@ def test_allegro_second_order_and_single_precision_adds_no_drift(engine: Any, co
     assert errors[1] < 5e-5 * copper.n_total  # 50 µeV/atom at 2 fs
 
     total = engine.simulate(engine.copy(copper), mixed, VelocityVerlet(2.0), round(length / 2.0))["total"]
-    time = 2e-3 * np.arange(len(total))  # ps
+    time: Any = 2e-3 * np.arange(len(total))  # ps
     change = series.drift(time, total - energies[1]).per(copper.n_total)
     assert abs(change.slope) < 1e-6
     assert change.error < 2e-7  # else the line above would say nothing

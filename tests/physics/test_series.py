@@ -28,7 +28,7 @@ def walk(rng: Any) -> Any:
 
 @pytest.mark.parametrize(("make", "which"), [(white, "error"), (correlated, "error"), (walk, "wandering")])
 def test_standard_error_of_the_drift_is_that_of_repetitions(make: Any, which: str) -> None:
-    rng, time = np.random.default_rng(0), 0.5 * np.arange(LENGTH)
+    rng, time = np.random.default_rng(0), np.arange(0.0, 0.5 * LENGTH, 0.5)
     drifts = [series.drift(time, make(rng) + 3.0 * time) for _ in range(TRIALS)]
     true = np.std([d.slope for d in drifts])
     assert np.mean([d.slope for d in drifts]) == pytest.approx(3.0, abs=4 * true / np.sqrt(TRIALS))

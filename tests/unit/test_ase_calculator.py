@@ -37,7 +37,7 @@ def test_equation_of_state(calculator: AllegroCalculator) -> None:
         atoms.calc = calculator
         energies.append(atoms.get_potential_energy())
     fit = np.polynomial.Polynomial.fit(lattice, energies, 4)
-    minimum = next(r.real for r in fit.deriv().roots() if abs(r.imag) < 1e-9 and 3.6 < r.real < 3.68)
+    minimum = next(float(r.real) for r in fit.deriv().roots() if abs(r.imag) < 1e-9 and 3.6 < float(r.real) < 3.68)
     bulk_modulus = 4.0 / (9.0 * minimum) * fit.deriv(2)(minimum) * 160.21766  # V = a³/4
     assert minimum == pytest.approx(3.6384, abs=5e-4)
     assert bulk_modulus == pytest.approx(125.5, rel=0.01)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allegro_md.config import Input, LennardJonesTerm, NveConfig, NvtNoseHooverConfig, load_input
+from allegro_md.config import AseTerm, Input, LennardJonesTerm, NveConfig, NvtNoseHooverConfig, load_input
 from allegro_md.config.output import BALANCERS, ParallelConfig
 from allegro_md.errors import InputError
 from allegro_md.integrators.nvt_nose_hoover import SUZUKI_YOSHIDA
@@ -337,7 +337,8 @@ def test_kinds_without_a_gpu_kernel_refuse_one(argon: Path, tmp_path: Path, term
     (tmp_path / "t.eam").touch()
     head, tail = ARGON.split("[potential]")
     argon.write_text(f"{head}[potential]\n{term}\n[dynamics]" + tail.split("[dynamics]")[1])
-    assert load_input(argon, ["potential.device=cpu"]).potential[0].device == "cpu"
+    (term_read,) = load_input(argon, ["potential.device=cpu"]).potential
+    assert not isinstance(term_read, AseTerm) and term_read.device == "cpu"
     text = message(argon, ["potential.device=cuda"])
     assert "potential.device" in text and '"cuda" is not yet available' in text and '"auto", "cpu"' in text
 

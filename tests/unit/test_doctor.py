@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) 
 
 
 def test_no_launcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(diagnosis.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     (finding,) = diagnosis.launcher(lambda name: None)
     assert finding.verdict == "warning" and "one rank" in finding.found and "allegro-md[mpi]" in finding.remedy
 
@@ -85,7 +86,7 @@ def test_places_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5_000_000))
     assert "5 MB free" in diagnosis.scratch().found
-    monkeypatch.setattr(diagnosis.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
     assert diagnosis.hdf5().verdict == "wrong"
 
 

@@ -45,7 +45,7 @@ def test_correctly_rounded(integers: list[int]) -> None:
 def test_order_and_splitting_do_not_matter(values: list[float], random: object, parts: int) -> None:
     shuffled = list(values)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    limbs = sum(ExactSum.of(np.array(shuffled[k::parts]), "energy").limbs for k in range(parts))
+    limbs = np.sum([ExactSum.of(np.array(shuffled[k::parts]), "energy").limbs for k in range(parts)], axis=0)
     assert ExactSum(limbs, "energy").value()[0] == total(values)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -114,7 +116,12 @@ def test_pairs_are_not_measured_in_every_step_of_a_changing_cell(monkeypatch: py
     state, neighbors = line([0.0, 2.0, 4.5])
     guard = Guard(Limits(1000.0, 1.0, np.full((2, 2), 1.5), 1e4), Comm.serial())
     scans, measure = [], Guard._closest
-    monkeypatch.setattr(Guard, "_closest", lambda *args: scans.append(1) or measure(*args))
+
+    def counted(*args: Any) -> Any:
+        scans.append(1)
+        return measure(*args)
+
+    monkeypatch.setattr(Guard, "_closest", counted)
     for scale, moved in ((1.0, 0.0), (1.02, 0.1), (0.98, 0.1), (0.97, 0.05)):
         in_a_cell(state, neighbors, scale, moved)
         guard(state, neighbors, 2.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,13 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "unit" / "models"))
 
-COMMON = {
+COMMON: dict[str, Any] = {
     "model_dtype": "float64", "type_names": ["Na", "Cl"], "r_max": 4.0, "radial_chemical_embed_dim": 8,
     "scalar_embed_mlp_hidden_layers_width": 8, "num_scalar_features": 6, "num_tensor_features": 4,
     "allegro_mlp_hidden_layers_width": 8, "readout_mlp_hidden_layers_width": 6, "avg_num_neighbors": 9.0,
     "radial_chemical_embed": {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": 6},
 }  # fmt: skip
-VARIANTS = {
+VARIANTS: dict[str, Any] = {
     "mish-uncoupled": {
         "seed": 1, "l_max": 2, "num_layers": 2, "parity": False, "tp_path_channel_coupling": False,
         "allegro_mlp_nonlinearity": "mish", "avg_num_neighbors": {"Na": 8.0, "Cl": 11.0},
@@ -93,8 +94,8 @@ def main() -> None:
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         state = {key.removeprefix("model."): value.numpy() for key, value in model.state_dict().items()}
         np.savez_compressed(folder / "weights.npz", **{k: v for k, v in state.items() if not k.endswith("w3j")})
-        atoms = structure()
-        np.savez_compressed(folder / "slab8.npz", **atoms, **evaluate(model, config, atoms))
+        atoms: dict[str, Any] = structure()
+        np.savez_compressed(folder / "slab8.npz", **(atoms | evaluate(model, config, atoms)))
 
 
 if __name__ == "__main__":

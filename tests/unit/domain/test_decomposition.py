@@ -109,7 +109,8 @@ def surface(grid: Grid, cell: Cell) -> float:
 def test_least_surface(n: int, lengths: tuple[float, float, float]) -> None:
     cell = Cell(np.diag(lengths))
     grid = choose_grid(n, cell, np.zeros(3), np.ones(3))
-    every = [g for g in itertools.product(range(1, n + 1), repeat=3) if np.prod(g) == n]
+    sides = range(1, n + 1)
+    every = [g for g in itertools.product(sides, sides, sides) if np.prod(g) == n]
     assert np.prod(grid) == n
     assert surface(grid, cell) == pytest.approx(min(surface(g, cell) for g in every))
 

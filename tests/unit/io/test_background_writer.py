@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
-import time
+from functools import partial
 
 from allegro_md.io.background_writer import BackgroundWriter
 
 
 def test_order_and_backpressure() -> None:
-    worker, done, gate = BackgroundWriter(2), [], threading.Event()
-    worker.put(gate.wait)
-    while worker._jobs.qsize():  # noqa: SLF001  until the thread has taken it
-        time.sleep(0.001)
+    worker, taken, gate = BackgroundWriter(2), threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def held() -> None:
+        taken.set()
+        gate.wait()
+
+    worker.put(held)
+    taken.wait()
     for k in range(2):
-        worker.put(lambda k=k: done.append(k))
+        worker.put(partial(done.append, k))
     late = threading.Thread(target=lambda: worker.put(lambda: done.append(2)))
     late.start()
     late.join(0.1)

@@ -99,7 +99,7 @@ def test_damaged_ones_are_passed_over(tmp_path: Path, damage: str) -> None:
         }[damage]
     )
     found = latest_checkpoint(tmp_path, SERIAL)
-    assert found.step == 1 and same(found, make_state(1))
+    assert found is not None and found.step == 1 and same(found, make_state(1))
     assert len(found.passed_over) == 1 and "checkpoint-2.h5: damaged" in found.passed_over[0]
     # The continuation writes step 2 anew, and may not lose its own to the damaged one before it gets there.
     (tmp_path / "checkpoint-9.h5").write_bytes(b"damaged too")

@@ -43,7 +43,8 @@ def test_equals_all_images(copied: Any, scale: float) -> None:
         except InputError as error:
             refused += 1
             assert best <= CLOSEST
-            assert float(re.search(r"are (\S+) Å apart", str(error))[1]) == pytest.approx(best, rel=0.01, abs=1e-9)
+            found = re.search(r"are (\S+) Å apart", str(error))
+            assert found and float(found[1]) == pytest.approx(best, rel=0.01, abs=1e-9)
     assert 0 < refused < 120
 
 

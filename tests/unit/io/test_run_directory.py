@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,7 +16,6 @@ import pytest
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.io import run_directory
 from allegro_md.io.run_directory import RunDirectory
 
 SERIAL = Comm.serial()
@@ -103,8 +104,9 @@ HOLD = textwrap.dedent(
 
 def test_locked_while_another_process_lives(tmp_path: Path, root: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "locked\n"
-    for options in ({"resume": True}, {"overwrite": True}, {}):
+    assert child.stdout is not None and child.stdout.readline() == "locked\n"
+    choices: list[dict[str, Any]] = [{"resume": True}, {"overwrite": True}, {}]
+    for options in choices:
         with pytest.raises(InputError, match=f"in use by process {child.pid} "):
             RunDirectory(tmp_path, SERIAL, **options)
     child.send_signal(signal.SIGKILL)
@@ -116,14 +118,14 @@ def test_without_file_locks_the_holder_is_looked_up(tmp_path: Path, monkeypatch:
     def unsupported(fd: Any, how: Any) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(run_directory.fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     mine = RunDirectory(tmp_path, SERIAL)
     with pytest.raises(InputError, match="in use"):
         RunDirectory(tmp_path, SERIAL, resume=True)
     mine.close()
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    (tmp_path / ".lock").write_text(f"{ended.pid} {run_directory.socket.gethostname()}\n")
+    (tmp_path / ".lock").write_text(f"{ended.pid} {socket.gethostname()}\n")
     RunDirectory(tmp_path, SERIAL, resume=True).close()
     (tmp_path / ".lock").write_text("1 another-host\n")
     with pytest.raises(InputError, match="process 1 on another-host.*remove"):

@@ -29,8 +29,9 @@ CONTRACT_COLUMNS = (
 
 def snapshot(step: Any) -> Any:
     values = np.random.default_rng(step).normal(size=13)
-    thermo = Thermo(*values[:7], stress=values[7:])
-    state = SimpleNamespace()
+    fields: list[Any] = [*values[:7], values[7:]]
+    thermo = Thermo(*fields)
+    state: Any = SimpleNamespace()
     return Snapshot(step=step, time=0.1 * step, state=state, wall=1.5, thermo=thermo), values
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -44,7 +45,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     writer = UncertainWriter(path, 0.2, 5, Comm.serial())
     for step, std in ((0, [0.1, 0.2, 0.1]), (5, [0.1, 1.0 / 3.0, 0.0]), (10, [0.0, 0.0, 0.19]), (15, [0.7, 0.0, 0.0])):
         writer(snapshot(step, std))
-    frames = ase.io.read(path, ":")
+    frames: Any = ase.io.read(path, ":")
     assert [(f.info["step"], f.info["time_fs"], f.info["max_force_std_eV_per_A"]) for f in frames] == [
         (5, 2.5, 1.0 / 3.0), (15, 7.5, 0.7),
     ]  # fmt: skip
@@ -63,7 +64,7 @@ def test_a_frame_that_is_cut_short_is_not_seen(call: int, tmp_path: Path, monkey
     writer(snapshot(1, [0.3, 0.0, 0.0]))
     kept, left = writer.state_dict(), [call]
 
-    def dying(fd: int, offset: int, data: bytes, write: object = uncertain._write) -> None:
+    def dying(fd: int, offset: int, data: bytes, write: Any = uncertain._write) -> None:
         if left[0] == 1:
             raise KeyboardInterrupt
         left[0] -= 1
@@ -88,7 +89,7 @@ def test_a_full_disk_leaves_the_frames_before(tmp_path: Path, monkeypatch: pytes
     writer(snapshot(1, [0.3, 0.0, 0.0]))
     before = path.read_bytes()
 
-    def full(fd: int, offset: int, data: bytes, write: object = uncertain._write) -> None:
+    def full(fd: int, offset: int, data: bytes, write: Any = uncertain._write) -> None:
         write(fd, offset, data[:50])
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,8 @@ def test_bits_of_a_row_depend_on_its_own_data_only(dtype: Any) -> None:
     assert torch.equal(weighting(x, flat, TERMS, all_rows)[order], weighting(z, f, TERMS, some))
     assert torch.equal(trace(x, y, TERMS, all_rows)[order], trace(z, w, TERMS, some))
     centers, fewer = (Rows(len(c), (None, None, c), (len(c), len(c), C)) for c in (CENTER, CENTER[3:]))
-    for kernel, operands in [(weighting, (x, flat)), (trace, (x, y)), (lambda *a: product(coefficient, *a), (x, y))]:
+    kernels: list[Any] = [(weighting, (x, flat)), (trace, (x, y)), (partial(product, coefficient), (x, y))]
+    for kernel, operands in kernels:
         whole, part = kernel(*operands, TERMS, centers), kernel(*(v[3:] for v in operands), TERMS, fewer)
         assert torch.equal(whole[2], part[2])
 
@@ -92,14 +94,14 @@ def test_bits_of_a_row_depend_on_its_own_data_only(dtype: Any) -> None:
 def test_derivatives(place: Any) -> None:
     rows, (nx, ny) = PLACES[place]
     coefficient, x, y, flat = tensors((5, 2), (nx, 3, 2), (ny, 2, 2), (ny, 2))
-    cases = [
+    cases: list[Any] = [
         (lambda c, a, b: product(c, a, b, TERMS, rows), (coefficient, x, y)),
         (lambda a, b: weighting(a, b, TERMS, rows), (x, flat)),
         (lambda a, b: trace(a, b, TERMS, rows), (x, y)),
     ]
     for function, inputs in cases:
         assert torch.autograd.gradcheck(function, inputs)
-    second = [(lambda a, b: product(coefficient.detach(), a, b, TERMS, rows), (x, y)), *cases[1:]]
+    second: list[Any] = [(lambda a, b: product(coefficient.detach(), a, b, TERMS, rows), (x, y)), *cases[1:]]
     for function, inputs in second:
         assert torch.autograd.gradgradcheck(function, inputs)
 

@@ -43,6 +43,6 @@ def pairs(positions: Any, cell: Any, pbc: Any, cutoff: Any) -> Any:
     rows.sort(key=lambda row: row[:3])
     center = np.array([row[0] for row in rows], dtype=np.int64)
     neighbor = np.array([row[1] for row in rows], dtype=np.int64)
-    shift = np.array([row[2] for row in rows], dtype=np.int64).reshape(-1, 3)
+    shifts = np.array([row[2] for row in rows], dtype=np.int64).reshape(-1, 3)
     vectors = np.array([row[3] for row in rows], dtype=float).reshape(-1, 3)
-    return center, neighbor, shift, vectors
+    return center, neighbor, shifts, vectors

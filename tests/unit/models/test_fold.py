@@ -24,7 +24,7 @@ from allegro_md.models.fused.splines import splines, tabulate
 COMMON = {"symbols": ("Cu", "Ni"), "cutoff": 4.2, "channels": 5, "average_neighbors": (13.0, 15.0), "layers": 1}
 DENSE = COMMON | {"embedding": Bessel(), "embedding_width": 12, "scalars": 20}
 RESIDUAL = COMMON | {"latents": 24, "two_body": Mlp(widths=(16,))}
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, Dense | Residual] = {
     "deep": Dense(**DENSE, l_max=3, two_body=Mlp(widths=(24,)), latent=Mlp(widths=(24, 20), activation="gelu"),
                   readout=Mlp(widths=(12,), activation="mish"), individual_weights=False, coupled=False),
     "linear latents": Dense(**DENSE, l_max=2, two_body=Mlp(), latent=Mlp(widths=(24,), activation=None),
@@ -82,7 +82,8 @@ def layered(folded: Any, x: Any, pair: Any, y: Any, kind: Any, center: Any) -> A
     radial = torch.cat(folded.columns(x, pair), dim=1)
     degree, width = torch.tensor([l for l in range(folded.degrees) for _ in range(2 * l + 1)]), folded.channels  # noqa: E741
     own, cut = radial[:, : folded.degrees * width].reshape(len(x), -1, width), radial[:, -1:]
-    at, values, tensor = folded.degrees * width, {}, own[:, degree] * y[:, :, None]
+    values: dict[str, Any] = {}
+    at, tensor = folded.degrees * width, own[:, degree] * y[:, :, None]
     cuts = {node.name: cut if node.cut else 1.0 for node in folded.layers.nodes}
     norms = torch.from_numpy(folded.layers.norms)[kind][:, None, None]
     layer = 0

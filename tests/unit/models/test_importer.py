@@ -182,7 +182,8 @@ def test_package_and_checkpoint(name: str, trained: Any, tmp_path: Path, on_stru
 
     import_model(trained / name, tmp_path / "m.allegro")
     network = load_model(tmp_path / "m.allegro")
-    atoms, reference = ase.io.read(trained / "data.extxyz", 0), np.load(trained / "out.npz")
+    atoms: Any = ase.io.read(trained / "data.extxyz", 0)
+    reference = np.load(trained / "out.npz")
     symbols = atoms.get_chemical_symbols()
     got = on_structure(network, atoms.positions, atoms.cell.array, atoms.pbc, symbols, torch.float64)
     energies, shifts = reference["atomic_energy"].ravel(), np.where(atoms.numbers == 11, -1.0, -2.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from allegro_md.models.allegro.architecture import Mlp, Residual
 from allegro_md.models.allegro.network import Network
-from allegro_md.models.fused import tables
+from allegro_md.models.fused import accuracy, tables
 from allegro_md.models.fused.fold import fold
 from allegro_md.models.fused.tables import Tables
 from allegro_md.models.modelfile import load_model, save_model
@@ -33,8 +34,13 @@ def model(tmp_path: Path) -> Any:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Any:
     """How often tables were computed."""
-    calls, refined = [], tables.refined
-    monkeypatch.setattr(tables, "refined", lambda *model: calls.append(0) or refined(*model))
+    calls, refined = [], accuracy.refined
+
+    def counted(*model: Any) -> Any:
+        calls.append(0)
+        return refined(*model)
+
+    monkeypatch.setattr(tables, "refined", counted)
     return calls
 
 
@@ -121,6 +127,6 @@ def test_nowhere_to_write(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(np, "savez", full)
         opened(model).keep()
         assert kept(model) == []
-    monkeypatch.setattr(tables.tempfile, "NamedTemporaryFile", full)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
     opened(model).keep()
     assert kept(model) == []

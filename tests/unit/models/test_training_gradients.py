@@ -17,7 +17,7 @@ COMMON = {"symbols": ("Na", "Cl"), "cutoff": 4.0, "layers": 2, "l_max": 2, "chan
           "trainable_scales": True, "trainable_shifts": True}  # fmt: skip
 DENSE = COMMON | {"embedding_width": 4, "two_body": Mlp(widths=(5,)), "scalars": 4, "latent": Mlp(widths=(5,)),
                   "readout": Mlp(widths=(3,))}  # fmt: skip
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, Dense | Residual] = {
     "bessel": Dense(**DENSE, embedding=Bessel(trainable=True)),
     "spline": Dense(**DENSE, embedding=Spline(count=6, span=4), coupled=False),
     "residual": Residual(**COMMON, two_body=Mlp(widths=(5,)), latents=4, latent=Mlp(widths=(5,)),

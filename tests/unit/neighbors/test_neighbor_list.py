@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,20 +18,21 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.state import AtomState, SpeciesTable
 
 Array = NDArray[np.float64]
+Integers = NDArray[Any]
 
 
-def brute(x: Array, shift: Array, ids: Array, h: Array, n_centers: int, distance: float) -> list[list[int]]:
+def brute(x: Array, shift: Integers, ids: Integers, h: Array, n_centers: int, distance: float) -> list[list[int]]:
     """Per center the atoms closer than the distance, by (id, shift)."""
     place = x + shift @ h
     out = []
     for i in range(n_centers):
         r = np.sqrt(((place - place[i]) ** 2).sum(axis=1))
-        near = [j for j in np.flatnonzero(r < distance) if j != i]
+        near = [int(j) for j in np.flatnonzero(r < distance) if j != i]
         out.append(sorted(near, key=lambda j: (ids[j], *(shift[j] - shift[i]))))
     return out
 
 
-def rows(offsets: Array, neighbors: Array) -> list[list[int]]:
+def rows(offsets: Integers, neighbors: Integers) -> list[list[int]]:
     return [neighbors[a:b].tolist() for a, b in itertools.pairwise(offsets)]
 
 
@@ -54,7 +56,7 @@ def test_against_all_pairs(n: int, seed: int, distance: float, shape: str) -> No
     x, ids, shift = x[unique], ids[unique], shift[unique]
     centers = int(rng.integers(0, len(x) + 1))
     offsets, neighbors = build_pairs(x, shift, ids, Cell(h), centers, distance)
-    assert (offsets.dtype, neighbors.dtype) == (np.int64, np.int32)
+    assert offsets.dtype == np.int64 and neighbors.dtype == np.int32
     assert rows(offsets, neighbors) == brute(x, shift, ids, h, centers, distance)
 
 

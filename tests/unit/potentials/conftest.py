@@ -131,8 +131,8 @@ def differences(energy: Callable[[System], float], system: System, step: float =
         strain = np.zeros((3, 3))
         strain[a, b] += step / 2
         strain[b, a] += step / 2
-        up, down = np.eye(3) + strain, np.eye(3) - strain
-        virial[v] = -(at(system.x @ up, system.cell.matrix @ up) - at(system.x @ down, system.cell.matrix @ down))
+        more, less = np.eye(3) + strain, np.eye(3) - strain
+        virial[v] = -(at(system.x @ more, system.cell.matrix @ more) - at(system.x @ less, system.cell.matrix @ less))
     return force, virial / (2 * step)
 
 

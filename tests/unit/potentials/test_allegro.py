@@ -27,7 +27,7 @@ from allegro_md.state import AtomState
 SYMBOLS = ("Cu", "Ni")
 COMMON = {"symbols": SYMBOLS, "cutoff": 4.2, "channels": 5, "average_neighbors": 14.0}
 DENSE = COMMON | {"embedding": Bessel(), "embedding_width": 12, "scalars": 20}
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, Dense | Residual] = {
     "dense": Dense(**DENSE, layers=1, l_max=1, two_body=Mlp(widths=(24,)), latent=Mlp(widths=(24,)),
                    readout=Mlp(widths=(12,))),
     "dense-two-layers": Dense(**DENSE | {"average_neighbors": (13.0, 15.5), "zbl": True}, layers=2, l_max=2,
@@ -148,7 +148,7 @@ def test_no_atoms_and_no_neighbors(lab: Any) -> None:
     neighbors = NeighborList(potential.cutoff, 0.3)
     neighbors.build(state)
     empty = potential(state, neighbors, Virial.PER_ATOM)
-    assert empty.energy.shape == (0,) and empty.virials.shape == (0, 6)
+    assert empty.energy.shape == (0,) and empty.virials is not None and empty.virials.shape == (0, 6)
 
 
 def test_species_are_matched_by_symbol(lab: Any, system: Any) -> None:
@@ -233,4 +233,4 @@ def test_a_runaway_force_is_an_error(lab: Any) -> None:
     neighbors.build(state)
     state.all("position")[1, 1] = float("nan")
     with pytest.raises(PhysicsError, match="forces on atom 0"):
-        potential(state, neighbors, virial=False)
+        potential(state, neighbors, Virial.NONE)

@@ -14,10 +14,11 @@ from ase.calculators.morse import MorsePotential
 from allegro_md.config import AseTerm, LennardJonesTerm, ZblTerm
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials import POTENTIALS, SumPotential, build_potential
+from allegro_md.potentials import POTENTIALS, build_potential
 from allegro_md.potentials.ase import AsePotential
 from allegro_md.potentials.base import Virial
 from allegro_md.potentials.lj import LennardJones
+from allegro_md.potentials.sum import SumPotential
 from allegro_md.potentials.zbl import Zbl
 
 RANKS = [[np.arange(27)], np.array_split(np.arange(27), 4)]
@@ -76,9 +77,9 @@ def test_errors(lab: Any) -> None:
         AsePotential(WithoutEnergies(), 6.0)
     with pytest.raises(PhysicsError, match="atom 0"):
         lab.run(AsePotential(Broken(), 6.0), system)
-    for calculator, options in [("no_such_calculator", {}), ("ase.calculators.emt:NONE", {}), ("no.module:EMT", {})]:
+    for calculator in ("no_such_calculator", "ase.calculators.emt:NONE", "no.module:EMT"):
         with pytest.raises(InputError, match="no calculator"):
-            POTENTIALS["ase"](AseTerm(kind="ase", calculator=calculator, options=options, range=6.0), system.species)
+            POTENTIALS["ase"](AseTerm(kind="ase", calculator=calculator, range=6.0), system.species)
 
 
 @pytest.mark.parametrize("name", ["emt", "ase.calculators.emt:EMT"])

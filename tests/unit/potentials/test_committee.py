@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from allegro_md.ase import AllegroCalculator
+from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError
@@ -153,7 +154,7 @@ def test_std_by_hand() -> None:
 def test_other_terms_leave_the_std_alone(system: Any, files: Any, tmp_path: Path) -> None:
     """And members' forces are not kept where nobody asks."""
     committee = ", ".join(f'"{path}"' for path in files)
-    terms = []
+    terms: list[Any] = []
     for text in (f"committee = [{committee}]", 'kind = "zbl"\ncutoff = 3.0'):
         (tmp_path / "in.toml").write_text(INPUT.format(potential=text.replace("\n", ", ")))
         terms += load_input(tmp_path / "in.toml").potential
@@ -201,12 +202,13 @@ def test_input(files: Any, tmp_path: Path) -> None:
     config = load_input(path)
     again = tmp_path / "again.toml"
     again.write_text(config.to_toml())
-    assert load_input(again) == config and config.potential[0].models == tuple(files)
+    term: Any = config.potential[0]
+    assert load_input(again) == config and term.models == tuple(files)
     table = SpeciesTable(SYMBOLS, np.array([29, 28]), np.ones(2))
-    potential = build_potential(config.potential, table)
+    potential: Any = build_potential(config.potential, table)
     assert list(descriptions(config.potential, potential)) == [file.name for file in files]
     assert [part for *_, part in models_of(config.potential, potential)] == list(potential.members)
-    guard = assembly.guard(config, AtomState(None, table, 0), Comm.serial())
+    guard = assembly.guard(config, AtomState(Cell(np.eye(3)), table, 0), Comm.serial())
     np.testing.assert_allclose(guard._limits.distance, 0.7 * np.array([[2.2, 2.4], [2.4, 0.0]]))
 
 

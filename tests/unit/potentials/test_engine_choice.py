@@ -14,6 +14,7 @@ from allegro_md.cli import main
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError, ResourceError
+from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
 from allegro_md.models.allegro.architecture import Mlp, Residual
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.fused import accuracy, block_size, packing
@@ -90,7 +91,7 @@ def test_out_of_memory_halves_the_block(lab: Any, system: Any, monkeypatch: pyte
     potential, allocate, room = FusedPotential(network(), SYMBOLS, tiles=8), packing.allocate, [2]
 
     def scarce(model: Any, rows: Any) -> Any:
-        if rows > room[0] * packing.BLOCK_ROWS:
+        if rows > room[0] * BLOCK_ROWS:
             raise MemoryError
         return allocate(model, rows)
 

@@ -29,7 +29,7 @@ SYMBOLS = ("Cu", "Ni")
 COMMON = {"symbols": SYMBOLS, "cutoff": 4.2, "channels": 5, "average_neighbors": 14.0, "layers": 1}
 DENSE = COMMON | {"embedding": Bessel(), "embedding_width": 12, "scalars": 20}
 RESIDUAL = COMMON | {"latents": 24, "two_body": Mlp(widths=(16,))}
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, Dense | Residual] = {
     "dense": Dense(**DENSE | {"average_neighbors": (13.0, 15.5), "zbl": True}, l_max=1, two_body=Mlp(widths=(24,)),
                    latent=Mlp(widths=(24,)), readout=Mlp(widths=(12,))),
     "deep": Dense(**DENSE, l_max=3, two_body=Mlp(widths=(24,)), latent=Mlp(widths=(24, 20), activation="gelu"),
@@ -197,7 +197,7 @@ def test_no_atoms_and_no_neighbors(name: str, lab: Any) -> None:
     neighbors = NeighborList(potential.cutoff, 0.3)
     neighbors.build(state)
     empty = potential(state, neighbors, Virial.PER_ATOM)
-    assert empty.energy.shape == (0,) and empty.virials.shape == (0, 6)
+    assert empty.energy.shape == (0,) and empty.virials is not None and empty.virials.shape == (0, 6)
 
 
 @pytest.mark.parametrize("name", ["dense", "spline", "layers"])
@@ -226,7 +226,8 @@ def test_refused() -> None:
 def structure(lab: Any, positions: Any, rows: Any, pbc: Any, symbols: Any, known: Any) -> Any:
     """A structure of the reference sets."""
     kind = np.array([known.index(str(s)) for s in symbols], dtype=np.int16)
-    return lab.System(positions, Cell.from_rows(rows, tuple(bool(p) for p in pbc)), tuple(known), kind)
+    a, b, c = map(bool, pbc)
+    return lab.System(positions, Cell.from_rows(rows, (a, b, c)), tuple(known), kind)
 
 
 @pytest.mark.parametrize("name", ["ag-dense", "lipo-dense", "c3bpa-dense", "lipo-spline-zbl", "cu"])

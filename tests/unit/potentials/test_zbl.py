@@ -37,10 +37,11 @@ def test_formula(lab: Any, r: float, symbols: Any) -> None:
     numbers = system.species.numbers[kind]
     potential = Zbl(system.species.numbers, 2.0)
     result = lab.run(potential, system)
+    pair: Any = [int(number) for number in numbers]
     distance = mpmath.mpf(float(np.linalg.norm(x[1] - x[0])))
     inside = r < 2.0
-    energy = phi(*map(int, numbers), distance, 2) if inside else 0
-    slope = mpmath.diff(lambda s: phi(*map(int, numbers), s, 2), distance) if inside else 0
+    energy = phi(pair[0], pair[1], distance, 2) if inside else 0
+    slope = mpmath.diff(lambda s: phi(pair[0], pair[1], s, 2), distance) if inside else 0
     assert result.energy == pytest.approx([float(energy) / 2] * 2, rel=1e-12, abs=1e-12)
     assert result.force[0] == pytest.approx(float(slope) * direction, rel=1e-11, abs=1e-12)
     assert (result.quanta.sum(axis=0) == 0).all()

@@ -139,6 +139,7 @@ def test_lmdb_is_divided_as_text_is(folder: Path, database: Path) -> None:
     assert indices(text.validation) == indices(lmdb.validation)
     for one, other in zip(text.train, lmdb.train, strict=True):
         assert one.energy == pytest.approx(other.energy, abs=1e-12) and other.kind == "bulk"
+        assert one.forces is not None and other.forces is not None
         np.testing.assert_allclose(one.forces, other.forces, atol=1e-12)
         np.testing.assert_allclose(one.cell, other.cell, atol=1e-12)
 

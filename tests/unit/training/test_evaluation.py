@@ -77,7 +77,7 @@ def test_errors_are_those_of_the_engine(labeled: Any, capsys: pytest.CaptureFixt
         1000 * (b.get_potential_energy() - a.get_potential_energy()) for a, b in zip(noisy, exact, strict=True)
     ]
     per_atom = [error / len(atoms) for error, atoms in zip(energy, noisy, strict=True)]
-    tight = {"rel": 1e-5}  # the file has eight digits behind the point
+    tight: dict[str, Any] = {"rel": 1e-5}  # the file has eight digits behind the point
     assert found["frames"] == 4 and found["atoms"] == 1 + 8 + 4 + 3
     assert found["energy_meV"]["rmse"] == pytest.approx(np.sqrt(np.mean(np.square(energy))), **tight)
     assert found["energy_meV_per_atom"]["mae"] == pytest.approx(np.mean(np.abs(per_atom)), **tight)
@@ -176,7 +176,7 @@ def test_messages(
     assert set(tmp_path.iterdir()) == before
 
 
-def committee(noise: Sequence[float], rng: np.random.Generator) -> Evaluation:
+def committee(noise: Any, rng: np.random.Generator) -> Evaluation:
     """Members whose forces scatter about the mean as the labels do, by a known amount per atom."""
     std = np.asarray(noise)
     count, members = len(std), 8

@@ -17,7 +17,7 @@ from allegro_md.training.prediction import Prediction, predict
 
 SYMBOLS = ("Cu", "Au")
 COMMON = {"symbols": SYMBOLS, "cutoff": 4.0, "layers": 2, "l_max": 1, "channels": 3, "average_neighbors": 12.0}
-NETWORKS = {
+NETWORKS: dict[str, Dense | Residual] = {
     "dense": Dense(**COMMON, embedding=Bessel(), embedding_width=4, two_body=Mlp(widths=(5,)), scalars=4,
                    latent=Mlp(widths=(5,)), readout=Mlp(widths=(3,))),
     "residual": Residual(**COMMON, two_body=Mlp(widths=(5,)), latents=4, latent=Mlp(widths=(5,)),

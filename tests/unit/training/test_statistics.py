@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,10 @@ GRAPHS = [
 ]
 
 
-def measure(frames: list[Frame] = FRAMES, isolated: dict[str, float] | None = None, **options: object) -> Statistics:
+def measure(frames: list[Frame] = FRAMES, isolated: dict[str, float] | None = None, **options: Any) -> Statistics:
     model = DenseModel.model_validate({"cutoff": 4.0, **options})
-    return statistics_of(frames, SYMBOLS, GRAPHS[: len(frames)], model, isolated)
+    graphs: Any = GRAPHS[: len(frames)]
+    return statistics_of(frames, SYMBOLS, graphs, model, isolated)
 
 
 def test_counts_and_force_rms() -> None:
@@ -87,7 +89,7 @@ def test_the_mean_shift_is_that_of_the_energies_per_atom() -> None:
 
 def test_least_squares_finds_the_energies_of_the_elements() -> None:
     frames = [frame([8, 1, 1], -20 - 2), frame([6, 1], -11), frame([1, 1, 1], -3), frame([8, 6], -30)]
-    graphs = [edges() for _ in frames]
+    graphs: Any = [edges() for _ in frames]
     model = DenseModel.model_validate({"cutoff": 4.0, "shifts": "least-squares", "scales": 1.0})
     found = statistics_of(frames, SYMBOLS, graphs, model)
     assert found.shifts == pytest.approx({"H": -1.0, "C": -10.0, "O": -20.0})
@@ -118,7 +120,7 @@ def test_neighbors_given() -> None:
     ],
 )
 def test_an_element_without_a_number(
-    options: dict[str, object], isolated: dict[str, float] | None, words: tuple[str, ...]
+    options: dict[str, Any], isolated: dict[str, float] | None, words: tuple[str, ...]
 ) -> None:
     with pytest.raises(InputError) as caught:
         measure(isolated=isolated, **options)
@@ -126,7 +128,7 @@ def test_an_element_without_a_number(
 
 
 @pytest.mark.parametrize("options", [{"shifts": 0.0}, {"scales": 1.0}])
-def test_labels_that_are_needed(options: dict[str, object]) -> None:
+def test_labels_that_are_needed(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="force-rms.*needs forces|mean.*needs energies"):
         measure([frame([8, 1, 1])], **options)
 

@@ -104,9 +104,9 @@ def killed_and_resumed(folder: Path, seed: int, times: int) -> None:
     """A program that is killed at random moments and started again until it is through."""
     path = write_training(folder, epochs=12)
     began = time.monotonic()
-    subprocess.run([*COMMAND, path], check=True, capture_output=True)
+    subprocess.run([*COMMAND, str(path)], check=True, capture_output=True)
     whole = time.monotonic() - began
-    rng, command = random.Random(seed), [*COMMAND, path, "--set", "output.directory=killed", "--resume"]
+    rng, command = random.Random(seed), [*COMMAND, str(path), "--set", "output.directory=killed", "--resume"]
     for _ in range(times):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
             time.sleep(rng.uniform(0.3, 0.9) * whole)

@@ -47,7 +47,7 @@ def source(tmp_path: Path) -> Path:
 def wrong_virial() -> Iterator[None]:
     right = LennardJones.__call__
 
-    def wrong(self: Any, state: Any, neighbors: Any, virial: bool) -> ForceResult:
+    def wrong(self: Any, state: Any, neighbors: Any, virial: Any) -> ForceResult:
         result = right(self, state, neighbors, virial)
         if result.virials is None:
             return result

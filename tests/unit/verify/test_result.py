@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_the_worst_is_relative_to_what_is_allowed() -> None:
     [(0.0, 0.0, True), (1e-300, 0.0, False), (1.0, 1.0, True), (1.1, 1.0, False), (np.nan, 1.0, False),
      (np.inf, np.inf, False), ([0.0, np.nan], 1.0, False), ([], 0.0, True)],
 )  # fmt: skip
-def test_passes_only_what_is_allowed(deviation: object, tolerance: float, passed: bool) -> None:
+def test_passes_only_what_is_allowed(deviation: Any, tolerance: float, passed: bool) -> None:
     one, many = tally(), tally()
     one.add("it", deviation, tolerance, "eV", 7)
     many.add_atoms("it", np.array([np.atleast_1d(deviation), np.zeros(np.size(deviation))]), tolerance, "eV", [7, 8])

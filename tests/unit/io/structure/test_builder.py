@@ -62,7 +62,8 @@ def tilted() -> Any:
 def test_every_atom_once_with_the_same_bits(tmp_path: Path, tilted: Any, grid: Any, periodic: Any) -> None:
     builder = structure(tmp_path, tilted, repeat=(3, 4, 2), periodic=periodic)
     # ASE's own repeat, sorted as CONTRACT's ids are: x slowest, atoms of a cell together.
-    expected = ase.io.read(tmp_path / "start.extxyz") * (3, 4, 2)
+    start: Any = ase.io.read(tmp_path / "start.extxyz")
+    expected = start * (3, 4, 2)
     assert builder.n_total == len(expected)
     seen = np.zeros(builder.n_total, dtype=int)
     position, velocity = np.empty((2, builder.n_total, 3))
