@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mutants import FloatLennardJones, mutated
-from systems import CASES
+from systems import CASES, centers_at_once
 
 from allegro_md.comm import Comm
 from allegro_md.config.output import BALANCERS
@@ -99,7 +99,7 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
     size, grid = comm.size, job["grid"]
     if isinstance(grid, str):
         grid = [size if axis == grid else 1 for axis in "xyz"]
-    with mutated(job["mutant"]) as kind:
+    with mutated(job["mutant"]) as kind, centers_at_once(job["tiles"]):
         case = CASES[job["case"]](comm, job["tiles"])
         potential: Any = FloatLennardJones(case.potential) if job["mutant"] == "float-forces" else case.potential
         balancer = build_balancer(job["balance"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -289,6 +291,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
 """Architectures of each class of the fused engine."""
 
 
+@contextmanager
+def centers_at_once(tiles: int | None) -> Iterator[None]:
+    """Few centers per call of the fused engine, so that small systems take several calls; None: as many as always."""
+    with mock.patch.object(fused_module, "CENTERS", fused_module.CENTERS if tiles is None else 32 * tiles):
+        yield
+
+
 def fused(kind: str, comm: Comm, tiles: int | None = None) -> Case:
     """A hot alloy with a network of random weights on the fused engine; what keeps it together is Lennard-Jones."""
     architecture = parse_architecture(NETWORKS[kind])
@@ -296,8 +305,6 @@ def fused(kind: str, comm: Comm, tiles: int | None = None) -> Case:
     rows = np.array([[15.6, 0.0, 0.0], [2.0, 15.6, 0.0], [0.0, -3.0, 15.6]])
     velocity = thermal(len(x), 10.0, 2000.0, 52) + np.array([0.06, 0.03, -0.04])
     state = spread(x, rows, (True,) * 3, comm, velocity, 10.0, symbols=architecture.symbols)
-    if tiles is not None:
-        fused_module.CENTERS = 32 * tiles
     network = FusedPotential(Network(architecture).initialize(5), architecture.symbols, tiles=tiles or 1)
     assert network.kind == kind
     table = np.ones((2, 2))

@@ -55,9 +55,8 @@ def data_folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_those_of_the_issue_are_there() -> None:
-    ours = {"copper", "silver-eam", "silver-dft", "li3po4-dense", "acac", "3bpa", "aspirin", "ethanol", "water"}
-    assert ours | {"li3po4-paper", "qm9-paper", "rmd17-paper"} <= set(NAMES)
+def test_there_are_inputs() -> None:
+    assert NAMES
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=NAMES)

@@ -100,5 +100,5 @@ def test_every_one_when_launched(mpirun: MpiRun, good: Path, tmp_path: Path, ran
     test_refused_when_launched(mpirun, good, tmp_path, ranks, case)
 
 
-def test_at_least_forty_kinds() -> None:
-    assert len(BY_NAME) >= 45
+def test_no_case_hides_another() -> None:
+    assert len(BY_NAME) == len(CASES)

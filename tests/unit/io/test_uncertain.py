@@ -15,6 +15,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import ResourceError
 from allegro_md.io import uncertain
+from allegro_md.io.disk import pwrite_all
 from allegro_md.io.uncertain import UncertainWriter
 from allegro_md.reporting import Snapshot
 from allegro_md.state import AtomState, SpeciesTable
@@ -64,14 +65,14 @@ def test_a_frame_that_is_cut_short_is_not_seen(call: int, tmp_path: Path, monkey
     writer(snapshot(1, [0.3, 0.0, 0.0]))
     kept, left = writer.state_dict(), [call]
 
-    def dying(fd: int, offset: int, data: bytes, write: Any = uncertain._write) -> None:
+    def dying(fd: int, data: Any, offset: int, write: Any = pwrite_all) -> None:
         if left[0] == 1:
             raise KeyboardInterrupt
         left[0] -= 1
-        write(fd, offset, data)
+        write(fd, data, offset)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(uncertain, "_write", dying)
+        patch.setattr(uncertain, "pwrite_all", dying)
         writer(snapshot(2, [0.4, 0.0, 0.0]))
     assert steps(path) == [1]
     again = UncertainWriter(path, 0.2, 1, Comm.serial())
@@ -89,11 +90,11 @@ def test_a_full_disk_leaves_the_frames_before(tmp_path: Path, monkeypatch: pytes
     writer(snapshot(1, [0.3, 0.0, 0.0]))
     before = path.read_bytes()
 
-    def full(fd: int, offset: int, data: bytes, write: Any = uncertain._write) -> None:
-        write(fd, offset, data[:50])
+    def full(fd: int, data: Any, offset: int, write: Any = pwrite_all) -> None:
+        write(fd, data[:50], offset)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(uncertain, "_write", full)
+    monkeypatch.setattr(uncertain, "pwrite_all", full)
     with pytest.raises(ResourceError, match=r"uncertain\.extxyz: No space"):
         writer(snapshot(2, [0.4, 0.0, 0.0]))
     assert path.read_bytes() == before
