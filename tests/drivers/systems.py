@@ -281,12 +281,12 @@ DENSE = {
     "embedding": {"kind": "bessel"}, "two_body": SMALL, "latent": SMALL, "readout": SMALL,
 }  # fmt: skip
 NETWORKS: dict[str, dict[str, Any]] = {
-    "collapsed": {
+    "bilinear": {
         **ALLOY, "form": "residual", "layers": 1, "l_max": 2, "channels": 2, "latents": 16, "two_body": SMALL,
         "latent": {}, "readout": {},
     },
-    "folded": DENSE,
-    "general": DENSE | {"layers": 2},
+    "single-layer": DENSE,
+    "multi-layer": DENSE | {"layers": 2},
 }  # fmt: skip
 """Architectures of each class of the fused engine."""
 

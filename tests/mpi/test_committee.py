@@ -49,7 +49,7 @@ COLUMN = "max_force_std_eV_A"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The input, three members and a run on one rank; the limit is passed in some of its steps only."""
     where = tmp_path_factory.mktemp("committee")
-    architecture = parse_architecture(NETWORKS["collapsed"] | {"symbols": ("Cu",), "average_neighbors": 12.0})
+    architecture = parse_architecture(NETWORKS["bilinear"] | {"symbols": ("Cu",), "average_neighbors": 12.0})
     for seed in range(3):
         save_model(Network(architecture).initialize(seed), where / f"a-{seed}.allegro")
     (where / "in.toml").write_text(INPUT.replace("LIMIT", "1e3"))

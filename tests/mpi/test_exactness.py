@@ -19,10 +19,10 @@ DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "exactness.py"
 
 STEPS = {
     "quickstart": 80, "network": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "breathing": 150,
-    "collapsed": 80, "folded": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
+    "bilinear": 80, "single-layer": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
 }  # fmt: skip
 LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300}
-LONG_STEPS |= {"collapsed": 160, "folded": 160, "general": 120}  # as many as it takes to have 100 migrations
+LONG_STEPS |= {"bilinear": 160, "single-layer": 160, "multi-layer": 120}  # as many as it takes to have 100 migrations
 OWN: dict[str, dict[str, Any]] = {
     "slab": {"grid": "z"},  # leaves ranks empty
     **dict.fromkeys(("ideal", "ideal-tilted", "soft"), {"skin": 1.5, "thermo_every": 50}),
@@ -41,19 +41,19 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "balanced": {"balance": "moving-plane", "rebuild_every": 3},
 }
 LJ = ("argon", "triclinic", "slab", "liquid", "breathing")
-FUSED = ("collapsed", "folded")
+FUSED = ("bilinear", "single-layer")
 CROSSING = ("ideal", "ideal-tilted", "soft")
 ONE: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, ("thick",))
 ONE |= dict.fromkeys(("quickstart", "network"), ("block",)) | dict.fromkeys(FUSED, ("thin", "blocks", "forced"))
 TWO: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",))
 TWO |= dict.fromkeys(("quickstart", "network"), ("thin",)) | dict.fromkeys(FUSED, ("block", "x"))
 TWO["triclinic"] += ("balanced",)
-ON_FOUR = ("argon", "triclinic", "slab", "liquid", "ideal-tilted", "collapsed")
+ON_FOUR = ("argon", "triclinic", "slab", "liquid", "ideal-tilted", "bilinear")
 FOUR: dict[str, tuple[str, ...]] = dict.fromkeys(ON_FOUR, ("base",))
 FOUR["triclinic"] += ("balanced",)
 ALL: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
 ALL |= dict.fromkeys(CROSSING, ("base", "x", "z"))
-ALL |= dict.fromkeys(("quickstart", "network", *FUSED, "general"), tuple(VARIATIONS))
+ALL |= dict.fromkeys(("quickstart", "network", *FUSED, "multi-layer"), tuple(VARIATIONS))
 
 MUTANTS = {"float-forces": "triclinic", "float-reduce": "argon", "wrap": "liquid"}
 
