@@ -44,7 +44,7 @@ def test_resumed_on_other_ranks_equals_undisturbed(
 def test_the_fast_path_resumed_on_other_ranks_equals_undisturbed(
     name: str, tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """Bilinear and single-layer networks in single precision; rebuilds, whose moments depend on restarts, in between."""
+    """Bilinear and single-layer networks in single precision, with rebuilds, whose moments depend on restarts."""
     fields = json.dumps(FRAME)
     settings = [
         *SMALLER.get(name, []), "dynamics.steps=40", "output.thermo.every=2", "parallel.skin=0.2",
