@@ -21,7 +21,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "_set_shifts": "the fault is in the middle of the migration",
     },
     "unit/domain/test_free_axes.py": {"_even_cuts": "planes that a whole run would not show"},
-    "unit/domain/test_grid.py": {"_assign_owners": "positions on faces, by the bit"},
+    "unit/domain/test_decomposition.py": {"_assign_owners": "positions on faces, by the bit"},
     "unit/io/test_h5md.py": dict.fromkeys(("_worker", "_jobs", "_thread"), "holds the writing thread at one moment"),
     "unit/kernels/test_contract.py": {"_on_device": "the path of a GPU, compared on the CPU"},
     "unit/potentials/test_allegro.py": dict.fromkeys(
@@ -73,7 +73,8 @@ def used(path: Path, private: set[str]) -> Iterator[tuple[str, int]]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isascii():
             names = [node.value.rpartition(".")[2]]
-        yield from ((name, node.lineno) for name in names if name in private)
+        line = getattr(node, "lineno", 0)
+        yield from ((name, line) for name in names if name in private)
 
 
 def test_only_public_names_are_used() -> None:

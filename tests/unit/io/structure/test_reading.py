@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -36,14 +37,14 @@ class Reader:
         self.folder = folder
 
     def __call__(
-        self, name: str, text: str, masses: Mapping[str, float] | None = None, **options: object
+        self, name: str, text: str, masses: Mapping[str, float] | None = None, **options: Any
     ) -> SystemBuilder:
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
-        reading = ReadOptions(**options)  # type: ignore[arg-type]
+        reading = ReadOptions(**options)
         return SystemBuilder.from_structure(path, options=reading, masses=masses, comm=Comm.serial())
 
-    def refuses(self, match: str, name: str, text: str, **options: object) -> None:
+    def refuses(self, match: str, name: str, text: str, **options: Any) -> None:
         with pytest.raises(InputError, match=match):
             self(name, text, **options)
 
@@ -132,7 +133,8 @@ def test_units_of_lammps(read: Reader) -> None:
     title = "LAMMPS data file via write_data, units = {}"
     for unit, value in (("metal", 3.0), ("real", 0.003)):
         text = moving.format(value).replace("x\n", title.format(unit) + "\n", 1)
-        for options in ({}, {"units": unit}):
+        choices: list[dict[str, Any]] = [{}, {"units": unit}]
+        for options in choices:
             builder = read("x.data", text, **options)
             assert builder.contents.velocity is not None and "units" not in remarks(builder)
             assert builder.contents.velocity[1] == pytest.approx([0.003, 0, 0], rel=1e-12)
@@ -189,7 +191,7 @@ def test_tilted_dumps(read: Reader) -> None:
     text = dump("element xs ys zs", "Ar 0.1 0.2 0.3", "Kr 0.6 0.7 0.8").replace("pp ff pp", "xy xz yz pp pp pp")
     text = text.replace("1 11\n0 10\n0 10", "-2 15 3\n-1 10 -2\n0 10 -1")
     builder = read("t.lammpstrj", text)
-    expected = ase_read(read.folder / "t.lammpstrj", format="lammps-dump-text")
+    expected: Any = ase_read(read.folder / "t.lammpstrj", format="lammps-dump-text")
     assert np.allclose(builder.cell.matrix, expected.cell.array)
     between = np.diff(builder.contents.position, axis=0)
     assert np.allclose(between, np.diff(expected.positions, axis=0))
