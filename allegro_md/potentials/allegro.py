@@ -92,7 +92,7 @@ class AllegroPotential:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
         force = state.all("force")
         quanta = force.cpu()  # the same memory where the state is on the host
-        n = neighbors.n_centers
+        n = state.n_local
         energy, virials = np.empty(n), np.zeros((n if virial else 0, 6))
         species = self._species[state.all("species").cpu().numpy()]
         atoms = (state.all("position").cpu().numpy(), state.all("shift").cpu().numpy(), species, state.cell.matrix)

@@ -103,7 +103,7 @@ class FusedPotential:
 
     def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
         """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
-        n = neighbors.n_centers
+        n = state.n_local
         energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
         virials = np.zeros((n if virial is Virial.PER_ATOM else 0, 6))
         ids = state.all("id").numpy()

@@ -37,14 +37,14 @@ def evaluate(
     """
     force = state.all("force")
     quanta = force.cpu()  # the same memory where the state is on the host
-    energy = np.empty(neighbors.n_centers)
-    virials = np.empty((neighbors.n_centers if virial else 0, 6))
+    energy = np.empty(state.n_local)
+    virials = np.empty((state.n_local if virial else 0, 6))
     status = kernel(
         state.all("position").cpu().numpy(),
         state.all("shift").cpu().numpy(),
         state.all("species").cpu().numpy(),
         state.cell.matrix,
-        neighbors.offsets,
+        neighbors.offsets[: state.n_local + 1],
         neighbors.neighbors,
         *parameters,
         quanta.numpy(),
