@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.exact import FORCE_SCALE
 from allegro_md.io.background_writer import BackgroundWriter
 from allegro_md.io.disk import disk_errors, finish, unfinished
 from allegro_md.io.frame_index import (
@@ -48,6 +47,11 @@ FIRST_INTERVAL = 1.0
 """Seconds after which frames become visible at the latest, early in a run; see `DOUBLING`."""
 
 
+def frame_columns(fields: Sequence[str], dtype: str) -> list[Column]:
+    """Describes the vectors of a frame: those of `fields` (keys of `UNITS`), in float32 or float64 but for images."""
+    return [Column(f, (3,), "int32" if f == "image" else dtype, UNITS[f]) for f in UNITS if f in fields]
+
+
 class TrajectoryWriter:
     """Reporter of ``trajectory.h5``.
 
@@ -78,7 +82,7 @@ class TrajectoryWriter:
         """
         self.trigger = Trigger(every)
         self._directory, self._folder = directory, directory / FOLDER
-        self._fields = [Column(f, (3,), "int32" if f == "image" else dtype, UNITS[f]) for f in UNITS if f in fields]
+        self._fields = frame_columns(fields, dtype)
         self._columns = (*PER_FRAME, *self._fields)
         self._dtype, self._comm, self._clock = dtype, comm, clock
         self._worker = BackgroundWriter(AHEAD)
@@ -238,12 +242,11 @@ class TrajectoryWriter:
 
     def _pieces_of(self, state: AtomState) -> Iterator[tuple[int, dict[str, NDArray[Any]], bool]]:
         """This rank's range of ids of every field of a frame; see `IdPartition.pieces`."""
-        local = {name: state.local(name).cpu().numpy() for name in ("id", "position", "velocity", "force")}
+        local = {name: state.local(name).cpu().numpy() for name in ("id", *UNITS) if name in FIELDS}
         made: dict[str, Rows] = {
-            "position": local["position"].__getitem__,  # position and image are made from it where it arrives
-            "velocity": lambda rows: local["velocity"][rows].astype(self._dtype),
-            "force": lambda rows: (local["force"][rows] / FORCE_SCALE).astype(self._dtype),
+            name: partial(_in_units, values, FIELDS[name].scale, self._dtype) for name, values in local.items()
         }
+        made["position"] = local["position"].__getitem__  # position and image are made from it where it arrives
         wanted = {c.name for c in self._fields}
         sent = {"position" if name == "image" else name for name in wanted}
         assert self._slabs is not None
@@ -375,3 +378,8 @@ def _without_atoms(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
 def _pieces(folder: Path) -> list[Path]:
     """The files of a trajectory, finished or not."""
     return [p for pattern in ("segment-*.h5*", f"{ATOMS}*") for p in folder.glob(pattern)]
+
+
+def _in_units(values: NDArray[Any], scale: float, dtype: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Chosen rows of a field, in its unit."""
+    return (values[rows] if scale == 1.0 else values[rows] / scale).astype(dtype)

@@ -16,7 +16,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.domain.decomposition import Decomposition, choose_grid
 from allegro_md.errors import ResourceError
-from allegro_md.io.h5md import AHEAD
+from allegro_md.io.h5md import AHEAD, frame_columns
 from allegro_md.io.id_partition import PIECE
 from allegro_md.io.structure import SystemBuilder
 from allegro_md.potentials import Potential, build_potential, committee_of, descriptions
@@ -27,10 +27,10 @@ from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.peak_memory import measure_peak_memory
 from allegro_md.state import FIELDS
 
-ROW = sum(math.prod(field.shape) * field.dtype.itemsize for field in FIELDS.values())
+ROW = sum(field.row_bytes for field in FIELDS.values())
 """Bytes of an own atom in the state."""
 
-GHOST_ROW = ROW - 24
+GHOST_ROW = ROW - FIELDS["velocity"].row_bytes
 """Of a ghost: the rows of its velocity are never touched."""
 
 LISTED = 8 + 12 + 8
@@ -167,8 +167,7 @@ class ResourceEstimate:
         trajectory = self.config.output.trajectory
         if trajectory is None or not trajectory.every:
             return 0
-        width = {"float32": 4, "float64": 8}[trajectory.dtype]
-        return sum(12 if name == "image" else 3 * width for name in trajectory.fields)
+        return sum(column.row_bytes for column in frame_columns(trajectory.fields, trajectory.dtype))
 
     def rows(self, n_ranks: int) -> dict[str, str]:
         """What there is to tell about a run on so many ranks, line by line."""
@@ -215,7 +214,7 @@ class ResourceEstimate:
         total = 0.0
         if output.trajectory is not None and output.trajectory.every:
             total += (steps // output.trajectory.every + 1) * n_atoms * self._frame_row
-        saved = sum(math.prod(f.shape) * f.dtype.itemsize for f in FIELDS.values() if f.checkpoint)
+        saved = sum(field.row_bytes for field in FIELDS.values() if field.checkpoint)
         total += (output.checkpoint.keep + 1) * n_atoms * saved
         if output.thermo.every:
             total += 300.0 * (steps // output.thermo.every + 1)
