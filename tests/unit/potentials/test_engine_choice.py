@@ -113,8 +113,11 @@ def test_info_and_check_say_which(root: Path, capsys: pytest.CaptureFixture[str]
     assert "# cu.allegro: reference engine, asked for" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_with_the_engine_it_began_with(root: Path, tmp_path: Path) -> None:
-    """And the tables, found right at its start, stay beside the model."""
+def test_a_run_goes_on_with_the_engine_it_began_with(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the tables, found right at its start, stay in the cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = shutil.copy(root / "inputs" / "models" / "cu.allegro", tmp_path)
 
     def simulation(steps: int, engine: str, resume: bool) -> Simulation:
@@ -124,7 +127,7 @@ def test_a_run_goes_on_with_the_engine_it_began_with(root: Path, tmp_path: Path)
         return Simulation.from_config(config, Comm.serial(), resume=resume)
 
     simulation(1, "auto", resume=False).run()
-    assert len(list(tmp_path.glob("cu.allegro.tables-*.npz"))) == 1
+    assert len(list((tmp_path / "cache" / "allegro-md").glob("cu.allegro.tables-*.npz"))) == 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["input"]["potential"][0]["engine"] == "fused"
     assert "cu.allegro: fused engine, single-layer: one layer" in (tmp_path / "run" / "log.txt").read_text()
     with pytest.raises(InputError, match="engine = reference, but the run began with fused"):
