@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,7 +70,7 @@ def evaluate(
         if comm.rank == 0:
             check_folder(json_file)
             check_folder(out)
-        networks, frames = _read(models, data, labels, by)
+        networks, frames = _read(models, data, labels, by, partial(_say, comm.rank))
     evaluation = evaluate(networks, frames, precision, comm)
     with comm.collective_errors():
         if comm.rank == 0:
@@ -81,20 +82,29 @@ def evaluate(
                 _write(evaluation, frames, found, worst, out, f"{', '.join(m.name for m in models)}: {data.name}")
 
 
+def _say(rank: int, line: str) -> None:
+    if rank == 0:
+        typer.echo(line, err=True)
+
+
 def _read(
-    models: Sequence[Path], data: Path, labels: LabelsConfig, by: str | None
+    models: Sequence[Path], data: Path, labels: LabelsConfig, by: str | None, say: Callable[[str], None]
 ) -> tuple[list[Network], Sequence[Frame]]:
-    """Networks and frames that fit each other.
+    """Networks and frames that fit each other; `say` is told what is odd about the frames.
 
     Raises:
         InputError: they do not, or there is nothing to compare with.
     """
-    from allegro_md.io.labeled import read_frames
+    from allegro_md.io.labeled import Notes, read_frames
     from allegro_md.potentials.trained import trained
-    from allegro_md.training.checks import check_frames
+    from allegro_md.training.checks import check_frames, check_overlaps
+    from allegro_md.training.unit_checks import check_units
 
-    frames = read_frames(data, labels)
+    notes = Notes(frozenset({"stress"}))
+    frames = read_frames(data, labels, notes)
     check_frames(frames)
+    remarks = check_units([(data, frames)], labels, Notes(virials=notes.virials))
+    check_overlaps(frames)
     there: set[str] = set()
     numbers: set[int] = set()
     kinds = False
@@ -111,7 +121,10 @@ def _read(
     if by is not None and not kinds:
         raise InputError("no frame has a config_type", str(data), "leave out --by")
     symbols = [SYMBOLS[number - 1] for number in sorted(numbers)]
-    return [trained(model, symbols)[0] for model in models], frames
+    networks = [trained(model, symbols)[0] for model in models]
+    for remark in notes.lines() + remarks:
+        say(f"remark: {remark}")
+    return networks, frames
 
 
 def _document(

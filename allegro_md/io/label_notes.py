@@ -13,9 +13,11 @@ class Notes:
 
     Attributes:
         optional: labels that nobody asks for: those that cannot be used are left out instead of refused.
+        virials: names of the files whose stresses come from a virial.
     """
 
     optional: frozenset[str] = frozenset()
+    virials: set[str] = field(default_factory=set)
     _said: dict[str, None] = field(default_factory=dict)
     _left_out: dict[tuple[str, str, str], dict[str, None]] = field(default_factory=dict)
 

@@ -124,7 +124,8 @@ def _stated(raw: Raw, labels: LabelsConfig) -> list[tuple[str, str, str]]:
             continue
         text = f"{name}={value}"
         if quantity == "all":
-            some = _SYSTEMS.get(value.strip().lower()) or {"energy": known_unit(value, "energy")}
+            system = _SYSTEMS.get(value.strip().lower())
+            some: dict[str, str | None] = dict(system) if system else {"energy": known_unit(value, "energy")}
         else:
             some = {quantity: known_unit(value, quantity)}
         for what, unit in some.items():

@@ -99,7 +99,7 @@ def atoms_of(row: Any) -> Any:
 def raw_of(atoms: Any, source: str) -> Raw:
     """What ASE has of a configuration and its calculation."""
     results = {} if atoms.calc is None else dict(atoms.calc.results)
-    if np.shape(results.get("stress")) == (6,):  # by ASE itself, so that its order is known
+    if np.shape(results.get("stress", ())) == (6,):  # by ASE itself, so that its order is known
         results["stress"] = symmetric(np.asarray(results["stress"], dtype=np.float64), _VOIGT, "stress", source)
     info = {unmarked(name): value for name, value in atoms.info.items()}
     flags = atoms.get_pbc()

@@ -74,6 +74,8 @@ def resolve(raws: Sequence[Raw], labels: LabelsConfig, path: Path, notes: Notes)
     labels = with_stated_units(raws, labels, path.name, notes)
     keys = find_keys(raws, labels, path, notes)
     units = Units.of(labels, stress_beside=keys.stress is not None)
+    if keys.virial and not keys.stress:
+        notes.virials.add(path.name)
     _check_cp2k(raws, keys, labels, path)
     check_force_unit(labels, keys.forces is not None and "forces" not in notes.optional, str(path))
     if keys.stress and keys.virial:
@@ -91,7 +93,7 @@ def resolve(raws: Sequence[Raw], labels: LabelsConfig, path: Path, notes: Notes)
         notes.say(path.name, f"'{keys.virial}' is read as +dE/dstrain, positive in tension")
     if "stress_order" not in labels.model_fields_set:
         for key in (keys.stress, keys.virial):
-            if key and any(np.shape(raw.values.get(key)) == (6,) for raw in raws):
+            if key and any(np.shape(raw.values.get(key, ())) == (6,) for raw in raws):
                 order = f'"{" ".join(labels.stress_order)}"'
                 notes.say(path.name, f"the six numbers of '{key}' are read in data.labels.stress_order = {order}")
     return keys, units

@@ -35,10 +35,10 @@ def symmetric(numbers: Array, order: Sequence[str], name: str, source: str) -> A
         stress = np.empty((3, 3))
         for value, (i, j) in zip(numbers, _places(order), strict=True):
             stress[i, j] = stress[j, i] = value
-    if np.abs(stress - stress.T).max() > LARGEST_ASYMMETRY * np.abs(stress).max():
+    if np.isfinite(stress).all() and np.abs(stress - stress.T).max() > LARGEST_ASYMMETRY * np.abs(stress).max():
         what = f"the stress in '{name}' is not symmetric"
         raise InputError(what, source, "give nine numbers row by row, or six; or train without it: loss.stress = 0")
-    return 0.5 * (stress + stress.T)
+    return 0.5 * stress + 0.5 * stress.T
 
 
 def _places(order: Sequence[str]) -> Iterator[tuple[int, int]]:

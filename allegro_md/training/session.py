@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,10 @@ from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import load_model, read_document, save_model
 from allegro_md.stopping import StopRequest
 from allegro_md.training.batches import Samples
+from allegro_md.training.checks import check_pairs
 from allegro_md.training.dataset import Dataset, load_dataset, write_split
 from allegro_md.training.evaluation import evaluate
+from allegro_md.training.graph import Graph
 from allegro_md.training.metrics import Error, Metrics
 from allegro_md.training.network import build_network, cutoffs
 from allegro_md.training.report import write_report
@@ -63,7 +66,8 @@ class TrainingRun:
                 table = cutoffs(model, self.symbols)
             self._training = Samples(self.dataset.train, self.symbols, table)
             self._validation = Samples(self.dataset.validation, self.symbols, table)
-            graphs = (self._training.graph(k) for k in range(len(self._training)))
+            check_pairs(self.dataset.train, self._graphs(), float(table.max()))
+            graphs = self._graphs()
             if isinstance(model, StartModel):
                 known = read_document(model.start)["shortest_distance"]
                 seen = statistics_of(self.dataset.train, self.symbols, graphs, _PLAIN).shortest
@@ -73,6 +77,10 @@ class TrainingRun:
                     self.dataset.train, self.symbols, graphs, model, self.dataset.isolated
                 )
                 self.shortest = self.statistics.shortest
+
+    def _graphs(self) -> Iterator[Graph]:
+        """Those of the training frames."""
+        return (self._training.graph(k) for k in range(len(self._training)))
 
     def run(self, *, resume: bool = False, overwrite: bool = False) -> list[Path]:
         """Trains a network per seed.
