@@ -182,7 +182,7 @@ def _pair(one: _Place, other: _Place) -> tuple[float, float, float, float] | Non
         strain = np.linalg.solve(mean, other.matrix - one.matrix)
     elif np.abs(one.matrix - other.matrix).max() > 1e-6:  # along a free axis the cell is no information
         return None
-    moved = other.fraction - one.fraction
+    moved: Array = other.fraction - one.fraction
     moved -= np.where(a.periodic, np.round(moved), 0.0)
     moved = moved @ mean
     moved -= moved.mean(axis=0)
