@@ -182,9 +182,8 @@ def _pair(one: _Place, other: _Place) -> tuple[float, float, float, float] | Non
         strain = np.linalg.solve(mean, other.matrix - one.matrix)
     elif np.abs(one.matrix - other.matrix).max() > 1e-6:  # along a free axis the cell is no information
         return None
-    moved: Array = other.fraction - one.fraction
-    moved -= np.where(a.periodic, np.round(moved), 0.0)
-    moved = moved @ mean
+    fraction = other.fraction - one.fraction
+    moved: Array = (fraction - np.where(a.periodic, np.round(fraction), 0.0)) @ mean
     moved -= moved.mean(axis=0)
     distance = float(np.sqrt((moved**2).sum(axis=1).mean() + _STRAIN**2 * (strain**2).sum()))
     if not 1e-5 < distance < FARTHEST:
