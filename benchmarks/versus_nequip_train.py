@@ -110,7 +110,7 @@ def trained(session: TrainingRun, modes: Sequence[str], place: Path) -> dict[str
         first = place / modes[0] / "initial.ckpt"
         while not first.exists():
             watch(sides)
-        import_model(first, place / "initial.allegro")
+        import_model(first, place / "initial.allegro", trust=True)
         (place / "input.toml").write_text(INPUT.format(loss=config.loss, fit=config.training))
         command = [sys.executable, HERE / "train_side.py", place / "input.toml", *pipes[-1]]
         sides[OURS] = started(command, config.training.threads, place)

@@ -38,7 +38,7 @@ LARGEST_STRESS = 0.6
 
 _ENOUGH = 10
 
-PER_ATOM = 0.2
+PER_ATOM = 0.4
 """Deviation of energies from one linear in the fractions of the elements, over that from one linear in their numbers:
 below, they are energies per atom."""
 

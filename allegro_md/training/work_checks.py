@@ -177,9 +177,9 @@ def _pair(one: _Place, other: _Place) -> tuple[float, float, float, float] | Non
     a, b = one.frame, other.frame
     assert a.energy is not None and b.energy is not None and a.forces is not None and b.forces is not None
     mean = 0.5 * (one.matrix + other.matrix)
-    strain = np.zeros((3, 3))
+    strain: Array = np.zeros((3, 3))
     if all(a.periodic):
-        strain = np.linalg.solve(mean, other.matrix - one.matrix)
+        strain = np.asarray(np.linalg.solve(mean, other.matrix - one.matrix))
     elif np.abs(one.matrix - other.matrix).max() > 1e-6:  # along a free axis the cell is no information
         return None
     fraction = other.fraction - one.fraction

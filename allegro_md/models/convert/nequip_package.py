@@ -1,7 +1,7 @@
 """nequip-allegro's packages and checkpoints, through nequip-allegro itself (the extra `import`).
 
 A package holds a pickled model with its own code but no configuration, so the hyper-parameters are read off its
-modules. Loading either runs code from the file: import only what you trust.
+modules. Loading either runs code from the file: call `archive.check_archive` first.
 """
 
 from __future__ import annotations
