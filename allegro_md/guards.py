@@ -5,7 +5,6 @@ A blow-up is found in the step in which it happens, with the atoms that caused i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.kernels.guard import largest_length, least_clearance
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.reporting import Snapshot, Thermo, Trigger
@@ -106,7 +106,7 @@ class Guard:
 
     def _closest(self, state: AtomState, neighbors: NeighborList) -> tuple[float, int, int]:
         found: tuple[float, int, int] = least_clearance(
-            *_geometry(state), neighbors.offsets, neighbors.neighbors, self._limits.distance
+            _atoms(state), Lists(neighbors.offsets, neighbors.neighbors), self._limits.distance
         )
         return found
 
@@ -198,7 +198,7 @@ def _long(state: AtomState, rows: NDArray[np.float64], limit: float, what: str, 
     ]  # fmt: skip
 
 
-def _geometry(state: AtomState) -> Iterator[NDArray[Any]]:
-    """Positions, shifts, species and lattice rows."""
-    yield from (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
-    yield state.cell.matrix
+def _atoms(state: AtomState) -> Atoms:
+    """All atoms of a rank, in the arrays of kernels."""
+    position, shift, species = (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
+    return Atoms(position, shift, species, state.cell.matrix)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.cpu_bilinear_lanes import (
     CENTERS,
@@ -26,6 +27,7 @@ from allegro_md.kernels.cpu_repulsion import repulsion_at
 from allegro_md.kernels.cpu_vector import LANES, all_below, difference, load, rounded, same_three, splat, store
 from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
 from allegro_md.kernels.geometry import pair_vector
+from allegro_md.kernels.no_refcount import no_refcount
 
 EDGES = 640
 """List entries a block has room for (a single center may have more)."""
@@ -42,49 +44,37 @@ _1, _2 = np.uint64(1), np.uint64(2)
 
 @numba.njit(cache=True, error_model="numpy")
 def bilinear(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int16],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
-    first: int,
-    last: int,
+    atoms: Atoms,
+    lists: Lists,
+    centers: tuple[int, int],
     cutoff: float,
     sums: PackedBilinear,
     repulsion: NDArray[np.float64],
-    force: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    virial: NDArray[np.float64],
+    out: Out,
 ) -> int:
-    """Energies, forces and virials of the centers from `first` to before `last`.
+    """Computes energies, forces and virials of a range of centers.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
-        first: first center.
-        last: the one after the last.
+        atoms, lists: see `arguments`.
+        centers: the first, and the one after the last.
         cutoff: Å, the largest.
         sums: the model.
-        repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
-        force: (n_all, 3) quanta, added to, neighbors' rows too; of this potential alone (`blocks.LIMIT`).
-        energy: (last − first,) eV, stored.
-        virial: (last − first, 6) eV, stored; (0, 6) when not wanted.
+        repulsion: (3, n, n) float64, of `cpu_repulsion`, or (3, 0, 0).
+        out: see `arguments`; forces on neighbors, too (`blocks.LIMIT`).
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
+    atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
+    first, last = centers
+    offsets, species, force, energy, virial = lists.offsets, atoms.species, out.force, out.energy, out.virial
     widest = EDGES
     for i in range(first, last):
         widest = max(widest, offsets[i + 1] - offsets[i])
     work = allocate(widest, sums)
     i = first
     while i < last:
-        taken = _take(i, min(last, i + CENTERS), widest, position, shift, h, offsets, neighbors, cutoff * cutoff, work)
+        taken = _take(i, min(last, i + CENTERS), widest, atoms, lists, cutoff * cutoff, work)
         edges = work.starts[taken]
         if len(sums.shifts) > 1:
             _pairs(i, taken, species, sums, work)
@@ -115,11 +105,8 @@ def _take(
     first: int,
     last: int,
     room: int,
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     cutoff2: float,
     work: Workspace,
 ) -> int:
@@ -128,6 +115,7 @@ def _take(
     Returns:
         How many centers. A distance that is NaN counts as within, for the range check to find.
     """
+    position, shift, offsets, neighbors = atoms.position, atoms.shift, lists.offsets, lists.neighbors
     m, vector, other = len(work.other), work.vector.reshape(-1), work.other
     n = 0
     for i in range(first, last):
@@ -139,7 +127,7 @@ def _take(
             if same_three(shift, 3 * j, 3 * i):  # adding S·h would add zeros
                 r2 = difference(position, 3 * j, 3 * i, vector, n, m)
             else:
-                d0, d1, d2 = pair_vector(position, shift, h, i, j)
+                d0, d1, d2 = pair_vector(position, shift, atoms.cell, i, j)
                 vector[e], vector[np.uint64(m + n)], vector[np.uint64(2 * m + n)] = d0, d1, d2
                 r2 = d0 * d0 + d1 * d1 + d2 * d2
             other[e] = j

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Block, Lists, Out
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.cpu_activation import activate
 from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
@@ -143,51 +144,35 @@ def _part(values: NDArray[Any], level: int, network: PackedSingleLayer) -> NDArr
 
 @numba.njit(cache=True, error_model="numpy")
 def single_layer(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int16],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
-    first: int,
-    last: int,
+    atoms: Atoms,
+    lists: Lists,
+    centers: tuple[int, int],
     cutoff2: NDArray[np.float64],
     network: PackedSingleLayer,
     repulsion: NDArray[np.float64],
     work: Workspace,
-    force: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    virial: NDArray[np.float64],
+    out: Out,
 ) -> int:
-    """Energies, forces and virials of the centers from `first` to before `last`.
+    """Computes energies, forces and virials of a range of centers.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
-        first: first center.
-        last: the one after the last.
-        cutoff2: (n, n) Å², [center, neighbor].
+        atoms, lists: see `arguments`.
+        centers: the first, and the one after the last.
+        cutoff2: (n, n) float64, Å², [center, neighbor].
         network: the model.
-        repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
+        repulsion: (3, n, n) float64, of `cpu_repulsion`, or (3, 0, 0).
         work: at least as many rows as any center has neighbors.
-        force: (n_all, 3) quanta, added to; of this potential alone.
-        energy: (last − first,) eV, stored.
-        virial: (last − first, 6) eV, added to; (0, 6) when not wanted.
+        out: see `arguments`; forces on neighbors, too.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
     network, work = no_refcount(network), no_refcount(work)
-    start, offsets_here = first, offsets[: last + 1]
+    (first, last), species, energy, virial = centers, atoms.species, out.energy, out.virial
+    here, block = Lists(lists.offsets[: last + 1], lists.neighbors), Block(work.vector, work.center, work.neighbor)
+    start = first
     while start < last:
-        taken, edges = fill_block(
-            start, position, shift, species, h, offsets_here, neighbors, cutoff2, work.vector, work.center,
-            work.neighbor,
-        )  # fmt: skip
+        taken, edges = fill_block(start, atoms, here, cutoff2, block)
         energies = energy[start - first : start - first + taken]
         virials = virial[start - first : start - first + taken] if len(virial) > 0 else virial
         for i in range(taken):
@@ -198,10 +183,8 @@ def single_layer(
         _backward(taken, edges, network, work)
         _gradients(edges, network, work)
         if repulsion.shape[1] > 0:
-            add_repulsion(
-                start, edges, species, repulsion, work.vector, work.center, work.neighbor, energies, work.by_vector
-            )
-        status = spread_block(start, edges, work.vector, work.center, work.neighbor, work.by_vector, force, virials)
+            add_repulsion(start, edges, species, repulsion, block, energies, work.by_vector)
+        status = spread_block(start, edges, block, work.by_vector, out.force, virials)
         if status != FINE:
             return status
         for i in range(taken):

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
@@ -60,11 +61,8 @@ def gather(
     i: int,
     rows: NDArray[np.float64],
     codes: NDArray[np.int64],
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     cutoff2: float,
     work: NDArray[np.float64],
     index: NDArray[np.int32],
@@ -73,13 +71,9 @@ def gather(
 
     Args:
         i: the center.
-        rows: (n_all, 4) from `packed`; `codes` is the same memory as int64.
-        codes: see `rows`.
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],).
+        rows: (n_all, 4) float64, of `packed`.
+        codes: the same memory as int64.
+        atoms, lists: see `arguments`.
         cutoff2: square of the cutoff, Å².
         work: (≥ 4, m) receives pair vectors and squared distances.
         index: (m,) receives the held index of each neighbor.
@@ -87,14 +81,15 @@ def gather(
     Returns:
         How many there are. A distance that is NaN counts as within, for the range check of the kernel to find.
     """
+    neighbors = lists.neighbors
     x0, x1, x2, code = rows[i, 0], rows[i, 1], rows[i, 2], codes[i, 3]
     n = 0
-    for k in range(offsets[i], offsets[i + 1]):
+    for k in range(lists.offsets[i], lists.offsets[i + 1]):
         j = np.uint64(neighbors[k])  # unsigned: no test for a negative index
         if codes[j, 3] == code:  # S = 0: adding S·h would add zeros
             d0, d1, d2 = rows[j, 0] - x0, rows[j, 1] - x1, rows[j, 2] - x2
         else:
-            d0, d1, d2 = pair_vector(position, shift, h, i, j)
+            d0, d1, d2 = pair_vector(atoms.position, atoms.shift, atoms.cell, i, j)
         r2 = d0 * d0 + d1 * d1 + d2 * d2
         work[D0, n], work[D1, n], work[D2, n], work[R2, n] = d0, d1, d2, r2
         index[n] = j

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
+from allegro_md.kernels.arguments import Atoms, Block, Lists
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.tile import BLOCK_ROWS, padded
@@ -27,12 +28,6 @@ from allegro_md.state import AtomState
 
 TILES = 8
 """Tiles per block: large enough to hide the cost of calls, small enough to stay near the cache."""
-
-_Block = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
-"""Edge vectors, centers within the block, neighbors; padded to whole tiles."""
-
-_Atoms = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]
-"""Positions, shifts, species of the model, lattice rows."""
 
 PRECISIONS = {"mixed": torch.float32, "double": torch.float64}
 
@@ -95,7 +90,8 @@ class AllegroPotential:
         n = neighbors.n_centers
         energy, virials = np.empty(n), np.zeros((n if virial else 0, 6))
         species = self._species[state.all("species").cpu().numpy()]
-        atoms = (state.all("position").cpu().numpy(), state.all("shift").cpu().numpy(), species, state.cell.matrix)
+        position, shift = (state.all(name).cpu().numpy() for name in ("position", "shift"))
+        atoms = Atoms(position, shift, species, state.cell.matrix)
         first = 0
         while first < n:
             taken = 0
@@ -106,7 +102,7 @@ class AllegroPotential:
                 self._halve(taken, error)
                 continue
             status = spread_block(
-                first, edges, *block, gradient, quanta.numpy(), virials[first : first + taken] if virial else virials
+                first, edges, block, gradient, quanta.numpy(), virials[first : first + taken] if virial else virials
             )
             if status != FINE:
                 atom = int(state.all("id")[int(status)])
@@ -117,19 +113,19 @@ class AllegroPotential:
             force.copy_(quanta)
         return ForceResult.of(energy, virials, virial, state)
 
-    def _gather(self, first: int, atoms: _Atoms, neighbors: NeighborList) -> tuple[_Block, int, int]:
+    def _gather(self, first: int, atoms: Atoms, neighbors: NeighborList) -> tuple[Block, int, int]:
         """The next block, its number of centers and of edges; more tiles where one center fills them all."""
-        rows = self._tiles * BLOCK_ROWS
+        rows, lists = self._tiles * BLOCK_ROWS, Lists(neighbors.offsets, neighbors.neighbors)
         while True:
-            block = (np.empty((rows, 3)), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64))
-            taken, edges = fill_block(first, *atoms, neighbors.offsets, neighbors.neighbors, self._cutoff2, *block)
+            block = Block(np.empty((rows, 3)), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64))
+            taken, edges = fill_block(first, atoms, lists, self._cutoff2, block)
             if taken:  # the last block of a rank may need fewer tiles
                 used = padded(edges)
-                return (block[0][:used], block[1][:used], block[2][:used]), taken, edges
+                return Block(block.vector[:used], block.center[:used], block.neighbor[:used]), taken, edges
             rows = padded(edges)
 
     def _block(
-        self, block: _Block, centers: NDArray[np.int64], species: NDArray[np.int64]
+        self, block: Block, centers: NDArray[np.int64], species: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Energies of the centers (and of the padding) and edge gradients (rows, 3)."""
         vectors, center, neighbor = block

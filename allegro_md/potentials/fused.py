@@ -11,6 +11,7 @@ import torch
 
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import ExactSum
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.allegro.network import Network
@@ -107,14 +108,13 @@ class FusedPotential:
         energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
         virials = np.zeros((n if virial is Virial.PER_ATOM else 0, 6))
         ids = state.all("id").numpy()
+        position, shift, species = (state.all(name).numpy() for name in ("position", "shift", "species"))
+        atoms, lists = Atoms(position, shift, species, state.cell.matrix), Lists(neighbors.offsets, neighbors.neighbors)
         for first in range(0, n, CENTERS):
             last = min(n, first + CENTERS)
             part = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))
-            status = self._evaluate(
-                state.all("position").numpy(), state.all("shift").numpy(), state.all("species").numpy(),
-                state.cell.matrix, neighbors.offsets, neighbors.neighbors, first, last, state.all("force").numpy(),
-                energy[first:last], part,
-            )  # fmt: skip
+            out = Out(state.all("force").numpy(), energy[first:last], part)
+            status = self._evaluate(atoms, lists, (first, last), out)
             if status != FINE:
                 atom = int(ids[status])
                 raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range", [atom])

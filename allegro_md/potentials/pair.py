@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from allegro_md.errors import PhysicsError
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import ForceResult, Virial
@@ -22,7 +23,7 @@ def evaluate(
     neighbors: NeighborList,
     virial: Virial,
 ) -> ForceResult:
-    """Calls ``kernel(position, shift, species, h, offsets, neighbors, *parameters, force, energy, virial)``.
+    """Calls ``kernel(atoms, lists, *parameters, out)``.
 
     Args:
         name: of the potential, for the error message.
@@ -39,18 +40,9 @@ def evaluate(
     quanta = force.cpu()  # the same memory where the state is on the host
     energy = np.empty(neighbors.n_centers)
     virials = np.empty((neighbors.n_centers if virial else 0, 6))
-    status = kernel(
-        state.all("position").cpu().numpy(),
-        state.all("shift").cpu().numpy(),
-        state.all("species").cpu().numpy(),
-        state.cell.matrix,
-        neighbors.offsets,
-        neighbors.neighbors,
-        *parameters,
-        quanta.numpy(),
-        energy,
-        virials,
-    )
+    position, shift, species = (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
+    atoms, lists = Atoms(position, shift, species, state.cell.matrix), Lists(neighbors.offsets, neighbors.neighbors)
+    status = kernel(atoms, lists, *parameters, Out(quanta.numpy(), energy, virials))
     if status != FINE:
         center = int(status)
         raise PhysicsError(_complaint(name, center, state, neighbors), [int(state.all("id")[center])])

@@ -160,9 +160,9 @@ def floating(right: Any) -> Any:
     return kernel
 
 
-def one_end(first: int, n_edges: int, vector: Any, center: Any, neighbor: Any, gradient: Any, force: Any,
-            virial: Any) -> int:  # fmt: skip
+def one_end(first: int, n_edges: int, block: Any, gradient: Any, force: Any, virial: Any) -> int:
     """Newton's third law forgotten: nothing is added to the neighbor."""
+    vector, center, _ = block
     quanta = np.rint(gradient[:n_edges] * FORCE_SCALE).astype(np.int64)
     np.add.at(force, first + center[:n_edges], quanta)
     for v, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)] if len(virial) else []):

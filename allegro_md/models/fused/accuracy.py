@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.fused.fold import Fold, UnfoldableError
@@ -89,10 +90,8 @@ def folded_forces(model: FusedEvaluator, sample: Environments) -> Array:
     offsets = np.concatenate([[0], np.cumsum(np.bincount(sample.center, minlength=n))]).astype(np.int64)
     force = np.zeros((n + edges, 3), dtype=np.int64)
     neighbors = np.arange(n, n + edges, dtype=np.int32)
-    status = model(
-        position, np.zeros((n + edges, 3), np.int32), species, np.eye(3), offsets, neighbors, 0, n, force, np.zeros(n),
-        np.zeros((0, 6)),
-    )  # fmt: skip
+    atoms = Atoms(position, np.zeros((n + edges, 3), np.int32), species, np.eye(3))
+    status = model(atoms, Lists(offsets, neighbors), (0, n), Out(force, np.zeros(n), np.zeros((0, 6))))
     return force / FORCE_SCALE if status < 0 else np.full((n + edges, 3), np.inf)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import ResourceError
 from allegro_md.kernels import cpu_multi_layer_arrays, cpu_single_layer
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.cpu_activation import CODES
 from allegro_md.kernels.cpu_bilinear import bilinear
 from allegro_md.kernels.cpu_bilinear_lanes import PackedBilinear
@@ -62,27 +63,27 @@ class FusedEvaluator:
 
     def __call__(
         self,
-        position: Array,
-        shift: NDArray[np.int32],
-        species: NDArray[np.int16],
-        h: Array,
-        offsets: NDArray[np.int64],
-        neighbors: NDArray[np.int32],
-        first: int,
-        last: int,
-        force: NDArray[np.int64],
-        energy: Array,
-        virial: Array,
+        atoms: Atoms,
+        lists: Lists,
+        centers: tuple[int, int],
+        out: Out,
     ) -> int:
-        """Computes energies, forces and virials of some centers; arguments as `cpu_single_layer.single_layer`."""
-        writable = np.array(h)  # so kernels are compiled once
-        atoms = (position, shift, species, writable, offsets, neighbors, first, last)
+        """Computes energies, forces and virials of the centers from the first to before the last of `centers`.
+
+        Args:
+            atoms, lists, out: see `kernels.arguments`; species are indices into those of the fold.
+            centers: the first, and the one after the last.
+
+        Returns:
+            `fixed.FINE`, or the first center whose forces are out of range.
+        """
+        atoms = atoms._replace(cell=np.array(atoms.cell))  # writable, so kernels are compiled once
         if isinstance(self._model, PackedBilinear):
             cutoff = float(np.sqrt(self._cutoff2.max()))
-            return int(bilinear(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
-        work = self._memory(int(np.diff(offsets[first : last + 1]).max(initial=1)))
+            return int(bilinear(atoms, lists, centers, cutoff, self._model, self._repulsion, out))
+        work = self._memory(int(np.diff(lists.offsets[centers[0] : centers[1] + 1]).max(initial=1)))
         kernel = multi_layer if isinstance(self._model, PackedMultiLayer) else single_layer
-        return int(kernel(*atoms, self._cutoff2, self._model, self._repulsion, work, force, energy, virial))
+        return int(kernel(atoms, lists, centers, self._cutoff2, self._model, self._repulsion, work, out))
 
     def _memory(self, widest: int) -> Workspace | MultiLayerWorkspace:
         """Of one block with room for a center of so many neighbors; of half the tiles when memory runs out.
