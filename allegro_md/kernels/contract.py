@@ -86,11 +86,11 @@ class Rows:
 _SELF = np.empty(0, dtype=np.int64)
 
 
-def _arguments(terms: Terms, rows: Rows, *strides: int) -> tuple[Any, ...]:
-    """What the loops need to know; strides of the coefficient, of a component of x, and of one of y, in elements."""
+def _loop(terms: Terms, rows: Rows, *strides: int) -> cpu_contract.Loop:
+    """Terms and rows for the loops; strides of the coefficient, of a component of x, and of one of y, in elements."""
     starts, columns = terms.by_result
     index = (_SELF if i is None else i.numpy() for i in rows.index)
-    return (rows.n_edges, starts, columns * np.array(strides), *index)
+    return cpu_contract.Loop(rows.n_edges, starts, columns * np.array(strides), *index)
 
 
 def _result(like: torch.Tensor, rows: Rows, *shape: int) -> torch.Tensor:
@@ -138,7 +138,7 @@ class _Product(torch.autograd.Function):
         out = _result(x, rows, terms.sizes[2], x.shape[2])
         c = x.shape[2]
         cpu_contract.multiply(
-            _array(coefficient), _array(x), _array(y), *_arguments(terms, rows, c, c, c), out.numpy()
+            _array(coefficient), _array(x), _array(y), _loop(terms, rows, c, c, c), out.numpy()
         )
         return out
 
@@ -168,8 +168,8 @@ def _gradient_of_coefficient(
         return total.sum(0)
     out = torch.zeros_like(coefficient, requires_grad=False, memory_format=torch.contiguous_format)
     c = x.shape[2]
-    arguments = _arguments(terms, rows, c, c, c)
-    cpu_contract.coefficients_backward(_array(grad), _array(x), _array(y), *arguments, out.numpy())
+    loop = _loop(terms, rows, c, c, c)
+    cpu_contract.coefficients_backward(_array(grad), _array(x), _array(y), loop, out.numpy())
     return out
 
 
@@ -181,7 +181,7 @@ class _Weighting(torch.autograd.Function):
         if x.device.type != "cpu":
             return _on_device(None, x, y, terms, rows, trace=False)
         out = _result(x, rows, terms.sizes[2], x.shape[2])
-        cpu_contract.weight(_array(x), _array(y), *_arguments(terms, rows, 1, x.shape[2], 1), out.numpy())
+        cpu_contract.weight(_array(x), _array(y), _loop(terms, rows, 1, x.shape[2], 1), out.numpy())
         return out
 
     @staticmethod
@@ -205,7 +205,7 @@ class _Trace(torch.autograd.Function):
             return _on_device(None, x, y, terms, rows, trace=True)
         out = x.new_zeros((rows.counts[2], terms.sizes[2]))
         c = x.shape[2]
-        cpu_contract.trace(_array(x), _array(y), *_arguments(terms, rows, 1, c, c), out.numpy())
+        cpu_contract.trace(_array(x), _array(y), _loop(terms, rows, 1, c, c), out.numpy())
         return out
 
     @staticmethod

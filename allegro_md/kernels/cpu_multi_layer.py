@@ -147,10 +147,7 @@ def _forward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayer
             _collect(n, edges, network, work, z)
             activate(code, z[:used], value[:used], part(work.slopes, network.places, n)[:used])
         if network.kinds[n] == ENVIRONMENT:
-            sum_environments(
-                taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, value, k,
-                work.environments,
-            )  # fmt: skip
+            sum_environments(taken, network, work, k, value)
         if fan > 0:
             given = part(work.given, network.fan_places, n)
             multiply(value, width, width, network.matrices, network.matrix_places[n], given, fan, edges)
@@ -212,11 +209,7 @@ def _backward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLaye
     for n in range(len(network.kinds) - 1, -1, -1):
         kind, k, gradient = network.kinds[n], network.layers[n], part(work.gradients, network.places, n)
         if kind == ENVIRONMENT:
-            environments_backward(
-                taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, k,
-                work.grad_environments,
-                gradient,
-            )  # fmt: skip
+            environments_backward(taken, network, work, k, gradient)
         elif kind != ENERGY:
             _through_matrix(n, edges, network, work, gradient)
         if kind != SCALARS:
@@ -278,7 +271,7 @@ def _columns_backward(
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _gradients(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
     """dE/dd of each edge."""
-    d, c, layers, on_y = network.degrees, network.channels, len(network.components), work.by_harmonics
+    d, layers, on_y = network.degrees, len(network.components), work.by_harmonics
     vector, radius, by_fraction, spacing, out = work.vector, work.radius, work.by_fraction, work.spacing, work.by_vector
     weights, scalars = np.empty(layers, np.int64), np.empty(layers, np.int64)
     rows = len(work.values) // network.places[-1]
@@ -288,9 +281,9 @@ def _gradients(taken: int, edges: int, network: PackedMultiLayer, work: MultiLay
         elif network.kinds[n] == ENVIRONMENT:
             weights[network.layers[n]] = rows * network.places[n]
     if not network.mixed:
-        gradients_from_readers(taken, work.bounds, d * d * c, c, work.gradients, scalars, work.readers, work.on_tensors)
-    first_backward(edges, d, c, work.harmonics, work.row, work.row_slope, work.on_tensors, on_y, by_fraction)
-    environment_harmonics_backward(taken, work.bounds, d, c, work.values, weights, work.grad_environments, on_y)
+        gradients_from_readers(taken, network, work, scalars)
+    first_backward(edges, network, work)
+    environment_harmonics_backward(taken, network, work, weights)
     for e in range(edges):
         inverse = 1.0 / radius[e]
         x, y, z = vector[e, 0] * inverse, vector[e, 1] * inverse, vector[e, 2] * inverse

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_multi_layer_arrays import SLICE, MultiLayerWorkspace, PackedMultiLayer, part
-from allegro_md.kernels.cpu_multi_layer_tensor import clear, contract, read_scalars, readers_backward
+from allegro_md.kernels.cpu_multi_layer_tensor import Terms, clear, contract, read_scalars, readers_backward
 from allegro_md.kernels.cpu_vector import WIDE, load_wide, plus, splat_as, store, times
 
 _TENSOR, _ENVIRONMENT, _RESULT = 0, 1, 2
@@ -26,7 +26,7 @@ def make_readers(
         _read_back(k, 0, i, network, work.environments, work.chain)
         for u in range(0, size, WIDE // work.chain.itemsize):
             store(work.readers, (i * layers + k) * size + u, load_wide(work.chain, u))
-    read_scalars(taken, work.bounds, d, c, work.harmonics, work.row, k, work.readers, scalars)
+    read_scalars(taken, network, work, k, scalars)
 
 
 @numba.njit(cache=True, inline="always")
@@ -34,9 +34,7 @@ def chains_backward(
     k: int, taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, on_scalars: NDArray[Any]
 ) -> None:
     """From dE/dscalars.k to dE/dΓ_0 … Γ_k (dense form)."""
-    readers_backward(
-        taken, work.bounds, network.degrees, network.channels, work.harmonics, work.row, on_scalars, work.on_readers
-    )
+    readers_backward(taken, network, work, on_scalars)
     for i in range(taken):
         _read_back(k, 1, i, network, work.environments, work.chain)
         _chain_backward(k, i, network, work.environments, work.on_readers, work.chain, work.grad_environments)
@@ -54,9 +52,10 @@ def _read_back(
     for j in range(k, down_to - 1, -1):
         last = network.scalar_terms[j] if j == k else network.term_starts[j + 1]
         clear(chain, j * length, network.components[j] * c)
+        terms = Terms(network.term_starts[j], last, c, network.terms, network.coefficients)
         contract(
-            network.term_starts[j], last, c, network.terms, network.coefficients, (_ENVIRONMENT, _RESULT, _TENSOR),
-            environments, (i * layers + j) * size, chain, (j + 1) * length, chain, j * length,
+            terms, (_ENVIRONMENT, _RESULT, _TENSOR), environments, (i * layers + j) * size, chain, (j + 1) * length,
+            chain, j * length,
         )  # fmt: skip
 
 
@@ -76,15 +75,16 @@ def _chain_backward(
         first = network.term_starts[j]
         last = network.scalar_terms[j] if j == k else network.term_starts[j + 1]
         gamma = (i * layers + j) * size
+        terms = Terms(first, last, c, network.terms, network.coefficients)
         contract(
-            first, last, c, network.terms, network.coefficients, (_TENSOR, _RESULT, _ENVIRONMENT), chain,
-            second + j * length, chain, (j + 1) * length, grad_environments, gamma,
+            terms, (_TENSOR, _RESULT, _ENVIRONMENT), chain, second + j * length, chain, (j + 1) * length,
+            grad_environments, gamma,
         )  # fmt: skip
         if j < k:
             clear(chain, second + (j + 1) * length, network.components[j + 1] * c)
             contract(
-                first, last, c, network.terms, network.coefficients, (_TENSOR, _ENVIRONMENT, _RESULT), chain,
-                second + j * length, environments, gamma, chain, second + (j + 1) * length,
+                terms, (_TENSOR, _ENVIRONMENT, _RESULT), chain, second + j * length, environments, gamma, chain,
+                second + (j + 1) * length,
             )  # fmt: skip
 
 
@@ -121,13 +121,13 @@ def multiply_tensors(
     first, column = network.product_starts[k], 0
     for p in range(first, network.product_starts[k + 1]):
         m, width = network.results[p, 0], network.results[p, 1] * c
+        terms = Terms(network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients)
         for start in range(0, edges, SLICE):
             count = min(SLICE, edges - start)
             clear(work.parts, 0, count * m * width)
             for e in range(start, start + count):
                 contract(
-                    network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
-                    (_TENSOR, _ENVIRONMENT, _RESULT), tensors, e * length, work.environments,
+                    terms, (_TENSOR, _ENVIRONMENT, _RESULT), tensors, e * length, work.environments,
                     (work.center[e] * layers + k) * size, work.parts, (e - start) * m * width,
                 )  # fmt: skip
             if p == first:
@@ -151,6 +151,7 @@ def tensors_backward(
     first, column, parts = network.product_starts[k], 0, work.parts
     for p in range(first, network.product_starts[k + 1]):
         m, width = network.results[p, 0], network.results[p, 1] * c
+        terms = Terms(network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients)
         for start in range(0, edges, SLICE):
             count = min(SLICE, edges - start)
             if k + 1 < layers:
@@ -165,13 +166,11 @@ def tensors_backward(
             for e in range(start, start + count):
                 at, gamma = e * length, (work.center[e] * layers + k) * size
                 contract(
-                    network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
-                    (_RESULT, _ENVIRONMENT, _TENSOR), parts, (e - start) * m * width, work.environments, gamma,
+                    terms, (_RESULT, _ENVIRONMENT, _TENSOR), parts, (e - start) * m * width, work.environments, gamma,
                     on_tensors, at,
                 )  # fmt: skip
                 contract(
-                    network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
-                    (_RESULT, _TENSOR, _ENVIRONMENT), parts, (e - start) * m * width, tensors, at,
+                    terms, (_RESULT, _TENSOR, _ENVIRONMENT), parts, (e - start) * m * width, tensors, at,
                     work.grad_environments, gamma,
                 )  # fmt: skip
         column += m * c

@@ -95,9 +95,10 @@ def _backward(d: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on
 @numba.njit(cache=True, error_model="numpy")
 def _change_backward(
     d: Array, h: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on_y: Array,
-    change_r: Array, change_y: Array, on_d: Array,
+    out: tuple[Array, Array, Array],
 ) -> None:  # fmt: skip
-    """Changes of r and y along h (E, 3), and the gradient (E, 3) of on_r · change_r + on_y · change_y."""
+    """Changes of r and y along h (E, 3), and the gradient (E, 3) of on_r · change_r + on_y · change_y, into `out`."""
+    change_r, change_y, on_d = out
     size = on_y.shape[1]
     n, y, turn, on_n, on_turn = np.empty(3), np.empty(size), np.empty(3), np.empty(3), np.empty(3)
     back, back_change = np.empty(size), np.empty(size)
@@ -185,7 +186,7 @@ class _Gradient(torch.autograd.Function):
         operands = (_array(t) for t in (on_r, on_y))
         _change_backward(
             _array(d), _array(grads[0]), ctx.recursion.terms, ctx.recursion.factor, *operands,
-            *(t.numpy() for t in outs),
+            tuple(t.numpy() for t in outs),
         )  # fmt: skip
         return outs[2], outs[0], outs[1], None
 

@@ -12,7 +12,7 @@ import torch
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import ExactSum
 from allegro_md.kernels.arguments import Atoms, Lists, Out
-from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
+from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.fused.block_size import size_blocks

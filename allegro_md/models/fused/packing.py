@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.errors import ResourceError
-from allegro_md.kernels import cpu_multi_layer_arrays, cpu_single_layer
+from allegro_md.kernels import cpu_multi_layer_arrays, cpu_single_layer_arrays
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.cpu_activation import CODES
 from allegro_md.kernels.cpu_bilinear import bilinear
@@ -16,7 +16,8 @@ from allegro_md.kernels.cpu_bilinear_lanes import PackedBilinear
 from allegro_md.kernels.cpu_matrix import packed, whole
 from allegro_md.kernels.cpu_multi_layer import multi_layer
 from allegro_md.kernels.cpu_multi_layer_arrays import MultiLayerWorkspace, PackedMultiLayer
-from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS, PackedSingleLayer, Workspace, single_layer
+from allegro_md.kernels.cpu_single_layer import single_layer
+from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS, PackedSingleLayer, Workspace
 from allegro_md.kernels.cpu_vector import LANES, aligned
 from allegro_md.models.fused.fold import Fold
 from allegro_md.models.fused.packing_multi_layer import pack_multi_layer
@@ -110,7 +111,7 @@ def allocate(
     if isinstance(model, PackedMultiLayer):
         return cpu_multi_layer_arrays.allocate(model, rows)
     assert isinstance(model, PackedSingleLayer)
-    return cpu_single_layer.allocate(model, rows)
+    return cpu_single_layer_arrays.allocate(model, rows)
 
 
 def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:

@@ -13,7 +13,7 @@ import torch
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError, PhysicsError
-from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
+from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
 from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.convert.allegro_2023 import network_from_paper
