@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from allegro_md.kernels.arguments import Atoms, Block, Lists, Out
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.cpu_activation import NONE, activate
-from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
+from allegro_md.kernels.cpu_edges import edge_gradients, place_edges
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_multi_layer_arrays import (
     ENERGY,
@@ -42,7 +42,6 @@ from allegro_md.kernels.cpu_multi_layer_tensor import (
 )
 from allegro_md.kernels.cpu_repulsion import add_repulsion
 from allegro_md.kernels.cpu_rows import add_columns, dots, scale
-from allegro_md.kernels.cpu_table import evaluate, locate
 from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, splat_as, store, sum_of, times
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.no_refcount import no_refcount
@@ -104,27 +103,13 @@ def _place(
     first: int, taken: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace
 ) -> None:
     """First edges and norms of the centers; distances, harmonics, and the radial functions with their slopes."""
-    d, n, per_spacing, edge = network.degrees, len(network.factors), network.per_spacing, 0
-    intervals, size = network.table.shape[1], 4 * network.table.shape[3]
-    vector, radius, spacing, interval, fraction = work.vector, work.radius, work.spacing, work.interval, work.fraction
-    center, neighbor, bounds, y = work.center, work.neighbor, work.bounds, work.harmonics
+    center, bounds, edge = work.center, work.bounds, 0
     for i in range(taken):
         bounds[i], work.norm[i] = edge, network.norms[species[first + i]]
         while edge < edges and center[edge] == i:
             edge += 1
     bounds[taken] = edges
-    for e in range(edges):
-        d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]
-        r = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
-        a = b = 0
-        if n > 1:
-            a, b = species[first + center[e]], species[neighbor[e]]
-        radius[e], spacing[e] = r, per_spacing[a, b]
-        k, fraction[e] = locate(r, spacing[e], intervals)
-        interval[e] = ((a * n + b) * intervals + k) * size
-        inverse = 1.0 / r
-        harmonics(d0 * inverse, d1 * inverse, d2 * inverse, d, y, e)
-    evaluate(network.table, edges, interval, fraction, work.row, work.row_slope)
+    place_edges(first, edges, species, network, work)
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
@@ -271,8 +256,7 @@ def _columns_backward(
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _gradients(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
     """dE/dd of each edge."""
-    d, layers, on_y = network.degrees, len(network.components), work.by_harmonics
-    vector, radius, by_fraction, spacing, out = work.vector, work.radius, work.by_fraction, work.spacing, work.by_vector
+    layers = len(network.components)
     weights, scalars = np.empty(layers, np.int64), np.empty(layers, np.int64)
     rows = len(work.values) // network.places[-1]
     for n in range(len(network.kinds)):
@@ -284,11 +268,4 @@ def _gradients(taken: int, edges: int, network: PackedMultiLayer, work: MultiLay
         gradients_from_readers(taken, network, work, scalars)
     first_backward(edges, network, work)
     environment_harmonics_backward(taken, network, work, weights)
-    for e in range(edges):
-        inverse = 1.0 / radius[e]
-        x, y, z = vector[e, 0] * inverse, vector[e, 1] * inverse, vector[e, 2] * inverse
-        g0, g1, g2 = harmonics_backward(x, y, z, d, on_y, e)
-        along = by_fraction[e] * spacing[e] - (g0 * x + g1 * y + g2 * z) * inverse
-        out[e, 0] = along * x + g0 * inverse
-        out[e, 1] = along * y + g1 * inverse
-        out[e, 2] = along * z + g2 * inverse
+    edge_gradients(edges, network, work)

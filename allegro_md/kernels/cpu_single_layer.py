@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from allegro_md.kernels.arguments import Atoms, Block, Lists, Out
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.cpu_activation import activate
-from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
+from allegro_md.kernels.cpu_edges import edge_gradients, place_edges
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_repulsion import add_repulsion
 from allegro_md.kernels.cpu_rows import activation_backward, add_columns, dots, scale, spread
@@ -24,7 +24,6 @@ from allegro_md.kernels.cpu_single_layer_tensor import (
     scalars_backward,
     sum_environments,
 )
-from allegro_md.kernels.cpu_table import evaluate, locate
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.no_refcount import no_refcount
 
@@ -64,11 +63,12 @@ def single_layer(
         virials = virial[start - first : start - first + taken] if len(virial) > 0 else virial
         for i in range(taken):
             energies[i] = 0.0
-        _radial(start, edges, species, network, work)
+        place_edges(start, edges, species, network, work)
         _forward(taken, edges, network, work)
         _energies(start, edges, species, network, work, energies)
         _backward(taken, edges, network, work)
-        _gradients(edges, network, work)
+        environments_backward(edges, network, work)
+        edge_gradients(edges, network, work)
         if repulsion.shape[1] > 0:
             add_repulsion(start, edges, species, repulsion, block, energies, work.by_vector)
         status = spread_block(start, edges, block, work.by_vector, out.force, virials)
@@ -78,27 +78,6 @@ def single_layer(
             energies[i] += network.shifts[species[start + i]]
         start += taken
     return FINE
-
-
-@numba.njit(cache=True, error_model="numpy", inline="always")
-def _radial(first: int, edges: int, species: NDArray[np.int16], network: PackedSingleLayer, work: Workspace) -> None:
-    """Distances, harmonics, and the radial functions with their slopes."""
-    d, n, per_spacing = network.degrees, len(network.factors), network.per_spacing
-    intervals, size = network.table.shape[1], 4 * network.table.shape[3]
-    vector, radius, spacing, interval, fraction = work.vector, work.radius, work.spacing, work.interval, work.fraction
-    center, neighbor, y = work.center, work.neighbor, work.harmonics
-    for e in range(edges):
-        d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]
-        r = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
-        a = b = 0
-        if n > 1:
-            a, b = species[first + center[e]], species[neighbor[e]]
-        radius[e], spacing[e] = r, per_spacing[a, b]
-        k, fraction[e] = locate(r, spacing[e], intervals)
-        interval[e] = ((a * n + b) * intervals + k) * size
-        inverse = 1.0 / r
-        harmonics(d0 * inverse, d1 * inverse, d2 * inverse, d, y, e)
-    evaluate(network.table, edges, interval, fraction, work.row, work.row_slope)
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
@@ -167,19 +146,3 @@ def _backward(taken: int, edges: int, network: PackedSingleLayer, work: Workspac
         gradient, below = below, gradient
     work.grad_environment[:taken] = network.table.dtype.type(0.0)
     scalars_backward(edges, network, work, gradient)
-
-
-@numba.njit(cache=True, error_model="numpy", inline="always")
-def _gradients(edges: int, network: PackedSingleLayer, work: Workspace) -> None:
-    """dE/dd of each edge."""
-    d, on_y = network.degrees, work.by_harmonics
-    vector, radius, by_fraction, spacing, out = work.vector, work.radius, work.by_fraction, work.spacing, work.by_vector
-    environments_backward(edges, network, work)
-    for e in range(edges):
-        inverse = 1.0 / radius[e]
-        x, y, z = vector[e, 0] * inverse, vector[e, 1] * inverse, vector[e, 2] * inverse
-        g0, g1, g2 = harmonics_backward(x, y, z, d, on_y, e)
-        along = by_fraction[e] * spacing[e] - (g0 * x + g1 * y + g2 * z) * inverse
-        out[e, 0] = along * x + g0 * inverse
-        out[e, 1] = along * y + g1 * inverse
-        out[e, 2] = along * z + g2 * inverse
