@@ -65,7 +65,7 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Where the operands of a contraction live.
+    """Rows of the operands of a contraction.
 
     Attributes:
         n_edges: E.
@@ -229,7 +229,7 @@ def product(
 
 
 def weighting(x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows) -> torch.Tensor:
-    """Channels times a tensor without channels: x (·, A, C), y (·, B) → (·, O, C)."""
+    """Multiplies channels with a tensor without channels: x (·, A, C), y (·, B) → (·, O, C)."""
     result: torch.Tensor = _Weighting.apply(x, y, terms, rows)
     return result
 

@@ -138,7 +138,7 @@ def _take(
 
 @numba.njit(cache=True, _nrt=False)
 def _pairs(first: int, taken: int, species: NDArray[np.int16], sums: PackedBilinear, work: Workspace) -> None:
-    """The tables of the edges' ordered pairs."""
+    """Finds the tables of the edges' ordered pairs; species (n_all,) int16."""
     n, intervals = len(sums.shifts), sums.table.shape[1]
     for k in range(taken):
         own = species[first + k]
@@ -157,7 +157,7 @@ def _repel(
     work: Workspace,
     energy: NDArray[np.float64],
 ) -> None:
-    """Adds the nuclear repulsion to the energies (eV) and the gradients."""
+    """Adds the nuclear repulsion, of (3, n, n) float64, to the energies (taken,) float64, eV, and the gradients."""
     for k in range(taken):
         for e in range(work.starts[k], work.starts[k + 1]):
             r = work.distance[e]
@@ -169,7 +169,7 @@ def _repel(
 
 @numba.njit(cache=True, _nrt=False)
 def _virial(taken: int, work: Workspace, virial: NDArray[np.float64]) -> None:
-    """Stores −Σ d ⊗ g of each center, symmetric part, order xx yy zz yz xz xy, eV."""
+    """Stores −Σ d ⊗ g of each center, symmetric part, order xx yy zz yz xz xy, (taken, 6) float64, eV."""
     d, g = work.vector, work.gradient
     for k in range(taken):
         v0 = v1 = v2 = v3 = v4 = v5 = 0.0
@@ -200,7 +200,7 @@ def _quanta(edges: int, work: Workspace) -> bool:
 
 @numba.njit(cache=True, _nrt=False)
 def _spread(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -> None:
-    """Adds each gradient to the center and its opposite to the neighbor."""
+    """Adds each gradient to the center and its opposite to the neighbor; force (n_all, 3) int64, fixed-point units."""
     m, other, quanta, f = len(work.other), work.other, work.quanta.reshape(-1), force.reshape(-1)
     for k in range(taken):
         f0 = f1 = f2 = 0
@@ -220,7 +220,7 @@ def _spread(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -
 
 @numba.njit(cache=True)
 def _spread_large(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -> int:
-    """The same, looking at each number; returns the first center with one out of range."""
+    """Does the same and checks each number; returns the first center with one out of range."""
     limit = to_fixed(0.5 * LIMIT)
     for k in range(taken):
         i = first + k

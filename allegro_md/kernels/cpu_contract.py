@@ -51,7 +51,7 @@ def _row(index: Index, e: int) -> int:
 
 @numba.njit(cache=True, inline="always")
 def _rows(index: Index, e: int, n_edges: int, size: int) -> tuple[int, int, int, int]:
-    """Where the rows of four edges start, in elements; an empty index stands for the edges themselves."""
+    """First elements of the rows of four edges; an empty index stands for the edges themselves."""
     last = n_edges - 1
     e0, e1, e2, e3 = e, min(e + 1, last), min(e + 2, last), min(e + 3, last)
     if len(index):

@@ -86,7 +86,7 @@ def multiply(
     """out = x · matrix, row by row.
 
     Args:
-        x: rows of `stride` elements, of which the first n count.
+        x: float32 or float64, rows of `stride` elements, of which the first n count.
         stride: of x.
         n: rows of the matrix.
         matrix: of n rows and `width` columns, `packed`, from `start` on.

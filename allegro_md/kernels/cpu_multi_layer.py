@@ -102,7 +102,7 @@ def multi_layer(
 def _place(
     first: int, taken: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace
 ) -> None:
-    """First edges and norms of the centers; distances, harmonics, and the radial functions with their slopes."""
+    """Finds first edges and norms of the centers, then `place_edges`; species (n_all,) int16."""
     center, bounds, edge = work.center, work.bounds, 0
     for i in range(taken):
         bounds[i], work.norm[i] = edge, network.norms[species[first + i]]
@@ -140,7 +140,7 @@ def _forward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayer
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _collect(n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, z: NDArray[Any]) -> None:
-    """z of a node: its radial functions, and what its sources give."""
+    """Sums z (edges · width,) of a node: its radial functions, and contributions of its sources."""
     width = network.widths[n]
     clear(z, 0, edges * width)
     if network.starts[n] >= 0:
@@ -162,7 +162,7 @@ def _receive(
     cut: int,
     z: NDArray[Any],
 ) -> None:
-    """Adds some columns of rows of `fan` numbers to z, times the envelope (column `cut` of row) if there is one."""
+    """Adds columns of `given` (edges, fan) to z (edges, width), times the envelope (column `cut` of row) if cut ≥ 0."""
     for e in range(edges):
         factor = splat_as(row[e, cut] if cut >= 0 else row.dtype.type(1.0), load_wide(z, 0))
         for u in range(0, width, WIDE // z.itemsize):
@@ -175,7 +175,7 @@ def _energies(
     first: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace,
     energy: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Energies of the edges, and where the backward pass begins."""
+    """Adds the energies of the edges to the centers' (taken,) float64, eV, and sets the gradient at the last node."""
     n, center, factors = len(network.kinds) - 1, work.center, network.factors
     value, gradient = part(work.values, network.places, n), part(work.gradients, network.places, n)
     width = network.widths[n]
@@ -209,7 +209,7 @@ def _backward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLaye
 def _through_matrix(
     n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, gradient: NDArray[Any]
 ) -> None:
-    """From the gradient at what a node gives to that at what it holds, and at its z."""
+    """Goes from the gradient at a node's output to that at its values and at its z, (edges · width,)."""
     width, fan, column = network.widths[n], network.fans[n], network.cut_column
     given = part(work.given, network.fan_places, n)
     multiply(given, fan, fan, network.transposed, network.matrix_places[n], gradient, width, edges)
@@ -228,7 +228,7 @@ def _through_matrix(
 def _hand_back(
     n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, gradient: NDArray[Any]
 ) -> None:
-    """From the gradient at a node's z to its radial functions and its sources."""
+    """Goes from the gradient (edges · width,) at a node's z to its radial functions and its sources."""
     width = network.widths[n]
     if network.starts[n] >= 0:
         _columns_backward(edges, width, gradient, work.row_slope, network.starts[n], work.by_fraction)
@@ -244,7 +244,7 @@ def _hand_back(
 def _columns_backward(
     edges: int, width: int, gradient: NDArray[Any], slope: NDArray[Any], start: int, by_fraction: NDArray[np.float64]
 ) -> None:
-    """What radial functions in the columns from `start` on say of the fraction."""
+    """Adds dE/d(fraction) (edges,) through the columns from `start` on of slope (edges, columns)."""
     columns = slope.shape[1]
     for e in range(edges):
         total = splat_as(0.0, load_wide(gradient, 0))

@@ -19,7 +19,7 @@ _TENSOR, _ENVIRONMENT, _RESULT = 0, 1, 2
 def make_readers(
     k: int, taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, scalars: NDArray[Any]
 ) -> None:
-    """scalars.k from the environments up to Γ_k (dense form)."""
+    """Computes scalars.k (edges · C,) from the environments up to Γ_k (dense form)."""
     d, c = network.degrees, network.channels
     size, layers = d * d * c, len(network.components)
     for i in range(taken):
@@ -33,7 +33,7 @@ def make_readers(
 def chains_backward(
     k: int, taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, on_scalars: NDArray[Any]
 ) -> None:
-    """From dE/dscalars.k to dE/dΓ_0 … Γ_k (dense form)."""
+    """Goes from dE/dscalars.k (edges · C,) to dE/dΓ_0 … Γ_k (dense form)."""
     readers_backward(taken, network, work, on_scalars)
     for i in range(taken):
         _read_back(k, 1, i, network, work.environments, work.chain)
@@ -114,7 +114,7 @@ def _move(
 def multiply_tensors(
     k: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, scalars: NDArray[Any]
 ) -> None:
-    """scalars.k and V_{k+1} of each edge (residual form): product by product, and what mixing makes of them."""
+    """Computes scalars.k (edges · paths · C,) and V_{k+1} of each edge (residual form), product by product."""
     c, layers = network.channels, len(network.components)
     size, length = network.degrees * network.degrees * c, network.components[k] * c
     tensors = part(work.tensors, network.tensor_places, k)
@@ -143,7 +143,7 @@ def multiply_tensors(
 def tensors_backward(
     k: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, on_scalars: NDArray[Any]
 ) -> None:
-    """From dE/dscalars.k and dE/dV_{k+1} to dE/dV_k and dE/dΓ_k (residual form)."""
+    """Goes from dE/dscalars.k (edges · paths · C,) and dE/dV_{k+1} to dE/dV_k and dE/dΓ_k (residual form)."""
     c, layers = network.channels, len(network.components)
     size, length = network.degrees * network.degrees * c, network.components[k] * c
     tensors, on_tensors = part(work.tensors, network.tensor_places, k), part(work.on_tensors, network.tensor_places, k)

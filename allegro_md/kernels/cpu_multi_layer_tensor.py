@@ -39,7 +39,7 @@ class Terms(NamedTuple):
 
 @numba.njit(cache=True)
 def clear(values: NDArray[Any], start: int, n: int) -> None:
-    """n zeros, whole wide vectors."""
+    """Writes n zeros, whole wide vectors."""
     nothing = splat_as(0.0, load_wide(values, 0))
     for u in range(start, start + n, WIDE // values.itemsize):
         store(values, u, nothing)
@@ -49,7 +49,7 @@ def clear(values: NDArray[Any], start: int, n: int) -> None:
 def sum_environments(
     taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, k: int, weights: NDArray[Any]
 ) -> None:
-    """Γ_k of each center: norm · Σ weights_lu Y_lm."""
+    """Sums Γ_k of each center: norm · Σ weights_lu Y_lm; weights (edges, d C)."""
     d, c, bounds, norm = network.degrees, network.channels, work.bounds, work.norm
     y, environments = work.harmonics, work.environments
     size, step = d * d * c, WIDE // y.itemsize
@@ -73,7 +73,7 @@ def sum_environments(
 def environments_backward(
     taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, k: int, on_weights: NDArray[Any]
 ) -> None:
-    """dE/dweights of each edge; `grad_environments` (dE/dΓ_k) becomes the gradient at the sum without the norm."""
+    """Computes dE/dweights (edges, d C); `grad_environments` (dE/dΓ_k) becomes that at the sum without the norm."""
     d, c, bounds, norm = network.degrees, network.channels, work.bounds, work.norm
     y, grad_environments = work.harmonics, work.grad_environments
     size, step = d * d * c, WIDE // y.itemsize
@@ -95,7 +95,7 @@ def environments_backward(
 def read_scalars(
     taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, k: int, scalars: NDArray[Any]
 ) -> None:
-    """scalars_u = Σ_lm own_lu Y_lm B_k[lm, u]."""
+    """Computes scalars_u = Σ_lm own_lu Y_lm B_k[lm, u], (edges, C)."""
     d, c, bounds = network.degrees, network.channels, work.bounds
     y, row, readers = work.harmonics, work.row, work.readers
     columns, nothing = row.shape[1], splat_as(0.0, load_wide(row, 0))
@@ -137,7 +137,7 @@ def readers_backward(
 def gradients_from_readers(
     taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, places: NDArray[np.int64]
 ) -> None:
-    """dE/dV_0 of each edge, (rows, d² C): Σ_k dE/dscalars.k_u B_k[lm, u]; `places` say where those gradients are."""
+    """dE/dV_0 of each edge, (rows, d² C): Σ_k dE/dscalars.k_u B_k[lm, u]; places (L,) int64 of those gradients."""
     c, size, bounds = network.channels, network.degrees * network.degrees * network.channels, work.bounds
     gradients, readers, out = work.gradients, work.readers, work.on_tensors
     layers = readers.shape[1]
@@ -154,7 +154,7 @@ def gradients_from_readers(
 
 @numba.njit(cache=True)
 def first_backward(edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
-    """From dE/dV_0 (rows, d² C): dE/dY (not of the constant Y_0), and what own says of the fraction."""
+    """From dE/dV_0 (rows, d² C): dE/dY (not of the constant Y_0), and dE/d(fraction) through own."""
     d, c, y, row, slope = network.degrees, network.channels, work.harmonics, work.row, work.row_slope
     gradient, on_y, by_fraction = work.on_tensors, work.by_harmonics, work.by_fraction
     columns, step, nothing = row.shape[1], WIDE // y.itemsize, splat_as(0.0, load_wide(row, 0))
@@ -179,7 +179,7 @@ def first_backward(edges: int, network: PackedMultiLayer, work: MultiLayerWorksp
 def environment_harmonics_backward(
     taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, places: NDArray[np.int64]
 ) -> None:
-    """Adds to dE/dY what comes through the environments; `places` say where the weights of each layer are."""
+    """Adds the part of dE/dY through the environments; places (L,) int64, first number of each layer's weights."""
     d, c, bounds, values = network.degrees, network.channels, work.bounds, work.values
     grad_environments, on_y = work.grad_environments, work.by_harmonics
     layers, size = grad_environments.shape[1], d * d * c

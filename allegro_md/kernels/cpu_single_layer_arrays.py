@@ -121,7 +121,7 @@ def allocate(network: PackedSingleLayer, rows: int) -> Workspace:
 
 @numba.njit(cache=True)
 def part(values: NDArray[Any], level: int, network: PackedSingleLayer) -> NDArray[Any]:
-    """The rows of the input of a level, one after the other, in a buffer of a block."""
+    """The (rows · width,) numbers of the input of a level in a buffer of a block."""
     total = network.widths.sum()
     rows = len(values) // total
     start = rows * network.widths[:level].sum()

@@ -33,7 +33,7 @@ def sum_environments(edges: int, network: PackedSingleLayer, work: Workspace) ->
 
 @numba.njit(cache=True)
 def make_scalars(edges: int, network: PackedSingleLayer, work: Workspace, scalars: NDArray[Any]) -> None:
-    """The scalars of each edge, and dots_lu = Σ_m Y_lm A[lm, u]."""
+    """Computes the scalars (edges, stride) of each edge, and dots_lu = Σ_m Y_lm A[lm, u]."""
     d, c, shared, stride = network.degrees, network.channels, network.shared, network.widths[0]
     center, y, row, environment, dots = work.center, work.harmonics, work.row, work.environment, work.dots
     nothing = splat(y.dtype.type(0.0))
@@ -80,7 +80,7 @@ def scalars_backward(edges: int, network: PackedSingleLayer, work: Workspace, gr
 
 @numba.njit(cache=True)
 def environments_backward(edges: int, network: PackedSingleLayer, work: Workspace) -> None:
-    """dE/dY of each edge (not of the constant Y_0), and what env says of the fraction."""
+    """Computes dE/dY of each edge (not of the constant Y_0), and dE/d(fraction) through env."""
     d, c, on_y, by_fraction = network.degrees, network.channels, work.by_harmonics, work.by_fraction
     center, y, row, slope, on_dots = work.center, work.harmonics, work.row, work.row_slope, work.dots
     environment, grad_environment = work.environment, work.grad_environment

@@ -30,7 +30,7 @@ def least_clearance(
     lists: Lists,
     shortest: NDArray[np.float64],
 ) -> tuple[float, int, int]:
-    """By how much the pair that is closest to its limit is still longer than that.
+    """Finds the pair that is closest to its limit.
 
     Args:
         atoms, lists: see `arguments`; species are indices into the limits.

@@ -1,4 +1,4 @@
-"""What every pair kernel does around its formula: gather a center's neighbors, sum up its edges.
+"""Work of every pair kernel around its formula: gathering a center's neighbors, summing up its edges.
 
 Gathering writes the pairs within the cutoff one after the other into a small work table, so that the formula runs
 over a dense row (which the compiler vectorizes; every operation in it is elementwise and correctly rounded, so the
@@ -49,7 +49,7 @@ def packed(position: NDArray[np.float64], shift: NDArray[np.int32]) -> NDArray[n
 
 @numba.njit(cache=True)
 def widest(offsets: NDArray[np.int64]) -> int:
-    """Largest number of neighbors of any center."""
+    """Largest number of neighbors of any center; offsets (n_centers + 1,) int64."""
     most = 0
     for i in range(len(offsets) - 1):
         most = max(most, offsets[i + 1] - offsets[i])

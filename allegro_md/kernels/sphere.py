@@ -23,7 +23,7 @@ _FIRST = math.sqrt(3.0)
 
 @dataclass(frozen=True, eq=False)
 class Recursion:
-    """How the degrees from 2 on are made.
+    """Terms that make the degrees from 2 on.
 
     Attributes:
         l_max: highest degree.
@@ -43,7 +43,7 @@ class Recursion:
 
 @numba.njit(cache=True, inline="always")
 def _unit(d: Array, e: int, n: Array) -> float:
-    """Fills in the unit vector and returns the length."""
+    """Fills in the unit vector n (3,) of row e of d (E, 3), Å, and returns the length."""
     x, y, z = d[e, 0], d[e, 1], d[e, 2]
     r = math.sqrt(x * x + y * y + z * z)
     n[0], n[1], n[2] = x / r, y / r, z / r
@@ -52,7 +52,7 @@ def _unit(d: Array, e: int, n: Array) -> float:
 
 @numba.njit(cache=True, inline="always")
 def _climb(n: Array, terms: NDArray[np.int64], factor: Array, y: Array) -> None:
-    """All harmonics of a unit vector."""
+    """Computes all harmonics y (size,) of a unit vector n (3,)."""
     y[:] = 0.0
     y[0] = 1.0
     if len(y) > 1:

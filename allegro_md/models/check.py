@@ -64,7 +64,7 @@ def test_vector(network: Network) -> dict[str, Any]:
 
 
 def disagreement(network: Network, vector: Any) -> str:
-    """What differs from a stored test vector, empty when nothing does."""
+    """Names a difference from a stored test vector; empty when there is none."""
     try:
         positions = np.array(vector["positions"], dtype=np.float64)
         species = np.array([network.architecture.symbols.index(s) for s in vector["symbols"]], dtype=np.int64)

@@ -130,7 +130,7 @@ def load_model(path: Path | str) -> Network:
 
 
 def _contradiction(document: Mapping[str, Any], network: Network) -> str:
-    """What in a document does not say the same as the network, or is not as it was saved; empty when all is well."""
+    """Names a part of a document that contradicts the network or is not as it was saved; empty when all is well."""
     a = network.architecture
     said = {"symbols": list(a.symbols), "cutoff": a.cutoff, "units": _UNITS}
     for key, values in (("scales", network.scales), ("shifts", network.shifts)):
@@ -188,7 +188,7 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def _reason(error: Exception) -> str:
-    """What a library says, without its stack and its listings."""
+    """Message of a library, without its stack and its listings."""
     text = " ".join(str(error).partition("\nException raised")[0].split()) or type(error).__name__
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
@@ -204,7 +204,7 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def describe(path: Path | str) -> str:
-    """What a model file holds, for a reader.
+    """Describes the contents of a model file, for a reader.
 
     Raises:
         InputError: see `load_model`.

@@ -66,7 +66,7 @@ class DenseEvaluator:
         return energy[:, 0]
 
     def two_body(self, x: torch.Tensor, pair: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What consumers get from species and distance alone: consumer → (E, width).
+        """Evaluates all that depends on species and distance alone: consumer → (E, width).
 
         Args:
             x: (E,) reduced distance.
@@ -204,7 +204,7 @@ class MergedMaps:
         return self._block("two_body", {"two_body": matrices[-1]}, self._demand[0] + weights)
 
     def _latent(self, k: int, form: Form, matrices: list[torch.Tensor]) -> Form:
-        """What a layer's MLP emits: of its own last activation, or, if linear, of its inputs."""
+        """Output of a layer's MLP: of its own last activation, or, if linear, of its inputs."""
         if len(matrices) == 1:
             return form
         self.feeds[f"latent.{k}"] = form

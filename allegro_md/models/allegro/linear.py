@@ -35,7 +35,7 @@ def columns(form: Form, start: int, stop: int) -> Form:
 
 
 class LinearMaps:
-    """Who feeds whom: from consumer → form to the matrices of each source."""
+    """Regroups forms by source: from consumer → form to the matrices of each source."""
 
     def __init__(self, feeds: dict[str, Form], dtype: torch.dtype, device: torch.device) -> None:
         self._sources: dict[str, dict[str, torch.Tensor]] = {}

@@ -81,7 +81,7 @@ class ResidualEvaluator:
         return _finish(matmul(latents, first), rest, a.readout.activation)[:, 0]
 
     def two_body(self, x: torch.Tensor, pair: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What depends on species and distance alone: the envelope (E, 1) and the first latents (E, latents).
+        """Evaluates all that depends on species and distance alone: envelope (E, 1) and first latents (E, latents).
 
         Args:
             x: (E,) reduced distance.

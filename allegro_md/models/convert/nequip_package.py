@@ -107,7 +107,7 @@ def _normalized(parts: Mapping[str, Any]) -> list[Any]:
 
 
 def _by_fan_in(module: Any) -> bool:
-    """Whether a first matrix (or a product of matrices) is divided by the root of its fan in."""
+    """True if a first matrix (or a product of matrices) is divided by the root of its fan in."""
     whole = hasattr(module.mlp, "alpha")
     alpha = module.mlp.alpha if whole else module.mlp[0].alpha
     fan = float(np.prod(module.dims[:-1])) if whole else float(module.dims[0])

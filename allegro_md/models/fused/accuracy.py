@@ -1,4 +1,4 @@
-"""How far a folded network's forces are from the network's, and tables fine enough to keep them close."""
+"""Errors of a folded network's forces against the network's, and tables fine enough to keep them small."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 """Of a force component: eV/Å, and relative to it, whichever is larger."""
 
 MARGIN = 0.25
-"""What one center may take of it: an atom feels its own center and those of its neighbors."""
+"""Fraction of it that one center may take: an atom feels its own center and those of its neighbors."""
 
 COARSEST, FINEST = 256, 8192
 """Intervals of a table."""
@@ -96,7 +96,7 @@ def folded_forces(model: FusedEvaluator, sample: Environments) -> Array:
 
 
 def excess(got: Array, wanted: Array) -> float:
-    """Largest error of a force component in units of what is allowed."""
+    """Largest error of a force component, of forces (n, 3) float64, eV/Å, in units of the allowed error."""
     return float((np.abs(got - wanted) / np.maximum(TOLERANCE, TOLERANCE * np.abs(wanted))).max())
 
 

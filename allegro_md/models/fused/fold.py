@@ -106,14 +106,14 @@ class Fold:
 
 
 def obstacle(a: Architecture) -> str | None:
-    """Why a network of this architecture cannot be folded; None where it can."""
+    """Names the reason why a network of this architecture cannot be folded; None if it can."""
     if a.l_max > MOST_DEGREES:
         return f"l_max = {a.l_max}; no more than {MOST_DEGREES} is built"
     return None
 
 
 def class_reason(a: Architecture) -> str:
-    """What decides the class of a network of this architecture, a phrase."""
+    """Says in a phrase what decides the class of a network of this architecture."""
     if a.layers > 1:
         return f"{a.layers} layers"
     maps = (("the latent MLP", a.latent), ("the readout", a.readout))
@@ -201,7 +201,7 @@ def _lowered(layers: Layers, columns: Columns, norms: torch.Tensor) -> tuple[tup
 
 
 def _residual(weights: ResidualWeights, norms: torch.Tensor) -> tuple[tuple[Level, ...], Columns]:
-    """The levels and radial functions of the residual form."""
+    """Derives levels and radial functions of the residual form; norms (species,) float64."""
     a = weights.architecture
     n, degrees, width = len(a.symbols), a.l_max + 1, (a.l_max + 1) * a.channels
     latent, readout = matrices_of(weights.latents[0]), weights.readout.matrices()

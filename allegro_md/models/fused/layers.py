@@ -76,7 +76,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Layers:
-    """What is left of the layers.
+    """Description of a tensor-product network beyond its radial functions.
 
     Attributes:
         nodes: in an order of evaluation: "scalars.k" after "environment.k" and before "environment.k + 1".

@@ -39,7 +39,7 @@ class FusedEvaluator:
 
         Args:
             fold: the folded network.
-            table: of its radial functions (`radial.tabulate`).
+            table: (n · n, intervals, 4, columns) float64, of its radial functions (`splines.tabulate`).
             real: numpy.float32 or numpy.float64.
             tiles: per block, where the class needs blocks.
         """
@@ -115,7 +115,13 @@ def allocate(
 
 
 def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
-    """Channels and widths filled up to whole vectors: zeros that give zeros."""
+    """Fills up channels and widths to whole vectors, with zeros that give zeros.
+
+    Args:
+        fold: the network.
+        per_spacing: (n, n) float64, 1/Å.
+        table: (n · n, intervals, 4, columns) float32 or float64.
+    """
     real = table.dtype
     d, c, w = fold.degrees, fold.channels, _whole(fold.channels)
     columns = [_filled(table[..., : 2 * d * c].reshape(*table.shape[:3], 2 * d, c), 4, w).reshape(*table.shape[:3], -1)]
@@ -151,5 +157,5 @@ def _whole(width: int) -> int:
 
 
 def _filled(array: NDArray[Any], axis: int, width: int) -> NDArray[Any]:
-    """Zeros at the end of an axis."""
+    """Fills up an axis to `width` with zeros."""
     return np.pad(array, [(0, width - n if k == axis else 0) for k, n in enumerate(array.shape)])

@@ -50,7 +50,7 @@ def bilinear_sample(fold: Fold, center: int, neighbor: int, x: Array) -> Array:
 
 
 def scaled(fold: Fold, table: Array, weight: float) -> tuple[Fold, Array]:
-    """A folded network and its table with all energies multiplied by `weight`."""
+    """Multiplies all energies of a folded network and its table (n · n, intervals, 4, columns) by `weight`."""
     if weight == 1.0:
         return fold, table
     if fold.kind == "bilinear":  # whose factors are in the table, behind the environment

@@ -29,7 +29,7 @@ class Tables:
     """The tables of a folded network.
 
     Attributes:
-        table: of its radial functions (`radial.tabulate`).
+        table: (n · n, intervals, 4, columns) float64, of its radial functions (`splines.tabulate`).
         error: see `accuracy.refined`.
     """
 
@@ -85,7 +85,7 @@ def _key(network: Network, symbols: Sequence[str]) -> str:
 
 
 def _checksum(key: str, table: Array, error: float) -> str:
-    """Over all that a file holds, and what it was made for."""
+    """SHA-256 over the contents of a file and the key they were made for."""
     total = hashlib.sha256(f"{key} {table.dtype} {table.shape} {error.hex()}".encode())
     total.update(np.ascontiguousarray(table).data)
     return total.hexdigest()
