@@ -1,23 +1,20 @@
-"""Edges of a block, as networks of one and of several layers see them: from vectors to radial functions, and back.
-
-`network` is a `PackedSingleLayer` or a `PackedMultiLayer`, `work` the workspace that belongs to it; the fields that are
-read and filled here have the same names and shapes in both.
-"""
+"""Edges of a block of a single-layer network: from vectors to radial functions, and from gradients back to vectors."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
+from allegro_md.kernels.cpu_single_layer_arrays import PackedSingleLayer, Workspace
 from allegro_md.kernels.cpu_table import evaluate, locate
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def place_edges(first: int, edges: int, species: NDArray[np.int16], network: Any, work: Any) -> None:
+def place_edges(
+    first: int, edges: int, species: NDArray[np.int16], network: PackedSingleLayer, work: Workspace
+) -> None:
     """Fills in distances, harmonics, and the radial functions with their slopes.
 
     Args:
@@ -46,7 +43,7 @@ def place_edges(first: int, edges: int, species: NDArray[np.int16], network: Any
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def edge_gradients(edges: int, network: Any, work: Any) -> None:
+def edge_gradients(edges: int, network: PackedSingleLayer, work: Workspace) -> None:
     """Computes dE/dd of each edge from dE/dY and dE/d(fraction of the interval)."""
     d, on_y, out = network.degrees, work.by_harmonics, work.by_vector
     vector, radius, by_fraction, spacing = work.vector, work.radius, work.by_fraction, work.spacing

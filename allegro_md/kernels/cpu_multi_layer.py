@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from allegro_md.kernels.arguments import Atoms, Block, Lists, Out
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.cpu_activation import NONE, activate
-from allegro_md.kernels.cpu_edges import edge_gradients, place_edges
+from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_multi_layer_arrays import (
     ENERGY,
@@ -42,6 +42,7 @@ from allegro_md.kernels.cpu_multi_layer_tensor import (
 )
 from allegro_md.kernels.cpu_repulsion import add_repulsion
 from allegro_md.kernels.cpu_rows import add_columns, dots, scale
+from allegro_md.kernels.cpu_table import evaluate, locate
 from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, splat_as, store, sum_of, times
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.no_refcount import no_refcount
@@ -102,14 +103,28 @@ def multi_layer(
 def _place(
     first: int, taken: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace
 ) -> None:
-    """Finds first edges and norms of the centers, then `place_edges`; species (n_all,) int16."""
-    center, bounds, edge = work.center, work.bounds, 0
+    """First edges and norms of the centers; distances, harmonics, and the radial functions with their slopes."""
+    d, n, per_spacing, edge = network.degrees, len(network.factors), network.per_spacing, 0
+    intervals, size = network.table.shape[1], 4 * network.table.shape[3]
+    vector, radius, spacing, interval, fraction = work.vector, work.radius, work.spacing, work.interval, work.fraction
+    center, neighbor, bounds, y = work.center, work.neighbor, work.bounds, work.harmonics
     for i in range(taken):
         bounds[i], work.norm[i] = edge, network.norms[species[first + i]]
         while edge < edges and center[edge] == i:
             edge += 1
     bounds[taken] = edges
-    place_edges(first, edges, species, network, work)
+    for e in range(edges):
+        d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]
+        r = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2)
+        a = b = 0
+        if n > 1:
+            a, b = species[first + center[e]], species[neighbor[e]]
+        radius[e], spacing[e] = r, per_spacing[a, b]
+        k, fraction[e] = locate(r, spacing[e], intervals)
+        interval[e] = ((a * n + b) * intervals + k) * size
+        inverse = 1.0 / r
+        harmonics(d0 * inverse, d1 * inverse, d2 * inverse, d, y, e)
+    evaluate(network.table, edges, interval, fraction, work.row, work.row_slope)
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
@@ -132,7 +147,10 @@ def _forward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayer
             _collect(n, edges, network, work, z)
             activate(code, z[:used], value[:used], part(work.slopes, network.places, n)[:used])
         if network.kinds[n] == ENVIRONMENT:
-            sum_environments(taken, network, work, k, value)
+            sum_environments(
+                taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, value, k,
+                work.environments,
+            )  # fmt: skip
         if fan > 0:
             given = part(work.given, network.fan_places, n)
             multiply(value, width, width, network.matrices, network.matrix_places[n], given, fan, edges)
@@ -140,7 +158,7 @@ def _forward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayer
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _collect(n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, z: NDArray[Any]) -> None:
-    """Sums z (edges · width,) of a node: its radial functions, and contributions of its sources."""
+    """z of a node: its radial functions, and what its sources give."""
     width = network.widths[n]
     clear(z, 0, edges * width)
     if network.starts[n] >= 0:
@@ -162,7 +180,7 @@ def _receive(
     cut: int,
     z: NDArray[Any],
 ) -> None:
-    """Adds columns of `given` (edges, fan) to z (edges, width), times the envelope (column `cut` of row) if cut ≥ 0."""
+    """Adds some columns of rows of `fan` numbers to z, times the envelope (column `cut` of row) if there is one."""
     for e in range(edges):
         factor = splat_as(row[e, cut] if cut >= 0 else row.dtype.type(1.0), load_wide(z, 0))
         for u in range(0, width, WIDE // z.itemsize):
@@ -175,7 +193,7 @@ def _energies(
     first: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace,
     energy: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Adds the energies of the edges to the centers' (taken,) float64, eV, and sets the gradient at the last node."""
+    """Energies of the edges, and where the backward pass begins."""
     n, center, factors = len(network.kinds) - 1, work.center, network.factors
     value, gradient = part(work.values, network.places, n), part(work.gradients, network.places, n)
     width = network.widths[n]
@@ -194,7 +212,11 @@ def _backward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLaye
     for n in range(len(network.kinds) - 1, -1, -1):
         kind, k, gradient = network.kinds[n], network.layers[n], part(work.gradients, network.places, n)
         if kind == ENVIRONMENT:
-            environments_backward(taken, network, work, k, gradient)
+            environments_backward(
+                taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, k,
+                work.grad_environments,
+                gradient,
+            )  # fmt: skip
         elif kind != ENERGY:
             _through_matrix(n, edges, network, work, gradient)
         if kind != SCALARS:
@@ -209,7 +231,7 @@ def _backward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLaye
 def _through_matrix(
     n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, gradient: NDArray[Any]
 ) -> None:
-    """Goes from the gradient at a node's output to that at its values and at its z, (edges · width,)."""
+    """From the gradient at what a node gives to that at what it holds, and at its z."""
     width, fan, column = network.widths[n], network.fans[n], network.cut_column
     given = part(work.given, network.fan_places, n)
     multiply(given, fan, fan, network.transposed, network.matrix_places[n], gradient, width, edges)
@@ -228,7 +250,7 @@ def _through_matrix(
 def _hand_back(
     n: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, gradient: NDArray[Any]
 ) -> None:
-    """Goes from the gradient (edges · width,) at a node's z to its radial functions and its sources."""
+    """From the gradient at a node's z to its radial functions and its sources."""
     width = network.widths[n]
     if network.starts[n] >= 0:
         _columns_backward(edges, width, gradient, work.row_slope, network.starts[n], work.by_fraction)
@@ -244,7 +266,7 @@ def _hand_back(
 def _columns_backward(
     edges: int, width: int, gradient: NDArray[Any], slope: NDArray[Any], start: int, by_fraction: NDArray[np.float64]
 ) -> None:
-    """Adds dE/d(fraction) (edges,) through the columns from `start` on of slope (edges, columns)."""
+    """What radial functions in the columns from `start` on say of the fraction."""
     columns = slope.shape[1]
     for e in range(edges):
         total = splat_as(0.0, load_wide(gradient, 0))
@@ -256,7 +278,8 @@ def _columns_backward(
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _gradients(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
     """dE/dd of each edge."""
-    layers = len(network.components)
+    d, c, layers, on_y = network.degrees, network.channels, len(network.components), work.by_harmonics
+    vector, radius, by_fraction, spacing, out = work.vector, work.radius, work.by_fraction, work.spacing, work.by_vector
     weights, scalars = np.empty(layers, np.int64), np.empty(layers, np.int64)
     rows = len(work.values) // network.places[-1]
     for n in range(len(network.kinds)):
@@ -265,7 +288,14 @@ def _gradients(taken: int, edges: int, network: PackedMultiLayer, work: MultiLay
         elif network.kinds[n] == ENVIRONMENT:
             weights[network.layers[n]] = rows * network.places[n]
     if not network.mixed:
-        gradients_from_readers(taken, network, work, scalars)
-    first_backward(edges, network, work)
-    environment_harmonics_backward(taken, network, work, weights)
-    edge_gradients(edges, network, work)
+        gradients_from_readers(taken, work.bounds, d * d * c, c, work.gradients, scalars, work.readers, work.on_tensors)
+    first_backward(edges, d, c, work.harmonics, work.row, work.row_slope, work.on_tensors, on_y, by_fraction)
+    environment_harmonics_backward(taken, work.bounds, d, c, work.values, weights, work.grad_environments, on_y)
+    for e in range(edges):
+        inverse = 1.0 / radius[e]
+        x, y, z = vector[e, 0] * inverse, vector[e, 1] * inverse, vector[e, 2] * inverse
+        g0, g1, g2 = harmonics_backward(x, y, z, d, on_y, e)
+        along = by_fraction[e] * spacing[e] - (g0 * x + g1 * y + g2 * z) * inverse
+        out[e, 0] = along * x + g0 * inverse
+        out[e, 1] = along * y + g1 * inverse
+        out[e, 2] = along * z + g2 * inverse

@@ -181,6 +181,6 @@ def allocate(network: PackedMultiLayer, rows: int) -> MultiLayerWorkspace:
 
 @numba.njit(cache=True)
 def part(values: NDArray[Any], places: NDArray[np.int64], n: int) -> NDArray[Any]:
-    """The (rows · width,) numbers of the n-th of several tables in a buffer; places (N + 1,) int64."""
+    """The rows of the n-th of several tables that lie one after the other in a buffer of a block."""
     rows = len(values) // places[-1]
     return values[rows * places[n] : rows * places[n + 1]]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_multi_layer_arrays import SLICE, MultiLayerWorkspace, PackedMultiLayer, part
-from allegro_md.kernels.cpu_multi_layer_tensor import Terms, clear, contract, read_scalars, readers_backward
+from allegro_md.kernels.cpu_multi_layer_tensor import clear, contract, read_scalars, readers_backward
 from allegro_md.kernels.cpu_vector import WIDE, load_wide, plus, splat_as, store, times
 
 _TENSOR, _ENVIRONMENT, _RESULT = 0, 1, 2
@@ -19,22 +19,24 @@ _TENSOR, _ENVIRONMENT, _RESULT = 0, 1, 2
 def make_readers(
     k: int, taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, scalars: NDArray[Any]
 ) -> None:
-    """Computes scalars.k (edges · C,) from the environments up to Γ_k (dense form)."""
+    """scalars.k from the environments up to Γ_k (dense form)."""
     d, c = network.degrees, network.channels
     size, layers = d * d * c, len(network.components)
     for i in range(taken):
         _read_back(k, 0, i, network, work.environments, work.chain)
         for u in range(0, size, WIDE // work.chain.itemsize):
             store(work.readers, (i * layers + k) * size + u, load_wide(work.chain, u))
-    read_scalars(taken, network, work, k, scalars)
+    read_scalars(taken, work.bounds, d, c, work.harmonics, work.row, k, work.readers, scalars)
 
 
 @numba.njit(cache=True, inline="always")
 def chains_backward(
     k: int, taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, on_scalars: NDArray[Any]
 ) -> None:
-    """Goes from dE/dscalars.k (edges · C,) to dE/dΓ_0 … Γ_k (dense form)."""
-    readers_backward(taken, network, work, on_scalars)
+    """From dE/dscalars.k to dE/dΓ_0 … Γ_k (dense form)."""
+    readers_backward(
+        taken, work.bounds, network.degrees, network.channels, work.harmonics, work.row, on_scalars, work.on_readers
+    )
     for i in range(taken):
         _read_back(k, 1, i, network, work.environments, work.chain)
         _chain_backward(k, i, network, work.environments, work.on_readers, work.chain, work.grad_environments)
@@ -52,10 +54,9 @@ def _read_back(
     for j in range(k, down_to - 1, -1):
         last = network.scalar_terms[j] if j == k else network.term_starts[j + 1]
         clear(chain, j * length, network.components[j] * c)
-        terms = Terms(network.term_starts[j], last, c, network.terms, network.coefficients)
         contract(
-            terms, (_ENVIRONMENT, _RESULT, _TENSOR), environments, (i * layers + j) * size, chain, (j + 1) * length,
-            chain, j * length,
+            network.term_starts[j], last, c, network.terms, network.coefficients, (_ENVIRONMENT, _RESULT, _TENSOR),
+            environments, (i * layers + j) * size, chain, (j + 1) * length, chain, j * length,
         )  # fmt: skip
 
 
@@ -75,16 +76,15 @@ def _chain_backward(
         first = network.term_starts[j]
         last = network.scalar_terms[j] if j == k else network.term_starts[j + 1]
         gamma = (i * layers + j) * size
-        terms = Terms(first, last, c, network.terms, network.coefficients)
         contract(
-            terms, (_TENSOR, _RESULT, _ENVIRONMENT), chain, second + j * length, chain, (j + 1) * length,
-            grad_environments, gamma,
+            first, last, c, network.terms, network.coefficients, (_TENSOR, _RESULT, _ENVIRONMENT), chain,
+            second + j * length, chain, (j + 1) * length, grad_environments, gamma,
         )  # fmt: skip
         if j < k:
             clear(chain, second + (j + 1) * length, network.components[j + 1] * c)
             contract(
-                terms, (_TENSOR, _ENVIRONMENT, _RESULT), chain, second + j * length, environments, gamma, chain,
-                second + (j + 1) * length,
+                first, last, c, network.terms, network.coefficients, (_TENSOR, _ENVIRONMENT, _RESULT), chain,
+                second + j * length, environments, gamma, chain, second + (j + 1) * length,
             )  # fmt: skip
 
 
@@ -114,20 +114,20 @@ def _move(
 def multiply_tensors(
     k: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, scalars: NDArray[Any]
 ) -> None:
-    """Computes scalars.k (edges · paths · C,) and V_{k+1} of each edge (residual form), product by product."""
+    """scalars.k and V_{k+1} of each edge (residual form): product by product, and what mixing makes of them."""
     c, layers = network.channels, len(network.components)
     size, length = network.degrees * network.degrees * c, network.components[k] * c
     tensors = part(work.tensors, network.tensor_places, k)
     first, column = network.product_starts[k], 0
     for p in range(first, network.product_starts[k + 1]):
         m, width = network.results[p, 0], network.results[p, 1] * c
-        terms = Terms(network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients)
         for start in range(0, edges, SLICE):
             count = min(SLICE, edges - start)
             clear(work.parts, 0, count * m * width)
             for e in range(start, start + count):
                 contract(
-                    terms, (_TENSOR, _ENVIRONMENT, _RESULT), tensors, e * length, work.environments,
+                    network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
+                    (_TENSOR, _ENVIRONMENT, _RESULT), tensors, e * length, work.environments,
                     (work.center[e] * layers + k) * size, work.parts, (e - start) * m * width,
                 )  # fmt: skip
             if p == first:
@@ -143,7 +143,7 @@ def multiply_tensors(
 def tensors_backward(
     k: int, edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace, on_scalars: NDArray[Any]
 ) -> None:
-    """Goes from dE/dscalars.k (edges · paths · C,) and dE/dV_{k+1} to dE/dV_k and dE/dΓ_k (residual form)."""
+    """From dE/dscalars.k and dE/dV_{k+1} to dE/dV_k and dE/dΓ_k (residual form)."""
     c, layers = network.channels, len(network.components)
     size, length = network.degrees * network.degrees * c, network.components[k] * c
     tensors, on_tensors = part(work.tensors, network.tensor_places, k), part(work.on_tensors, network.tensor_places, k)
@@ -151,7 +151,6 @@ def tensors_backward(
     first, column, parts = network.product_starts[k], 0, work.parts
     for p in range(first, network.product_starts[k + 1]):
         m, width = network.results[p, 0], network.results[p, 1] * c
-        terms = Terms(network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients)
         for start in range(0, edges, SLICE):
             count = min(SLICE, edges - start)
             if k + 1 < layers:
@@ -166,11 +165,13 @@ def tensors_backward(
             for e in range(start, start + count):
                 at, gamma = e * length, (work.center[e] * layers + k) * size
                 contract(
-                    terms, (_RESULT, _ENVIRONMENT, _TENSOR), parts, (e - start) * m * width, work.environments, gamma,
+                    network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
+                    (_RESULT, _ENVIRONMENT, _TENSOR), parts, (e - start) * m * width, work.environments, gamma,
                     on_tensors, at,
                 )  # fmt: skip
                 contract(
-                    terms, (_RESULT, _TENSOR, _ENVIRONMENT), parts, (e - start) * m * width, tensors, at,
+                    network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
+                    (_RESULT, _TENSOR, _ENVIRONMENT), parts, (e - start) * m * width, tensors, at,
                     work.grad_environments, gamma,
                 )  # fmt: skip
         column += m * c

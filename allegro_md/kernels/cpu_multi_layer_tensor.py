@@ -1,8 +1,8 @@
 """Tensors of networks of several layers, channel by channel: environments, scalars, and the way back.
 
 Components lm run over degrees², channels u fastest and in whole wide vectors. Edges of center i are `bounds[i]` …
-`bounds[i + 1]`. Arrays and their shapes: `cpu_multi_layer_arrays.MultiLayerWorkspace`; a row of radial functions begins
-with own_lu; a node of environment weights has rows of d C numbers.
+`bounds[i + 1]`. Shapes: y (rows, d²); row, and slope of it (rows, columns), begins with own_lu; a node of environment
+weights (rows, d C); environments, pulled and readers (centers, K, d² C).
 
 In the dense form a tensor of edge (i, j) is V_0 = own_lu Y_lm times matrices that belong to i alone, so the scalars of
 layer k are V_0 · B_k with one reader B_k per center: the products with the environments are taken once per center.
@@ -10,36 +10,18 @@ layer k are V_0 · B_k with one reader B_k per center: the products with the env
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_multi_layer_arrays import MultiLayerWorkspace, PackedMultiLayer
 from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, splat_as, store, sum_of, times
-
-
-class Terms(NamedTuple):
-    """A range of terms of tensor products.
-
-    Attributes:
-        first, last: the first, and the one after the last.
-        channels: C.
-        columns: (terms, 3) int64, components of tensor, environment and result.
-        coefficients: (terms, C) float32 or float64.
-    """
-
-    first: int
-    last: int
-    channels: int
-    columns: NDArray[np.int64]
-    coefficients: NDArray[Any]
 
 
 @numba.njit(cache=True)
 def clear(values: NDArray[Any], start: int, n: int) -> None:
-    """Writes n zeros, whole wide vectors."""
+    """n zeros, whole wide vectors."""
     nothing = splat_as(0.0, load_wide(values, 0))
     for u in range(start, start + n, WIDE // values.itemsize):
         store(values, u, nothing)
@@ -47,11 +29,17 @@ def clear(values: NDArray[Any], start: int, n: int) -> None:
 
 @numba.njit(cache=True)
 def sum_environments(
-    taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, k: int, weights: NDArray[Any]
+    taken: int,
+    bounds: NDArray[np.int64],
+    norm: NDArray[Any],
+    d: int,
+    c: int,
+    y: NDArray[Any],
+    weights: NDArray[Any],
+    k: int,
+    environments: NDArray[Any],
 ) -> None:
-    """Sums Γ_k of each center: norm · Σ weights_lu Y_lm; weights (edges, d C)."""
-    d, c, bounds, norm = network.degrees, network.channels, work.bounds, work.norm
-    y, environments = work.harmonics, work.environments
+    """Γ_k of each center: norm · Σ weights_lu Y_lm."""
     size, step = d * d * c, WIDE // y.itemsize
     for i in range(taken):
         at = (i * environments.shape[1] + k) * size
@@ -71,11 +59,17 @@ def sum_environments(
 
 @numba.njit(cache=True)
 def environments_backward(
-    taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, k: int, on_weights: NDArray[Any]
+    taken: int,
+    bounds: NDArray[np.int64],
+    norm: NDArray[Any],
+    d: int,
+    c: int,
+    y: NDArray[Any],
+    k: int,
+    grad_environments: NDArray[Any],
+    on_weights: NDArray[Any],
 ) -> None:
-    """Computes dE/dweights (edges, d C); `grad_environments` (dE/dΓ_k) becomes that at the sum without the norm."""
-    d, c, bounds, norm = network.degrees, network.channels, work.bounds, work.norm
-    y, grad_environments = work.harmonics, work.grad_environments
+    """dE/dweights of each edge; `grad_environments` (dE/dΓ_k) becomes the gradient at the sum without the norm."""
     size, step = d * d * c, WIDE // y.itemsize
     nothing = splat_as(0.0, load_wide(grad_environments, 0))
     for i in range(taken):
@@ -93,11 +87,17 @@ def environments_backward(
 
 @numba.njit(cache=True)
 def read_scalars(
-    taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, k: int, scalars: NDArray[Any]
+    taken: int,
+    bounds: NDArray[np.int64],
+    d: int,
+    c: int,
+    y: NDArray[Any],
+    row: NDArray[Any],
+    k: int,
+    readers: NDArray[Any],
+    scalars: NDArray[Any],
 ) -> None:
-    """Computes scalars_u = Σ_lm own_lu Y_lm B_k[lm, u], (edges, C)."""
-    d, c, bounds = network.degrees, network.channels, work.bounds
-    y, row, readers = work.harmonics, work.row, work.readers
+    """scalars_u = Σ_lm own_lu Y_lm B_k[lm, u]."""
     columns, nothing = row.shape[1], splat_as(0.0, load_wide(row, 0))
     for i in range(taken):
         at = (i * readers.shape[1] + k) * (d * d * c)
@@ -114,11 +114,16 @@ def read_scalars(
 
 @numba.njit(cache=True)
 def readers_backward(
-    taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, on_scalars: NDArray[Any]
+    taken: int,
+    bounds: NDArray[np.int64],
+    d: int,
+    c: int,
+    y: NDArray[Any],
+    row: NDArray[Any],
+    on_scalars: NDArray[Any],
+    on_readers: NDArray[Any],
 ) -> None:
     """dE/dB[lm, u] = Σ own_lu Y_lm dE/dscalars_u of each center, (centers, d² C)."""
-    d, c, bounds = network.degrees, network.channels, work.bounds
-    y, row, on_readers = work.harmonics, work.row, work.on_readers
     columns, size = row.shape[1], d * d * c
     for i in range(taken):
         at = i * size
@@ -135,11 +140,16 @@ def readers_backward(
 
 @numba.njit(cache=True)
 def gradients_from_readers(
-    taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, places: NDArray[np.int64]
+    taken: int,
+    bounds: NDArray[np.int64],
+    size: int,
+    c: int,
+    gradients: NDArray[Any],
+    places: NDArray[np.int64],
+    readers: NDArray[Any],
+    out: NDArray[Any],
 ) -> None:
-    """dE/dV_0 of each edge, (rows, d² C): Σ_k dE/dscalars.k_u B_k[lm, u]; places (L,) int64 of those gradients."""
-    c, size, bounds = network.channels, network.degrees * network.degrees * network.channels, work.bounds
-    gradients, readers, out = work.gradients, work.readers, work.on_tensors
+    """dE/dV_0 of each edge, (rows, d² C): Σ_k dE/dscalars.k_u B_k[lm, u]; `places` say where those gradients are."""
     layers = readers.shape[1]
     for i in range(taken):
         for e in range(bounds[i], bounds[i + 1]):
@@ -153,10 +163,18 @@ def gradients_from_readers(
 
 
 @numba.njit(cache=True)
-def first_backward(edges: int, network: PackedMultiLayer, work: MultiLayerWorkspace) -> None:
-    """From dE/dV_0 (rows, d² C): dE/dY (not of the constant Y_0), and dE/d(fraction) through own."""
-    d, c, y, row, slope = network.degrees, network.channels, work.harmonics, work.row, work.row_slope
-    gradient, on_y, by_fraction = work.on_tensors, work.by_harmonics, work.by_fraction
+def first_backward(
+    edges: int,
+    d: int,
+    c: int,
+    y: NDArray[Any],
+    row: NDArray[Any],
+    slope: NDArray[Any],
+    gradient: NDArray[Any],
+    on_y: NDArray[Any],
+    by_fraction: NDArray[np.float64],
+) -> None:
+    """From dE/dV_0 (rows, d² C): dE/dY (not of the constant Y_0), and what own says of the fraction."""
     columns, step, nothing = row.shape[1], WIDE // y.itemsize, splat_as(0.0, load_wide(row, 0))
     for e in range(edges):
         at, by_own = e * (d * d * c), nothing
@@ -177,11 +195,16 @@ def first_backward(edges: int, network: PackedMultiLayer, work: MultiLayerWorksp
 
 @numba.njit(cache=True)
 def environment_harmonics_backward(
-    taken: int, network: PackedMultiLayer, work: MultiLayerWorkspace, places: NDArray[np.int64]
+    taken: int,
+    bounds: NDArray[np.int64],
+    d: int,
+    c: int,
+    values: NDArray[Any],
+    places: NDArray[np.int64],
+    grad_environments: NDArray[Any],
+    on_y: NDArray[Any],
 ) -> None:
-    """Adds the part of dE/dY through the environments; places (L,) int64, first number of each layer's weights."""
-    d, c, bounds, values = network.degrees, network.channels, work.bounds, work.values
-    grad_environments, on_y = work.grad_environments, work.by_harmonics
+    """Adds to dE/dY what comes through the environments; `places` say where the weights of each layer are."""
     layers, size = grad_environments.shape[1], d * d * c
     for i in range(taken):
         for e in range(bounds[i], bounds[i + 1]):
@@ -198,7 +221,11 @@ def environment_harmonics_backward(
 
 @numba.njit(cache=True)
 def contract(
-    terms: Terms,
+    first: int,
+    last: int,
+    c: int,
+    terms: NDArray[np.int64],
+    coefficients: NDArray[Any],
     roles: tuple[int, int, int],
     x: NDArray[Any],
     x_at: int,
@@ -207,10 +234,9 @@ def contract(
     out: NDArray[Any],
     out_at: int,
 ) -> None:
-    """out[o, u] += coefficient[u] x[a, u] y[b, u] of some terms; `roles` are the columns with a, b, o."""
-    c, columns, coefficients = terms.channels, terms.columns, terms.coefficients
-    for n in range(terms.first, terms.last):
-        a, b, o = x_at + columns[n, roles[0]] * c, y_at + columns[n, roles[1]] * c, out_at + columns[n, roles[2]] * c
+    """out[o, u] += coefficient[u] x[a, u] y[b, u] of some terms; `roles` are the columns of `terms` with a, b, o."""
+    for n in range(first, last):
+        a, b, o = x_at + terms[n, roles[0]] * c, y_at + terms[n, roles[1]] * c, out_at + terms[n, roles[2]] * c
         for u in range(0, c, WIDE // x.itemsize):
             product = times(load_wide(x, a + u), load_wide(y, b + u))
             store(out, o + u, fma(load_wide(coefficients, n * c + u), product, load_wide(out, o + u)))
