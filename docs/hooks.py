@@ -27,6 +27,9 @@ PAGES = {
 }
 """File in the repository's root → page that shows it."""
 
+SHIM = ("https://unpkg.com/iframe-worker/shim", "assets/iframe-worker.js")
+"""A script that the theme loads from the network where a site is opened as files, and our copy of it."""
+
 _SOURCES = {page: source for source, page in PAGES.items()}
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
@@ -78,6 +81,17 @@ def site_link(link: str, image: str, text: str, target: str, source: str, page: 
 def on_page_content(content: str, **_: Any) -> str:
     """Replaces formulas by MathML."""
     return _FORMULA.sub(lambda found: mathml(html.unescape(found[2])), content)
+
+
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Replaces the only address in the network by a file of the site."""
+    address, copy = SHIM
+    return output.replace(address, posixpath.relpath(copy, posixpath.dirname(page.file.dest_uri) or "."))
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The same for the page of errors."""
+    return output_content.replace(SHIM[0], "/" + SHIM[1])
 
 
 def mathml(formula: str) -> str:
