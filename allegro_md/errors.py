@@ -61,7 +61,7 @@ class InterruptedRun(AllegroError):  # noqa: N818  not a fault
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that memory ran out; torch says so in words only."""
+    """Tells if an exception means that memory ran out; torch says so in words only."""
     text = str(error)
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)

@@ -17,7 +17,7 @@ from allegro_md.cell import Cell
 
 @dataclass(frozen=True)
 class Field:
-    """What one per-atom array is, and who carries it.
+    """Shape, unit and uses of one per-atom array.
 
     Attributes:
         shape: per atom.
@@ -55,7 +55,7 @@ FIELDS: dict[str, Field] = {
             checkpoint=True,
             trajectory=True,
         ),
-        # force: fixed point, `exact.FORCE_SCALE` quanta per eV/Å; recomputed from positions, so it never travels.
+        # force: fixed point, `exact.FORCE_SCALE` units per eV/Å; recomputed from positions, so it never travels.
         Field("force", (3,), torch.int64, "eV/Å", migrates=False, halo=False, checkpoint=False, trajectory=True),
         # shift: integer lattice translation to where this copy of the atom sits in the rank's frame.
         Field("shift", (3,), torch.int32, "", migrates=False, halo=True, checkpoint=False, trajectory=False),
@@ -65,7 +65,7 @@ FIELDS: dict[str, Field] = {
 
 @dataclass(frozen=True)
 class SpeciesTable:
-    """What the species indices of a system mean.
+    """Elements of a system, by species index.
 
     Attributes:
         symbols: chemical symbol per species.
@@ -127,11 +127,11 @@ class AtomState:
         self._views.clear()
 
     def all(self, name: str) -> torch.Tensor:
-        """The field of own atoms and ghosts, (n_all, …); a view."""
+        """The field of local atoms and ghosts, (n_all, …); a view."""
         return self._view(name, self.n_all)
 
     def local(self, name: str) -> torch.Tensor:
-        """The field of own atoms, (n_local, …); a view."""
+        """The field of local atoms, (n_local, …); a view."""
         return self._view(name, self.n_local)
 
     def _view(self, name: str, n: int) -> torch.Tensor:
@@ -141,7 +141,7 @@ class AtomState:
         return view
 
     def set_local(self, values: dict[str, torch.Tensor]) -> None:
-        """Replaces the own atoms by the given rows (all fields that migrate, equal lengths); ghosts are dropped."""
+        """Replaces the local atoms by the given rows (all fields that migrate, equal lengths); ghosts are dropped."""
         n = len(values["id"])
         self.n_ghost = 0
         self.resize(n, 0)
@@ -149,10 +149,13 @@ class AtomState:
             self.local(name)[:] = value
 
     def permute(self, order: torch.Tensor) -> None:
-        """Own atom ``order[i]`` becomes number i; ghosts are dropped.
+        """Reorders the local atoms: atom ``order[i]`` becomes number i; ghosts are dropped.
 
-        One field after the other, so that only one is held twice. Forces are left as they are: they belong to the
-        order in which they were made, and are made anew.
+        One field after the other, so that only one is in memory twice. The next evaluation replaces
+        the forces, which are not reordered.
+
+        Args:
+            order: (n_local,) int64 or int32.
         """
         self.resize(self.n_local, 0)
         for name, field in FIELDS.items():

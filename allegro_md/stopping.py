@@ -20,7 +20,7 @@ REPEAT_SECONDS = 1.0
 
 
 class StopRequest:
-    """Whether this rank has a reason to end the run."""
+    """Tells if this rank has a reason to end the run."""
 
     def __init__(self, walltime: float | None, first_checkpoint: float) -> None:
         """Starts the clock.

@@ -156,7 +156,7 @@ def table(step: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         rows[name] = {
             "us": round(scale * seconds, 4), "share": round(seconds / whole, 4),
             "floor_us_memory": round(1e6 * bytes_of[name] / bandwidth, 4), "bytes": round(bytes_of[name], 1),
-        }  # fmt: skip
+        }
     operations = {name: n * call["edges_per_atom"] for name, n in call["operations_per_edge"].items()}
     operations["list and distances"] = 8 * call["listed_per_atom"]
     parts = dict(call["seconds"])
@@ -168,7 +168,7 @@ def table(step: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
             "operations": round(operations[name]),
         }
         for name, seconds in parts.items()
-    }  # fmt: skip
+    }
     return {
         "us_per_atom_step": round(scale * whole, 4),
         "copy_GB_per_s": round(bandwidth / 1e9, 2),

@@ -52,7 +52,7 @@ def whole(axes: Axes, points: Points) -> None:
         x, y = (0.25, BOX - 0.25)[rank % 2], (0.2, BOX - 0.2)[rank // 2]
         axes.text(x, y, f"rank {rank}", ha=("left", "right")[rank % 2], va=("bottom", "top")[rank // 2],
                   color=RANKS[rank], fontsize=9, fontweight="bold", zorder=5,
-                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85})  # fmt: skip
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85})
     scatter(axes, points, owner(points))
     center = points[np.argmin(np.linalg.norm(points - [5.2, 7.6], axis=1))]
     near = points[np.linalg.norm(points - center, axis=1) < CUTOFF]

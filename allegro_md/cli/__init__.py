@@ -81,11 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(error)
         return error.exit_status
     with _only_root_prints(comm), warnings.catch_warnings():
-        if not sys.warnoptions:  # what libraries remark, once per rank, would bury the message
+        if not sys.warnoptions:  # warnings of libraries, once per rank, would hide the message
             warnings.simplefilter("ignore")
         try:
             return _dispatch(arguments, comm)
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where everything ends
+        except (Exception, KeyboardInterrupt) as error:  # the one place where everything ends
             expected = _expected(error)
             if expected is None:
                 _crash(comm)

@@ -44,7 +44,7 @@ def evaluate(
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Units and conventions, "
                            "for example data.labels.energy_unit=kcal/mol; keys as in a training input.")] = None,
     precision: Annotated[str, typer.Option(metavar="NAME", help="Of the networks: float64 or float32.")] = "float64",
-) -> None:  # fmt: skip
+) -> None:
     """Compare a model, or a committee, with labeled configurations: MAE and RMSE of energies, forces and stresses."""
     comm = context.obj
     *models, data = paths
@@ -107,7 +107,7 @@ def _read(
             raise InputError(f"no frame has '{key}'", str(data), "correct the key")
     if not there:
         raise InputError("holds no energies, forces or stresses", str(data),
-                         "name their keys: --energy-key, --force-key, --stress-key")  # fmt: skip
+                         "name their keys: --energy-key, --force-key, --stress-key")
     if by is not None and not kinds:
         raise InputError("no frame has a config_type", str(data), "leave out --by")
     symbols = [SYMBOLS[number - 1] for number in sorted(numbers)]
@@ -174,7 +174,7 @@ def _errors(metrics: Metrics) -> Any:
     rows: list[tuple[str, str, Error | None]] = [
         ("energy", "meV", metrics.energy), ("energy", "meV/atom", metrics.energy_per_atom),
         ("force components", "meV/Å", metrics.forces),
-    ]  # fmt: skip
+    ]
     if len(metrics.forces_by_species) > 1:
         rows += [(f"  {symbol}", "meV/Å", error) for symbol, error in metrics.forces_by_species.items()]
     rows.append(("stress components", "MPa", metrics.stress))

@@ -215,7 +215,7 @@ def _written(location: Sequence[int | str], data: Any) -> list[str]:
 
 
 def _elsewhere(parts: Sequence[str]) -> str:
-    """Where a key belongs that stands in the wrong section."""
+    """Names the section in which a misplaced key belongs."""
     name = parts[-1]
     homes = [
         section for section, tables in _SECTIONS.items()

@@ -59,10 +59,10 @@ class Input(Table):
             if not members:
                 raise problem("only a committee has a force standard deviation",
                               'remove it, or set potential.committee = ["a-1.allegro", "a-2.allegro"]',
-                              "guard.max_force_std")  # fmt: skip
+                              "guard.max_force_std")
             if not self.guard.force_std_every and not self.output.thermo.every:
                 raise problem("is never looked at: there are no rows of thermo.csv", "set guard.force_std_every",
-                              "guard.max_force_std")  # fmt: skip
+                              "guard.max_force_std")
         return self
 
     def as_dict(self) -> dict[str, Any]:

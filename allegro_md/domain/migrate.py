@@ -1,4 +1,8 @@
-"""Who owns which atom: wrapping for ownership only, and the journey of atoms to their owner."""
+"""Ownership of atoms: wrapping to find the owner, and the migration of atoms to their owner's rank.
+
+Arguments: positions (n, 3) Å, unwrapped; origin (3,) Å and inverse (3, 3) 1/Å of the cell; periodic (3,); planes_x,
+planes_y and planes_z (bricks + 1,) fractional; owner (n,) int32 and shift (n, 3) int32.
+"""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class TrajectoryWriter:
         self._settle()
 
     def state_dict(self) -> dict[str, Any]:
-        """How much of the trajectory belongs to the past; call `flush` first."""
+        """Returns the extent of the trajectory for a checkpoint; call `flush` first."""
         box = self._box
         return {
             "frames": self._frames,
@@ -321,7 +321,7 @@ class TrajectoryWriter:
             try:
                 if frames > 0:
                     self._publish(segment, frames)
-            except Exception:  # noqa: BLE001  the fault itself has been raised already
+            except Exception:  # the fault itself has been raised already
                 return
             if frames < segment.count:
                 return
@@ -359,7 +359,7 @@ class TrajectoryWriter:
 
 
 def _without_atoms(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
-    """What a frame holds once; see `master.PER_FRAME`."""
+    """Returns the quantities of a frame that are not per atom; see `frame_index.PER_FRAME`."""
     thermo, values = snapshot.thermo, [np.nan] * len(OBSERVABLES)
     if thermo is not None:
         values = [thermo.potential, thermo.kinetic, thermo.total, thermo.temperature]

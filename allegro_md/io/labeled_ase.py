@@ -17,7 +17,7 @@ from allegro_md.io.labels import Raw
 
 _EXPAND: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress,
-}  # fmt: skip
+}
 
 
 def read_ase(path: Path) -> list[Raw]:
@@ -30,7 +30,7 @@ def read_ase(path: Path) -> list[Raw]:
         images = _images(path)
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  ASE's readers raise anything
+    except Exception as error:  # ASE's readers raise anything
         remedy = "give a whole file in a format ASE knows, such as extxyz"
         raise InputError(f"ASE cannot read it ({reason_of(error)})", str(path), remedy) from None
     return [raw_of(atoms, f"{path.name}, frame {index}") for index, atoms in enumerate(images)]
@@ -69,7 +69,7 @@ def atoms_of(row: Any) -> Any:
 
 
 def raw_of(atoms: Any, source: str) -> Raw:
-    """What ASE has of a configuration and its calculation."""
+    """Collects the arrays and results that ASE holds of a configuration."""
     results = {} if atoms.calc is None else atoms.calc.results
     flags = atoms.get_pbc()
     return Raw(

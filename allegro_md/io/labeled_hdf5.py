@@ -38,7 +38,7 @@ BLOCK = 256
 _SHAPES = {
     "offset": ("F+1",), "number": ("A",), "position": ("A", 3), "forces": ("A", 3), "cell": ("F", 3, 3),
     "periodic": ("F", 3), "energy": ("F",), "stress": ("F", 3, 3), "given": ("F", 3), "kind": ("F",),
-}  # fmt: skip
+}
 
 
 def write_hdf5(frames: Sequence[Frame], path: Path) -> None:

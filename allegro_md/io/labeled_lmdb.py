@@ -31,7 +31,7 @@ class FramesOfDatabase(FramesOnDisk):
         except ImportError:
             remedy = 'pip install "allegro-md[lmdb]"'
             raise InputError("needs the package ase-db-backends to be read", str(path), remedy) from None
-        except Exception as error:  # noqa: BLE001  lmdb, zlib and ASE raise anything
+        except Exception as error:  # lmdb, zlib and ASE raise anything
             what = f"is not a readable LMDB database of ASE ({reason_of(error)})"
             raise InputError(what, str(path), "copy it again") from None
         self._ids = list(self._database.ids)
@@ -58,7 +58,7 @@ class FramesOfDatabase(FramesOnDisk):
             return raw_of(atoms_of(self._database.get(id=self._ids[index])), source)
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001  lmdb, zlib, json and ASE raise anything
+        except Exception as error:  # lmdb, zlib, json and ASE raise anything
             raise InputError(f"cannot be read ({reason_of(error)})", source, "copy the file again") from None
 
 

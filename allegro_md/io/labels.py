@@ -1,4 +1,4 @@
-"""Which entries of a file are its energies, forces and stresses, and what they are in the units of the package."""
+"""Finds the energies, forces and stresses of a file and converts them to the units of the package."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _choose(what: str, named: str | None, raws: Sequence[Raw], path: Path) -> st
 
 
 def _agree(names: Sequence[str], raws: Sequence[Raw]) -> bool:
-    """Whether one of the entries is in all frames, and the others are the same where they are there."""
+    """Tells if one of the entries is in all frames and the others are equal to it wherever present."""
     values = [[raw.values[name] for name in names if name in raw.values] for raw in raws]
     whole = any(all(name in raw.values for raw in raws) for name in names)
     return whole and all(np.array_equal(value, some[0]) for some in values for value in some)
@@ -143,7 +143,7 @@ class Units:
 
     @staticmethod
     def of(labels: LabelsConfig) -> Units:
-        """What the labels say."""
+        """Describes the labels for a message."""
         energy, length = DIMENSIONS["energy"][labels.energy_unit], DIMENSIONS["length"][labels.length_unit]
         if labels.stress_unit == "energy/length^3":
             stress = energy / length**3
@@ -203,7 +203,7 @@ def _show(shape: tuple[int, ...]) -> str:
 
 
 def _square(stress: Array, order: Sequence[str]) -> Array:
-    """(3, 3) of nine numbers, or of six in a given order."""
+    """Returns (3, 3) float64 from `stress` (9,), or (6,) in a given order of components, in any unit."""
     if stress.size == 9:
         return stress.reshape(3, 3)
     result = np.empty((3, 3))
@@ -218,6 +218,11 @@ def _places(order: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _symmetric(stress: Array, source: str) -> Array:
+    """Symmetrizes `stress` (3, 3), in any unit.
+
+    Raises:
+        InputError: it differs from its transpose by more than rounding.
+    """
     if np.abs(stress - stress.T).max() > LARGEST_ASYMMETRY * np.abs(stress).max():
         raise InputError("the stress is not symmetric", source, "give nine numbers row by row, or six")
     return 0.5 * (stress + stress.T)

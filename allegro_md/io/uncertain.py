@@ -72,7 +72,7 @@ class UncertainWriter:
         self._last_step = snapshot.step
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: every frame is written at once."""
 
     def state_dict(self) -> dict[str, Any]:
         """Length of the file in bytes and the last step looked at."""
@@ -89,7 +89,10 @@ class UncertainWriter:
         """Nothing is open."""
 
     def _add(self, snapshot: Snapshot, std: NDArray[np.float64], largest: float) -> int:
-        """Writes a frame behind the last one (collective); the length of the file with it."""
+        """Writes a frame behind the last one (collective) and returns the length of the file with it.
+
+        `std` (n_local,) is the standard deviation of the force on each local atom, eV/Å, `largest` the largest of all.
+        """
         state, comm, path = snapshot.state, self._comm, self._path
         slabs = IdPartition(state.n_total, comm)
         count = f"{state.n_total}\n".encode()

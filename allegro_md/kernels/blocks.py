@@ -37,11 +37,11 @@ def fill_block(
         species: (n_all,) index into the cutoffs.
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        neighbors: (offsets[-1],) indices of local atoms and ghosts.
         cutoff2: (species, species) Å², [center, neighbor].
         vector: (rows, 3) Å, filled.
         center: (rows,) filled with the index of the edge's center within the block.
-        neighbor: (rows,) filled with held indices.
+        neighbor: (rows,) filled with indices of local atoms and ghosts.
 
     Returns:
         Number of centers taken and of their edges; (0, edges) where the first center alone does not fit. Padding
@@ -90,9 +90,9 @@ def spread_block(
         n_edges: edges that are no padding.
         vector: (rows, 3) Å.
         center: (rows,) within the block.
-        neighbor: (rows,) held indices.
+        neighbor: (rows,) indices of local atoms and ghosts.
         gradient: (rows, 3) dE_center/dd, eV/Å.
-        force: (n_all, 3) quanta, added to; of this potential alone, since its sums are checked against `LIMIT`.
+        force: (n_all, 3) fixed-point units, added to; of this potential alone: its sums are checked against `LIMIT`.
         virial: (centers of the block, 6) eV, added to, −Σ d ⊗ gradient, symmetric part, order xx yy zz yz xz xy;
             or (0, 6).
 

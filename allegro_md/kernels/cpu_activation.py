@@ -2,6 +2,8 @@
 
 The exponential of SiLU is written out, because a call into the C library keeps a loop scalar. Every operation is
 elementwise and correctly rounded, so the lane a number lands in cannot be seen.
+
+Arguments, float32 or float64: z, value and slope (n,), n a whole number of wide vectors; value and slope are written.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 Γ_lmu = Σ_j env_lu(r_ij) Y_lm(ij), Q_lmu = Σ_j q_lu(r_ij) Y_lm(ij). What an embedded-atom potential costs: the edges of
 a block of centers lie one after the other in a work table that stays in the cache.
+
+Arguments: position (n_all, 3) float64 Å, shift (n_all, 3) int32, h (3, 3) float64 Å, offsets (n_centers + 1,) int64,
+neighbors (pairs,) int32, species (n_all,) int16; force (n_all, 3) int64 in fixed-point units, energy (n_centers,)
+float64 eV and virial (n_centers, 6) float64 eV are written.
 """
 
 from __future__ import annotations
@@ -65,13 +69,13 @@ def bilinear(
         species: (n_all,).
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        neighbors: (offsets[-1],) indices of local atoms and ghosts.
         first: first center.
         last: the one after the last.
         cutoff: Å, the largest.
         sums: the model.
         repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
-        force: (n_all, 3) quanta, added to, neighbors' rows too; of this potential alone (`blocks.LIMIT`).
+        force: (n_all, 3) fixed-point units, added to, neighbors' rows too; of this potential alone (`blocks.LIMIT`).
         energy: (last − first,) eV, stored.
         virial: (last − first, 6) eV, stored; (0, 6) when not wanted.
 
@@ -198,7 +202,7 @@ def _virial(taken: int, work: Workspace, virial: NDArray[np.float64]) -> None:
 
 @numba.njit(cache=True, _nrt=False)
 def _quanta(edges: int, work: Workspace) -> bool:
-    """Gradients in quanta (`fixed.to_fixed`), unless one is not small."""
+    """Gradients in fixed-point units (`fixed.to_fixed`), unless one is not small."""
     m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(_SMALL * _SMALL)
     for k in range(0, edges, LANES):
         g0, g1, g2 = load(work.gradient, k), load(work.gradient, m + k), load(work.gradient, 2 * m + k)

@@ -33,7 +33,7 @@ def _row(index: Index, e: int) -> int:
 
 @numba.njit(cache=True, inline="always")
 def _rows(index: Index, e: int, n_edges: int, size: int) -> tuple[int, int, int, int]:
-    """Where the rows of four edges start, in elements; an empty index stands for the edges themselves."""
+    """Offsets of the rows of four edges, in elements; an empty index stands for the edges themselves."""
     last = n_edges - 1
     e0, e1, e2, e3 = e, min(e + 1, last), min(e + 2, last), min(e + 3, last)
     if len(index):
@@ -51,7 +51,7 @@ def _put(out, at, total, count, add):  # type: ignore[no-untyped-def]  # vectors
 def multiply(
     coefficient: Reals, x: Reals, y: Reals, n_edges: int, starts: Any, terms: Index, rx: Index, ry: Index, ro: Index,
     out: Reals,
-) -> None:  # fmt: skip
+) -> None:
     """out[o, u] (+)= Σ coefficient[n, u] · x[a, u] · y[b, u]."""
     channels, add = x.shape[2], len(ro) > 0
     nothing = splat_as(0.0, load_first(x, 0, 0))
@@ -120,7 +120,7 @@ def trace(
 def coefficients_backward(
     grad: Reals, x: Reals, y: Reals, n_edges: int, starts: Any, terms: Index, rx: Index, ry: Index, ro: Index,
     out: Reals,
-) -> None:  # fmt: skip
+) -> None:
     """out[n, u] += Σ_edges grad[o, u] · x[a, u] · y[b, u]."""
     channels = x.shape[2]
     nothing = splat_as(0.0, load_first(x, 0, 0))

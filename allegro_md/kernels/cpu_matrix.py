@@ -84,15 +84,15 @@ _two, _one = _panel(2), _panel(1)
 def multiply(
     x: NDArray[Any], stride: int, n: int, matrix: NDArray[Any], start: int, out: NDArray[Any], width: int, rows: int
 ) -> None:
-    """out = x · matrix, row by row.
+    """out = x · matrix, row by row; float32 or float64.
 
     Args:
-        x: rows of `stride` elements, of which the first n count.
+        x: (rows, stride), of which the first n columns count.
         stride: of x.
         n: rows of the matrix.
-        matrix: of n rows and `width` columns, `packed`, from `start` on.
+        matrix: (n, width), `packed`, from `start` on.
         start: its first element.
-        out: rows of `width` elements, stored; `rows` of them, up to a whole number of `ROWS`.
+        out: (rows, width), stored, up to a whole number of `ROWS`.
         width: of a row of `out`, whole vectors.
         rows: to multiply.
     """

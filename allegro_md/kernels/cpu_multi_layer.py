@@ -2,6 +2,10 @@
 
 Everything is elementwise, a product that does not know its place (`cpu_matrix`), or a sum in canonical order within one
 edge or one center, so nothing of a result depends on the division into blocks.
+
+Arguments: species (n_all,) int16, energy (n_centers,) float64 eV. Buffers of a block, in the real type of the table,
+rows being edges: z and gradient (rows, width of a node), given (rows, fan), row and slope (rows, columns); by_fraction
+(rows,) float64 eV, derivatives of the energy with respect to the fraction of the table's interval.
 """
 
 from __future__ import annotations
@@ -73,14 +77,14 @@ def multi_layer(
         species: (n_all,).
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        neighbors: (offsets[-1],) indices of local atoms and ghosts.
         first: first center.
         last: the one after the last.
         cutoff2: (n, n) Å², [center, neighbor].
         network: the model.
         repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
         work: at least as many rows as any center has neighbors.
-        force: (n_all, 3) quanta, added to; of this potential alone.
+        force: (n_all, 3) fixed-point units, added to; of this potential alone.
         energy: (last − first,) eV, stored.
         virial: (last − first, 6) eV, added to; (0, 6) when not wanted.
 
@@ -93,7 +97,7 @@ def multi_layer(
         taken, edges = fill_block(
             start, position, shift, species, h, offsets_here, neighbors, cutoff2, work.vector, work.center,
             work.neighbor,
-        )  # fmt: skip
+        )
         energies = energy[start - first : start - first + taken]
         virials = virial[start - first : start - first + taken] if len(virial) > 0 else virial
         for i in range(taken):
@@ -167,7 +171,7 @@ def _forward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayer
             sum_environments(
                 taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, value, k,
                 work.environments,
-            )  # fmt: skip
+            )
         if fan > 0:
             given = part(work.given, network.fan_places, n)
             multiply(value, width, width, network.matrices, network.matrix_places[n], given, fan, edges)
@@ -209,7 +213,7 @@ def _receive(
 def _energies(
     first: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace,
     energy: NDArray[np.float64],
-) -> None:  # fmt: skip
+) -> None:
     """Energies of the edges, and where the backward pass begins."""
     n, center, factors = len(network.kinds) - 1, work.center, network.factors
     value, gradient = part(work.values, network.places, n), part(work.gradients, network.places, n)
@@ -233,7 +237,7 @@ def _backward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLaye
                 taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, k,
                 work.grad_environments,
                 gradient,
-            )  # fmt: skip
+            )
         elif kind != ENERGY:
             _through_matrix(n, edges, network, work, gradient)
         if kind != SCALARS:
@@ -283,7 +287,7 @@ def _hand_back(
 def _columns_backward(
     edges: int, width: int, gradient: NDArray[Any], slope: NDArray[Any], start: int, by_fraction: NDArray[np.float64]
 ) -> None:
-    """What radial functions in the columns from `start` on say of the fraction."""
+    """Adds to dE/d(fraction) what comes through the radial functions in the columns from `start` on."""
     columns = slope.shape[1]
     for e in range(edges):
         total = splat_as(0.0, load_wide(gradient, 0))

@@ -46,7 +46,7 @@ def add_repulsion(
         repulsion: (3, n, n); see `repulsion_at`.
         vector: (rows, 3) Å.
         center: (rows,) within the block.
-        neighbor: (rows,) held indices.
+        neighbor: (rows,) indices of local atoms and ghosts.
         energy: (centers of the block,) eV, added to.
         gradient: (rows, 3) eV/Å, added to.
     """

@@ -1,6 +1,9 @@
-"""What is done to the rows of a block between its matrix products; rows are whole wide vectors, one after the other.
+"""Operations on the rows of a block between its matrix products; rows are whole wide vectors, one after the other.
 
 Each function runs over all edges of a block: one that is called for every edge would count references to its arrays.
+
+Arguments, float32 or float64: x, y and out (edges, width), factor (edges,), slopes and gradient (edges, width),
+row_slope (edges, columns); by_fraction (edges,) float64 eV, dE/d(fraction of the table's interval).
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Everything is elementwise, a product that does not know its place (`cpu_matrix`), or a sum in canonical order within one
 edge or one center, so nothing of a result depends on the division into blocks.
+
+Arguments: species (n_all,) int16; energy (n_centers,) float64 eV; values (rows · total width,) float32 or float64, a
+buffer of a block.
 """
 
 from __future__ import annotations
@@ -129,7 +132,7 @@ def allocate(network: PackedSingleLayer, rows: int) -> Workspace:
         environment=centers(), grad_environment=centers(), inputs=levels(total), slopes=levels(total),
         gradient=levels(widest),
         other=levels(widest),
-    )  # fmt: skip
+    )
 
 
 @numba.njit(cache=True)
@@ -167,14 +170,14 @@ def single_layer(
         species: (n_all,).
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        neighbors: (offsets[-1],) indices of local atoms and ghosts.
         first: first center.
         last: the one after the last.
         cutoff2: (n, n) Å², [center, neighbor].
         network: the model.
         repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
         work: at least as many rows as any center has neighbors.
-        force: (n_all, 3) quanta, added to; of this potential alone.
+        force: (n_all, 3) fixed-point units, added to; of this potential alone.
         energy: (last − first,) eV, stored.
         virial: (last − first, 6) eV, added to; (0, 6) when not wanted.
 
@@ -187,7 +190,7 @@ def single_layer(
         taken, edges = fill_block(
             start, position, shift, species, h, offsets_here, neighbors, cutoff2, work.vector, work.center,
             work.neighbor,
-        )  # fmt: skip
+        )
         energies = energy[start - first : start - first + taken]
         virials = virial[start - first : start - first + taken] if len(virial) > 0 else virial
         for i in range(taken):
@@ -241,7 +244,7 @@ def _forward(taken: int, edges: int, network: PackedSingleLayer, work: Workspace
     make_scalars(
         edges, d, c, network.shared, work.center, work.harmonics, work.row, work.environment, work.dots, source,
         network.widths[0],
-    )  # fmt: skip
+    )
     for level in range(len(network.codes)):
         stride, n, width = network.widths[level], network.fan_in[level], network.widths[level + 1]
         multiply(source, stride, n, network.matrices, start, z, width, edges)
@@ -303,7 +306,7 @@ def _backward(taken: int, edges: int, network: PackedSingleLayer, work: Workspac
     scalars_backward(
         edges, d, c, network.shared, work.center, work.harmonics, work.row, work.row_slope, gradient,
         network.widths[0], work.dots, work.grad_environment, work.by_fraction,
-    )  # fmt: skip
+    )
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
@@ -315,7 +318,7 @@ def _gradients(edges: int, network: PackedSingleLayer, work: Workspace) -> None:
         edges, d, c, work.center, work.harmonics, work.row, work.row_slope, work.dots, work.environment,
         work.grad_environment,
         on_y, by_fraction,
-    )  # fmt: skip
+    )
     for e in range(edges):
         inverse = 1.0 / radius[e]
         x, y, z = vector[e, 0] * inverse, vector[e, 1] * inverse, vector[e, 2] * inverse

@@ -2,7 +2,11 @@
 
 Components lm of harmonics run over degrees², channels u fastest and in whole vectors (`cpu_vector.LANES`). Shapes: y
 (rows, d²); row, and slope of it (rows, columns), begins with env_lu, then own_lu; dots (rows, d C); environment and
-pulled (centers, d², C); scalars and their gradient are rows of `stride` elements, the first C or d C of which count.
+grad_environment (centers, d², C); scalars and their gradient are rows of `stride` elements, the first C or d C of which
+count.
+
+Further: center (rows,) int64, on_dots (rows, d C), on_y (rows, d²) eV, scalars and gradient (rows, stride); by_fraction
+(rows,) float64 eV, dE/d(fraction of the table's interval). All without a dtype are float32 or float64, as the table.
 """
 
 from __future__ import annotations

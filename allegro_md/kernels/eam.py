@@ -2,6 +2,10 @@
 
 M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984). In this form the energy of an atom is strictly local: the
 gradients of F(ρ_i) need the density of the center only, and are added to both ends of each edge.
+
+Arguments of the parts: work (≥ 4, m) float64, index (m,) int32 and interval (m,) int64, of the neighbors of a center;
+species (n_all,) int16; pairs (n, n, intervals, …) float64, tables of ordered pairs; force (n_all, 3) int64 in
+fixed-point units, written.
 """
 
 from __future__ import annotations
@@ -54,14 +58,14 @@ def eam(
         species: (n_all,).
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        neighbors: (offsets[-1],) indices of local atoms and ghosts.
         cutoff: Å.
         rho_spacing: of the table of F.
         embedding: (n_species, n_rho − 1, 4) coefficients of F, eV.
         r_spacing: Å, of the tables over r.
         pairs: (n_species, n_species, n_r − 1, 8): for center and neighbor species, the coefficients of the neighbor's
             density ρ_j(r) and then of r φ(r) (eV·Å), which share a cache line.
-        force: (n_all, 3) quanta, added to, neighbors' rows too.
+        force: (n_all, 3) fixed-point units, added to, neighbors' rows too.
         energy: (n_centers,) eV, stored.
         virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
 

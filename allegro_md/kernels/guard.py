@@ -11,7 +11,7 @@ from allegro_md.kernels.geometry import pair_vector
 
 @numba.njit(cache=True)
 def largest_length(rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
-    """Largest length of (n, 3) rows; infinite where one is not finite."""
+    """Largest length of `rows` (n, 3), in their unit; infinite if one is not finite."""
     largest = 0.0
     for i in range(len(rows)):
         x, y, z = float(rows[i, 0]), float(rows[i, 1]), float(rows[i, 2])
@@ -40,11 +40,11 @@ def least_clearance(
         species: (n_all,) index into the limits.
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        neighbors: (offsets[-1],) indices of local atoms and ghosts.
         shortest: (species, species) Å; pairs with 0 have no limit.
 
     Returns:
-        Least distance − limit, Å, and the held indices of the two atoms; (inf, −1, −1) without such pairs.
+        Least distance − limit, Å, and the indices of the two atoms; (inf, −1, −1) without such pairs.
     """
     least, first, second = np.inf, -1, -1
     for i in range(len(offsets) - 1):

@@ -15,7 +15,16 @@ def _fill(
     i: int, n: int, index: NDArray[np.int32], species: NDArray[np.int16], table: NDArray[np.float64],
     coefficients: NDArray[np.float64],
 ) -> None:
-    """Coefficients of each of the n pairs of center i, into (3, m)."""
+    """Writes the coefficients of each of the n pairs of center i.
+
+    Args:
+        i: the center.
+        n: number of its neighbors.
+        index: (≥ n,) the neighbors.
+        species: (n_all,) of all atoms.
+        table: (3, species, species) coefficients of ordered pairs, eV and Å.
+        coefficients: (3, m), written.
+    """
     own = table[species[i]]
     for k in range(n):
         row = own[species[index[k]]]
@@ -44,10 +53,10 @@ def lj(
         species: (n_all,).
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        neighbors: (offsets[-1],) indices of local atoms and ghosts.
         cutoff: Å.
         table: (n_species, n_species, 3): 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV).
-        force: (n_all, 3) quanta, added to.
+        force: (n_all, 3) fixed-point units, added to.
         energy: (n_centers,) eV, stored.
         virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
 

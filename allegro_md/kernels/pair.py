@@ -1,8 +1,11 @@
-"""What every pair kernel does around its formula: gather a center's neighbors, sum up its edges.
+"""Parts of every pair kernel around its formula: gather a center's neighbors, sum up its edges.
 
 Gathering writes the pairs within the cutoff one after the other into a small work table, so that the formula runs
 over a dense row (which the compiler vectorizes; every operation in it is elementwise and correctly rounded, so the
 lane a pair lands in cannot be seen) and pairs beyond the cutoff contribute exactly nothing.
+
+Arguments of the parts: offsets (n_centers + 1,) int64; codes (n_all, 4) int64; work (≥ 4, m) float64, of the edges of a
+center; virial (n_centers, 6) float64 eV, written.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ _SHIFTS = 2**20  # lattice shifts of magnitude below this get a code of their ow
 
 @numba.njit(cache=True)
 def packed(position: NDArray[np.float64], shift: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Position and shift of each held atom in one row of 32 bytes, so that a neighbor costs one cache line.
+    """Position and shift of each atom (local or ghost) in one row of 32 bytes, so that a neighbor costs one cache line.
 
     Args:
         position: (n_all, 3) Å.
@@ -82,7 +85,7 @@ def gather(
         neighbors: (offsets[-1],).
         cutoff2: square of the cutoff, Å².
         work: (≥ 4, m) receives pair vectors and squared distances.
-        index: (m,) receives the held index of each neighbor.
+        index: (m,) receives the index of each neighbor.
 
     Returns:
         How many there are. A distance that is NaN counts as within, for the range check of the kernel to find.
@@ -113,7 +116,7 @@ def add_forces(i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int6
         i: the center.
         n: number of edges.
         work: rows up to R2, and SLOPE (eV/Å²), filled.
-        force: (n_all, 3) quanta, added to.
+        force: (n_all, 3) fixed-point units, added to.
 
     Returns:
         False when a force is NaN or too large for the fixed-point sum.

@@ -2,6 +2,8 @@
 
 f_n(x) = (a_n b_n(x) + c_n) u(x) with b_n(x) = sin(π w_n x) / (π x) and the polynomial u of
 `models.allegro.geometry.envelope`.
+
+Arguments, float64: x (E,) reduced distances; roots, w, a, c (n,); sine, cosine, f, slope, curvature and grad (E, n).
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def _power(x: float, p: float) -> float:
 def _fill(
     x: Array, sine: Array, cosine: Array, w: Array, a: Array, c: Array, p: float,
     f: Array, slope: Array, curvature: Array,
-) -> None:  # fmt: skip
+) -> None:
     """f_n, f_n′ and f_n″ (E, n) from the sines and cosines of π w_n x."""
     steep = 0.5 * p * (p + 1.0) * (p + 2.0)
     for e in range(len(x)):

@@ -3,6 +3,10 @@
 Y_1 = √3 n of the unit vector n, and each degree is made of the one below: Y_k = Σ c Y_i n_j over terms (i, j, k) with
 components counted through all degrees (`Recursion`). Derivatives run through the same terms: backwards for a gradient,
 and along a direction and then backwards for the gradient of a directional derivative.
+
+Arguments, float64: d and h (E, 3) Å; n (3,); terms (m, 3) int64 and factor (m,) of the recursion; r, on_r and change_r
+(E,); y, on_y and change_y (E, size); on_d (E, 3). A prefix on_ marks the gradient at a quantity, change_ its
+directional derivative; tensor (…) is any of them.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ _FIRST = math.sqrt(3.0)
 
 @dataclass(frozen=True, eq=False)
 class Recursion:
-    """How the degrees from 2 on are made.
+    """Recursion that makes the degrees from 2 on.
 
     Attributes:
         l_max: highest degree.
@@ -96,7 +100,7 @@ def _backward(d: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on
 def _change_backward(
     d: Array, h: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on_y: Array,
     change_r: Array, change_y: Array, on_d: Array,
-) -> None:  # fmt: skip
+) -> None:
     """Changes of r and y along h (E, 3), and the gradient (E, 3) of on_r · change_r + on_y · change_y."""
     size = on_y.shape[1]
     n, y, turn, on_n, on_turn = np.empty(3), np.empty(size), np.empty(3), np.empty(3), np.empty(3)
@@ -186,7 +190,7 @@ class _Gradient(torch.autograd.Function):
         _change_backward(
             _array(d), _array(grads[0]), ctx.recursion.terms, ctx.recursion.factor, *operands,
             *(t.numpy() for t in outs),
-        )  # fmt: skip
+        )
         return outs[2], outs[0], outs[1], None
 
 

@@ -2,6 +2,8 @@
 
 BLAS rounds the rows of a product differently for different numbers of rows. Here every product has exactly `BLOCK_ROWS`
 rows: a block of edges is a whole number of tiles (padded), and only that number changes with the block.
+
+Arguments, float32 or float64: x (rows, n), rows a whole number of tiles.
 """
 
 from __future__ import annotations

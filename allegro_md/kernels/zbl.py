@@ -68,10 +68,10 @@ def zbl(
         species: (n_all,).
         h: (3, 3) Å, lattice rows.
         offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        neighbors: (offsets[-1],) indices of local atoms and ghosts.
         cutoff: Å.
         table: (2, n_species, n_species): K Zᵢ Zⱼ (eV·Å), x / r (1/Å).
-        force: (n_all, 3) quanta, added to.
+        force: (n_all, 3) fixed-point units, added to.
         energy: (n_centers,) eV, stored.
         virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
 

@@ -1,4 +1,4 @@
-"""The neighbor list of a rank's own atoms, and when it has gone stale."""
+"""The neighbor list of a rank's local atoms, and the test for its being stale."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from allegro_md.neighbors.grid import cells_around, place_of, sorted_into
 from allegro_md.state import AtomState
 
 _MARGIN = 1e-6  # Å, far above rounding: with skin 0 a pair at the cutoff must not be lost to the last bit
-_SHARE = 0.01  # of the skin, that may be lost to rounding of the places atoms had
+_SHARE = 0.01  # of the skin, that may be lost to rounding of the reference positions
 
 
 class NeighborList:
-    """For each own atom the held atoms within cutoff + skin, in ascending (id, S) order.
+    """For each local atom the atoms (local and ghost) within cutoff + skin, in ascending (id, S) order.
 
     S is the integer lattice shift of the pair. The order and the set of pairs within the cutoff depend on positions
     and ids only, so neither rebuilding nor the skin can be seen in what is computed from the list.
@@ -27,14 +27,14 @@ class NeighborList:
         cutoff: Å.
         skin: Å.
         offsets: (n_centers + 1,) int64; the neighbors of center i are ``neighbors[offsets[i]:offsets[i + 1]]``.
-        neighbors: int32 indices of held atoms.
-        max_approach: Å, upper bound of how much closer any two atoms of the list have come since it was built; brought
-            up to date by `skin_excess`, whether or not the cell has changed.
+        neighbors: (pairs,) int32 indices of local atoms and ghosts.
+        max_approach: Å, upper bound of how much closer any two atoms of the list have come since it was built; updated
+            by `skin_excess`, whether or not the cell has changed.
         max_separation: Å, likewise of how much farther apart.
     """
 
     def __init__(self, cutoff: float, skin: float, reach: float | None = None) -> None:
-        """`reach` is how far the halo must bring ghosts, Å, where that is more than the cutoff."""
+        """`reach` is the width of the halo without skin, Å, if it is more than the cutoff."""
         self._reach = cutoff if reach is None else reach
         self.cutoff = cutoff
         self.skin = skin
@@ -53,12 +53,12 @@ class NeighborList:
         return len(self.offsets) - 1
 
     def clear(self) -> None:
-        """Forgets the pairs, the largest array there is, so that it is not held while atoms are moved about."""
+        """Forgets the pairs, the largest array of a run, so that its memory is free while atoms migrate."""
         self.offsets, self.neighbors = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
         self._reference_matrix = None
 
     def sort_atoms(self, state: AtomState) -> None:
-        """Puts the own atoms in the order of cells, which makes building fast and neighbors near in memory.
+        """Puts the local atoms in the order of cells, which makes building fast and neighbors near in memory.
 
         Shifts must be set; ghosts are dropped.
         """
@@ -88,9 +88,9 @@ class NeighborList:
         self.max_approach = self.max_separation = 0.0
 
     def _remember(self, state: AtomState) -> None:
-        """Keeps the places of the own atoms: in 12 bytes, unless rounding them would cost a good part of the skin.
+        """Keeps the wrapped positions of the local atoms, as float32 unless rounding would use up the skin.
 
-        Places are near the box however far the masters have travelled.
+        Wrapped positions are near the box however far the unwrapped ones have travelled.
         """
         where = state.local("position").cpu().numpy(), state.local("shift").cpu().numpy(), np.array(state.cell.matrix)
         rounding = np.sqrt(3.0) * 2.0**-24 * _farthest(*where)
@@ -100,7 +100,7 @@ class NeighborList:
         _places(*where, self._reference)
 
     def skin_excess(self, state: AtomState) -> float:
-        """How far this rank's list is beyond what its skin allows, Å; stale where positive on any rank.
+        """Distance by which atoms have moved beyond the skin of this rank's list, Å; stale if positive on any rank.
 
         With F = h₀⁻¹h the deformation of the cell since the build and u the largest displacement beyond it, a pair now
         within the cutoff was then within ‖F⁻¹‖ (cutoff + 2u): that must not exceed cutoff + skin, and likewise for the
@@ -117,7 +117,7 @@ class NeighborList:
         displacement = _largest_displacement(
             state.local("position").cpu().numpy(), state.local("shift").cpu().numpy(), matrix, self._reference,
             deformation, fixed,
-        ) + self._rounding * float(np.linalg.norm(deformation, 2))  # fmt: skip
+        ) + self._rounding * float(np.linalg.norm(deformation, 2))
         if fixed:
             self.max_approach = self.max_separation = 2.0 * displacement
             return self.max_approach - self.skin
@@ -129,7 +129,13 @@ class NeighborList:
 
 @numba.njit(cache=True)
 def _farthest(position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64]) -> float:
-    """Largest coordinate of a place, Å."""
+    """Largest absolute coordinate of a wrapped position, Å.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows.
+    """
     largest = 0.0
     for i in range(len(position)):
         x, y, z = place_of(position, shift, matrix, i)
@@ -141,6 +147,14 @@ def _farthest(position: NDArray[np.float64], shift: NDArray[np.int32], matrix: N
 def _places(
     position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64], places: NDArray[Any]
 ) -> None:
+    """Writes the wrapped positions.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows.
+        places: (n, 3) float32 or float64 Å, written.
+    """
     for i in range(len(position)):
         places[i, 0], places[i, 1], places[i, 2] = place_of(position, shift, matrix, i)
 
@@ -154,7 +168,19 @@ def _largest_displacement(
     deformation: NDArray[np.float64],
     fixed_cell: bool,
 ) -> float:
-    """Largest |place − former place · F|, Å; infinite when a position is not finite."""
+    """Largest displacement from the positions at the last build, deformed with the cell, Å.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows.
+        reference: (n, 3) float32 or float64 Å, wrapped positions at the build.
+        deformation: (3, 3) F = h₀⁻¹h.
+        fixed_cell: F is the identity.
+
+    Returns:
+        The displacement; infinite if a position is not finite.
+    """
     largest, sane = 0.0, True
     for i in range(len(position)):
         x, y, z = place_of(position, shift, matrix, i)

@@ -39,7 +39,7 @@ def check_overlaps(frames: Sequence[Frame]) -> None:
 def check_elements(
     symbols: Sequence[str], train: Sequence[Frame], others: Mapping[str, Sequence[Frame]], experienced: bool
 ) -> list[str]:
-    """Raises if a frame has an element that the network will not know or has never seen; returns remarks.
+    """Raises if a frame has an element that the network will not know or has never seen; returns warnings.
 
     Args:
         symbols: elements of the network.
@@ -86,7 +86,7 @@ def _check_label(what: str, weight: str, name: str, frames: Frames) -> None:
     if len(missing) < len(wanted):
         first = frames[missing[0]].source
         raise InputError(f"{len(missing)} of {len(wanted)} {name} frames have no {what}, among them this one", first,
-                         f"all or none: remove them, or set loss.{weight} = 0")  # fmt: skip
+                         f"all or none: remove them, or set loss.{weight} = 0")
     path, of_file = frames.files[frames.origin[0, 0]]
     held = f"the file has the entries {', '.join(entries(path, of_file)) or 'none'}" if wanted else "none has a volume"
     raise InputError(f"no {name} frame has a known {what}: {held}", str(path), remedy)

@@ -35,7 +35,7 @@ class Dataset:
         test: what is evaluated at the end, by the file's name without suffixes.
         symbols: elements in the order of the species.
         isolated: eV, energy of a single atom per element; empty without such a file.
-        remarks: what was left out, and what looks odd, for people.
+        remarks: messages to the user on frames left out and on unusual labels.
     """
 
     train: Frames
@@ -126,7 +126,7 @@ def _is_test(name: str) -> bool:
 
 
 def _must_differ(one: str, other: str) -> bool:
-    """Whether two sets must not share a frame; test sets may."""
+    """Tells if two sets must not share a frame; test sets may."""
     return one != other and EXCLUDE not in (one, other) and not (_is_test(one) and _is_test(other))
 
 
@@ -143,7 +143,7 @@ def _shared(sets: Mapping[str, Frames], equal: Sequence[tuple[_Place, _Place]]) 
 
 
 def _remarks_on(twice: Mapping[_Place, _Place], train: Frames) -> Iterator[str]:
-    """What is told about training frames that are there more than once."""
+    """Describes the training frames that occur more than once."""
     if not twice:
         return
     pairs = [(train[j], train[i]) for (_, j), (_, i) in twice.items()]

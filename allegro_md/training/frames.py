@@ -49,7 +49,7 @@ class Frames(Sequence[Frame]):
         return self.files[file][1][int(frame)]
 
     def take(self, index: ArrayLike) -> Frames:
-        """Those at some places."""
+        """The frames with these indices."""
         return Frames(self.files, self.origin[np.asarray(index, dtype=np.int64)])
 
     def by_file(self) -> list[tuple[Path, list[int]]]:

@@ -1,6 +1,6 @@
-"""Whether the labels of a file can be in the units they are said to be in, judged by their magnitudes.
+"""Checks of units: compares the magnitudes of the labels of a file with what their stated units allow.
 
-A doubt about a unit that the input does not state is an error; stating the unit makes it a remark.
+A doubt about a unit that the input does not state is an error; stating the unit makes it a warning.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Doubt:
 
 
 def check_units(files: Sequence[tuple[Path, Sequence[Frame]]], labels: LabelsConfig, stress: bool) -> list[str]:
-    """Looks at some frames of each file; returns remarks.
+    """Checks some frames of each file; returns warnings.
 
     Args:
         files: path and frames.
@@ -92,7 +92,7 @@ def check_units(files: Sequence[tuple[Path, Sequence[Frame]]], labels: LabelsCon
 
 
 def _state(about: str, unit: str, other: str) -> str:
-    """How to go on where a unit is doubtful."""
+    """Writes the remedy for a doubtful unit."""
     return f'write data.labels.{about} = "{other}", or "{unit}" if they are'
 
 

@@ -54,7 +54,7 @@ class Spline(_Frozen):
 
 
 class _Common(_Frozen):
-    """What both forms share.
+    """Properties that both forms have.
 
     Attributes:
         symbols: chemical symbol per species index.

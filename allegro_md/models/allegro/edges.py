@@ -1,4 +1,4 @@
-"""What a network reads: edges sorted by center, and what is derived from them once."""
+"""Input of a network: edges sorted by center, and the quantities derived from them once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a folded network's forces are from the network's, and tables fine enough to keep them close."""
+"""Accuracy of a folded network's forces, and the choice of tables fine enough for it."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def folded_forces(model: FusedEvaluator, sample: Environments) -> Array:
     status = model(
         position, np.zeros((n + edges, 3), np.int32), species, np.eye(3), offsets, neighbors, 0, n, force, np.zeros(n),
         np.zeros((0, 6)),
-    )  # fmt: skip
+    )
     return force / FORCE_SCALE if status < 0 else np.full((n + edges, 3), np.inf)
 
 
 def excess(got: Array, wanted: Array) -> float:
-    """Largest error of a force component in units of what is allowed."""
+    """Largest error of a force component in units of the allowed one; `got` and `wanted` (n, 3) float64 eV/Å."""
     return float((np.abs(got - wanted) / np.maximum(TOLERANCE, TOLERANCE * np.abs(wanted))).max())
 
 
@@ -122,4 +122,4 @@ def refined(network: Network, fold: Fold, symbols: Sequence[str]) -> tuple[Array
     raise UnfoldableError(
         f"tables of {FINEST} intervals give forces {error:.2g} times further off than allowed", "model",
         'use engine = "reference"',
-    )  # fmt: skip
+    )

@@ -11,6 +11,9 @@ images in every later pre-activation. What is left of an edge (i, j) with slots 
 with f_k (absent in most levels) and c_k (the envelope, or 1) radial. Two maps without an activation between them are
 one level. A model whose only level is z_K is *bilinear* in sums over the neighbors, since it is linear in s; else it
 is a *single-layer* network. Musaelian et al., Nat. Commun. 14, 579 (2023) for the network.
+
+Arguments: x (E,) float64 reduced distances; pair (E,) int64, center species · n + neighbor species; norms (n,) float64,
+1/√⟨N⟩ by species of the center; cutoffs (n, n) float64 Å.
 """
 
 from __future__ import annotations
@@ -107,14 +110,14 @@ class Fold:
 
 
 def obstacle(a: Architecture) -> str | None:
-    """Why a network of this architecture cannot be folded; None where it can."""
+    """Returns the reason why a network of this architecture cannot be folded; None if it can."""
     if a.l_max > MOST_DEGREES:
         return f"l_max = {a.l_max}; no more than {MOST_DEGREES} is built"
     return None
 
 
 def class_reason(a: Architecture) -> str:
-    """What decides the class of a network of this architecture, a phrase."""
+    """Returns the reason, a phrase, for the class of a network of this architecture."""
     if a.layers > 1:
         return f"{a.layers} layers"
     maps = (("the latent MLP", a.latent), ("the readout", a.readout))
@@ -159,7 +162,7 @@ def fold(network: Network, symbols: Sequence[str]) -> Fold:
         a.l_max + 1, a.channels, shared, levels, cutoffs, factors, shifts,
         _repulsion(symbols, cutoffs) if a.zbl else np.zeros((3, 0, 0)), species[:, None] * n + species, columns,
         layers,
-    )  # fmt: skip
+    )
 
 
 def _repulsion(symbols: Sequence[str], cutoffs: Array) -> Array:

@@ -1,4 +1,9 @@
-"""A folded network in the arrays of its kernel."""
+"""A folded network in the arrays of its kernel.
+
+Arguments: per_spacing (n, n) float64 1/Å; table (n · n, intervals, 4, columns) float32 or float64; array (…). Those of
+a system: position (n_all, 3) Å, shift (n_all, 3), species (n_all,), h (3, 3) Å, offsets (n_centers + 1,), neighbors
+(pairs,); force (n_all, 3) in fixed-point units, energy (n_centers,) eV and virial (n_centers, 6) eV are written.
+"""
 
 from __future__ import annotations
 
@@ -140,7 +145,7 @@ def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> P
         codes=np.array([CODES[level.activation] for level in fold.levels[:-1]], dtype=np.int64),
         fan_in=fan_in, widths=widths, matrices=aligned(np.concatenate(forward)),
         transposed=aligned(np.concatenate(back)), last=aligned(_filled(matrices[-1][:, 0], 0, widths[-1])),
-    )  # fmt: skip
+    )
 
 
 def _whole(width: int) -> int:

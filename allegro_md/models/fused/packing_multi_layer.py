@@ -1,4 +1,8 @@
-"""A network of several layers in the arrays of its kernel."""
+"""A network of several layers in the arrays of its kernel.
+
+Arguments: per_spacing (n, n) float64 1/Å; table (n · n, intervals, 4, columns), rows (n, C) and matrix (paths · C, C),
+float32 or float64.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ _KINDS = {"environment": ENVIRONMENT, "scalars": SCALARS, "energy": ENERGY}
 
 
 class _Space:
-    """Where numbers go when channels and widths are filled up to whole wide vectors."""
+    """Positions of columns when channels and widths are filled up to whole wide vectors."""
 
     def __init__(self, channels: int, real: np.dtype[Any]) -> None:
         self._channels, self._real, self.padded = channels, real, whole(channels, real)
@@ -69,7 +73,7 @@ def pack_multi_layer(
         results=_results(layers, fold.channels), mixings=_joined(mixings, real),
         unmixings=_joined([m.T for m in mixings], real),
         mixing_places=_places([m.size for m in mixings]),
-    )  # fmt: skip
+    )
 
 
 def _layer(node: Node) -> int:
@@ -78,7 +82,7 @@ def _layer(node: Node) -> int:
 
 
 def _places(sizes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of several things begins that lie one after the other, and where the last one ends."""
+    """Offsets of things of given sizes that lie one after the other, and the end of the last one."""
     return np.cumsum([0, *sizes])
 
 
@@ -136,7 +140,7 @@ def _table(
 def _matrices(
     nodes: tuple[Node, ...], space: _Space
 ) -> tuple[list[NDArray[Any]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """What each node gives to all its readers: matrices side by side, their widths; links and first links."""
+    """Matrices from each node to all its readers, side by side, and their widths; links and first links."""
     index = {node.name: n for n, node in enumerate(nodes)}
     parts: list[list[NDArray[Any]]] = [[] for _ in nodes]
     fans, links, starts = np.zeros(len(nodes), dtype=np.int64), [], [0]

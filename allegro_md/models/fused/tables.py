@@ -70,7 +70,7 @@ class Tables:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 table, error, checksum = kept["table"], float(kept["error"]), str(kept["checksum"])
-        except Exception:  # noqa: BLE001  bytes of any kind raise anything
+        except Exception:  # bytes of any kind raise anything
             return None
         return (table, error) if checksum == _checksum(self._key, table, error) else None
 
@@ -85,7 +85,7 @@ def _key(network: Network, symbols: Sequence[str]) -> str:
 
 
 def _checksum(key: str, table: Array, error: float) -> str:
-    """Over all that a file holds, and what it was made for."""
+    """SHA-256 of a table (pairs, intervals, 4, columns) with its key and error."""
     total = hashlib.sha256(f"{key} {table.dtype} {table.shape} {error.hex()}".encode())
     total.update(np.ascontiguousarray(table).data)
     return total.hexdigest()
