@@ -102,10 +102,10 @@ def _structures() -> Sequence[Case]:
     return [
         Case(name, ("file.toml",), ("start.extxyz", *words), text("start.extxyz", content))
         for name, content, words in (
-            ("empty structure", "", ("read",)),
-            ("garbage for a structure", "once upon a time\n" * 9, ("read",)),
-            ("truncated structure", extxyz()[:-12], ("read",)),
-            ("no atoms", "0\n" + HEADER + "\n", ("no atoms",)),
+            ("empty structure", "", ("is empty",)),
+            ("garbage for a structure", "once upon a time\n" * 9, ("line 1", "once upon a time")),
+            ("truncated structure", extxyz()[:-12], ("frame 0", "cut short")),
+            ("no atoms", "0\n" + HEADER + "\n", ("start.extxyz", "ends too early")),
             ("unknown symbol", extxyz("Xy 1 1 1"), ("Xy",)),
             ("NaN coordinate", extxyz("Ar 1 1 1", "Ar 2 nan 2"), ("atom 1", "not finite")),
             ("infinite coordinate", extxyz("Ar inf 1 1", "Ar 2 2 2"), ("atom 0", "not finite")),

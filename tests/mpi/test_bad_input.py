@@ -20,6 +20,7 @@ from once import once
 from refusals import PATIENCE, attempt, complaints, copy, listing
 from runs import unhurried
 
+from allegro_md.cli import main
 from allegro_md.comm import Comm
 
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "refusals.py"
@@ -37,6 +38,8 @@ MpiRun = Callable[..., "CompletedProcess[str]"]
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad-input") / "good"
     make_good(folder)
+    words = ["--set", f'output.directory="{folder.parent / "warm"}"', "--set", "dynamics.steps=0"]
+    assert main([str(folder / "model.toml"), *words]) == 0  # kernels are compiled: a refusal does not take that long
     return folder
 
 
