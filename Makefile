@@ -10,7 +10,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export NUMBA_NUM_THREADS := 1
 
-.PHONY: demo test test-long coverage lint clean
+.PHONY: demo test test-long coverage lint docs clean
 
 demo: .venv/run.stamp
 	$(BIN)/mpirun -n 2 $(BIN)/allegro-md inputs/quickstart.toml --overwrite
@@ -34,6 +34,10 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/docs/index.html in a browser"
+
 .venv/python.stamp:
 	$(PYTHON) -m venv .venv
 	touch $@
@@ -44,6 +48,10 @@ lint: .venv/dev.stamp
 
 .venv/dev.stamp: .venv/run.stamp
 	$(INSTALL) -e '.[mpi,dev,import,lmdb]'
+	touch $@
+
+.venv/docs.stamp: pyproject.toml constraints.txt .venv/python.stamp
+	$(INSTALL) -e '.[docs]'
 	touch $@
 
 clean:

@@ -13,7 +13,7 @@ from allegro_md.kernel_cache import configure_numba
 
 _PUBLIC = {"Simulation": "allegro_md.simulation", "load_model": "allegro_md.models.modelfile"}
 
-__all__ = ["Simulation", "__version__", "load_model"]  # noqa: F822  provided by __getattr__
+__all__ = ["Simulation", "__version__", "load_model"]  # provided by __getattr__
 
 
 def __getattr__(name: str) -> Any:

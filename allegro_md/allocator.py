@@ -1,4 +1,4 @@
-"""What glibc does with the memory of freed arrays: a matter of speed and of the peak, never of results."""
+"""Settings of glibc's allocator for freed arrays: they change speed and peak memory, never results."""
 
 from __future__ import annotations
 

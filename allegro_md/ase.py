@@ -21,7 +21,6 @@ from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import load_model
 from allegro_md.observables import summed
 from allegro_md.potentials.allegro import choose
-from allegro_md.potentials.base import Virial
 from allegro_md.potentials.committee import Committee, check_members
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState, SpeciesTable
@@ -36,7 +35,7 @@ class AllegroCalculator(Calculator):
 
     Properties: energy and free_energy (the same), energies (per atom), eV; forces, eV/Å; stress, eV/Å³, Voigt order
     xx yy zz yz xz xy, positive in tension (cells with a volume only). Of several models also ``results["force_std"]``,
-    (n,) eV/Å: see `potentials.committee.force_std`.
+    (n,) eV/Å: see `evaluation.force_std`.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012  ASE's own form
@@ -97,12 +96,11 @@ class AllegroCalculator(Calculator):
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the same bits as in a run of the engine
         try:
-            self._forces(self._state)
+            result = self._forces(self._state, frozenset({"virial", "force_std"}))
         finally:
             torch.set_num_threads(threads)
         order = np.argsort(self._state.local("id").numpy())
-        result = self._forces.result
-        assert result.virial is not None
+        assert result.energy is not None and result.virial is not None
         energy = float(summed(result.energy, "energy", self._state).value()[0])
         self.results = {
             "energy": energy,
@@ -110,8 +108,8 @@ class AllegroCalculator(Calculator):
             "energies": result.energy.numpy()[order],
             "forces": self._state.local("force").numpy()[order] / FORCE_SCALE,
         }
-        if self._forces.force_std is not None:
-            self.results["force_std"] = self._forces.force_std[order]
+        if result.force_std is not None:
+            self.results["force_std"] = result.force_std[order]
         if cell.bounded:
             self.results["stress"] = -result.virial.value() / cell.volume
 
@@ -126,6 +124,7 @@ class AllegroCalculator(Calculator):
         self._state.local("position").numpy()[:] = atoms.positions[ids]
 
     def _begin(self, cell: Cell, numbers: NDArray[np.int64]) -> None:
+        """Sets up the engine for a system of atomic numbers `numbers` (n,)."""
         distinct, species = np.unique(numbers, return_inverse=True)
         table = SpeciesTable(tuple(chemical_symbols[z] for z in distinct), distinct, atomic_masses[distinct])
         networks, options = self._networks, (table.symbols, *self._options)
@@ -140,5 +139,3 @@ class AllegroCalculator(Calculator):
             }
         )
         self._forces = ForceEvaluator(potential, Comm.serial(), SKIN, None, Timers())
-        self._forces.want_virial = Virial.TOTAL
-        self._forces.want_force_std = True

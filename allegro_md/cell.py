@@ -60,12 +60,12 @@ class Cell:
         return Cell(matrix, flags, absent=(bool(absent[0]), bool(absent[1]), bool(absent[2])))
 
     def with_matrix(self, matrix: NDArray[np.float64]) -> Cell:
-        """The same cell with other lattice rows (Å)."""
+        """The same cell with other lattice rows: `matrix` (3, 3) Å."""
         return Cell(matrix, self.periodic, self.origin, self.absent)
 
     @property
     def bounded(self) -> bool:
-        """Whether all three vectors are the cell's own, so that it has a volume."""
+        """Tells if all three vectors are the cell's own, so that it has a volume."""
         return not any(self.absent)
 
     @property
@@ -96,11 +96,12 @@ class Cell:
 
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cross product (3,) of `a` (3,) and `b` (3,), by plain products and differences."""
     return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 def _triple(rows: NDArray[np.float64]) -> float:
-    """Determinant a · (b × c) of (3, 3) rows, by plain products and sums."""
+    """Determinant a · (b × c) of the rows a, b, c: `rows` (3, 3), by plain products and sums."""
     a, n = rows[0], _cross(rows[1], rows[2])
     return float(a[0] * n[0] + a[1] * n[1] + a[2] * n[2])
 

@@ -105,7 +105,7 @@ class Comm:
         return [value] if self._mpi is None else self._mpi.allgather(value)
 
     def sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Elementwise integer sum over ranks (exact by construction)."""
+        """Sums `values` (…), int64, elementwise over ranks: exact."""
         if values.dtype != np.int64:
             raise TypeError("only int64 is summed over ranks: floating-point sums depend on the number of ranks")
         if self._mpi is None:
@@ -115,7 +115,10 @@ class Comm:
         return out
 
     def sum_float_inexact(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Elementwise sum over ranks, the same bits on all of them, but others on another number: not for physics."""
+        """Sums `values` (…), float64, elementwise over ranks: equal bits on all, which depend on their number.
+
+        For training only, not for the physics of a run.
+        """
         if self._mpi is None:
             return values
         total = np.empty_like(values)
@@ -153,7 +156,7 @@ class Comm:
         return float(out[0]) if np.isscalar(values) else out
 
     def any(self, flag: bool) -> bool:
-        """Whether it is true on any rank."""
+        """Tells if `flag` is true on any rank."""
         return bool(self.max(1.0 if flag else 0.0))
 
     def exchange(
@@ -192,7 +195,14 @@ class Comm:
     def _alltoallv(
         self, send: NDArray[np.uint8], send_layout: Any, receive: NDArray[np.uint8], receive_layout: Any
     ) -> None:
-        """One round: directly, or through packed staging buffers when displacements could pass 2³¹."""
+        """Makes one round of an exchange: directly, or through packed buffers if displacements could pass 2³¹.
+
+        Args:
+            send: (bytes,) to send.
+            send_layout: (size,) bytes to each rank, and their offsets.
+            receive: (bytes,) written.
+            receive_layout: likewise, from each rank.
+        """
         byte = self._api.BYTE
         if max(send.nbytes, receive.nbytes) < 2**31:
             self._mpi.Alltoallv([send, *send_layout, byte], [receive, *receive_layout, byte])
@@ -249,7 +259,7 @@ class Comm:
         error: BaseException | None = None
         try:
             yield
-        except Exception as caught:  # noqa: BLE001  handed to every rank
+        except Exception as caught:  # handed to every rank
             error = caught
         self.raise_together(error)
 
@@ -258,7 +268,7 @@ class Comm:
         self.abort(1)
 
     def barrier(self, timeout: float) -> bool:
-        """Whether every rank came here within `timeout` seconds: one that did not waits for something else."""
+        """Tells if every rank came here within `timeout` seconds: one that did not waits for something else."""
         if self._mpi is None:
             return True
         request = self._farewell.Ibarrier()

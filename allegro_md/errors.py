@@ -16,19 +16,31 @@ class AllegroError(Exception):
 
 
 class InputError(AllegroError):
-    """The input is wrong: says what, where (file, key) and how to mend it."""
+    """The input is wrong: says what, where (file, key) and how to mend it.
+
+    Attributes:
+        faults: this one, and others found at the same time.
+    """
 
     exit_status = 2
 
-    def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
+    def __init__(self, what: str, where: str = "", remedy: str = "", others: Sequence[InputError] = ()) -> None:
         self.what, self.where, self.remedy = what, where, remedy
+        self.faults: tuple[InputError, ...] = (self, *others)
         parts = [f"{where}: {what}" if where else what]
         if remedy:
             parts.append(remedy)
         super().__init__(" — ".join(parts))
 
-    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
-        return type(self), (self.what, self.where, self.remedy)
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str, tuple[InputError, ...]]]:
+        return type(self), (self.what, self.where, self.remedy, self.faults[1:])
+
+    @staticmethod
+    def of(faults: Sequence[InputError]) -> InputError:
+        """The first of at least one fault, with the others; those that read alike are one."""
+        different = list({str(fault): fault for each in faults for fault in each.faults}.values())
+        first = different[0]
+        return type(first)(first.what, first.where, first.remedy, different[1:])
 
 
 class PhysicsError(AllegroError):
@@ -61,7 +73,7 @@ class InterruptedRun(AllegroError):  # noqa: N818  not a fault
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that memory ran out; torch says so in words only."""
+    """Tells if an exception means that memory ran out; torch says so in words only."""
     text = str(error)
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)

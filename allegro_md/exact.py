@@ -3,8 +3,9 @@
 Two formats, one table of scales:
 
 * forces: one int64 word, quantum 2⁻⁴⁴ eV/Å (range ±5.2·10⁵ eV/Å);
-* every global sum: a term is split into a high part of whole 2³² quanta and a low part below 2³², which one rank adds
-  up in two int64 words; between ranks they travel as three limbs of 32 bits, with 31 bits free for the sum over ranks.
+* every global sum: a term is split into a high part of whole 2³² fixed-point units and a low part below 2³², which one
+  rank adds up in two int64 words; between ranks they travel as three limbs of 32 bits, with 31 bits free for the sum
+  over ranks.
 
 A term outside the range of its format is an error, never a wrap.
 """
@@ -33,7 +34,7 @@ GLOBAL_BITS = {
     "momentum": 56,  # amu·Å/fs
     "mass": 40,  # amu
 }
-"""log2 of the quanta per unit of each global sum."""
+"""log2 of the fixed-point units per unit of each global sum."""
 
 _HIGH_LIMIT = 2.0**36  # largest |high| of one term …
 _TERMS_LIMIT = 2**27  # … and the number of terms one rank may add: 2³⁶ · 2²⁷ = 2⁶³, and 2³² · 2²⁷ < 2⁶³ for `low`
@@ -44,7 +45,11 @@ _ROWS = 512  # summed in registers at a time: they stay in the cache while one c
 
 @numba.njit(cache=True)
 def _accumulate(values: NDArray[np.float64], scale: float, words: NDArray[np.int64]) -> int:
-    """Adds (n, k) values into (k, 2) words; returns the index of the first bad row, or -1."""
+    """Adds `values` (n, k), times `scale`, into `words` (k, 2).
+
+    Returns:
+        The index of the first row with a value out of range, or −1.
+    """
     n, k = values.shape
     high_scale = scale / 4294967296.0
     for first in range(0, n, _ROWS):
@@ -66,7 +71,7 @@ def _accumulate(values: NDArray[np.float64], scale: float, words: NDArray[np.int
 
 @numba.njit(cache=True)
 def _first_bad(values: NDArray[np.float64], high_scale: float, first: int) -> int:
-    """Index of the first row, from `first` on, with a value outside the format; there is one."""
+    """Index of the first row of `values` (n, k), from `first` on, with a value outside the format; one must exist."""
     for i in range(first, len(values)):
         for c in range(values.shape[1]):
             if not (abs(values[i, c] * high_scale) < _HIGH_LIMIT):
@@ -120,7 +125,7 @@ class ExactSum:
 
     @property
     def error(self) -> PhysicsError | None:
-        """What is to be raised, if anything."""
+        """Returns the exception to raise, if any."""
         return PhysicsError(self.fault, () if self.culprit is None else (self.culprit,)) if self.fault else None
 
     def value(self) -> NDArray[np.float64]:

@@ -5,9 +5,8 @@ A blow-up is found in the step in which it happens, with the atoms that caused i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,12 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.kernels.guard import largest_length, least_clearance
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.reporting import Snapshot, Thermo, Trigger
+from allegro_md.reporting import PRIORITY, Snapshot, Thermo
 from allegro_md.state import AtomState
+from allegro_md.triggers import Every
 
 MOST_ATOMS = 10
 """Atoms that a message and the file of offenders name."""
@@ -42,7 +43,13 @@ class Limits:
 
 
 class Guard:
-    """Looks at a state after every step; collective, one reduction."""
+    """Looks at a state after every step.
+
+    What it measures takes part in the one reduction at the end of a step; only a limit that is passed costs more.
+    """
+
+    FINE = np.full(3, -1.0)
+    """Measured where there is no guard."""
 
     def __init__(self, limits: Limits, comm: Comm) -> None:
         """`limits` are the same on all ranks."""
@@ -52,34 +59,45 @@ class Guard:
         self._offsets: NDArray[np.int64] | None = None
         self._clearance = 0.0
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, timestep: float) -> None:
-        """Checks forces, the last move and the distances of pairs.
+    def measure(self, state: AtomState, lists: NeighborList, timestep: float) -> NDArray[np.float64]:
+        """Excess of this rank's atoms over the limits of force (eV/Å), last move (Å) and distance (Å).
 
         Args:
             state: with forces and velocities of the same step.
-            neighbors: the list the forces were made with.
+            lists: the lists the forces were made with.
             timestep: of the last move, fs; 0: there was none.
+
+        Returns:
+            (3,) float64; not positive within the limits.
+        """
+        force, velocity = state.local("force").cpu().numpy(), state.local("velocity").cpu().numpy()
+        return np.array(
+            [
+                largest_length(force) / FORCE_SCALE - self._limits.force,
+                largest_length(velocity) * timestep - self._limits.displacement,
+                -self._least_clearance(state, lists) if self._watches_distance else -1.0,
+            ]
+        )
+
+    def require(self, beyond: NDArray[np.float64], state: AtomState, lists: NeighborList, timestep: float) -> None:
+        """Ends the run where a limit is passed (collective).
+
+        Args:
+            beyond: (3,) float64, the largest of what the ranks have measured.
+            state, lists, timestep: as given to `measure`.
 
         Raises:
             PhysicsError: a limit is passed; names the worst atoms (on all ranks).
         """
         limits = self._limits
-        force, velocity = state.local("force").cpu().numpy(), state.local("velocity").cpu().numpy()
-        beyond = np.array(
-            [
-                largest_length(force) / FORCE_SCALE - limits.force,
-                largest_length(velocity) * timestep - limits.displacement,
-                -self._least_clearance(state, neighbors) if self._watches_distance else -1.0,
-            ]
-        )
-        beyond_force, beyond_move, beyond_distance = self._comm.max(beyond)
-        if beyond_force > 0.0:
-            _blame(self._comm, "max_force", _long(state, force / FORCE_SCALE, limits.force, "the force on", "eV/Å"))
-        if beyond_move > 0.0:
-            moved = _long(state, velocity * timestep, limits.displacement, "a step of", "Å")
-            _blame(self._comm, "max_displacement", moved)
-        if beyond_distance > 0.0:
-            _blame(self._comm, "min_distance", self._close_pair(state, neighbors))
+        if beyond[0] > 0.0:
+            force = state.local("force").cpu().numpy() / FORCE_SCALE
+            _blame(self._comm, "max_force", _long(state, force, limits.force, "the force on", "eV/Å"))
+        if beyond[1] > 0.0:
+            move = state.local("velocity").cpu().numpy() * timestep
+            _blame(self._comm, "max_displacement", _long(state, move, limits.displacement, "a step of", "Å"))
+        if beyond[2] > 0.0:
+            _blame(self._comm, "min_distance", self._close_pair(state, lists))
 
     def temperature(self, thermo: Thermo) -> None:
         """Checks a measured temperature.
@@ -106,7 +124,7 @@ class Guard:
 
     def _closest(self, state: AtomState, neighbors: NeighborList) -> tuple[float, int, int]:
         found: tuple[float, int, int] = least_clearance(
-            *_geometry(state), neighbors.offsets, neighbors.neighbors, self._limits.distance
+            _atoms(state), Lists(neighbors.offsets, neighbors.neighbors), self._limits.distance
         )
         return found
 
@@ -119,15 +137,17 @@ class Guard:
         text = f"{_name(state, i)} and {_name(state, j)} are {clearance + limit:.6g} Å apart; {limit:.4g} Å are allowed"
         return [_Offence(-clearance, int(state.all("id")[i]), text)]
 
+
 class ForceStdGuard:
-    """Reporter that ends a run where the members of a committee disagree about the force on an atom."""
+    """Observer that ends a run where the members of a committee disagree about the force on an atom."""
 
     name = "force_std"
+    priority = PRIORITY["stop"]
     needs = frozenset({"force_std"})
 
     def __init__(self, limit: float, every: int, comm: Comm) -> None:
         """`limit` in eV/Å; `every`: steps between looks."""
-        self.trigger = Trigger(every)
+        self.trigger = Every(every)
         self._limit, self._comm = limit, comm
 
     def __call__(self, snapshot: Snapshot) -> None:
@@ -142,23 +162,10 @@ class ForceStdGuard:
             what = "the standard deviation of the force on"
             _blame(self._comm, "max_force_std", _long(snapshot.state, std[:, None], self._limit, what, "eV/Å"))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the limit is the input's."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take up."""
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
 
 @dataclass(frozen=True)
 class _Offence:
-    """How far beyond its limit an atom is, its id, and what to say."""
+    """Excess of an atom over a limit, its id, and the message."""
 
     excess: float
     atom: int
@@ -183,7 +190,7 @@ def _name(state: AtomState, index: int) -> str:
 
 
 def _long(state: AtomState, rows: NDArray[np.float64], limit: float, what: str, unit: str) -> list[_Offence]:
-    """The own atoms with the longest rows beyond the limit."""
+    """The local atoms with the longest `rows` (n_local, 3), in `unit`, beyond the limit."""
     with np.errstate(over="ignore", invalid="ignore"):
         length = np.nan_to_num(np.linalg.norm(rows, axis=1), nan=np.inf)
     far = np.flatnonzero(length > limit)
@@ -198,7 +205,7 @@ def _long(state: AtomState, rows: NDArray[np.float64], limit: float, what: str, 
     ]  # fmt: skip
 
 
-def _geometry(state: AtomState) -> Iterator[NDArray[Any]]:
-    """Positions, shifts, species and lattice rows."""
-    yield from (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
-    yield state.cell.matrix
+def _atoms(state: AtomState) -> Atoms:
+    """All atoms of a rank, in the arrays of kernels."""
+    position, shift, species = (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
+    return Atoms(position, shift, species, state.cell.matrix)

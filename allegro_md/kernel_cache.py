@@ -6,11 +6,16 @@ constant there, would run on as it was compiled. So the folder's name is a diges
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
+
+from allegro_md.cache_folder import cache_folder
 
 _NUMBA = re.compile(rb"^[ \t]*(?:import|from) (?:numba|llvmlite)\b", re.MULTILINE)
 _IMPORT = re.compile(rb"^[ \t]*from allegro_md\.([\w.]+) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
@@ -20,15 +25,22 @@ _CONSTANT = re.compile(rb"^_?[A-Z][A-Z0-9_]*$")
 def configure_numba() -> None:
     """Gives numba a cache folder named after the kernels' sources, and keeps it from vector mathematics libraries.
 
-    A folder set by the user is left alone. A vectorized log or cos may round an element by its place in the array,
-    which depends on the ranks.
+    A folder set by the user is left alone; where there is no folder that only this user can write, since compiled code
+    is read from it, kernels are kept for this process only. A vectorized log or cos may round an element by its place
+    in the array, which depends on the ranks.
     """
     if "NUMBA_CACHE_DIR" not in os.environ:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        os.environ["NUMBA_CACHE_DIR"] = str(caches / "allegro-md" / digest(compiled_sources(Path(__file__).parent)))
+        folder = cache_folder() or _folder_of_this_process()
+        os.environ["NUMBA_CACHE_DIR"] = str(folder / digest(compiled_sources(Path(__file__).parent)))
     os.environ["NUMBA_DISABLE_INTEL_SVML"] = "1"
     if "numba" in sys.modules:
         sys.modules["numba"].config.reload_config()
+
+
+def _folder_of_this_process() -> Path:
+    folder = tempfile.mkdtemp(prefix="allegro-md-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def digest(sources: dict[str, bytes]) -> str:

@@ -24,31 +24,31 @@ CHUNK = 1 << 16
 
 
 def kinetic_energy(state: AtomState) -> ExactSum:
-    """Σ ½ m v² of the own atoms, eV; one component."""
+    """Σ ½ m v² of the local atoms, eV; one component."""
     masses = state.species_table.masses * AMU_A2_PER_FS2
     return _in_chunks(state, "kinetic", lambda species, velocity: _kinetic_terms(velocity, species, masses))
 
 
 def kinetic_tensor(state: AtomState) -> ExactSum:
-    """Σ m v ⊗ v of the own atoms, eV; six components in Voigt order."""
+    """Σ m v ⊗ v of the local atoms, eV; six components in Voigt order."""
     masses = state.species_table.masses * AMU_A2_PER_FS2
     return _in_chunks(state, "kinetic", lambda species, velocity: _kinetic_tensor_terms(velocity, species, masses))
 
 
 def momentum(state: AtomState) -> ExactSum:
-    """Σ m v of the own atoms, amu·Å/fs; three components."""
+    """Σ m v of the local atoms, amu·Å/fs; three components."""
     masses = state.species_table.masses
     return _in_chunks(state, "momentum", lambda species, velocity: masses[species][:, None] * velocity)
 
 
 def total_mass(state: AtomState) -> ExactSum:
-    """Σ m of the own atoms, amu."""
+    """Σ m of the local atoms, amu."""
     masses = state.species_table.masses
     return _in_chunks(state, "mass", lambda species, _: masses[species])
 
 
 def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
-    """Exact sum of a quantity of the own atoms."""
+    """Exact sum of a quantity of the local atoms: `values` (n_local,) or (n_local, k), in the unit of `kind`."""
     return ExactSum.of(values.cpu().numpy(), kind, _ids(state))
 
 
@@ -62,7 +62,7 @@ def thermo(
     kinetic: NDArray[np.float64],
     virial: NDArray[np.float64],
     volume: float,
-    thermostat_energy: float,
+    extended_energy: float,
     degrees_of_freedom: int,
 ) -> Thermo:
     """Puts the reduced sums of one step together.
@@ -72,8 +72,8 @@ def thermo(
         kinetic: (6,) Σ m v ⊗ v, eV.
         virial: (6,) −dE/dstrain, eV.
         volume: Å³, NaN where the cell has none.
-        thermostat_energy: what the ensemble adds to the energy to make it conserved, eV.
-        degrees_of_freedom: see CONTRACT, 3N − 3 where total momentum is conserved.
+        extended_energy: energy that the ensemble adds to the total energy to make it conserved, eV.
+        degrees_of_freedom: of the kinetic energy.
     """
     kinetic_total = 0.5 * float(kinetic[0] + kinetic[1] + kinetic[2])
     stress = -(virial + kinetic) / volume * EV_PER_A3_IN_GPA
@@ -82,7 +82,7 @@ def thermo(
         potential=potential,
         kinetic=kinetic_total,
         total=total,
-        conserved=total + thermostat_energy,
+        conserved=total + extended_energy,
         temperature=temperature(kinetic_total, degrees_of_freedom),
         pressure=-float(stress[0] + stress[1] + stress[2]) / 3.0,
         volume=volume,
@@ -100,7 +100,7 @@ def _in_chunks(
     kind: str,
     terms: Callable[[NDArray[np.int16], NDArray[np.float64]], NDArray[np.float64]],
 ) -> ExactSum:
-    """Exact sum of the terms that a function makes of species and velocities of some own atoms."""
+    """Exact sum of the terms that a function makes of species and velocities of some local atoms."""
     ids, species, velocity = _ids(state), state.local("species").cpu().numpy(), state.local("velocity").cpu().numpy()
     parts = []
     for start in range(0, max(1, state.n_local), CHUNK):
@@ -113,6 +113,7 @@ def _in_chunks(
 def _kinetic_terms(
     velocity: NDArray[np.float64], species: NDArray[np.int16], masses: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """Kinetic energy of each atom (n,), from `velocity` (n, 3) Å/fs, `species` (n,) and `masses` (n_species,)."""
     out = np.empty(len(velocity))
     for i in range(len(velocity)):
         x, y, z = velocity[i, 0], velocity[i, 1], velocity[i, 2]
@@ -124,6 +125,7 @@ def _kinetic_terms(
 def _kinetic_tensor_terms(
     velocity: NDArray[np.float64], species: NDArray[np.int16], masses: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """m v ⊗ v of each atom (n, 6) in Voigt order; `velocity` (n, 3) Å/fs, `species` (n,), `masses` (n_species,)."""
     out = np.empty((len(velocity), 6))
     for i in range(len(velocity)):
         mass = masses[species[i]]

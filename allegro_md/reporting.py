@@ -1,26 +1,17 @@
-"""Reporters say *when* they run and *what they need*; the simulation computes the union once."""
+"""Observers say when they are due and what they need; the simulation computes the union once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.state import AtomState
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """True at every multiple of `every` steps; never when `every` is 0."""
-
-    every: int
-
-    def __call__(self, step: int) -> bool:
-        """Whether the reporter is due: a pure function of the step, hence equal on all ranks."""
-        return self.every > 0 and step % self.every == 0
+from allegro_md.triggers import Trigger
 
 
 @dataclass(frozen=True)
@@ -49,49 +40,80 @@ class Thermo:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Read-only view of the simulation at one step, handed to reporters on all ranks.
+    """Read-only view of the simulation at one step, handed to observers on all ranks.
 
     Attributes:
-        step: time step.
+        step: number of the step.
         time: fs.
         state: atoms of this rank.
         wall: seconds since the run began.
-        thermo: present when a due reporter needs "thermo".
-        force_std: (n_local,) eV/Å, of a committee, when a due reporter needs "force_std" or "thermo".
+        evaluation: of the forces at this step, with what the due observers need.
+        thermo: present when a due observer needs "thermo".
     """
 
     step: int
     time: float
     state: AtomState
     wall: float
-    thermo: Thermo | None = field(default=None)
-    force_std: NDArray[np.float64] | None = field(default=None)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    thermo: Thermo | None = None
+
+    @property
+    def force_std(self) -> NDArray[np.float64] | None:
+        """(n_local,) float64, eV/Å, of a committee, when a due observer needs it."""
+        return self.evaluation.force_std
 
 
-class Reporter(Protocol):
-    """Something that looks at the simulation now and then and never changes it."""
+class Observer(Protocol):
+    """Something that looks at the simulation now and then and never changes it.
+
+    Attributes:
+        name: unique within a run; key of its state in checkpoints.
+        priority: observers that are due at the same step are called in ascending order.
+        needs: "thermo", and names of `evaluation.QUANTITIES`, that the snapshot must hold.
+    """
 
     name: str
-    trigger: Trigger
-    needs: frozenset[str]
-    """Of {"thermo", "force_std"}: what `Snapshot` must hold."""
+    priority: int
+    needs: Needs
+
+    @property
+    def trigger(self) -> Trigger:
+        """Steps at which it is called."""
 
     def __call__(self, snapshot: Snapshot) -> None:
-        """Called on all ranks at the same step."""
+        """Looks at one step; called on all ranks."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An observer whose continuation needs more than the atoms."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a continuation needs (JSON-like values, equal on all ranks)."""
+        """Returns what a continuation needs (JSON-like values, equal on all ranks)."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up from a checkpoint's `state_dict`."""
+        """Takes up from a checkpoint's `state_dict`; {}: the checkpoint has none."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """An observer that writes files into the run directory."""
+
+    def bytes_per_sample(self, n_atoms: int) -> float:
+        """Bytes on disk for one call in a system of `n_atoms`."""
 
     def flush(self) -> None:
-        """Collective; all that was reported so far is on disk when it returns (called before a checkpoint)."""
+        """Brings all samples so far to the disk (collective; called before a checkpoint)."""
 
     def close(self) -> None:
-        """Collective; everything is on disk when it returns."""
+        """Brings everything to the disk and closes the files (collective)."""
 
 
-def needs_of(due: Iterable[Reporter]) -> frozenset[str]:
-    """Union of what the reporters need."""
-    return frozenset().union(*(reporter.needs for reporter in due))
+PRIORITY = {"stop": 0, "write": 10, "log": 20}
+"""An observer that may end the run comes before those that write the step, and the log is last."""
+
+
+def needs_of(due: Iterable[Observer]) -> Needs:
+    """Union of the needs of observers."""
+    return frozenset().union(*(observer.needs for observer in due))

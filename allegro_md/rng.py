@@ -48,6 +48,7 @@ def philox_words(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArra
 
 @numba.njit(cache=True)
 def _fill_normals(ids: NDArray[np.int64], step: int, seed: int, stream: int, out: NDArray[np.float64]) -> None:
+    """Writes three standard normal deviates per atom into `out` (n, 3); `ids` (n,) are global ids."""
     low = np.int64(0xFFFFFFFF)
     for i in range(len(ids)):
         # Word 3 of the counter: stream (high half) and block number (low half).

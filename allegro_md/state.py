@@ -6,18 +6,21 @@ new quantity is one row and cannot be forgotten by one of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
+from allegro_md.exact import FORCE_SCALE
 
 
 @dataclass(frozen=True)
 class Field:
-    """What one per-atom array is, and who carries it.
+    """Shape, unit and uses of one per-atom array.
 
     Attributes:
         shape: per atom.
@@ -25,6 +28,7 @@ class Field:
         halo: ghosts hold it (sent when a halo is built).
         checkpoint: written to checkpoints.
         trajectory: may be asked for in trajectories.
+        scale: stored numbers per `unit`: what is read is stored / scale.
     """
 
     name: str
@@ -35,6 +39,12 @@ class Field:
     halo: bool
     checkpoint: bool
     trajectory: bool
+    scale: float = 1.0
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one atom."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 FIELDS: dict[str, Field] = {
@@ -55,8 +65,18 @@ FIELDS: dict[str, Field] = {
             checkpoint=True,
             trajectory=True,
         ),
-        # force: fixed point, `exact.FORCE_SCALE` quanta per eV/Å; recomputed from positions, so it never travels.
-        Field("force", (3,), torch.int64, "eV/Å", migrates=False, halo=False, checkpoint=False, trajectory=True),
+        # force: fixed point; recomputed from positions, so it never travels.
+        Field(
+            "force",
+            (3,),
+            torch.int64,
+            "eV/Å",
+            migrates=False,
+            halo=False,
+            checkpoint=False,
+            trajectory=True,
+            scale=FORCE_SCALE,
+        ),
         # shift: integer lattice translation to where this copy of the atom sits in the rank's frame.
         Field("shift", (3,), torch.int32, "", migrates=False, halo=True, checkpoint=False, trajectory=False),
     )
@@ -65,7 +85,7 @@ FIELDS: dict[str, Field] = {
 
 @dataclass(frozen=True)
 class SpeciesTable:
-    """What the species indices of a system mean.
+    """Elements of a system, by species index.
 
     Attributes:
         symbols: chemical symbol per species.
@@ -83,7 +103,9 @@ EXACT_FIT_ABOVE = 1_000_000
 
 
 class AtomState:
-    """The atoms a rank holds: first `n_local` own ones, then `n_ghost` ghosts.
+    """Atoms a rank holds. A call of `forces` may move them to other ranks: every view taken before it is dead.
+
+    First come the `n_local` local atoms, then `n_ghost` ghosts.
 
     Attributes:
         cell: the current cell (replaced, never modified, when it changes).
@@ -106,6 +128,42 @@ class AtomState:
         }
         self._views: dict[tuple[str, int], torch.Tensor] = {}
 
+    @staticmethod
+    def from_arrays(
+        cell: Cell,
+        species_table: SpeciesTable,
+        positions: NDArray[np.float64],
+        *,
+        species: NDArray[np.integer[Any]] | None = None,
+        velocities: NDArray[np.float64] | None = None,
+        ids: NDArray[np.integer[Any]] | None = None,
+        n_total: int | None = None,
+    ) -> AtomState:
+        """Makes a state of local atoms, whose forces and shifts are zero; arrays are copied.
+
+        Args:
+            cell: the cell.
+            species_table: meaning of `species`.
+            positions: (n, 3) float64, Å, unwrapped.
+            species: (n,) indices into the table; None: all are of species 0.
+            velocities: (n, 3) float64, Å/fs; None: zero.
+            ids: (n,) index of each atom in the whole system; None: 0 to n − 1.
+            n_total: atoms of the whole system; None: n, these are all.
+        """
+        n = len(positions)
+        state = AtomState(cell, species_table, n if n_total is None else n_total)
+        given = {"id": np.arange(n) if ids is None else ids, "position": positions}
+        given |= {"species": species} if species is not None else {}
+        given |= {"velocity": velocities} if velocities is not None else {}
+        state.resize(n, 0)
+        for name in FIELDS:
+            rows = state.local(name)
+            if name in given:
+                rows.copy_(torch.from_numpy(np.array(given[name])))
+            else:
+                rows.zero_()
+        return state
+
     @property
     def n_all(self) -> int:
         """Own atoms and ghosts."""
@@ -127,11 +185,11 @@ class AtomState:
         self._views.clear()
 
     def all(self, name: str) -> torch.Tensor:
-        """The field of own atoms and ghosts, (n_all, …); a view."""
+        """The field of local atoms and ghosts, (n_all, …); a view."""
         return self._view(name, self.n_all)
 
     def local(self, name: str) -> torch.Tensor:
-        """The field of own atoms, (n_local, …); a view."""
+        """The field of local atoms, (n_local, …); a view."""
         return self._view(name, self.n_local)
 
     def _view(self, name: str, n: int) -> torch.Tensor:
@@ -141,7 +199,7 @@ class AtomState:
         return view
 
     def set_local(self, values: dict[str, torch.Tensor]) -> None:
-        """Replaces the own atoms by the given rows (all fields that migrate, equal lengths); ghosts are dropped."""
+        """Replaces the local atoms by the given rows (all fields that migrate, equal lengths); ghosts are dropped."""
         n = len(values["id"])
         self.n_ghost = 0
         self.resize(n, 0)
@@ -149,10 +207,13 @@ class AtomState:
             self.local(name)[:] = value
 
     def permute(self, order: torch.Tensor) -> None:
-        """Own atom ``order[i]`` becomes number i; ghosts are dropped.
+        """Reorders the local atoms: atom ``order[i]`` becomes number i; ghosts are dropped.
 
-        One field after the other, so that only one is held twice. Forces are left as they are: they belong to the
-        order in which they were made, and are made anew.
+        One field after the other, so that only one is in memory twice. The next evaluation replaces
+        the forces, which are not reordered.
+
+        Args:
+            order: (n_local,) int64 or int32.
         """
         self.resize(self.n_local, 0)
         for name, field in FIELDS.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +21,33 @@ REPEAT_SECONDS = 1.0
 """Within these a signal that arrives twice is one: launchers pass on what the terminal has sent already."""
 
 
+@contextmanager
+def interrupt_on_signals() -> Iterator[None]:
+    """Within: a signal raises KeyboardInterrupt; a second one, later, ends the process with status 130 at once.
+
+    For the time in which nothing is there yet that could be saved. Outside the main thread nothing is changed.
+    """
+    signaled_at: list[float] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not signaled_at:
+            signaled_at.append(now)
+            raise KeyboardInterrupt
+        if now - signaled_at[0] > REPEAT_SECONDS:
+            os._exit(130)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {kind: signal.signal(kind, interrupt) for kind in SIGNALS} if in_main else {}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, signal.SIG_DFL if handler is None else handler)
+
+
 class StopRequest:
-    """Whether this rank has a reason to end the run."""
+    """Tells if this rank has a reason to end the run."""
 
     def __init__(self, walltime: float | None, first_checkpoint: float) -> None:
         """Starts the clock.

@@ -68,6 +68,24 @@ DIMENSIONS: dict[str, dict[str, float]] = {
 }
 """Unit name → factor to the internal unit, per dimension."""
 
+_LABEL_ENERGIES = ("eV", "meV", "kcal/mol", "kJ/mol", "hartree", "Ha", "Ry")
+_LABEL_LENGTHS = ("Å", "A", "bohr", "nm")
+
+FORCE_UNITS = {
+    f"{energy}/{length}": DIMENSIONS["energy"][energy] / DIMENSIONS["length"][length]
+    for energy in _LABEL_ENERGIES
+    for length in _LABEL_LENGTHS
+}
+"""Unit of labeled forces → factor to eV/Å."""
+
+STRESS_UNITS = DIMENSIONS["pressure"] | {
+    f"{energy}/{length}^3": DIMENSIONS["energy"][energy] / DIMENSIONS["length"][length] ** 3 * EV_PER_A3_IN_GPA
+    for energy in _LABEL_ENERGIES
+    for length in _LABEL_LENGTHS
+    if energy != "eV" or length in ("bohr", "nm")
+}
+"""Unit of labeled stresses → factor to GPa."""
+
 _INTERNAL = {
     "time": "fs",
     "length": "Å",

@@ -1,4 +1,4 @@
-"""What is installed: part of the record of every run."""
+"""Versions of the installed libraries, for the record of every run."""
 
 from __future__ import annotations
 

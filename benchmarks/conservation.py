@@ -139,7 +139,7 @@ def text(system: str, engine: str, dynamics: str, precision: str, timestep: floa
     return INPUT.format(
         system=system, model=launch.ROOT / "inputs" / "models" / "cu.allegro", engine=engine, precision=precision,
         dynamics=dynamics, timestep=timestep, steps=steps, trajectory=trajectory,
-    )  # fmt: skip
+    )
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 DFT = {
     "lattice_constant_A": 3.634, "bulk_modulus_GPa": 147.0, "C11_GPa": 177.0, "C12_GPa": 132.0, "C44_GPa": 82.0,
     "vacancy_eV": 1.07,
-}  # fmt: skip
+}
 """PBE. Lattice constant: where the energies of the strained crystals among the data (Li et al., Phys. Rev. B 98, 094104
 (2018)) have their minimum; their stresses vanish at 3.614 Å, but contradict the energies. The rest: Y. Lysogorskiy et
 al., npj Comput. Mater. 7, 97 (2021), table 1; bulk modulus (C11 + 2 C12) / 3. Stresses of the data themselves, strained
@@ -47,7 +47,7 @@ def properties(calculator: AllegroCalculator) -> dict[str, float]:
     return {
         "lattice_constant_A": a, "bulk_modulus_GPa": (c11 + 2.0 * c12) / 3.0, "C11_GPa": c11, "C12_GPa": c12,
         "C44_GPa": c44, "vacancy_eV": vacancy(calculator, a),
-    }  # fmt: skip
+    }
 
 
 def crystal(a: float, cells: int = 1) -> Atoms:

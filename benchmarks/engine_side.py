@@ -18,7 +18,6 @@ import turns
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.potentials.base import Virial
 from allegro_md.simulation import Simulation
 
 
@@ -39,7 +38,6 @@ class EngineSide:
             self._save(argument)
             return {}
         loop, before = self._loop, self._loop.forces.rebuilds
-        loop.forces.want_virial = Virial.NONE
         if what == "forces":
             loop.forces(loop.state)
         self._comm.max(0.0)  # all ranks begin together

@@ -59,7 +59,7 @@ checkpoint = {{ every = 1000 }}
 LIMITS = {
     "drift_meV_atom": (-5.0, 5.0), "temperature_K": (0.97 * TEMPERATURE, 1.03 * TEMPERATURE),
     "atoms": (192, 192), "bond_A": (1.50, 1.62), "least_oxygens": (4, 4), "most_oxygens": (4, 4),
-}  # fmt: skip
+}
 
 
 def start(folder: Path) -> Atoms:

@@ -20,7 +20,7 @@ from allegro_md.training.statistics import Statistics
 ERRORS = {
     "energy_mae": "per_atom_energy_mae", "energy_rmse": "per_atom_energy_rmse",
     "force_mae": "forces_mae", "force_rmse": "forces_rmse",
-}  # fmt: skip
+}
 """Names in the history of allegro-md train → nequip's; both are per atom and per force component."""
 
 
@@ -76,7 +76,7 @@ def configuration(
     if loss.stress:
         kind, coefficients = "EnergyForceStress", coefficients | {"stress": loss.stress}
     clock = {"_target_": "nequip_train_side.Clock", "folder": str(folder), "threads": fit.threads,
-             "pipes": [str(pipe) for pipe in pipes]}  # fmt: skip
+             "pipes": [str(pipe) for pipe in pipes]}
     return {
         "run": ["train"],
         "data": _data(config, symbols, folder),
@@ -92,7 +92,7 @@ def configuration(
             "optimizer": {"_target_": "torch.optim.Adam", "lr": fit.learning_rate},
             "model": {"compile_mode": mode, "seed": fit.seeds[0], **_model(model, symbols, statistics)},
         },
-    }  # fmt: skip
+    }
 
 
 def _data(config: TrainingInput, symbols: tuple[str, ...], folder: Path) -> dict[str, Any]:
@@ -107,19 +107,19 @@ def _data(config: TrainingInput, symbols: tuple[str, ...], folder: Path) -> dict
         "transforms": transforms,
         "train_dataloader": {**loader, "batch_size": config.training.batch, "shuffle": True},
         "val_dataloader": {**loader, "batch_size": 10},
-    }  # fmt: skip
+    }
 
 
 def _model(model: DenseModel, symbols: tuple[str, ...], statistics: Statistics) -> dict[str, Any]:
     """AllegroModel's names of the hyper-parameters."""
     names = {"scalar_embed": (model.two_body, model.activation), "allegro": (model.latent, model.latent_activation),
-             "readout": (model.readout, model.activation)}  # fmt: skip
+             "readout": (model.readout, model.activation)}
     mlps: dict[str, Any] = {}
     for name, (widths, activation) in names.items():
         mlps |= {
             f"{name}_mlp_hidden_layers_depth": len(widths), f"{name}_mlp_hidden_layers_width": max(widths, default=1),
             f"{name}_mlp_nonlinearity": None if activation == "linear" else activation,
-        }  # fmt: skip
+        }
     return {
         "_target_": "allegro.model.AllegroModel", "model_dtype": "float32", "type_names": list(symbols),
         "r_max": model.cutoff, "l_max": model.l_max, "parity": model.parity, "num_layers": model.layers,
@@ -131,4 +131,4 @@ def _model(model: DenseModel, symbols: tuple[str, ...], statistics: Statistics) 
         "radial_chemical_embed_dim": model.embedding_width or model.scalars, "tp_path_channel_coupling": model.coupled,
         "avg_num_neighbors": statistics.average_neighbors, "per_type_energy_scales": statistics.scales,
         "per_type_energy_shifts": statistics.shifts, **mlps,
-    }  # fmt: skip
+    }

@@ -45,7 +45,7 @@ def read_back(directory: Path) -> dict[str, Any]:
             "checksums_agree": all(checksums(saved, name, header) for name in header["digests"]),
         }
         far = [distance(saved["position"][0, a:b], frames["value"][frame, a:b], header["cell"]["matrix"])
-               for a, b in pieces(n_atoms)]  # fmt: skip
+               for a, b in pieces(n_atoms)]
     figures["positions_finite"] = bool(np.isfinite(far).all())
     if same:
         figures["largest_distance_between_checkpoint_and_frame_A"] = max(far)

@@ -110,7 +110,7 @@ def compared(record: dict[str, Any], sibling: dict[str, Any]) -> dict[str, float
     """
     n = min(len(record["step"]), len(sibling["step"]))
     kelvin, energy = ([np.array(run[key][:n]) for run in (record, sibling)]
-                      for key in ("temperature_K", "conserved_eV_per_atom"))  # fmt: skip
+                      for key in ("temperature_K", "conserved_eV_per_atom"))
     share = np.sqrt(2.0 / (3.0 * sibling["atoms"]))
     apart = np.abs(kelvin[0] - kelvin[1])
     course = [values - values[0] for values in energy]
@@ -137,7 +137,7 @@ def main() -> None:
     watcher = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     record = described(directory)
     figures = {"record": record, "sibling": sibling, "compared": compared(record, sibling),
-               "peak_memory_of_the_watcher_MB": round(watcher, 1)}  # fmt: skip
+               "peak_memory_of_the_watcher_MB": round(watcher, 1)}
     print(json.dumps({key: value for key, value in record.items() if not isinstance(value, list)}, indent=1))
     print(json.dumps(figures["compared"], indent=1), flush=True)
     if record["status"] == "done":  # else its files may be missing, and what there is to say comes first

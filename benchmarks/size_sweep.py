@@ -46,7 +46,7 @@ def run(folder: Path, repeat: tuple[int, int, int]) -> dict[str, Any]:
     assignments = [
         f"system.repeat={list(repeat)}", f"dynamics.steps={FIRST + steps}", "output.thermo.every=10",
         "output.trajectory.every=0", "output.checkpoint.every=0",
-    ]  # fmt: skip
+    ]
     command = [*launch.program(SOURCE, directory, 1, assignments), "--overwrite"]
     subprocess.run(command, env=launch.environment(), check=True, stdout=subprocess.DEVNULL)
     record = json.loads((directory / "run.json").read_text())

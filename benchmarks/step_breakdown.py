@@ -62,7 +62,6 @@ def kernel(source: Path, assignments: list[str]) -> dict[str, Any]:
     from allegro_md.config import load_input
     from allegro_md.models.fused.fold import fold
     from allegro_md.models.modelfile import load_model
-    from allegro_md.potentials.base import Virial
     from allegro_md.simulation import Simulation
 
     config = load_input(source, assignments)
@@ -72,10 +71,10 @@ def kernel(source: Path, assignments: list[str]) -> dict[str, Any]:
 
     def call() -> None:
         state.all("force").zero_()
-        potential(state, neighbors, Virial.NONE)
+        potential(state, neighbors, frozenset())
 
     shape = fold(load_model(config.potential[0].model), state.species_table.symbols)
-    edges = edges_per_atom(state, neighbors, potential.cutoff)
+    edges = edges_per_atom(state, neighbors, potential.info.cutoff)
     whole = median(call)
     state.all("position").mul_(3.0)  # ghosts keep their shifts: across a boundary, too, pairs are far apart
     apart = median(call)
@@ -156,7 +155,7 @@ def table(step: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         rows[name] = {
             "us": round(scale * seconds, 4), "share": round(seconds / whole, 4),
             "floor_us_memory": round(1e6 * bytes_of[name] / bandwidth, 4), "bytes": round(bytes_of[name], 1),
-        }  # fmt: skip
+        }
     operations = {name: n * call["edges_per_atom"] for name, n in call["operations_per_edge"].items()}
     operations["list and distances"] = 8 * call["listed_per_atom"]
     parts = dict(call["seconds"])
@@ -168,7 +167,7 @@ def table(step: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
             "operations": round(operations[name]),
         }
         for name, seconds in parts.items()
-    }  # fmt: skip
+    }
     return {
         "us_per_atom_step": round(scale * whole, 4),
         "copy_GB_per_s": round(bandwidth / 1e9, 2),

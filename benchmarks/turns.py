@@ -33,7 +33,7 @@ class Side:
     def __init__(
         self, script: str, arguments: Sequence[object], folder: Path, ranks: int = 1,
         environment: dict[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Starts it and waits until it is ready; `folder` holds its pipes, `arguments` come after them."""
         folder.mkdir(parents=True)
         self._pipes = []

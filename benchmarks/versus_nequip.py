@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--packages", type=Path, default=Path(tempfile.gettempdir()) / "nequip-packages",
-                        help="where compiled models are kept")  # fmt: skip
+                        help="where compiled models are kept")
     options = parser.parse_args()
     if importlib.util.find_spec("allegro") is None:
         raise SystemExit('nothing measured: nequip-allegro is not installed (pip install "allegro-md[import]")')

@@ -46,7 +46,7 @@ HERE = Path(__file__).resolve().parent
 COMMON = {
     "loss.energy": 1.0, "loss.stress": 0.0, "training.optimizer": "adam", "training.learning_rate": 4e-3,
     "training.schedule": "constant", "training.ema": 0.99, "training.batch": 5,
-}  # fmt: skip
+}
 """What both programs can do alike."""
 
 MODES = ("eager", "compile")
@@ -97,7 +97,7 @@ def compare(name: str, settings: Sequence[str], rounds: int, modes: Sequence[str
         "set": name, "frames": [len(session.dataset.train), len(session.dataset.validation)],
         "weights": load_model(place / "initial.allegro").count_weights(), "epochs": fit.epochs, "rounds": rounds,
         "threads": fit.threads, "batch": fit.batch, **summary(epochs),
-    }  # fmt: skip
+    }
 
 
 def trained(session: TrainingRun, modes: Sequence[str], place: Path) -> dict[str, list[dict[str, float]]]:
@@ -110,7 +110,7 @@ def trained(session: TrainingRun, modes: Sequence[str], place: Path) -> dict[str
         first = place / modes[0] / "initial.ckpt"
         while not first.exists():
             watch(sides)
-        import_model(first, place / "initial.allegro")
+        import_model(first, place / "initial.allegro", trust=True)
         (place / "input.toml").write_text(INPUT.format(loss=config.loss, fit=config.training))
         command = [sys.executable, HERE / "train_side.py", place / "input.toml", *pipes[-1]]
         sides[OURS] = started(command, config.training.threads, place)
@@ -200,7 +200,7 @@ def summary(epochs: dict[str, list[list[dict[str, float]]]]) -> dict[str, Any]:
         "sides": sides, "faster_mode": fastest,
         "seconds_here_over_there": round(ours["seconds_per_epoch"] / others[fastest]["seconds_per_epoch"], 3),
         "errors_here_over_there": {key: round(ours[key] / others[fastest][key], 3) for key in ERRORS},
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -218,7 +218,7 @@ def main() -> None:
     if importlib.util.find_spec("allegro") is None:
         raise SystemExit('nothing measured: nequip-allegro is not installed (pip install "allegro-md[import]")')
     chosen = COMMON | {"data.folder": options.data.resolve(), "training.epochs": options.epochs,
-                       "training.threads": options.threads}  # fmt: skip
+                       "training.threads": options.threads}
     settings = [f"{key}={value}" for key, value in chosen.items()]
     settings += [f"data.frames={options.frames}"] if options.frames else []
     with tempfile.TemporaryDirectory() as folder:

@@ -52,7 +52,7 @@ def whole(axes: Axes, points: Points) -> None:
         x, y = (0.25, BOX - 0.25)[rank % 2], (0.2, BOX - 0.2)[rank // 2]
         axes.text(x, y, f"rank {rank}", ha=("left", "right")[rank % 2], va=("bottom", "top")[rank // 2],
                   color=RANKS[rank], fontsize=9, fontweight="bold", zorder=5,
-                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85})  # fmt: skip
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85})
     scatter(axes, points, owner(points))
     center = points[np.argmin(np.linalg.norm(points - [5.2, 7.6], axis=1))]
     near = points[np.linalg.norm(points - center, axis=1) < CUTOFF]
@@ -60,7 +60,7 @@ def whole(axes: Axes, points: Points) -> None:
         axes.plot(*zip(center, other, strict=True), color=INK, linewidth=0.9, zorder=2)
     axes.add_patch(Circle(tuple(center), CUTOFF, fill=False, edgecolor=INK, linewidth=1.3, zorder=4))
     axes.add_patch(Rectangle((0, 0), BOX, BOX, fill=False, edgecolor=INK, linewidth=1.2))
-    axes.set_title("An Allegro energy sees one cutoff and no further,\nso the box can be cut into bricks", fontsize=10)
+    axes.set_title("The energy of an atom depends on one cutoff only,\nso the box is divided into bricks", fontsize=10)
 
 
 def brick(axes: Axes, points: Points) -> None:
@@ -74,14 +74,14 @@ def brick(axes: Axes, points: Points) -> None:
     axes.add_patch(Rectangle((0, 0), BOX / 2, BOX / 2, facecolor="#dfe8f4", edgecolor=INK, linewidth=1.2))
     scatter(axes, images[own], ranks[own])
     scatter(axes, images[held & ~own], ranks[held & ~own], ghost=True)
-    for y, ends, label in ((4.6, (9.6, 6.6), "positions\ncome in"), (1.4, (6.6, 9.6), "forces\ngo home")):
+    for y, ends, label in ((4.6, (9.6, 6.6), "positions\nreceived"), (1.4, (6.6, 9.6), "forces\nsent back")):
         axes.add_patch(
             FancyArrowPatch(
                 (ends[0], y), (ends[1], y), arrowstyle="-|>", mutation_scale=16, color=INK, linewidth=2, zorder=6
             )
         )
         axes.text(9.8, y, label, ha="left", va="center", fontsize=9, color=INK)
-    axes.set_title("Each rank: its own atoms (full) and a halo of\nghosts (hollow) one cutoff wide", fontsize=10)
+    axes.set_title("Each rank: local atoms (full) and a halo of\nghosts (hollow) one cutoff wide", fontsize=10)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What `allegro-md doctor` looks at: each check returns findings, none raises."""
+"""The checks of `allegro-md doctor`: each returns findings, none raises."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def versions() -> list[Finding]:
 
 
 def launcher(find: Callable[[str], str | None] = shutil.which) -> list[Finding]:
-    """Whether the launcher on the path starts ranks that know of each other; two are started."""
+    """Checks that the launcher on the path starts ranks that know of each other; two are started."""
     beside = Path(sys.executable).parent / "mpirun"
     path = find("mpirun") or (str(beside) if beside.exists() else None)
     if path is None:
@@ -85,7 +85,7 @@ def launcher(find: Callable[[str], str | None] = shutil.which) -> list[Finding]:
     environment = {
         name: value for name, value in os.environ.items() if not re.match(r"PMI|OMPI_|PRTE_|SLURM_", name)
     } | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PRTE_MCA_rmaps_default_mapping_policy":
-         ":oversubscribe", "OMPI_MCA_rmaps_base_oversubscribe": "1"}  # fmt: skip
+         ":oversubscribe", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
     command = [path, "-n", "2", sys.executable, "-m", "allegro_md.cli.mpi_check"]
     try:
         done = subprocess.run(
@@ -98,7 +98,7 @@ def launcher(find: Callable[[str], str | None] = shutil.which) -> list[Finding]:
 
 
 def answers(path: str, told: Sequence[dict[str, Any]], complaints: str) -> list[Finding]:
-    """What the ranks said that a launcher has started."""
+    """Interprets the output of the ranks that a launcher has started."""
     good = [line for line in told if line.get("size") == 2]
     if len(good) == 2:
         return [Finding("ok", "launcher", path), *ranks_found(good[0]["library"], 2, good[0])]
@@ -132,7 +132,7 @@ def cores(places: Sequence[dict[str, Any]]) -> list[Finding]:
 
 
 def gpu() -> Finding:
-    """Whether torch sees a GPU that is there."""
+    """Checks that torch finds the GPU of this machine, if it has one."""
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
         return Finding("ok", "GPU", f"{', '.join(names)}; CUDA {torch.version.cuda}")
@@ -140,29 +140,29 @@ def gpu() -> Finding:
         return Finding("ok", "GPU", "none; runs on the CPU")
     if torch.version.cuda is None:
         return Finding("warning", "GPU", "there is one, but this torch is built for the CPU only",
-                       "install a torch for CUDA: https://pytorch.org/get-started")  # fmt: skip
+                       "install a torch for CUDA: https://pytorch.org/get-started")
     return Finding("warning", "GPU", f"there is one, but torch (CUDA {torch.version.cuda}) cannot use it",
-                   "is CUDA_VISIBLE_DEVICES set? is the driver new enough for this CUDA?")  # fmt: skip
+                   "is CUDA_VISIBLE_DEVICES set? is the driver new enough for this CUDA?")
 
 
 def hdf5() -> Finding:
-    """Whether a file as runs write them can be made."""
+    """Checks that HDF5 can write a file of the kind that runs write."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             columns = (Column("position", (3,), "float64"),)
             lay_out(Path(folder) / "a.h5", columns, 10, 1, 1)
             placements(Path(folder) / "a.h5", columns)
-    except Exception as error:  # noqa: BLE001  HDF5 raises anything
+    except Exception as error:  # HDF5 raises anything
         return Finding("wrong", "HDF5", f"cannot write a file ({error})", "pip install --force-reinstall h5py")
     return Finding("ok", "HDF5", "writes files")
 
 
 def kernel_cache() -> Finding:
-    """Whether compiled kernels can be kept."""
+    """Checks that compiled kernels can be kept on disk."""
     folder = Path(os.environ["NUMBA_CACHE_DIR"])
     if error := _cannot_write(folder):
         return Finding("warning", "kernel cache", f"{folder}: {error}; every start compiles the kernels anew",
-                       "set NUMBA_CACHE_DIR to a folder you can write to")  # fmt: skip
+                       "set NUMBA_CACHE_DIR to a folder you can write to")
     return Finding("ok", "kernel cache", str(folder))
 
 
@@ -175,12 +175,12 @@ def scratch() -> Finding:
     free = shutil.disk_usage(folder).free
     if free < SCRATCH_BYTES:
         return Finding("warning", "temporary files", f"{free / 1e6:.0f} MB free in {folder}",
-                       "free space, or set TMPDIR to another folder")  # fmt: skip
+                       "free space, or set TMPDIR to another folder")
     return Finding("ok", "temporary files", f"{free / 1e9:.1f} GB free in {folder}")
 
 
 def locking(folder: Path) -> Finding:
-    """Whether run directories made here can be locked."""
+    """Checks that run directories in a folder can be locked."""
     if error := _cannot_write(folder):
         return Finding("warning", "this folder", f"{folder}: {error}", "work in a folder you can write to")
     try:
@@ -188,12 +188,12 @@ def locking(folder: Path) -> Finding:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as refused:
         return Finding("warning", "file locking", f"{folder}: {refused.strerror}",
-                       "take care that no two runs use one run directory")  # fmt: skip
+                       "take care that no two runs use one run directory")
     return Finding("ok", "file locking", str(folder))
 
 
 def _cannot_write(folder: Path) -> str:
-    """Why nothing can be written into a folder; empty when it can."""
+    """Returns the reason why nothing can be written into a folder; empty if it is writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +45,7 @@ def evaluate(
     assignments: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Units and conventions, "
                            "for example data.labels.energy_unit=kcal/mol; keys as in a training input.")] = None,
     precision: Annotated[str, typer.Option(metavar="NAME", help="Of the networks: float64 or float32.")] = "float64",
-) -> None:  # fmt: skip
+) -> None:
     """Compare a model, or a committee, with labeled configurations: MAE and RMSE of energies, forces and stresses."""
     comm = context.obj
     *models, data = paths
@@ -69,7 +70,7 @@ def evaluate(
         if comm.rank == 0:
             check_folder(json_file)
             check_folder(out)
-        networks, frames = _read(models, data, labels, by)
+        networks, frames = _read(models, data, labels, by, partial(_say, comm.rank))
     evaluation = evaluate(networks, frames, precision, comm)
     with comm.collective_errors():
         if comm.rank == 0:
@@ -81,20 +82,29 @@ def evaluate(
                 _write(evaluation, frames, found, worst, out, f"{', '.join(m.name for m in models)}: {data.name}")
 
 
+def _say(rank: int, line: str) -> None:
+    if rank == 0:
+        typer.echo(line, err=True)
+
+
 def _read(
-    models: Sequence[Path], data: Path, labels: LabelsConfig, by: str | None
+    models: Sequence[Path], data: Path, labels: LabelsConfig, by: str | None, say: Callable[[str], None]
 ) -> tuple[list[Network], Sequence[Frame]]:
-    """Networks and frames that fit each other.
+    """Networks and frames that fit each other; `say` is told what is odd about the frames.
 
     Raises:
         InputError: they do not, or there is nothing to compare with.
     """
-    from allegro_md.io.labeled import read_frames
+    from allegro_md.io.labeled import Notes, read_frames
     from allegro_md.potentials.trained import trained
-    from allegro_md.training.checks import check_frames
+    from allegro_md.training.checks import check_frames, check_overlaps
+    from allegro_md.training.unit_checks import check_units
 
-    frames = read_frames(data, labels)
+    notes = Notes(frozenset({"stress"}))
+    frames = read_frames(data, labels, notes)
     check_frames(frames)
+    remarks = check_units([(data, frames)], labels, Notes(virials=notes.virials))
+    check_overlaps(frames)
     there: set[str] = set()
     numbers: set[int] = set()
     kinds = False
@@ -107,11 +117,14 @@ def _read(
             raise InputError(f"no frame has '{key}'", str(data), "correct the key")
     if not there:
         raise InputError("holds no energies, forces or stresses", str(data),
-                         "name their keys: --energy-key, --force-key, --stress-key")  # fmt: skip
+                         "name their keys: --energy-key, --force-key, --stress-key")
     if by is not None and not kinds:
         raise InputError("no frame has a config_type", str(data), "leave out --by")
     symbols = [SYMBOLS[number - 1] for number in sorted(numbers)]
-    return [trained(model, symbols)[0] for model in models], frames
+    networks = [trained(model, symbols)[0] for model in models]
+    for remark in notes.lines() + remarks:
+        say(f"remark: {remark}")
+    return networks, frames
 
 
 def _document(
@@ -174,7 +187,7 @@ def _errors(metrics: Metrics) -> Any:
     rows: list[tuple[str, str, Error | None]] = [
         ("energy", "meV", metrics.energy), ("energy", "meV/atom", metrics.energy_per_atom),
         ("force components", "meV/Å", metrics.forces),
-    ]  # fmt: skip
+    ]
     if len(metrics.forces_by_species) > 1:
         rows += [(f"  {symbol}", "meV/Å", error) for symbol, error in metrics.forces_by_species.items()]
     rows.append(("stress components", "MPa", metrics.stress))

@@ -1,4 +1,4 @@
-"""What the subcommands that take an input file share."""
+"""Loading of input files, shared by the subcommands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Assignments = Annotated[
 def load_with(
     read: Callable[[Path, Sequence[str]], T], comm: Comm, path: Path, assignments: list[str] | None,
     check: Callable[[T], None] | None = None,
-) -> T:  # fmt: skip
+) -> T:
     """The validated input on every rank; only rank 0 reads it, and all fail together.
 
     Args:

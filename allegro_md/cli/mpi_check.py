@@ -1,4 +1,4 @@
-"""What `allegro-md doctor` starts on two ranks, to see whether the launcher fits the MPI in use."""
+"""MPI check that `allegro-md doctor` starts on two ranks, to test that the launcher fits the MPI in use."""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
-"""``[dynamics]``: how the atoms move. One class per ensemble, holding only the keys it uses."""
+"""``[dynamics]``: how the atoms move. One class per ensemble, holding only the keys it uses.
+
+The tables of ensembles may stand here, where they are read without torch, or beside their integrator.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from allegro_md.config.fields import Marker, Quantity, Table, Time, Whole, choose, nearest, problem, quoted, show
-
-UNBUILT = ("nvt-langevin", "nvt-bussi", "npt-mtk", "npt-crescale", "minimize")
+from allegro_md.config.fields import Flag, Marker, Quantity, Table, Time, Whole, problem, show
+from allegro_md.config.registry import Chosen, Entry, Registry
 
 
 class _Ramp(Marker):
@@ -30,38 +32,39 @@ class _Order(Marker):
         return int(value)
 
 
-class NveConfig(Table):
-    """Velocity Verlet at constant energy.
+class DynamicsConfig(Table):
+    """Keys of every ensemble.
 
     Attributes:
+        ensemble: its name.
         timestep: fs.
         steps: number of steps.
+        remove_momentum: the net momentum of the start is removed where the potential conserves it; 3N − 3 degrees of
+            freedom are counted then, else 3N.
     """
+
+    ensemble: str
+    timestep: Time = Field(examples=["2.0"])
+    steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
+    remove_momentum: Flag = True
+
+
+class NveConfig(DynamicsConfig):
+    """Velocity Verlet at constant energy."""
 
     ensemble: Literal["nve"]
-    timestep: Time = Field(examples=["2.0"])
-    steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
 
 
-class NvtNoseHooverConfig(Table):
-    """Nosé–Hoover chains at constant volume (Martyna–Tuckerman).
+class ThermostatConfig(DynamicsConfig):
+    """Keys of every ensemble at a given temperature.
 
     Attributes:
-        timestep: fs.
-        steps: number of steps.
         temperature: K, or (first, last) of a linear ramp over the run.
         thermostat_time: relaxation time, fs.
-        thermostat_chain: number of thermostats in the chain.
-        suzuki_yoshida: number of Suzuki–Yoshida substeps: 1, 3, 5 or 7.
     """
 
-    ensemble: Literal["nvt-nose-hoover"]
-    timestep: Time = Field(examples=["2.0"])
-    steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
     temperature: Annotated[float | tuple[float, float], _Ramp()] = Field(examples=["300.0"])
     thermostat_time: Time = 100.0
-    thermostat_chain: Annotated[int, Whole(1)] = 3
-    suzuki_yoshida: Annotated[int, _Order()] = 3
 
     @property
     def ramp(self) -> tuple[float, float]:
@@ -69,32 +72,42 @@ class NvtNoseHooverConfig(Table):
         return self.temperature if isinstance(self.temperature, tuple) else (self.temperature, self.temperature)
 
     @model_validator(mode="after")
-    def _slower_than_step(self) -> NvtNoseHooverConfig:
+    def _slower_than_step(self) -> ThermostatConfig:
         if self.thermostat_time <= self.timestep:
             raise problem(f"must be longer than the timestep, got {self.thermostat_time} fs against {self.timestep} fs",
                           "100 fs is usual", "thermostat_time")
         return self
 
 
-ENSEMBLES: dict[str, type[Table]] = {"nve": NveConfig, "nvt-nose-hoover": NvtNoseHooverConfig}
+class NvtNoseHooverConfig(ThermostatConfig):
+    """Nosé–Hoover chains at constant volume (Martyna–Tuckerman).
+
+    Attributes:
+        thermostat_chain: number of thermostats in the chain.
+        suzuki_yoshida: number of Suzuki–Yoshida factors: 1, 3, 5 or 7.
+    """
+
+    ensemble: Literal["nvt-nose-hoover"]
+    thermostat_chain: Annotated[int, Whole(1)] = 3
+    suzuki_yoshida: Annotated[int, _Order()] = 3
 
 
-def _name_ensemble(data: Any) -> Any:
-    """Checks the ensemble first, and explains keys that belong to another one."""
-    if not isinstance(data, dict):
-        return data
-    if "ensemble" not in data:
-        if near := nearest("ensemble", data):
-            raise problem("unknown key", "did you mean 'ensemble'?", near)
-        raise problem("required key is missing", 'for example ensemble = "nve"', "ensemble")
-    name = choose(data["ensemble"], ENSEMBLES, UNBUILT, "ensemble")
-    for key in data:
-        owners = [e for e, table in ENSEMBLES.items() if key in table.model_fields]
-        if owners and name not in owners:
-            hint = "; start velocities are set by [system.velocities]" if key == "temperature" else ""
-            remedy = f"remove it (it belongs to {quoted(owners)}{hint})"
-            raise problem(f'does not apply to ensemble = "{name}"', remedy, key)
-    return data
+INTEGRATORS = Registry(
+    "ensemble",
+    {
+        "nve": Entry("allegro_md.config.dynamics:NveConfig", "allegro_md.integrators.nve:build"),
+        "nvt-nose-hoover": Entry(
+            "allegro_md.config.dynamics:NvtNoseHooverConfig", "allegro_md.integrators.nvt_nose_hoover:build"
+        ),
+        "nvt-bussi": Entry(
+            "allegro_md.integrators.nvt_bussi:NvtBussiConfig", "allegro_md.integrators.nvt_bussi:build"
+        ),
+    },
+    unbuilt=("nvt-langevin", "npt-mtk", "npt-crescale", "minimize"),
+)
+"""Ensembles by name; a builder takes the table and an `integrators.base.Setting`."""
 
-
-DynamicsConfig = Annotated[NveConfig | NvtNoseHooverConfig, Discriminator("ensemble"), BeforeValidator(_name_ensemble)]
+Dynamics = Annotated[
+    DynamicsConfig,
+    Chosen(INTEGRATORS, "nve", (("temperature", "; start velocities are set by [system.velocities]"),)),
+]

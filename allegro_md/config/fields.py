@@ -118,7 +118,7 @@ class Marker:
 
 _RANGES = {
     "time": (1e-9, 1e9, "fs"), "length": (1e-6, 1e6, "Å"), "energy": (1e-30, 1e9, "eV"), "mass": (1e-6, 1e6, "amu"),
-}  # fmt: skip
+}
 """Smallest and largest value of a dimension; beyond, powers overflow and a slip of the unit is likely."""
 
 

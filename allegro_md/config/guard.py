@@ -32,7 +32,7 @@ class GuardConfig(Table):
         rollback: how often a run that broke goes back to its last checkpoint and on with half the timestep.
         max_force_std: of a committee, largest standard deviation of the force on an atom, eV/Å; None: no limit.
         force_std_every: steps between looks at that; None: with every row of ``thermo.csv``.
-        on_force_std: beyond that limit the run ends (``stop``), or the frame is kept and it goes on (``save``).
+        on_force_std: beyond that limit the run ends (``stop``), or writes the frame and continues (``save``).
     """
 
     max_force: Annotated[float, Quantity("force")] = 1000.0

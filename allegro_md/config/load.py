@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from allegro_md.config.dynamics import ENSEMBLES
+from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.config.fields import Table, show
 from allegro_md.config.guard import GuardConfig, StopConfig
 from allegro_md.config.output import OutputConfig, ParallelConfig
-from allegro_md.config.potential import KINDS
+from allegro_md.config.potential import POTENTIALS
 from allegro_md.config.schema import Input
 from allegro_md.config.system import SystemConfig
 from allegro_md.config.training import LabelsConfig, TrainingInput
@@ -25,10 +25,8 @@ Schema = TypeVar("Schema", Input, TrainingInput)
 LONGEST = 300
 """Characters of a fault's description: a value of a megabyte is not printed."""
 
-_SECTIONS: dict[str, tuple[type[Table], ...]] = {
-    "system": (SystemConfig,), "potential": tuple(KINDS.values()), "dynamics": tuple(ENSEMBLES.values()),
-    "parallel": (ParallelConfig,), "guard": (GuardConfig,), "stop": (StopConfig,), "output": (OutputConfig,),
-}
+MOST_FAULTS = 20
+"""Faults of one input that are shown."""
 
 
 def load_input(path: str | Path, overrides: Sequence[str] = ()) -> Input:
@@ -65,7 +63,7 @@ def load_labels(keys: Mapping[str, str], overrides: Sequence[str] = ()) -> Label
         InputError: one sentence that names key and remedy.
     """
     data: dict[str, Any] = {"data": {"labels": dict(keys)}}
-    changed = [_override(data, assignment) for assignment in overrides]
+    changed = _override_all(data, overrides)
     try:
         return _LabelsInput.model_validate(data).data.labels
     except ValidationError as error:
@@ -82,7 +80,7 @@ class _LabelsInput(Table):
 
 def _load(schema: type[Schema], path: Path, overrides: Sequence[str]) -> Schema:
     data = _read(path)
-    changed = [_override(data, assignment) for assignment in overrides]
+    changed = _override_all(data, overrides)
     if isinstance(data.get("output", {}), dict):
         data.setdefault("output", {})
     try:
@@ -112,6 +110,23 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 # --- overrides ----------------------------------------------------------------------------------------------------
+
+
+def _override_all(data: dict[str, Any], assignments: Sequence[str]) -> list[tuple[str, ...]]:
+    """Applies all assignments to the raw tables and returns their keys.
+
+    Raises:
+        InputError: some cannot be applied; all of these are named.
+    """
+    changed, faults = [], []
+    for assignment in assignments:
+        try:
+            changed.append(_override(data, assignment))
+        except InputError as error:
+            faults.append(error)
+    if faults:
+        raise InputError.of(faults)
+    return changed
 
 
 def _override(data: dict[str, Any], assignment: str) -> tuple[str, ...]:
@@ -176,7 +191,7 @@ def _parse(text: str) -> Any:
 def translate(
     error: ValidationError, data: dict[str, Any], file: str, changed: Sequence[tuple[str, ...]] = ()
 ) -> InputError:
-    """The first fault pydantic found, as one sentence.
+    """The faults that pydantic found, each as one sentence.
 
     Args:
         error: what the validation of `data` raised.
@@ -184,23 +199,28 @@ def translate(
         file: name of the input file.
         changed: keys that came from ``--set``.
     """
-    first = error.errors(include_url=False)[0]
-    context = first.get("ctx", {})
+    found = error.errors(include_url=False)
+    faults = [_fault(each, data, file, changed) for each in found[:MOST_FAULTS]]
+    if len(found) > MOST_FAULTS:
+        faults.append(InputError(f"{len(found) - MOST_FAULTS} more faults are not shown", file, "mend these first"))
+    return InputError.of(faults)
+
+
+def _fault(fault: Any, data: dict[str, Any], file: str, changed: Sequence[tuple[str, ...]]) -> InputError:
+    context = fault.get("ctx", {})
     what, remedy = context.get("what"), context.get("remedy", "")
     if what is None:  # one of pydantic's own
-        rule = first["msg"].replace("Input should", "must")
-        what, remedy = f"{rule}, got {show(first['input'])}", "correct the value"
+        rule = fault["msg"].replace("Input should", "must")
+        what, remedy = f"{rule}, got {show(fault['input'])}", "correct the value"
     what = " ".join(what.split())
     what = what if len(what) <= LONGEST else what[: LONGEST - 3] + "..."
-    parts = _written(first["loc"], data) + [part for part in context.get("key", "").split(".") if part]
+    parts = _written(fault["loc"], data) + [part for part in context.get("key", "").split(".") if part]
     if what == "unknown key":
         remedy = _elsewhere(parts) or remedy
     key = ".".join(parts)
     from_set = parts and any(tuple(parts[: len(c)]) == c[: len(parts)] for c in changed)
     origin = f"{file} with --set" if from_set else file
-    count = error.error_count() - 1
-    more = f" ({count} more fault{'s' if count > 1 else ''} after this one)" if count else ""
-    return InputError(what, f"{origin}, {key}" if key else origin, f"{remedy}{more}" if remedy else more.strip())
+    return InputError(what, f"{origin}, {key}" if key else origin, remedy)
 
 
 def _written(location: Sequence[int | str], data: Any) -> list[str]:
@@ -215,10 +235,15 @@ def _written(location: Sequence[int | str], data: Any) -> list[str]:
 
 
 def _elsewhere(parts: Sequence[str]) -> str:
-    """Where a key belongs that stands in the wrong section."""
+    """Names the section in which a misplaced key belongs."""
     name = parts[-1]
+    sections: dict[str, tuple[type[Table], ...]] = {
+        "system": (SystemConfig,), "potential": tuple(POTENTIALS.table(kind) for kind in POTENTIALS),
+        "dynamics": tuple(INTEGRATORS.table(ensemble) for ensemble in INTEGRATORS),
+        "parallel": (ParallelConfig,), "guard": (GuardConfig,), "stop": (StopConfig,), "output": (OutputConfig,),
+    }
     homes = [
-        section for section, tables in _SECTIONS.items()
+        section for section, tables in sections.items()
         if section != parts[0] and any(name in table.model_fields for table in tables)
     ]
     return f"it belongs into [{homes[0]}]" if homes else ""

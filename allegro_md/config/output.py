@@ -53,7 +53,7 @@ class ParallelConfig(Table):
     balance: Annotated[str, _Balance()] = "auto"
 
     def ranks_wanted(self, size: int) -> int:
-        """How many ranks the grid is for; the `size` there are where it leaves the choice."""
+        """Number of ranks the grid is for; `size`, the number of ranks of this run, if the grid is "auto"."""
         return size if isinstance(self.grid, str) else math.prod(self.grid)
 
     def grid_for(self, size: int, where: str = "parallel.grid") -> tuple[int, int, int] | None:
@@ -125,19 +125,19 @@ class _Observe(Marker):
         if not isinstance(value, (list, tuple)):
             raise problem(f"expected a list of tables, got {show(value)}")
         if value:
-            raise later("an observable computed while the run goes on")
+            raise later("an observable computed during the run")
         return ()
 
 
 class OutputConfig(Table):
-    """What is written, and where.
+    """Files that a run writes.
 
     Attributes:
         directory: the run directory, absolute path.
         trajectory: None writes none.
         thermo: rows of ``thermo.csv``.
         checkpoint: restart files.
-        observe: observables computed while the run goes on (none is built yet).
+        observe: observables computed during the run (none is built yet).
     """
 
     directory: Annotated[Path, FilePath(exists=False)] = Field(default=Path("run"), validate_default=True)

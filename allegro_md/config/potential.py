@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, JsonValue, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, model_validator
 
 from allegro_md.config.fields import (
     SYMBOLS,
@@ -20,12 +20,12 @@ from allegro_md.config.fields import (
     Marker,
     Quantity,
     Table,
-    choose,
     nearest,
     problem,
     quoted,
     show,
 )
+from allegro_md.config.registry import Chosen, Entry, Registry
 
 HostDevice = Annotated[str, Choice(("auto", "cpu"), unbuilt=("cuda",))]
 """Of the kinds whose kernels run on the host only."""
@@ -181,13 +181,21 @@ class AseTerm(Table):
     range: Length = Field(examples=["6.0"])
 
 
-KINDS: dict[str, type[Table]] = {
-    "allegro": AllegroTerm, "lj": LennardJonesTerm, "eam": EamTerm, "zbl": ZblTerm, "ase": AseTerm,
-}
+POTENTIALS = Registry(
+    "kind",
+    {
+        "allegro": Entry("allegro_md.config.potential:AllegroTerm", "allegro_md.potentials.committee:build"),
+        "lj": Entry("allegro_md.config.potential:LennardJonesTerm", "allegro_md.potentials.lj:build"),
+        "eam": Entry("allegro_md.config.potential:EamTerm", "allegro_md.potentials.eam:build"),
+        "zbl": Entry("allegro_md.config.potential:ZblTerm", "allegro_md.potentials.zbl:build"),
+        "ase": Entry("allegro_md.config.potential:AseTerm", "allegro_md.potentials.ase:build"),
+    },
+)
+"""Kinds of potentials by name; a builder takes the table and the `SpeciesTable` of the system."""
 
 
 def _name_kind(data: Any) -> Any:
-    """Decides between ``model`` and ``kind`` and explains keys that belong to another kind."""
+    """Fills in the kind of a term that names a model."""
     if not isinstance(data, dict):
         return data
     named = next((key for key in ("model", "committee") if key in data), None)
@@ -197,21 +205,16 @@ def _name_kind(data: Any) -> Any:
         for key in ("model", "committee", "kind"):
             if near := nearest(key, data):
                 raise problem("unknown key", f"did you mean '{key}'?", near)
-        remedy = f'write model = "file.allegro" or kind = one of {quoted(list(KINDS)[1:])}'
+        kinds = quoted(kind for kind in POTENTIALS if kind != "allegro")
+        remedy = f'write model = "file.allegro" or kind = one of {kinds}'
         raise problem("neither model nor kind is given", remedy)
-    kind = data.get("kind", "allegro")
-    choose(kind, KINDS, key="kind")
-    for key in data:
-        owners = [k for k, table in KINDS.items() if key in table.model_fields]
-        if owners and kind not in owners:
-            note = "; it is always computed in float64" if key == "precision" else ""
-            remedy = f"remove it (it belongs to {quoted(owners)})"
-            raise problem(f'does not apply to kind = "{kind}"{note}', remedy, key)
-    return {**data, "kind": kind}
+    return {"kind": "allegro", **data}
 
 
 Term = Annotated[
-    AllegroTerm | LennardJonesTerm | EamTerm | ZblTerm | AseTerm, Discriminator("kind"), BeforeValidator(_name_kind)
+    Table,
+    Chosen(POTENTIALS, "lj", (("precision", "; other kinds are always computed in float64"),)),
+    BeforeValidator(_name_kind),
 ]
 
 

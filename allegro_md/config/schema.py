@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from allegro_md.config.dynamics import DynamicsConfig
+from allegro_md.config.dynamics import Dynamics
 from allegro_md.config.fields import Table, problem
 from allegro_md.config.guard import GuardConfig, StopConfig
 from allegro_md.config.output import OutputConfig, ParallelConfig
@@ -32,7 +32,7 @@ class Input(Table):
 
     system: SystemConfig = Field(examples=['{ structure = "start.extxyz" }'])
     potential: PotentialConfig = Field(examples=['{ model = "ag.allegro" }'])
-    dynamics: DynamicsConfig = Field(examples=['{ ensemble = "nve", timestep = 2.0, steps = 1000 }'])
+    dynamics: Dynamics = Field(examples=['{ ensemble = "nve", timestep = 2.0, steps = 1000 }'])
     parallel: ParallelConfig = ParallelConfig()
     guard: GuardConfig = GuardConfig()
     stop: StopConfig = StopConfig()
@@ -59,10 +59,10 @@ class Input(Table):
             if not members:
                 raise problem("only a committee has a force standard deviation",
                               'remove it, or set potential.committee = ["a-1.allegro", "a-2.allegro"]',
-                              "guard.max_force_std")  # fmt: skip
+                              "guard.max_force_std")
             if not self.guard.force_std_every and not self.output.thermo.every:
                 raise problem("is never looked at: there are no rows of thermo.csv", "set guard.force_std_every",
-                              "guard.max_force_std")  # fmt: skip
+                              "guard.max_force_std")
         return self
 
     def as_dict(self) -> dict[str, Any]:

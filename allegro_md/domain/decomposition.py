@@ -1,4 +1,4 @@
-"""Which rank owns which part of the box: bricks in fractional coordinates. The box is cut here and nowhere else."""
+"""Domain decomposition: one brick of the box per rank, in fractional coordinates. The box is cut here only."""
 
 from __future__ import annotations
 
@@ -126,13 +126,13 @@ class Decomposition:
 
 
 def choose_grid(n_ranks: int, cell: Cell, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Grid:
-    """Finds the rank grid with the least halo surface (ties: fewer cuts along the first axes).
+    """The rank grid with the least halo surface (ties: fewer cuts along the first axes).
 
     Args:
         n_ranks: number of bricks.
         cell: the cell.
         lower: (3,) fractional bounds of the atoms, used on free axes (periodic ones span 0 to 1).
-        upper: likewise.
+        upper: (3,) likewise.
     """
     extent = np.where(cell.periodic, 1.0, np.maximum(upper - lower, 1e-9)) * cell.heights
     best: tuple[float, Grid] | None = None

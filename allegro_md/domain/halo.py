@@ -39,7 +39,7 @@ class _Route:
 
     to: int
     source: int
-    send: torch.Tensor  # indices of held atoms
+    send: torch.Tensor  # indices of local and ghost atoms
     first: int
     last: int
 
@@ -61,7 +61,7 @@ class HaloExchange:
     def build(state: AtomState, decomposition: Decomposition, comm: Comm, width: float) -> HaloExchange:
         """Finds the atoms within `width` (Å) of each brick and brings them there as ghosts, with all halo fields.
 
-        The state must hold own atoms only, with `shift` set by the migration.
+        The state must hold local atoms only, with `shift` set by the migration.
         """
         halo = HaloExchange([], comm)
         fractional_width = (width + _SLACK) / state.cell.heights
@@ -87,7 +87,7 @@ class HaloExchange:
         candidates: tuple[int, int],
         width: float,
     ) -> _Route:
-        """One route: selects from a range of held atoms, exchanges all halo fields, appends the ghosts received."""
+        """One route: selects from local and ghost atoms, exchanges all halo fields, appends the ghosts received."""
         to, crossing = decomposition.neighbor(self._comm.rank, axis, direction)
         source, _ = decomposition.neighbor(self._comm.rank, axis, -direction)
         chosen = np.zeros(0, dtype=np.int64)
@@ -113,7 +113,7 @@ class HaloExchange:
         return route
 
     def _run(self, values: torch.Tensor, outgoing: list[torch.Tensor], routes: list[_Route]) -> None:
-        """Sends `outgoing` along the routes of one hop and writes what arrives into the ghost rows of `values`."""
+        """Sends `outgoing` along the routes of a hop; receives into the ghost rows of `values` (n_all, …)."""
         direct = values.device.type == "cpu"
         legs, staged = [], []
         for buffer, route in zip(outgoing, routes, strict=True):
@@ -127,12 +127,12 @@ class HaloExchange:
             target.copy_(recv_buffer)
 
     def forward(self, values: torch.Tensor) -> None:
-        """Fills the ghost rows of a per-atom field (n_all, …) from their owners, in place."""
+        """Fills the ghost rows of a per-atom field, `values` (n_all, …), from their owners, in place."""
         for routes in self.hops:
             self._run(values, [values.index_select(0, route.send) for route in routes], routes)
 
     def reverse_add(self, values: torch.Tensor) -> None:
-        """Adds the ghost rows of an integer field (n_all, …) into the rows of their owners, in place."""
+        """Adds the ghost rows of an integer field, `values` (n_all, …), into the rows of their owners, in place."""
         for routes in reversed(self.hops):
             legs, arrivals = [], []
             for route in routes:
@@ -156,21 +156,20 @@ def _beyond(
     first: int,
     last: int,
 ) -> NDArray[np.int64]:
-    """Finds those of the atoms from `first` to before `last` that are on one side of a plane.
+    """Atoms from `first` to before `last` whose fractional coordinate is beyond a bound, (m,).
 
-    They are counted, then written: nothing is made of the size of what is searched.
+    They are counted, then written: no temporary array has the size of what is searched.
 
     Args:
-        position: (n_all, 3) Å, unwrapped.
-        shift: (n_all, 3) lattice translations.
-        origin: (3,) Å, corner of the box.
-        inverse: (3, 3) 1/Å, see `Cell.inverse`.
-        side: of the plane.
-        first: index of the first atom to look at.
-        last: index after the last one.
-
-    Returns:
-        (m,) int64 indices, ascending.
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        origin: (3,) Å, of the cell.
+        inverse: (3, 3) 1/Å, of the cell matrix.
+        axis: of the coordinate.
+        direction: 1: at or above the bound; −1: below it.
+        bound: fractional.
+        first: first atom.
+        last: atom after the last.
     """
     axis, direction, bound = side
     a, b, c = inverse[0, axis], inverse[1, axis], inverse[2, axis]

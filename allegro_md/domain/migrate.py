@@ -1,4 +1,8 @@
-"""Who owns which atom: wrapping for ownership only, and the journey of atoms to their owner."""
+"""Ownership of atoms: wrapping to find the owner, and the migration of atoms to their owner's rank.
+
+Arguments: positions (n, 3) Å, unwrapped; origin (3,) Å and inverse (3, 3) 1/Å of the cell; periodic (3,); planes_x,
+planes_y and planes_z (bricks + 1,) fractional; owner (n,) int32 and shift (n, 3) int32.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +66,9 @@ def _even_cuts(
 
 
 def migrate(state: AtomState, decomposition: Decomposition, comm: Comm) -> int:
-    """Sends every own atom to the rank whose brick its wrapped position lies in, drops ghosts, sets `shift`.
+    """Sends every local atom to the rank whose brick its wrapped position lies in, drops ghosts, sets `shift`.
 
-    Master positions are not touched: an atom's image is the integer `shift` beside it.
+    Positions are not touched: an atom's image is the integer `shift` beside it.
 
     Returns:
         How many atoms this rank sent away.
@@ -85,7 +89,7 @@ def migrate(state: AtomState, decomposition: Decomposition, comm: Comm) -> int:
 
 
 def assign_initial_owners(state: AtomState, decomposition: Decomposition, comm: Comm) -> None:
-    """Keeps those of the own atoms that this rank's brick owns: the start, when each rank made its part of the system.
+    """Keeps the local atoms that this rank's brick owns, at the start, when each rank made its part of the system.
 
     Raises:
         PhysicsError: the ranks together do not hold every atom once.
@@ -97,7 +101,7 @@ def assign_initial_owners(state: AtomState, decomposition: Decomposition, comm: 
 
 
 def _owners(state: AtomState, decomposition: Decomposition) -> NDArray[np.int32]:
-    """The rank that owns each own atom; sets the lattice shifts that wrap them into the box."""
+    """The rank that owns each local atom; sets the lattice shifts that wrap them into the box."""
     owner, cell = np.empty(state.n_local, dtype=np.int32), state.cell
     shift = state.local("shift").cpu().numpy()
     _assign_owners(
@@ -109,7 +113,7 @@ def _owners(state: AtomState, decomposition: Decomposition) -> NDArray[np.int32]
 
 
 def _set_shifts(state: AtomState, decomposition: Decomposition, comm: Comm) -> None:
-    """Sets the shifts of the own atoms and counts all of them."""
+    """Sets the shifts of the local atoms and counts all of them."""
     _owners(state, decomposition)
     n_found = int(comm.sum(np.array([state.n_local]))[0])
     if n_found != state.n_total:

@@ -1,20 +1,31 @@
-"""What the engine asks of an integrator, and what it offers it."""
+"""The interface of integrators, and the parts of the engine they may use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import ExactSum
 from allegro_md.state import AtomState
 
 T = TypeVar("T")
 
-EvaluateForces = Callable[[AtomState], None]
-"""Evaluates forces at the present positions into ``state.local("force")``; own atoms may be others afterwards."""
+
+class EvaluateForces(Protocol):
+    """Evaluates forces at the present positions."""
+
+    def __call__(self, state: AtomState, needs: Needs) -> Evaluation:
+        """Writes ``state.local("force")``; local atoms may be others afterwards, in another order.
+
+        Args:
+            state: atoms of this rank.
+            needs: names of `evaluation.QUANTITIES` that the integrator uses.
+        """
 
 
 class Collective(Protocol):
@@ -27,22 +38,83 @@ class Collective(Protocol):
         """The result of `compute` on rank 0, on all ranks (libm differs between machines)."""
 
 
+@dataclass(frozen=True)
+class Clock:
+    """The step that is being made, or a part of it.
+
+    A step that failed may be made anew in several equal parts. Random numbers are keyed by step and substep, so that
+    no two parts draw the same ones.
+
+    Attributes:
+        step: number of the step; the first is 1.
+        dt: length of this part, fs.
+        substep: number of the part, from 0.
+        n_substeps: parts of the step.
+    """
+
+    step: int
+    dt: float
+    substep: int = 0
+    n_substeps: int = 1
+
+    @property
+    def end(self) -> float:
+        """Steps made when this part is over."""
+        return self.step - 1 + (self.substep + 1) / self.n_substeps
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The surroundings an integrator is built for.
+
+    Attributes:
+        info: of the potential.
+        n_atoms: of the whole system.
+        collective: sums and decisions over ranks.
+    """
+
+    info: PotentialInfo
+    n_atoms: int
+    collective: Collective
+
+    def degrees_of_freedom(self, momentum_removed: bool = True) -> int:
+        """3N − 3 where total momentum is zero and stays so, else 3N."""
+        conserved = self.info.conserves_momentum and momentum_removed
+        return max(0, 3 * self.n_atoms - (3 if conserved else 0))
+
+
 class Integrator(Protocol):
     """Moves the atoms by one time step; keeps global numbers only, never a per-atom array.
 
     Attributes:
-        timestep: fs.
-        needs_virial: whether `step` uses the virial (barostats).
+        needs: names of `evaluation.QUANTITIES` that `step` uses ("virial" of a barostat).
+        stochastic: draws random numbers.
+        order: the error of the conserved quantity falls with this power of the time step; 0: nothing is conserved.
+        heats_atoms_at_rest: False of a thermostat that only multiplies velocities.
+        timestep: of a whole step, fs.
+        degrees_of_freedom: of the kinetic energy.
+        max_temperature: highest temperature that is aimed at, K; 0: none.
+        finished: no further step is needed (a minimizer that has converged).
     """
 
+    needs: ClassVar[Needs]
+    stochastic: ClassVar[bool]
+    order: ClassVar[int]
+    heats_atoms_at_rest: ClassVar[bool]
     timestep: float
-    needs_virial: bool
+    degrees_of_freedom: int
+    max_temperature: float
+    finished: bool
 
-    def step(self, state: AtomState, forces: EvaluateForces, index: int) -> None:
-        """Makes step number `index` (the first is 1). `state.force` holds the forces on entry and on return."""
+    def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
+        """Makes one step, or a part of one. `state.force` holds the forces on entry and on return.
 
-    def thermostat_energy(self) -> float:
-        """What the total energy lacks to be conserved, eV."""
+        Returns:
+            The last evaluation of the step, at the positions on return.
+        """
+
+    def extended_energy(self) -> float:
+        """Energy that the ensemble adds to the total energy to make it conserved, eV."""
 
     def state_dict(self) -> dict[str, Any]:
         """The global numbers (JSON-like)."""

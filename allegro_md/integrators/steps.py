@@ -1,4 +1,4 @@
-"""The sub-steps integrators are made of: functions of the state, in place, own atoms only, one pass each.
+"""The sub-steps integrators are made of: functions of the state, in place, local atoms only, one pass each.
 
 Each product and each sum is rounded on its own (no fused multiply-add), so an atom's result does not depend on its
 place in the arrays. No array of the size of the system is made.
@@ -35,6 +35,14 @@ def scale_velocities(state: AtomState, factor: float) -> None:
 def _kick(
     force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64]
 ) -> None:
+    """Adds force · factor of the species to the velocities, in place.
+
+    Args:
+        force: (n, 3) fixed-point units.
+        species: (n,) indices.
+        velocity: (n, 3) Å/fs, written.
+        factors: (n_species,) time / mass, Å/fs per fixed-point unit.
+    """
     for i in range(len(velocity)):
         factor = factors[species[i]]
         for k in range(3):
@@ -43,6 +51,7 @@ def _kick(
 
 @numba.njit(cache=True)
 def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.float64]) -> None:
+    """Adds velocity · time to the positions, in place: `velocity` (n, 3) Å/fs, `position` (n, 3) Å."""
     x, v = position.reshape(-1), velocity.reshape(-1)
     for i in range(len(x)):
         x[i] += v[i] * time

@@ -1,4 +1,4 @@
-"""One thread that does the slow part of writing while the simulation goes on."""
+"""Background thread for the slow part of writing, during the simulation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BackgroundWriter:
             try:
                 if self.error is None:
                     job()
-            except Exception as error:  # noqa: BLE001  handed to all ranks by the owner
+            except Exception as error:  # handed to all ranks by the owner
                 self.error = error
             finally:
                 self._jobs.task_done()

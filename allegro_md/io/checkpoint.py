@@ -160,7 +160,7 @@ def checkpoint_steps(directory: Path) -> list[int]:
 
 
 def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
-    """The newest checkpoint of a run directory that is whole, or None when there is none; collective.
+    """The newest checkpoint of a run directory that is complete, or None; collective.
 
     Raises:
         InputError: there are checkpoints, but all are damaged.
@@ -190,7 +190,7 @@ def _prune(directory: Path, step: int, keep: int) -> None:
 
 
 def _digests(rows: NDArray[Any]) -> list[str]:
-    """SHA-256 of every block of rows."""
+    """SHA-256 of every block of rows of an array: `rows` (n, …) of any dtype, this rank's atoms."""
     return [hashlib.sha256(rows[k : k + BLOCK].tobytes()).hexdigest() for k in range(0, len(rows), BLOCK)]
 
 
@@ -265,6 +265,6 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001  HDF5 and JSON raise anything
+    except Exception as error:  # HDF5 and JSON raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"damaged ({reason})", str(path)) from error

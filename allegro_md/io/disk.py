@@ -37,7 +37,7 @@ def unfinished(path: Path) -> Path:
 
 
 def pwrite_all(fd: int, rows: NDArray[Any], offset: int) -> None:
-    """Writes all bytes of an array at a place in a file, whatever the system takes at a time."""
+    """Writes all bytes of an array, `rows` (n, …) of any dtype, at an offset in a file, in as many calls as needed."""
     data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
     while len(data):
         written = os.pwrite(fd, data, offset)

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A configuration as a file has it.
+
+    Attributes:
+        numbers: (n,) atomic numbers.
+        position: (n, 3).
+        cell: (3, 3), rows.
+        periodic: per axis.
+        values: every entry of the frame and of its atoms, by name.
+        kind: its ``config_type``.
+        source: file and frame, for messages.
+    """
+
+    numbers: NDArray[np.int64]
+    position: Array
+    cell: Array
+    periodic: tuple[bool, bool, bool]
+    values: Mapping[str, Any]
+    kind: str
+    source: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,7 @@ PER_FRAME = (
     Column("edges", (3, 3), "float64", "Angstrom", per_atom=False),
     Column("observables", (len(OBSERVABLES),), "float64", per_atom=False),
 )
-"""What a segment holds besides atoms."""
+"""Datasets of a segment that are not per atom."""
 
 FIXED = (Column("species", (), "int32"), Column("id", (), "int64"))
 """Per-atom columns that do not change with time, kept in `ATOMS`."""
@@ -48,7 +48,7 @@ FIXED = (Column("species", (), "int32"), Column("id", (), "int64"))
 
 @dataclass
 class FrameIndex:
-    """What is not per atom, of all frames in complete segments.
+    """Quantities of all frames in complete segments that are not per atom.
 
     Attributes:
         counts: frames that count in each segment.
@@ -68,7 +68,7 @@ class FrameIndex:
 
 @dataclass(frozen=True)
 class Box:
-    """What of the cell does not change with time.
+    """Constant properties of the cell.
 
     Attributes:
         periodic: one flag per axis.
@@ -80,7 +80,7 @@ class Box:
 
 
 def write_index(directory: Path, history: FrameIndex, columns: Sequence[Column], n_atoms: int, box: Box) -> None:
-    """Replaces the master by one that shows the frames of `history`; readers of the old one are not disturbed."""
+    """Replaces the index file by one with the frames of `history`; readers of the old one are not disturbed."""
     path = directory / NAME
     with disk_errors(path):
         with h5py.File(unfinished(path), "w") as file:
@@ -122,7 +122,7 @@ def read_index(directory: Path, segments: int) -> FrameIndex:
 
 
 def _about(file: h5py.File) -> None:
-    """Who wrote the file, and which standard it follows."""
+    """Writes the author, program and version of the file, and the H5MD version it follows."""
     group = file.create_group("h5md")
     group.attrs["version"] = np.array([1, 1], dtype=np.int32)
     group.create_group("author").attrs["name"] = os.environ.get("USER", "unknown")

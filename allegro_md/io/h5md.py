@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.exact import FORCE_SCALE
 from allegro_md.io.background_writer import BackgroundWriter
 from allegro_md.io.disk import disk_errors, finish, unfinished
 from allegro_md.io.frame_index import (
@@ -32,8 +31,9 @@ from allegro_md.io.id_partition import IdPartition, Rows
 from allegro_md.io.layout import Column, Placement, lay_out, placements
 from allegro_md.io.segments import DOUBLING, FOLDER, Segment, capacity, complete, recover, segment_path
 from allegro_md.io.wrapping import wrap
-from allegro_md.reporting import Snapshot, Trigger
+from allegro_md.reporting import PRIORITY, Snapshot
 from allegro_md.state import FIELDS, AtomState
+from allegro_md.triggers import Every
 
 NOTATION = {"Å": "Angstrom", "Å/fs": "Angstrom fs-1", "eV/Å": "eV Angstrom-1"}
 """Our units as H5MD writes them."""
@@ -48,13 +48,19 @@ FIRST_INTERVAL = 1.0
 """Seconds after which frames become visible at the latest, early in a run; see `DOUBLING`."""
 
 
+def frame_columns(fields: Sequence[str], dtype: str) -> list[Column]:
+    """Describes the vectors of a frame: those of `fields` (keys of `UNITS`), in float32 or float64 but for images."""
+    return [Column(f, (3,), "int32" if f == "image" else dtype, UNITS[f]) for f in UNITS if f in fields]
+
+
 class TrajectoryWriter:
-    """Reporter of ``trajectory.h5``.
+    """Observer that writes ``trajectory.h5``.
 
     Frames go into a segment file that is closed and shown through the master when it is full or some time has passed.
     """
 
     name = "trajectory"
+    priority = PRIORITY["write"]
     needs = frozenset({"thermo"})
 
     def __init__(
@@ -76,9 +82,9 @@ class TrajectoryWriter:
             comm: all ranks of the simulation.
             clock: seconds; rank 0's decides when frames become visible.
         """
-        self.trigger = Trigger(every)
+        self.trigger = Every(every)
         self._directory, self._folder = directory, directory / FOLDER
-        self._fields = [Column(f, (3,), "int32" if f == "image" else dtype, UNITS[f]) for f in UNITS if f in fields]
+        self._fields = frame_columns(fields, dtype)
         self._columns = (*PER_FRAME, *self._fields)
         self._dtype, self._comm, self._clock = dtype, comm, clock
         self._worker = BackgroundWriter(AHEAD)
@@ -120,6 +126,10 @@ class TrajectoryWriter:
         if first:
             self._settle()
 
+    def bytes_per_sample(self, n_atoms: int) -> float:
+        """Bytes of a frame."""
+        return float(n_atoms * sum(column.row_bytes for column in self._fields))
+
     def flush(self) -> None:
         """Collective; call before a checkpoint: all frames so far are on the disk when it returns.
 
@@ -133,7 +143,7 @@ class TrajectoryWriter:
         self._settle()
 
     def state_dict(self) -> dict[str, Any]:
-        """How much of the trajectory belongs to the past; call `flush` first."""
+        """Returns the extent of the trajectory for a checkpoint; call `flush` first."""
         box = self._box
         return {
             "frames": self._frames,
@@ -238,12 +248,11 @@ class TrajectoryWriter:
 
     def _pieces_of(self, state: AtomState) -> Iterator[tuple[int, dict[str, NDArray[Any]], bool]]:
         """This rank's range of ids of every field of a frame; see `IdPartition.pieces`."""
-        local = {name: state.local(name).cpu().numpy() for name in ("id", "position", "velocity", "force")}
+        local = {name: state.local(name).cpu().numpy() for name in ("id", *UNITS) if name in FIELDS}
         made: dict[str, Rows] = {
-            "position": local["position"].__getitem__,  # position and image are made from it where it arrives
-            "velocity": lambda rows: local["velocity"][rows].astype(self._dtype),
-            "force": lambda rows: (local["force"][rows] / FORCE_SCALE).astype(self._dtype),
+            name: partial(_in_units, values, FIELDS[name].scale, self._dtype) for name, values in local.items()
         }
+        made["position"] = local["position"].__getitem__  # position and image are made from it where it arrives
         wanted = {c.name for c in self._fields}
         sent = {"position" if name == "image" else name for name in wanted}
         assert self._slabs is not None
@@ -321,7 +330,7 @@ class TrajectoryWriter:
             try:
                 if frames > 0:
                     self._publish(segment, frames)
-            except Exception:  # noqa: BLE001  the fault itself has been raised already
+            except Exception:  # the fault itself has been raised already
                 return
             if frames < segment.count:
                 return
@@ -359,7 +368,7 @@ class TrajectoryWriter:
 
 
 def _without_atoms(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
-    """What a frame holds once; see `master.PER_FRAME`."""
+    """Returns the quantities of a frame that are not per atom; see `frame_index.PER_FRAME`."""
     thermo, values = snapshot.thermo, [np.nan] * len(OBSERVABLES)
     if thermo is not None:
         values = [thermo.potential, thermo.kinetic, thermo.total, thermo.temperature]
@@ -375,3 +384,15 @@ def _without_atoms(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
 def _pieces(folder: Path) -> list[Path]:
     """The files of a trajectory, finished or not."""
     return [p for pattern in ("segment-*.h5*", f"{ATOMS}*") for p in folder.glob(pattern)]
+
+
+def _in_units(values: NDArray[Any], scale: float, dtype: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Chosen rows of a field in the unit of the file.
+
+    Args:
+        values: (n_local, 3), of the dtype of the field.
+        scale: of its values per unit.
+        dtype: of the file.
+        rows: (n,) int64.
+    """
+    return (values[rows] if scale == 1.0 else values[rows] / scale).astype(dtype)

@@ -1,4 +1,4 @@
-"""Who writes which atoms: every rank owns a contiguous range of ids, and atoms travel to the owner of their id."""
+"""Partition of atoms by id for writing: each rank writes a contiguous range of ids, and receives those atoms' data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECE = 1 << 19
 """Atoms that a rank puts in order at a time: nothing of the size of the system is made on the way to the disk."""
 
 Rows = Callable[[NDArray[np.int32]], NDArray[Any]]
-"""Indices of own atoms → their rows."""
+"""Maps indices of local atoms to their rows."""
 
 
 class IdPartition:
@@ -73,6 +73,15 @@ class IdPartition:
             yield first, piece, window == windows - 1
 
     def _require_each_once(self, first: int, place: NDArray[np.int64]) -> None:
+        """Raises unless every atom of a piece has arrived exactly once.
+
+        Args:
+            first: id of the first atom of the piece.
+            place: (m,) index within the piece of each atom that arrived.
+
+        Raises:
+            PhysicsError: an atom is missing or doubled.
+        """
         held = np.bincount(place, minlength=min(PIECE, self.stop - first))
         if np.any(held != 1):
             bad = int(np.flatnonzero(held != 1)[0])
@@ -85,6 +94,12 @@ def _by_window(
     ids: NDArray[np.int64], bounds: NDArray[np.int64], windows: int, width: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Sorts atoms by the window of `width` ids within the range of their owner, then by owner.
+
+    Args:
+        ids: (n,) global ids.
+        bounds: (owners + 1,) first id of every owner, and the number of ids.
+        windows: number of windows.
+        width: ids per window.
 
     Returns:
         Indices of the atoms, and (windows · owners + 1,) where those of each window and owner begin; atoms whose id is

@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.frame import Frame, FramesOnDisk
+from allegro_md.io.frame import Array, Frame, FramesOnDisk
+from allegro_md.io.label_notes import Notes
+from allegro_md.io.labels import usable
 
 FORMAT, VERSION = "allegro-md frames", 1
 
@@ -38,7 +40,7 @@ BLOCK = 256
 _SHAPES = {
     "offset": ("F+1",), "number": ("A",), "position": ("A", 3), "forces": ("A", 3), "cell": ("F", 3, 3),
     "periodic": ("F", 3), "energy": ("F",), "stress": ("F", 3, 3), "given": ("F", 3), "kind": ("F",),
-}  # fmt: skip
+}
 
 
 def write_hdf5(frames: Sequence[Frame], path: Path) -> None:
@@ -83,13 +85,13 @@ def _write(file: h5py.File, index: int, atoms: slice, frame: Frame) -> None:
 class FramesOfFile(FramesOnDisk):
     """The frames of a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, notes: Notes) -> None:
         """Opens the file.
 
         Raises:
             InputError: not such a file.
         """
-        self._path = path
+        self._path, self._notes = path, notes
         try:
             self._file = h5py.File(path, "r")
             known = self._file.attrs.get("format") == FORMAT and self._file.attrs.get("version") == VERSION
@@ -134,14 +136,21 @@ class FramesOfFile(FramesOnDisk):
         atoms = slice(*(self._offset[index : index + 2] - self._offset[self._start]))
         energy, forces, stress = block["given"][k]
         flags = block["periodic"][k]
+        source = f"{self._path.name}, frame {index}"
+
+        def label(name: str, value: Array) -> Array | None:
+            """Returns one label; value: (1,), (n, 3) or (6,) float64, in the units of the file."""
+            return usable(name, value.copy(), source, self._notes)
+
+        value = label("energy", block["energy"][k]) if energy else None
         return Frame(
             numbers=block["number"][atoms].astype(np.int64),
             position=block["position"][atoms].copy(),
             cell=block["cell"][k].copy(),
             periodic=(bool(flags[0]), bool(flags[1]), bool(flags[2])),
-            energy=float(block["energy"][k]) if energy else None,
-            forces=block["forces"][atoms].copy() if forces else None,
-            stress=block["stress"][k].copy() if stress else None,
+            energy=None if value is None else float(value),
+            forces=label("forces", block["forces"][atoms]) if forces else None,
+            stress=label("stress", block["stress"][k]) if stress else None,
             kind=block["kind"][k],
-            source=f"{self._path.name}, frame {index}",
+            source=source,
         )

@@ -8,9 +8,10 @@ from typing import Any
 
 from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Frame, FramesOnDisk
+from allegro_md.io.frame import Frame, FramesOnDisk, Raw
+from allegro_md.io.label_notes import Notes
 from allegro_md.io.labeled_ase import atoms_of, raw_of, reason_of
-from allegro_md.io.labels import Raw, Units, find_keys, frame_of, names_in
+from allegro_md.io.labels import frame_of, names_in, resolve
 
 SEARCHED = 100
 """Frames that are searched for the names of the labels."""
@@ -19,25 +20,25 @@ SEARCHED = 100
 class FramesOfDatabase(FramesOnDisk):
     """The frames of a database."""
 
-    def __init__(self, path: Path, labels: LabelsConfig) -> None:
+    def __init__(self, path: Path, labels: LabelsConfig, notes: Notes) -> None:
         """Opens the database and finds its labels.
 
         Raises:
             InputError: not such a file, the package that reads it is absent, or no clear label.
         """
-        self._path = path
+        self._path, self._notes = path, notes
         try:
             self._database = _open(path.resolve())
         except ImportError:
             remedy = 'pip install "allegro-md[lmdb]"'
             raise InputError("needs the package ase-db-backends to be read", str(path), remedy) from None
-        except Exception as error:  # noqa: BLE001  lmdb, zlib and ASE raise anything
+        except Exception as error:  # lmdb, zlib and ASE raise anything
             what = f"is not a readable LMDB database of ASE ({reason_of(error)})"
             raise InputError(what, str(path), "copy it again") from None
         self._ids = list(self._database.ids)
         if not self._ids:
             raise InputError("holds no frames", str(path), "give a file with labeled configurations")
-        self._keys, self._units = find_keys(self._first(), labels, path), Units.of(labels)
+        self._keys, self._units = resolve(self._first(), labels, path, notes)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -50,7 +51,7 @@ class FramesOfDatabase(FramesOnDisk):
         return [self._raw(index) for index in range(min(SEARCHED, len(self)))]
 
     def _read(self, index: int) -> Frame:
-        return frame_of(self._raw(index), self._keys, self._units)
+        return frame_of(self._raw(index), self._keys, self._units, self._notes)
 
     def _raw(self, index: int) -> Raw:
         source = f"{self._path.name}, frame {index}"
@@ -58,7 +59,7 @@ class FramesOfDatabase(FramesOnDisk):
             return raw_of(atoms_of(self._database.get(id=self._ids[index])), source)
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001  lmdb, zlib, json and ASE raise anything
+        except Exception as error:  # lmdb, zlib, json and ASE raise anything
             raise InputError(f"cannot be read ({reason_of(error)})", source, "copy the file again") from None
 
 

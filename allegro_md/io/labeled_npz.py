@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
-from allegro_md.io.labels import Raw, find_keys
+from allegro_md.io.frame import Raw
+from allegro_md.io.label_notes import LABELS, Notes
+from allegro_md.io.labels import find_keys
 from allegro_md.io.total_energy import unit_of_total
 
 _NUMBERS, _POSITION = ("nuclear_charges", "z"), ("coords", "R")
@@ -72,7 +74,7 @@ def with_unit(raws: Sequence[Raw], labels: LabelsConfig, path: Path) -> LabelsCo
     Raises:
         InputError: the input has to state the unit.
     """
-    key = find_keys(raws, labels, path).energy
+    key = find_keys(raws, labels, path, Notes(frozenset(LABELS) - {"energy"})).energy
     if "energy_unit" in labels.model_fields_set:
         return labels
     median = np.median([raw.values[key] for raw in raws]) if key is not None else 0.0

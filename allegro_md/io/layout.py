@@ -1,7 +1,7 @@
 """HDF5 files that one rank lays out and all ranks fill.
 
 HDF5 is asked to reserve the space of every dataset and then closes the file; each rank writes its rows at the known
-places with plain system calls. So no parallel HDF5 is needed, the slow part can run on a thread, and no rank holds
+offsets with plain system calls. So no parallel HDF5 is needed, the slow part can run on a thread, and no rank holds
 another's data.
 """
 
@@ -48,7 +48,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the rows of one dataset (frames, rows, …) lie in the file.
+    """Position in the file of the rows of one dataset (frames, rows, …).
 
     Attributes:
         offsets: (frame chunks, row chunks) bytes from the start of the file.
@@ -82,7 +82,7 @@ class Placement:
             start = end
 
     def write(self, fd: int, frame: int, start: int, rows: NDArray[Any]) -> None:
-        """Writes the rows from `start` on of one frame."""
+        """Writes `rows` (n, …), in the dtype of the file, as the rows of one frame from `start` on."""
         for offset, first, last in self.pieces(frame, start, start + len(rows)):
             pwrite_all(fd, rows[first - start : last - start], offset)
 
@@ -135,7 +135,7 @@ def _create(file: h5py.File, column: Column, n_atoms: int, frames: int, per_chun
 
 
 def placements(path: Path, columns: Sequence[Column]) -> dict[str, Placement]:
-    """Where the rows of a file made with `lay_out` lie."""
+    """Finds the positions of the rows in a file made with `lay_out`."""
     found = {}
     with h5py.File(path, "r") as file:
         for column in columns:

@@ -50,7 +50,16 @@ def refuse_overlaps(position: NDArray[np.float64], cell: Cell, copied: Sequence[
 def _with_copies(
     fraction: NDArray[np.float64], cell: Cell, axes: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The atoms, then the copies of them within `CLOSEST` of the cell: index of the atom, and place (m, 3) Å."""
+    """Collects atoms and their periodic copies within `CLOSEST` of the cell.
+
+    Args:
+        fraction: (n, 3) fractional coordinates of the atoms.
+        cell: their cell.
+        axes: (3,) the axes along which there are copies.
+
+    Returns:
+        Index of the atom (m,) and position (m, 3) Å of atoms and copies.
+    """
     margin = CLOSEST / cell.heights
     reach = [range(-int(np.ceil(m)), int(np.ceil(m)) + 1) if a else range(1) for m, a in zip(margin, axes, strict=True)]
     index, places = [np.arange(len(fraction))], [fraction]

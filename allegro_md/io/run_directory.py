@@ -21,12 +21,12 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Contents:
-    """What a run leaves in its directory, as patterns.
+    """File name patterns of all files that a run writes in its directory.
 
     Attributes:
         record: the file that tells what was run: the sign that the directory is ours.
-        results: what a run that starts from the beginning replaces.
-        checkpoints: what it can go on from.
+        results: files that a run from the first step replaces.
+        checkpoints: files that a run can continue from.
         rest: all else that `overwrite` removes.
         early: files that together tell of a run killed before its record was written.
     """
@@ -74,9 +74,9 @@ class RunDirectory:
         Args:
             path: the directory; parents are created.
             comm: all ranks of the simulation.
-            contents: what a run of this kind leaves.
+            contents: the files of a run of this kind.
             overwrite: remove what an earlier run left.
-            resume: go on in it; without a checkpoint the results of the earlier attempt are removed.
+            resume: continue the run in it; without a checkpoint the results of the earlier attempt are removed.
 
         Raises:
             InputError: it is there already, cannot be written, or is in use by another run.
@@ -91,7 +91,7 @@ class RunDirectory:
     def check(
         path: Path, *, overwrite: bool = False, resume: bool = False, contents: Contents = DYNAMICS
     ) -> None:
-        """What can be said without writing; on one rank.
+        """Makes the checks that need no writing; on one rank.
 
         Raises:
             InputError: a file is in the way, or a run that may be neither replaced nor continued, or files named like
@@ -103,7 +103,7 @@ class RunDirectory:
             raise InputError(
                 "the run directory exists already",
                 str(path),
-                "--resume goes on in it, --overwrite replaces it, or choose another output.directory",
+                "--resume continues it, --overwrite replaces it, or choose another output.directory",
             )
         doomed = _found(path, contents.all if overwrite else contents.results)
         if doomed and (overwrite or _starts_anew(path, contents)) and not _of_a_run(path, contents):
@@ -149,13 +149,13 @@ class RunDirectory:
 
 
 def _of_a_run(directory: Path, contents: Contents) -> bool:
-    """Whether a run was here, even one that was killed before it wrote its record."""
+    """Tells if the directory holds a run, even one that was killed before it wrote its record."""
     names = {path.name for path in directory.iterdir()}
     return contents.record in names or LOCK in names or contents.early <= names
 
 
 def _starts_anew(directory: Path, contents: Contents) -> bool:
-    """Whether a continuation has no checkpoint to go on from."""
+    """Tells if there is no checkpoint to continue from."""
     return not _found(directory, contents.checkpoints)
 
 
@@ -204,7 +204,7 @@ def _lock(path: Path) -> int:
 
 
 def _has_ended(holder: list[str]) -> bool:
-    """Whether the process that wrote a lock is known to be gone."""
+    """Tells if the process that wrote a lock is known to have ended."""
     if len(holder) != 2 or not holder[0].isdigit() or holder[1] != socket.gethostname():
         return False
     try:

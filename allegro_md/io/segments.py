@@ -17,7 +17,7 @@ from allegro_md.io.layout import Column, Placement, lay_out, placements, shorten
 
 FOLDER = "trajectory"
 CHUNKS = 16
-"""Parts in which a segment reserves space; what a short one leaves unused is given back in these."""
+"""Parts in which a segment reserves space; the unused part of a short one is freed in these."""
 
 SEGMENT_BYTES = 64 * 2**20
 """Room per rank in one of the first segments."""
@@ -56,7 +56,7 @@ class Segment:
         count: frames handed to it.
         written: frames this rank has written (set by the writing thread).
         sealed: this rank's part is complete and on the disk (set by the writing thread).
-        where: places of its rows in the file.
+        where: positions of its rows in the file.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ def recover(
         folder: of the segments.
         index: of the segment.
         columns: its datasets.
-        where: places of their rows, as they were when the segment was begun.
+        where: positions of their rows when the segment was created.
         n_atoms: rows per frame.
         frames: how many were on the disk at the last checkpoint; what follows is dropped.
     """
@@ -154,7 +154,7 @@ def recover(
 
 
 def _intact(path: Path, columns: Sequence[Column], where: Mapping[str, Placement]) -> bool:
-    """Whether HDF5 still finds the rows where they were when the file was begun."""
+    """Tells if HDF5 still finds the rows at the positions they had when the file was created."""
     try:
         found = placements(path, columns)
     except (OSError, KeyError, RuntimeError, ValueError, TypeError):

@@ -9,7 +9,8 @@ from typing import Any
 
 from allegro_md.comm import Comm
 from allegro_md.io.disk import cut_back, disk_errors
-from allegro_md.reporting import Snapshot, Trigger
+from allegro_md.reporting import PRIORITY, Snapshot
+from allegro_md.triggers import Every
 
 HEADER = (
     "step,time_fs,potential_eV,kinetic_eV,total_eV,conserved_eV,temperature_K,pressure_GPa,volume_A3,"
@@ -21,9 +22,10 @@ STD_COLUMN = "max_force_std_eV_A"
 
 
 class ThermoWriter:
-    """Reporter of ``thermo.csv``; rank 0 writes, each row whole and at once."""
+    """Observer that writes ``thermo.csv``; rank 0 writes, each row whole and at once."""
 
     name = "thermo"
+    priority = PRIORITY["write"]
     needs = frozenset({"thermo"})
 
     def __init__(self, path: Path, every: int, comm: Comm) -> None:
@@ -34,7 +36,7 @@ class ThermoWriter:
             every: steps between rows.
             comm: all ranks of the simulation.
         """
-        self.trigger = Trigger(every)
+        self.trigger = Every(every)
         self._path, self._comm = path, comm
         self._fd: int | None = None
         self._size = 0
@@ -52,6 +54,10 @@ class ThermoWriter:
                 self._append(row)
         self._size = self._comm.bcast(self._size)
         self._last_step = snapshot.step
+
+    def bytes_per_sample(self, n_atoms: int) -> float:
+        """Bytes of a row."""
+        return 300.0
 
     def flush(self) -> None:
         """Collective; all rows are on the disk when it returns."""

@@ -30,9 +30,9 @@ def unit_of_total(numbers: NDArray[np.int64], energy: float) -> str | None:
 
 
 def estimate_of_total(numbers: NDArray[np.int64]) -> float:
-    """eV; sum over neutral atoms of the Thomas–Fermi energy with the corrections of Scott and Schwinger.
+    """Estimates the total energy of neutral atoms, eV: Thomas–Fermi with the corrections of Scott and Schwinger.
 
-    Schwinger, Phys. Rev. A 24, 2353 (1981), doi:10.1103/PhysRevA.24.2353.
+    `numbers` (n,) are atomic numbers. Schwinger, Phys. Rev. A 24, 2353 (1981), doi:10.1103/PhysRevA.24.2353.
     """
     z = np.asarray(numbers, dtype=np.float64)
     hartree = -0.768745 * z ** (7 / 3) + 0.5 * z**2 - 0.269900 * z ** (5 / 3)

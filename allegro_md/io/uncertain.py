@@ -16,8 +16,9 @@ from allegro_md.errors import AllegroError
 from allegro_md.io.disk import cut_back, disk_errors, pwrite_all
 from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.wrapping import wrap
-from allegro_md.reporting import Snapshot, Trigger
+from allegro_md.reporting import PRIORITY, Snapshot
 from allegro_md.state import AtomState
+from allegro_md.triggers import Every
 
 UNCERTAIN = "uncertain.extxyz"
 """In the run directory."""
@@ -32,13 +33,14 @@ CHUNK = 1 << 14
 
 
 class UncertainWriter:
-    """Reporter that adds a frame wherever a force standard deviation is beyond a limit; atoms in id order.
+    """Observer that adds a frame wherever a force standard deviation is beyond a limit; atoms in id order.
 
     Every rank writes its own range of ids. The number of atoms, the first line of a frame, is blank until all else is
     on the disk: a reader ends there, so it sees whole frames only, also after a kill.
     """
 
     name = "uncertain"
+    priority = PRIORITY["write"]
     needs = frozenset({"force_std"})
 
     def __init__(self, path: Path, limit: float, every: int, comm: Comm) -> None:
@@ -50,7 +52,7 @@ class UncertainWriter:
             every: steps between looks.
             comm: all ranks of the simulation.
         """
-        self.trigger = Trigger(every)
+        self.trigger = Every(every)
         self._path, self._limit, self._comm = path, limit, comm
         self._size = 0
         self._last_step = -1
@@ -71,9 +73,6 @@ class UncertainWriter:
                 raise
         self._last_step = snapshot.step
 
-    def flush(self) -> None:
-        """Nothing is held back."""
-
     def state_dict(self) -> dict[str, Any]:
         """Length of the file in bytes and the last step looked at."""
         return {"size": self._size, "last_step": self._last_step}
@@ -85,11 +84,11 @@ class UncertainWriter:
             if self._comm.rank == 0:
                 cut_back(self._path, self._size)
 
-    def close(self) -> None:
-        """Nothing is open."""
-
     def _add(self, snapshot: Snapshot, std: NDArray[np.float64], largest: float) -> int:
-        """Writes a frame behind the last one (collective); the length of the file with it."""
+        """Writes a frame behind the last one (collective) and returns the length of the file with it.
+
+        `std` (n_local,) is the standard deviation of the force on each local atom, eV/Å, `largest` the largest of all.
+        """
         state, comm, path = snapshot.state, self._comm, self._path
         slabs = IdPartition(state.n_total, comm)
         count = f"{state.n_total}\n".encode()

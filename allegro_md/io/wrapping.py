@@ -51,11 +51,12 @@ def wrap(position: NDArray[np.float64], cell: Cell, dtype: Any) -> tuple[NDArray
 
 
 def _fraction(position: NDArray[np.float64], cell: Cell) -> NDArray[np.float64]:
+    """Fractional coordinates (n, 3) of `position` (n, 3) Å."""
     return _times(position - cell.origin, cell.inverse)
 
 
 def _times(rows: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """rows @ matrix without BLAS, whose rounding depends on the position of a row."""
+    """Multiplies `rows` (n, 3) by `matrix` (3, 3) without BLAS, whose rounding depends on the position of a row."""
     return np.stack(
         [rows[:, 0] * matrix[0, k] + rows[:, 1] * matrix[1, k] + rows[:, 2] * matrix[2, k] for k in range(3)], axis=1
     )

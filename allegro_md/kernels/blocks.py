@@ -6,6 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Block, Lists
 from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
@@ -17,42 +18,31 @@ of `fixed.CENTER_BOUND`, for the copies of an atom that its owner adds up."""
 @numba.njit(cache=True)
 def fill_block(
     first: int,
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int64],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     cutoff2: NDArray[np.float64],
-    vector: NDArray[np.float64],
-    center: NDArray[np.int64],
-    neighbor: NDArray[np.int64],
+    block: Block,
 ) -> tuple[int, int]:
     """Takes centers from `first` on, whole ones, while their edges fit into the rows; pads the rest.
 
     Args:
         first: first center.
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,) index into the cutoffs.
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
-        cutoff2: (species, species) Å², [center, neighbor].
-        vector: (rows, 3) Å, filled.
-        center: (rows,) filled with the index of the edge's center within the block.
-        neighbor: (rows,) filled with held indices.
+        atoms, lists: see `arguments`; species are indices into the cutoffs.
+        cutoff2: (species, species) float64, Å², [center, neighbor].
+        block: filled.
 
     Returns:
         Number of centers taken and of their edges; (0, edges) where the first center alone does not fit. Padding
         belongs to the index after the last center, has the length of the largest cutoff and points along x.
     """
+    vector, center, neighbor = block
+    offsets, neighbors, species = lists.offsets, lists.neighbors, atoms.species
     rows, edge, last = len(vector), 0, first
     for i in range(first, min(len(offsets) - 1, first + rows)):  # atoms without edges need memory, too
         k = edge
         for slot in range(offsets[i], offsets[i + 1]):
             j = neighbors[slot]
-            d0, d1, d2 = pair_vector(position, shift, h, i, j)
+            d0, d1, d2 = pair_vector(atoms.position, atoms.shift, atoms.cell, i, j)
             if d0 * d0 + d1 * d1 + d2 * d2 >= cutoff2[species[i], species[j]]:
                 continue
             if k < rows:
@@ -76,9 +66,7 @@ def fill_block(
 def spread_block(
     first: int,
     n_edges: int,
-    vector: NDArray[np.float64],
-    center: NDArray[np.int64],
-    neighbor: NDArray[np.int64],
+    block: Block,
     gradient: NDArray[np.float64],
     force: NDArray[np.int64],
     virial: NDArray[np.float64],
@@ -88,17 +76,17 @@ def spread_block(
     Args:
         first: first center of the block.
         n_edges: edges that are no padding.
-        vector: (rows, 3) Å.
-        center: (rows,) within the block.
-        neighbor: (rows,) held indices.
-        gradient: (rows, 3) dE_center/dd, eV/Å.
-        force: (n_all, 3) quanta, added to; of this potential alone, since its sums are checked against `LIMIT`.
-        virial: (centers of the block, 6) eV, added to, −Σ d ⊗ gradient, symmetric part, order xx yy zz yz xz xy;
-            or (0, 6).
+        block: the edges.
+        gradient: (rows, 3) float64, dE_center/dd, eV/Å.
+        force: (n_all, 3) int64, fixed-point units, added to; of this potential alone, since its sums are checked
+            against `LIMIT`.
+        virial: (centers of the block, 6) float64, eV, added to, −Σ d ⊗ gradient, symmetric part, order
+            xx yy zz yz xz xy; or (0, 6).
 
     Returns:
         `FINE`, or a center whose gradient is not finite or whose forces are out of range.
     """
+    vector, center, neighbor = block
     limit = to_fixed(LIMIT)
     for e in range(n_edges):
         i, j = first + center[e], neighbor[e]

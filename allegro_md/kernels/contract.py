@@ -10,6 +10,9 @@ for every edge. Each operand lives on edges, or on something an edge points to (
 `rows` gives the row per edge, a result summed in edge order. A derivative of a product is a product, those of a
 weighting are a weighting and a trace, and those of a trace are weightings: three kernels, differentiable to any order.
 The loops add term by term, edge by edge, so a row's bits depend on nothing but its own data.
+
+Arguments, float32 or float64: coefficient (n, C); x, y and a result (rows, components, C), without the last axis where
+a kind of contraction has no channels; like, tensor, values (rows, …); grad (…), as the result it belongs to.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Where the operands of a contraction live.
+    """Rows of the operands of a contraction.
 
     Attributes:
         n_edges: E.
@@ -86,11 +89,11 @@ class Rows:
 _SELF = np.empty(0, dtype=np.int64)
 
 
-def _arguments(terms: Terms, rows: Rows, *strides: int) -> tuple[Any, ...]:
-    """What the loops need to know; strides of the coefficient, of a component of x, and of one of y, in elements."""
+def _loop(terms: Terms, rows: Rows, *strides: int) -> cpu_contract.Loop:
+    """Terms and rows for the loops; strides of the coefficient, of a component of x, and of one of y, in elements."""
     starts, columns = terms.by_result
     index = (_SELF if i is None else i.numpy() for i in rows.index)
-    return (rows.n_edges, starts, columns * np.array(strides), *index)
+    return cpu_contract.Loop(rows.n_edges, starts, columns * np.array(strides), *index)
 
 
 def _result(like: torch.Tensor, rows: Rows, *shape: int) -> torch.Tensor:
@@ -100,18 +103,20 @@ def _result(like: torch.Tensor, rows: Rows, *shape: int) -> torch.Tensor:
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    """The array (…) behind a tensor on the CPU, contiguous; it shares its memory if it can."""
     array: NDArray[Any] = tensor.detach().contiguous().numpy()
     return array
 
 
 def _rows_of(values: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
+    """Rows of `values` (rows, …) per edge: `index` (E,) int64, or None where row e belongs to edge e."""
     return values if index is None else values.index_select(0, index)
 
 
 def _on_device(
     coefficient: torch.Tensor | None, x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows, trace: bool
 ) -> torch.Tensor:
-    """The contraction where there is no numba: term by term, then summed into the rows of the result."""
+    """Contracts without numba, on any device: term by term, then summed into the rows of the result."""
     columns = []
     for component in range(terms.sizes[2]):
         total = x.new_zeros((rows.n_edges, x.shape[2]))
@@ -138,7 +143,7 @@ class _Product(torch.autograd.Function):
         out = _result(x, rows, terms.sizes[2], x.shape[2])
         c = x.shape[2]
         cpu_contract.multiply(
-            _array(coefficient), _array(x), _array(y), *_arguments(terms, rows, c, c, c), out.numpy()
+            _array(coefficient), _array(x), _array(y), _loop(terms, rows, c, c, c), out.numpy()
         )
         return out
 
@@ -168,8 +173,8 @@ def _gradient_of_coefficient(
         return total.sum(0)
     out = torch.zeros_like(coefficient, requires_grad=False, memory_format=torch.contiguous_format)
     c = x.shape[2]
-    arguments = _arguments(terms, rows, c, c, c)
-    cpu_contract.coefficients_backward(_array(grad), _array(x), _array(y), *arguments, out.numpy())
+    loop = _loop(terms, rows, c, c, c)
+    cpu_contract.coefficients_backward(_array(grad), _array(x), _array(y), loop, out.numpy())
     return out
 
 
@@ -181,7 +186,7 @@ class _Weighting(torch.autograd.Function):
         if x.device.type != "cpu":
             return _on_device(None, x, y, terms, rows, trace=False)
         out = _result(x, rows, terms.sizes[2], x.shape[2])
-        cpu_contract.weight(_array(x), _array(y), *_arguments(terms, rows, 1, x.shape[2], 1), out.numpy())
+        cpu_contract.weight(_array(x), _array(y), _loop(terms, rows, 1, x.shape[2], 1), out.numpy())
         return out
 
     @staticmethod
@@ -205,7 +210,7 @@ class _Trace(torch.autograd.Function):
             return _on_device(None, x, y, terms, rows, trace=True)
         out = x.new_zeros((rows.counts[2], terms.sizes[2]))
         c = x.shape[2]
-        cpu_contract.trace(_array(x), _array(y), *_arguments(terms, rows, 1, c, c), out.numpy())
+        cpu_contract.trace(_array(x), _array(y), _loop(terms, rows, 1, c, c), out.numpy())
         return out
 
     @staticmethod
@@ -229,7 +234,7 @@ def product(
 
 
 def weighting(x: torch.Tensor, y: torch.Tensor, terms: Terms, rows: Rows) -> torch.Tensor:
-    """Channels times a tensor without channels: x (·, A, C), y (·, B) → (·, O, C)."""
+    """Multiplies channels with a tensor without channels: x (·, A, C), y (·, B) → (·, O, C)."""
     result: torch.Tensor = _Weighting.apply(x, y, terms, rows)
     return result
 

@@ -2,6 +2,8 @@
 
 The exponential of SiLU is written out, because a call into the C library keeps a loop scalar. Every operation is
 elementwise and correctly rounded, so the lane a number lands in cannot be seen.
+
+Arguments, float32 or float64: z, value and slope (n,), n a whole number of wide vectors; value and slope are written.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ def _falling(x: Any) -> Any:
 
 @numba.njit(cache=True)
 def silu(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
-    """z σ(z) and its derivative; one-dimensional arrays of whole wide vectors."""
+    """Computes z σ(z) and its derivative; all (n,) float32 or float64, whole wide vectors."""
     for k in range(0, len(z), WIDE // z.itemsize):
         x = load_wide(z, k)
         one = splat_as(1.0, x)
@@ -83,7 +85,7 @@ def silu(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
 
 @numba.njit(cache=True, error_model="numpy")
 def gelu(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
-    """z Φ(z), Φ the normal distribution, and its derivative."""
+    """Computes z Φ(z), Φ the normal distribution, and its derivative; all (n,) float32 or float64."""
     for k in range(len(z)):
         x = np.float64(z[k])
         phi = 0.5 * (1.0 + math.erf(x * math.sqrt(0.5)))
@@ -93,7 +95,7 @@ def gelu(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
 
 @numba.njit(cache=True, error_model="numpy")
 def mish(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
-    """z tanh(ln(1 + eᶻ)) and its derivative."""
+    """Computes z tanh(ln(1 + eᶻ)) and its derivative; all (n,) float32 or float64."""
     for k in range(len(z)):
         x = np.float64(z[k])
         t = math.tanh(max(x, 0.0) + math.log1p(math.exp(-abs(x))))
@@ -103,7 +105,7 @@ def mish(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
 
 @numba.njit(cache=True)
 def activate(code: int, z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
-    """The activation of a code, not `NONE`."""
+    """Applies the activation of a code, not `NONE`; all (n,) float32 or float64, whole wide vectors."""
     if code == SILU:
         silu(z, value, slope)
     elif code == GELU:

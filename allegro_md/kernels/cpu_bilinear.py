@@ -2,6 +2,10 @@
 
 Γ_lmu = Σ_j env_lu(r_ij) Y_lm(ij), Q_lmu = Σ_j q_lu(r_ij) Y_lm(ij). What an embedded-atom potential costs: the edges of
 a block of centers lie one after the other in a work table that stays in the cache.
+
+Arguments: position (n_all, 3) float64 Å, shift (n_all, 3) int32, h (3, 3) float64 Å, offsets (n_centers + 1,) int64,
+neighbors (pairs,) int32, species (n_all,) int16; force (n_all, 3) int64 in fixed-point units, energy (n_centers,)
+float64 eV and virial (n_centers, 6) float64 eV are written.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.blocks import LIMIT
 from allegro_md.kernels.cpu_bilinear_lanes import (
     CENTERS,
@@ -26,6 +31,7 @@ from allegro_md.kernels.cpu_repulsion import repulsion_at
 from allegro_md.kernels.cpu_vector import LANES, all_below, difference, load, rounded, same_three, splat, store
 from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
 from allegro_md.kernels.geometry import pair_vector
+from allegro_md.kernels.no_refcount import no_refcount
 
 EDGES = 640
 """List entries a block has room for (a single center may have more)."""
@@ -42,49 +48,37 @@ _1, _2 = np.uint64(1), np.uint64(2)
 
 @numba.njit(cache=True, error_model="numpy")
 def bilinear(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int16],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
-    first: int,
-    last: int,
+    atoms: Atoms,
+    lists: Lists,
+    centers: tuple[int, int],
     cutoff: float,
     sums: PackedBilinear,
     repulsion: NDArray[np.float64],
-    force: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    virial: NDArray[np.float64],
+    out: Out,
 ) -> int:
-    """Energies, forces and virials of the centers from `first` to before `last`.
+    """Computes energies, forces and virials of a range of centers.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
-        first: first center.
-        last: the one after the last.
+        atoms, lists: see `arguments`.
+        centers: the first, and the one after the last.
         cutoff: Å, the largest.
         sums: the model.
-        repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
-        force: (n_all, 3) quanta, added to, neighbors' rows too; of this potential alone (`blocks.LIMIT`).
-        energy: (last − first,) eV, stored.
-        virial: (last − first, 6) eV, stored; (0, 6) when not wanted.
+        repulsion: (3, n, n) float64, of `cpu_repulsion`, or (3, 0, 0).
+        out: see `arguments`; forces on neighbors, too (`blocks.LIMIT`).
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
+    atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
+    first, last = centers
+    offsets, species, force, energy, virial = lists.offsets, atoms.species, out.force, out.energy, out.virial
     widest = EDGES
     for i in range(first, last):
         widest = max(widest, offsets[i + 1] - offsets[i])
     work = allocate(widest, sums)
     i = first
     while i < last:
-        taken = _take(i, min(last, i + CENTERS), widest, position, shift, h, offsets, neighbors, cutoff * cutoff, work)
+        taken = _take(i, min(last, i + CENTERS), widest, atoms, lists, cutoff * cutoff, work)
         edges = work.starts[taken]
         if len(sums.shifts) > 1:
             _pairs(i, taken, species, sums, work)
@@ -115,11 +109,8 @@ def _take(
     first: int,
     last: int,
     room: int,
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     cutoff2: float,
     work: Workspace,
 ) -> int:
@@ -128,6 +119,7 @@ def _take(
     Returns:
         How many centers. A distance that is NaN counts as within, for the range check to find.
     """
+    position, shift, offsets, neighbors = atoms.position, atoms.shift, lists.offsets, lists.neighbors
     m, vector, other = len(work.other), work.vector.reshape(-1), work.other
     n = 0
     for i in range(first, last):
@@ -139,7 +131,7 @@ def _take(
             if same_three(shift, 3 * j, 3 * i):  # adding S·h would add zeros
                 r2 = difference(position, 3 * j, 3 * i, vector, n, m)
             else:
-                d0, d1, d2 = pair_vector(position, shift, h, i, j)
+                d0, d1, d2 = pair_vector(position, shift, atoms.cell, i, j)
                 vector[e], vector[np.uint64(m + n)], vector[np.uint64(2 * m + n)] = d0, d1, d2
                 r2 = d0 * d0 + d1 * d1 + d2 * d2
             other[e] = j
@@ -150,7 +142,7 @@ def _take(
 
 @numba.njit(cache=True, _nrt=False)
 def _pairs(first: int, taken: int, species: NDArray[np.int16], sums: PackedBilinear, work: Workspace) -> None:
-    """The tables of the edges' ordered pairs."""
+    """Finds the tables of the edges' ordered pairs; species (n_all,) int16."""
     n, intervals = len(sums.shifts), sums.table.shape[1]
     for k in range(taken):
         own = species[first + k]
@@ -169,7 +161,7 @@ def _repel(
     work: Workspace,
     energy: NDArray[np.float64],
 ) -> None:
-    """Adds the nuclear repulsion to the energies (eV) and the gradients."""
+    """Adds the nuclear repulsion, of (3, n, n) float64, to the energies (taken,) float64, eV, and the gradients."""
     for k in range(taken):
         for e in range(work.starts[k], work.starts[k + 1]):
             r = work.distance[e]
@@ -181,7 +173,7 @@ def _repel(
 
 @numba.njit(cache=True, _nrt=False)
 def _virial(taken: int, work: Workspace, virial: NDArray[np.float64]) -> None:
-    """Stores −Σ d ⊗ g of each center, symmetric part, order xx yy zz yz xz xy, eV."""
+    """Stores −Σ d ⊗ g of each center, symmetric part, order xx yy zz yz xz xy, (taken, 6) float64, eV."""
     d, g = work.vector, work.gradient
     for k in range(taken):
         v0 = v1 = v2 = v3 = v4 = v5 = 0.0
@@ -198,7 +190,7 @@ def _virial(taken: int, work: Workspace, virial: NDArray[np.float64]) -> None:
 
 @numba.njit(cache=True, _nrt=False)
 def _quanta(edges: int, work: Workspace) -> bool:
-    """Gradients in quanta (`fixed.to_fixed`), unless one is not small."""
+    """Gradients in fixed-point units (`fixed.to_fixed`), unless one is not small."""
     m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(_SMALL * _SMALL)
     for k in range(0, edges, LANES):
         g0, g1, g2 = load(work.gradient, k), load(work.gradient, m + k), load(work.gradient, 2 * m + k)
@@ -212,7 +204,7 @@ def _quanta(edges: int, work: Workspace) -> bool:
 
 @numba.njit(cache=True, _nrt=False)
 def _spread(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -> None:
-    """Adds each gradient to the center and its opposite to the neighbor."""
+    """Adds each gradient to the center and its opposite to the neighbor; force (n_all, 3) int64, fixed-point units."""
     m, other, quanta, f = len(work.other), work.other, work.quanta.reshape(-1), force.reshape(-1)
     for k in range(taken):
         f0 = f1 = f2 = 0
@@ -232,7 +224,7 @@ def _spread(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -
 
 @numba.njit(cache=True)
 def _spread_large(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -> int:
-    """The same, looking at each number; returns the first center with one out of range."""
+    """Does the same and checks each number; returns the first center with one out of range."""
     limit = to_fixed(0.5 * LIMIT)
     for k in range(taken):
         i = first + k

@@ -5,6 +5,8 @@ own first edge on: its place in the block cannot be seen.
 
 What runs once per block owns nothing and is compiled without counting references (`_nrt`): taking and giving back
 one to each array of the work table cost as much as a fifth of the work on the block.
+
+Arguments: energy (n_centers,) float64 eV; source and target (…), float32 or float64, of the workspace.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Workspace(NamedTuple):
 
     Attributes:
         starts: (CENTERS + 1,) first edge of each center of the block, and the end.
-        other: (m,) held index of the neighbor.
+        other: (m,) index of the neighbor.
         vector: (3, m) Å.
         distance: (m,) Å.
         pair: (m,) first interval of the ordered pair's table, in all intervals.
@@ -79,7 +81,7 @@ class Workspace(NamedTuple):
         by_interval: (m,) real, dE/dr per interval, eV.
         on_sphere: (degrees², m) real, dE/dY, eV.
         gradient: (3, m) dE/dd, eV/Å.
-        quanta: (3, m) the same in quanta of force.
+        quanta: (3, m) the same in fixed-point units.
     """
 
     starts: NDArray[np.int64]
@@ -206,7 +208,7 @@ def _radial(columns: int, edges: int, sums: PackedBilinear, work: Workspace) -> 
 
 @numba.njit(cache=True, _nrt=False)
 def couple(taken: int, sums: PackedBilinear, work: Workspace, energy: NDArray[np.float64]) -> None:
-    """Γ and Q of the centers; adds their energies (eV), leaves dE/dr and dE/dY of the edges."""
+    """Sums Γ and Q of the centers; adds to their energies (taken,) float64, eV; leaves dE/dr and dE/dY of the edges."""
     if sums.degrees == 2 and sums.channels == 1:
         _couple(2, 1, taken, work, energy)
     else:
@@ -215,7 +217,7 @@ def couple(taken: int, sums: PackedBilinear, work: Workspace, energy: NDArray[np
 
 @numba.njit(cache=True, inline="always")
 def _couple(d: int, c: int, taken: int, work: Workspace, energy: NDArray[np.float64]) -> None:
-    """What is written beyond a center's last edge belongs to the next centers."""
+    """Takes center after center: numbers written beyond a center's last edge are overwritten by the next centers."""
     for k in range(taken):
         start, end = work.starts[k], work.starts[k + 1]
         energy[k] += _sums(d, c, start, end, work)

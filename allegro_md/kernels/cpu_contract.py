@@ -1,16 +1,15 @@
 """The loops of `contract`: one wide vector of channels of four edges at a time, held in registers.
 
-Terms are sorted by component of the result: `starts[k]` … `starts[k + 1]` (uint64) are those of component k, and
-`terms` has a row per term: the places of its coefficient, of its component of x, and of that of y. Each element of a
-result is a sum over its terms in this order, in a lane and of an edge of its own, so a row's bits depend on nothing but
-its own data. Rows of the result that edges share (`ro` is not empty) are added to, in edge order.
+Each element of a result is a sum over its terms in the order of `Loop.terms`, in a lane and of an edge of its own, so a
+row's bits depend on nothing but its own data. Rows of the result that edges share (`ro` is not empty) are added to, in
+edge order.
 
 Where fewer than four edges are left, copies of the last one keep them company and are not stored.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -25,6 +24,25 @@ BLOCK_ROWS = 32
 """Edges that are taken through one vector of channels of all coefficients while these lie in the first cache."""
 
 
+class Loop(NamedTuple):
+    """The terms of a contraction and the rows of its operands; an empty array of rows stands for the edges themselves.
+
+    Attributes:
+        n_edges: number of edges.
+        starts: (components + 1,) uint64; the terms of component k of the result are those from starts[k] to before
+            starts[k + 1].
+        terms: (terms, 3) int64, places of coefficient, component of x, and component of y, in elements.
+        rx, ry, ro: (n_edges,) int64, row of x, y and the result for each edge.
+    """
+
+    n_edges: int
+    starts: NDArray[np.uint64]
+    terms: Index
+    rx: Index
+    ry: Index
+    ro: Index
+
+
 @numba.njit(cache=True, inline="always")
 def _row(index: Index, e: int) -> int:
     """The row of edge e; an empty index stands for the edges themselves."""
@@ -33,7 +51,7 @@ def _row(index: Index, e: int) -> int:
 
 @numba.njit(cache=True, inline="always")
 def _rows(index: Index, e: int, n_edges: int, size: int) -> tuple[int, int, int, int]:
-    """Where the rows of four edges start, in elements; an empty index stands for the edges themselves."""
+    """First elements of the rows of four edges; an empty index stands for the edges themselves."""
     last = n_edges - 1
     e0, e1, e2, e3 = e, min(e + 1, last), min(e + 2, last), min(e + 3, last)
     if len(index):
@@ -48,11 +66,9 @@ def _put(out, at, total, count, add):  # type: ignore[no-untyped-def]  # vectors
 
 
 @numba.njit(cache=True)
-def multiply(
-    coefficient: Reals, x: Reals, y: Reals, n_edges: int, starts: Any, terms: Index, rx: Index, ry: Index, ro: Index,
-    out: Reals,
-) -> None:  # fmt: skip
+def multiply(coefficient: Reals, x: Reals, y: Reals, loop: Loop, out: Reals) -> None:
     """out[o, u] (+)= Σ coefficient[n, u] · x[a, u] · y[b, u]."""
+    n_edges, starts, terms, rx, ry, ro = loop
     channels, add = x.shape[2], len(ro) > 0
     nothing = splat_as(0.0, load_first(x, 0, 0))
     for first in range(0, n_edges, BLOCK_ROWS):
@@ -81,10 +97,9 @@ def multiply(
 
 
 @numba.njit(cache=True)
-def weight(
-    x: Reals, y: Reals, n_edges: int, starts: Any, terms: Index, rx: Index, ry: Index, ro: Index, out: Reals
-) -> None:
+def weight(x: Reals, y: Reals, loop: Loop, out: Reals) -> None:
     """out[o, u] (+)= Σ x[a, u] · y[b]."""
+    n_edges, starts, terms, rx, ry, ro = loop
     channels, add = x.shape[2], len(ro) > 0
     nothing = splat_as(0.0, load_first(x, 0, 0))
     for e in range(n_edges):
@@ -99,10 +114,9 @@ def weight(
 
 
 @numba.njit(cache=True)
-def trace(
-    x: Reals, y: Reals, n_edges: int, starts: Any, terms: Index, rx: Index, ry: Index, ro: Index, out: Reals
-) -> None:
+def trace(x: Reals, y: Reals, loop: Loop, out: Reals) -> None:
     """out[o] += Σ x[a, u] · y[b, u], over the channels too."""
+    n_edges, starts, terms, rx, ry, ro = loop
     channels = x.shape[2]
     nothing = splat_as(0.0, load_first(x, 0, 0))
     for e in range(n_edges):
@@ -117,11 +131,9 @@ def trace(
 
 
 @numba.njit(cache=True)
-def coefficients_backward(
-    grad: Reals, x: Reals, y: Reals, n_edges: int, starts: Any, terms: Index, rx: Index, ry: Index, ro: Index,
-    out: Reals,
-) -> None:  # fmt: skip
+def coefficients_backward(grad: Reals, x: Reals, y: Reals, loop: Loop, out: Reals) -> None:
     """out[n, u] += Σ_edges grad[o, u] · x[a, u] · y[b, u]."""
+    n_edges, starts, terms, rx, ry, ro = loop
     channels = x.shape[2]
     nothing = splat_as(0.0, load_first(x, 0, 0))
     for first in range(0, n_edges, BLOCK_ROWS):

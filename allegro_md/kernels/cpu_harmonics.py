@@ -1,4 +1,4 @@
-"""Real spherical harmonics up to l = 3 with |Y_l|² = 2l + 1, in e3nn's order (y polar), and their pull-back.
+"""Real spherical harmonics up to l = 3 with |Y_l|² = 2l + 1, in e3nn's order (y polar), and their gradients.
 
 The polynomials of each degree take numbers or vectors (`cpu_vector`).
 """
@@ -20,7 +20,7 @@ def second(x: Any, y: Any, z: Any) -> Any:
     return (
         _R15 * x * z, _R15 * x * y, _R5 * (y * y - 0.5 * (x * x + z * z)), _R15 * y * z,
         0.5 * _R15 * (z * z - x * x),
-    )  # fmt: skip
+    )
 
 
 @numba.njit(cache=True)

@@ -40,9 +40,8 @@ def _panel(vectors: int) -> Any:
     """The product of `ROWS` rows of x with some vectors of columns."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def panel(
-        _: Any, x: Any, at: Any, stride: Any, matrix: Any, start: Any, n: Any, out: Any, to: Any, width: Any
-    ) -> Any:
+    def panel(_: Any, x: Any, matrix: Any, out: Any, places: Any) -> Any:
+        """`places`: first element and stride of the rows of x, first element and rows of the matrix, and of out."""
         lanes, align = BYTES * 8 // x.dtype.bitwidth, x.dtype.bitwidth // 8
         zero = ir.Constant(form_of(x.dtype, lanes), [0.0] * lanes)
 
@@ -50,7 +49,8 @@ def _panel(vectors: int) -> Any:
             def moved(start: Any, step: Any, count: int) -> Any:
                 return builder.add(start, builder.mul(step, ir.Constant(step.type, count)))
 
-            rows, at, stride, table, start, n, result, to, width = arguments
+            rows, table, result, packed_places = arguments
+            at, stride, start, n, to, width = cgutils.unpack_tuple(builder, packed_places, 6)
             one = ir.Constant(n.type, 1)
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(ROWS)]
             places = [moved(at, stride, r) for r in range(ROWS)]
@@ -71,8 +71,7 @@ def _panel(vectors: int) -> Any:
                     builder.store(builder.load(total), target, align=align)
             return context.get_dummy_value()
 
-        long = types.intp
-        return types.void(x, long, long, matrix, long, long, out, long, long), code
+        return types.void(x, matrix, out, types.UniTuple(types.intp, 6)), code
 
     return panel
 
@@ -84,15 +83,15 @@ _two, _one = _panel(2), _panel(1)
 def multiply(
     x: NDArray[Any], stride: int, n: int, matrix: NDArray[Any], start: int, out: NDArray[Any], width: int, rows: int
 ) -> None:
-    """out = x · matrix, row by row.
+    """out = x · matrix, row by row; float32 or float64.
 
     Args:
-        x: rows of `stride` elements, of which the first n count.
+        x: (rows · stride,) float32 or float64, rows of `stride` elements, of which the first n count.
         stride: of x.
         n: rows of the matrix.
-        matrix: of n rows and `width` columns, `packed`, from `start` on.
+        matrix: (n, width), `packed`, from `start` on.
         start: its first element.
-        out: rows of `width` elements, stored; `rows` of them, up to a whole number of `ROWS`.
+        out: (rows, width), stored, up to a whole number of `ROWS`.
         width: of a row of `out`, whole vectors.
         rows: to multiply.
     """
@@ -101,6 +100,6 @@ def multiply(
         at = start + column * n
         for row in range(0, rows, ROWS):
             if column + lanes < width:
-                _two(x, row * stride, stride, matrix, at, n, out, row * width + column, width)
+                _two(x, matrix, out, (row * stride, stride, at, n, row * width + column, width))
             else:
-                _one(x, row * stride, stride, matrix, at, n, out, row * width + column, width)
+                _one(x, matrix, out, (row * stride, stride, at, n, row * width + column, width))

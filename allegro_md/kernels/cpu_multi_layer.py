@@ -2,6 +2,10 @@
 
 Everything is elementwise, a product that does not know its place (`cpu_matrix`), or a sum in canonical order within one
 edge or one center, so nothing of a result depends on the division into blocks.
+
+Arguments: species (n_all,) int16, energy (n_centers,) float64 eV. Buffers of a block, in the real type of the table,
+rows being edges: z and gradient (rows, width of a node), given (rows, fan), row and slope (rows, columns); by_fraction
+(rows,) float64 eV, derivatives of the energy with respect to the fraction of the table's interval.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Block, Lists, Out
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.cpu_activation import NONE, activate
 from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
@@ -49,51 +54,35 @@ from allegro_md.kernels.no_refcount import no_refcount
 
 @numba.njit(cache=True, error_model="numpy")
 def multi_layer(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int16],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
-    first: int,
-    last: int,
+    atoms: Atoms,
+    lists: Lists,
+    centers: tuple[int, int],
     cutoff2: NDArray[np.float64],
     network: PackedMultiLayer,
     repulsion: NDArray[np.float64],
     work: MultiLayerWorkspace,
-    force: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    virial: NDArray[np.float64],
+    out: Out,
 ) -> int:
-    """Energies, forces and virials of the centers from `first` to before `last`.
+    """Computes energies, forces and virials of a range of centers.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
-        first: first center.
-        last: the one after the last.
-        cutoff2: (n, n) Å², [center, neighbor].
+        atoms, lists: see `arguments`.
+        centers: the first, and the one after the last.
+        cutoff2: (n, n) float64, Å², [center, neighbor].
         network: the model.
-        repulsion: (3, n, n) of `cpu_repulsion`, or (3, 0, 0).
+        repulsion: (3, n, n) float64, of `cpu_repulsion`, or (3, 0, 0).
         work: at least as many rows as any center has neighbors.
-        force: (n_all, 3) quanta, added to; of this potential alone.
-        energy: (last − first,) eV, stored.
-        virial: (last − first, 6) eV, added to; (0, 6) when not wanted.
+        out: see `arguments`; forces on neighbors, too.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
     network, work = no_refcount(network), no_refcount(work)
-    start, offsets_here = first, offsets[: last + 1]
+    (first, last), species, energy, virial = centers, atoms.species, out.energy, out.virial
+    here, block = Lists(lists.offsets[: last + 1], lists.neighbors), Block(work.vector, work.center, work.neighbor)
+    start = first
     while start < last:
-        taken, edges = fill_block(
-            start, position, shift, species, h, offsets_here, neighbors, cutoff2, work.vector, work.center,
-            work.neighbor,
-        )  # fmt: skip
+        taken, edges = fill_block(start, atoms, here, cutoff2, block)
         energies = energy[start - first : start - first + taken]
         virials = virial[start - first : start - first + taken] if len(virial) > 0 else virial
         for i in range(taken):
@@ -104,10 +93,8 @@ def multi_layer(
         _backward(taken, edges, network, work)
         _gradients(taken, edges, network, work)
         if repulsion.shape[1] > 0:
-            add_repulsion(
-                start, edges, species, repulsion, work.vector, work.center, work.neighbor, energies, work.by_vector
-            )
-        status = spread_block(start, edges, work.vector, work.center, work.neighbor, work.by_vector, force, virials)
+            add_repulsion(start, edges, species, repulsion, block, energies, work.by_vector)
+        status = spread_block(start, edges, block, work.by_vector, out.force, virials)
         if status != FINE:
             return status
         for i in range(taken):
@@ -167,7 +154,7 @@ def _forward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLayer
             sum_environments(
                 taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, value, k,
                 work.environments,
-            )  # fmt: skip
+            )
         if fan > 0:
             given = part(work.given, network.fan_places, n)
             multiply(value, width, width, network.matrices, network.matrix_places[n], given, fan, edges)
@@ -209,7 +196,7 @@ def _receive(
 def _energies(
     first: int, edges: int, species: NDArray[np.int16], network: PackedMultiLayer, work: MultiLayerWorkspace,
     energy: NDArray[np.float64],
-) -> None:  # fmt: skip
+) -> None:
     """Energies of the edges, and where the backward pass begins."""
     n, center, factors = len(network.kinds) - 1, work.center, network.factors
     value, gradient = part(work.values, network.places, n), part(work.gradients, network.places, n)
@@ -233,7 +220,7 @@ def _backward(taken: int, edges: int, network: PackedMultiLayer, work: MultiLaye
                 taken, work.bounds, work.norm, network.degrees, network.channels, work.harmonics, k,
                 work.grad_environments,
                 gradient,
-            )  # fmt: skip
+            )
         elif kind != ENERGY:
             _through_matrix(n, edges, network, work, gradient)
         if kind != SCALARS:
@@ -283,7 +270,7 @@ def _hand_back(
 def _columns_backward(
     edges: int, width: int, gradient: NDArray[Any], slope: NDArray[Any], start: int, by_fraction: NDArray[np.float64]
 ) -> None:
-    """What radial functions in the columns from `start` on say of the fraction."""
+    """Adds to dE/d(fraction) what comes through the radial functions in the columns from `start` on."""
     columns = slope.shape[1]
     for e in range(edges):
         total = splat_as(0.0, load_wide(gradient, 0))

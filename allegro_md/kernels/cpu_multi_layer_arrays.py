@@ -107,7 +107,7 @@ class MultiLayerWorkspace(NamedTuple):
         values, slopes, gradients: per node, one after the other (`part`): what it holds, the derivative of its
             activation, and dE/dvalue, then dE/dz. Gradients are lent to z in the forward pass.
         given: per node what it gives to its readers, then the gradient at that.
-        environments, pulled: Γ_k of each center, and the gradient at them.
+        environments, grad_environments: Γ_k of each center, and the gradient at them.
         readers: dense form: B_k of each center, scalars.k = V_0 · B_k; on_readers: the gradient at those of a layer.
         chain: one center's way from V_{k+1}[0] back to V_0, and the gradient's forward.
         tensors, on_tensors: V_k of each edge, per layer (`part`), and the gradients; in the dense form that at V_0.
@@ -176,11 +176,17 @@ def allocate(network: PackedMultiLayer, rows: int) -> MultiLayerWorkspace:
         on_tensors=flat(max(size, tensors)),
         parts=aligned_zeros((slices * int(network.results[:, 1].max(initial=0)) * c,), real),
         mixed=aligned_zeros((slices * c,), real),
-    )  # fmt: skip
+    )
 
 
 @numba.njit(cache=True)
 def part(values: NDArray[Any], places: NDArray[np.int64], n: int) -> NDArray[Any]:
-    """The rows of the n-th of several tables that lie one after the other in a buffer of a block."""
+    """The rows of the n-th of several tables that lie one after the other in a buffer of a block.
+
+    Args:
+        values: (rows · places[-1],) float32 or float64.
+        places: (N + 1,) columns of all earlier tables.
+        n: the table.
+    """
     rows = len(values) // places[-1]
     return values[rows * places[n] : rows * places[n + 1]]

@@ -1,4 +1,9 @@
-"""The tensor products of networks of several layers: once per center (dense form), or edge by edge (residual form)."""
+"""The tensor products of networks of several layers: once per center (dense form), or edge by edge (residual form).
+
+Arguments, float32 or float64: scalars and on_scalars (rows, C), of edges; environments, on_readers and
+grad_environments (centers, K, d² C), of one layer without K; chain (2, K + 1, components · C); source and target (…)
+buffers.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +62,7 @@ def _read_back(
         contract(
             network.term_starts[j], last, c, network.terms, network.coefficients, (_ENVIRONMENT, _RESULT, _TENSOR),
             environments, (i * layers + j) * size, chain, (j + 1) * length, chain, j * length,
-        )  # fmt: skip
+        )
 
 
 @numba.njit(cache=True, inline="always")
@@ -65,7 +70,7 @@ def _chain_backward(
     k: int, i: int, network: PackedMultiLayer, environments: NDArray[Any], on_readers: NDArray[Any],
     chain: NDArray[Any],
     grad_environments: NDArray[Any],
-) -> None:  # fmt: skip
+) -> None:
     """Adds to dE/dΓ_0 … Γ_k of a center what comes from dE/dB_k; chain[1, j] is dE/dchain[0, j]."""
     c, layers, size = network.channels, len(network.components), network.degrees * network.degrees * network.channels
     length = chain.shape[2]
@@ -79,13 +84,13 @@ def _chain_backward(
         contract(
             first, last, c, network.terms, network.coefficients, (_TENSOR, _RESULT, _ENVIRONMENT), chain,
             second + j * length, chain, (j + 1) * length, grad_environments, gamma,
-        )  # fmt: skip
+        )
         if j < k:
             clear(chain, second + (j + 1) * length, network.components[j + 1] * c)
             contract(
                 first, last, c, network.terms, network.coefficients, (_TENSOR, _ENVIRONMENT, _RESULT), chain,
                 second + j * length, environments, gamma, chain, second + (j + 1) * length,
-            )  # fmt: skip
+            )
 
 
 @numba.njit(cache=True, inline="always")
@@ -129,7 +134,7 @@ def multiply_tensors(
                     network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
                     (_TENSOR, _ENVIRONMENT, _RESULT), tensors, e * length, work.environments,
                     (work.center[e] * layers + k) * size, work.parts, (e - start) * m * width,
-                )  # fmt: skip
+                )
             if p == first:
                 _move(count, width, work.parts, 0, width, scalars, start * width, width)
             if k + 1 < layers:
@@ -168,10 +173,10 @@ def tensors_backward(
                     network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
                     (_RESULT, _ENVIRONMENT, _TENSOR), parts, (e - start) * m * width, work.environments, gamma,
                     on_tensors, at,
-                )  # fmt: skip
+                )
                 contract(
                     network.term_starts[p], network.term_starts[p + 1], c, network.terms, network.coefficients,
                     (_RESULT, _TENSOR, _ENVIRONMENT), parts, (e - start) * m * width, tensors, at,
                     work.grad_environments, gamma,
-                )  # fmt: skip
+                )
         column += m * c

@@ -2,10 +2,15 @@
 
 Components lm run over degrees², channels u fastest and in whole wide vectors. Edges of center i are `bounds[i]` …
 `bounds[i + 1]`. Shapes: y (rows, d²); row, and slope of it (rows, columns), begins with own_lu; a node of environment
-weights (rows, d C); environments, pulled and readers (centers, K, d² C).
+weights (rows, d C); environments, grad_environments and readers (centers, K, d² C).
 
 In the dense form a tensor of edge (i, j) is V_0 = own_lu Y_lm times matrices that belong to i alone, so the scalars of
 layer k are V_0 · B_k with one reader B_k per center: the products with the environments are taken once per center.
+
+Further arguments: bounds (centers + 1,) int64; norm (centers,); values, gradients (…), buffers of a block, in which
+`places` (K,) int64 are offsets; scalars, on_scalars (rows, C); weights, on_weights (rows, d C); on_readers (centers, d²
+C); gradient, out (rows, d² C); on_y (rows, d²) eV; by_fraction (rows,) float64 eV; terms (n, 3) int64, coefficients (n,
+C) and x (…) of a contraction. All without a dtype are float32 or float64, as the table.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Block
 from allegro_md.kernels.zbl import envelope, screening
 
 
@@ -31,9 +32,7 @@ def add_repulsion(
     edges: int,
     species: NDArray[np.int16],
     repulsion: NDArray[np.float64],
-    vector: NDArray[np.float64],
-    center: NDArray[np.int64],
-    neighbor: NDArray[np.int64],
+    block: Block,
     energy: NDArray[np.float64],
     gradient: NDArray[np.float64],
 ) -> None:
@@ -41,15 +40,14 @@ def add_repulsion(
 
     Args:
         first: first center of the block.
-        edges: of the block.
-        species: (n_all,).
-        repulsion: (3, n, n); see `repulsion_at`.
-        vector: (rows, 3) Å.
-        center: (rows,) within the block.
-        neighbor: (rows,) held indices.
-        energy: (centers of the block,) eV, added to.
-        gradient: (rows, 3) eV/Å, added to.
+        edges: number of its edges.
+        species: (n_all,) of all atoms.
+        repulsion: (3, n, n) float64; see `repulsion_at`.
+        block: its edges.
+        energy: (centers of the block,) float64, eV, added to.
+        gradient: (rows, 3) float64, eV/Å, added to.
     """
+    vector, center, neighbor = block
     for e in range(edges):
         i = first + center[e]
         a, b = species[i], species[neighbor[e]]

@@ -1,6 +1,9 @@
-"""What is done to the rows of a block between its matrix products; rows are whole wide vectors, one after the other.
+"""Operations on the rows of a block between its matrix products; rows are whole wide vectors, one after the other.
 
 Each function runs over all edges of a block: one that is called for every edge would count references to its arrays.
+
+Arguments, float32 or float64: x, y and out (edges, width), factor (edges,), slopes and gradient (edges, width),
+row_slope (edges, columns); by_fraction (edges,) float64 eV, dE/d(fraction of the table's interval).
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ def add_columns(edges: int, width: int, z: NDArray[Any], row: NDArray[Any], star
 
 @numba.njit(cache=True)
 def dots(edges: int, x: NDArray[Any], y: NDArray[Any], stride: int, out: NDArray[Any]) -> None:
-    """Products of rows of x with rows of y, `stride` apart; 0 for the same row each time."""
+    """Dot products (edges,) of rows of x with rows of y, `stride` apart; 0 for the same row each time."""
     width = len(y) if stride == 0 else stride
     for e in range(edges):
         total = splat_as(0.0, load_wide(x, 0))
@@ -45,7 +48,7 @@ def dots(edges: int, x: NDArray[Any], y: NDArray[Any], stride: int, out: NDArray
 
 @numba.njit(cache=True)
 def spread(edges: int, factor: NDArray[Any], x: NDArray[Any], out: NDArray[Any]) -> None:
-    """Rows that are multiples of one row."""
+    """Fills `out` (edges, width) with multiples, by factor (edges,), of one row x (width,)."""
     width = len(x)
     for e in range(edges):
         for k in range(0, width, WIDE // x.itemsize):
@@ -63,7 +66,7 @@ def activation_backward(
     start: int,
     by_fraction: NDArray[np.float64],
 ) -> None:
-    """From dE/doutput of a level to dE/dz, in place, and what its f(r) (if start ≥ 0) says of the fraction."""
+    """From dE/doutput of a level to dE/dz, in place (edges, width); adds dE/d(fraction) through its f(r), start ≥ 0."""
     columns = row_slope.shape[1]
     for e in range(edges):
         total = splat_as(0.0, load_wide(gradient, 0))

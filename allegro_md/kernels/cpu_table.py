@@ -32,7 +32,16 @@ def evaluate(
     value: NDArray[Any],
     slope: NDArray[Any],
 ) -> None:
-    """f(p) and df/dp of all columns (whole wide vectors) at the intervals and fractions of some edges, row by row."""
+    """Writes f(p) and df/dp of all columns (whole wide vectors), row by row.
+
+    Args:
+        table: (pairs, intervals, 4, columns) float32 or float64.
+        edges: number of edges.
+        interval: (edges,) offsets of intervals.
+        fraction: (edges,) p, in the interval.
+        value: (edges, columns), written.
+        slope: (edges, columns), written, per interval.
+    """
     columns = table.shape[3]
     for e in range(edges):
         at, p = interval[e], fraction[e]

@@ -199,7 +199,7 @@ def difference(_: Any, x: Any, a: Any, b: Any, target: Any, to: Any, step: Any) 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def same_three(_: Any, x: Any, a: Any, b: Any) -> Any:
-    """Whether the three int32 x[a + k] and x[b + k] are the same."""
+    """True if the three int32 x[a + k] and x[b + k] are the same."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = arrayobj.make_array(x)(context, builder, arguments[0]).data
@@ -333,7 +333,7 @@ def by_mantissa(_: Any, a: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def all_below(_: Any, a: Any, b: Any) -> Any:
-    """Whether a < b in every lane; not where one is NaN."""
+    """True if a < b in every lane; not where one is NaN."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits = ir.IntType(LANES)
@@ -435,7 +435,7 @@ def aligned_zeros(shape: tuple[int, ...], real: Any) -> NDArray[Any]:
 
 
 def aligned(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy that starts with a cache line, so that rows of whole vectors lie in as few lines as can be."""
+    """A copy of `array` (…) that starts with a cache line, so that rows span as few lines as possible."""
     copy = aligned_zeros(array.shape, array.dtype)
     copy[...] = array
     return copy

@@ -2,6 +2,10 @@
 
 M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984). In this form the energy of an atom is strictly local: the
 gradients of F(ρ_i) need the density of the center only, and are added to both ends of each edge.
+
+Arguments of the parts: work (≥ 4, m) float64, index (m,) int32 and interval (m,) int64, of the neighbors of a center;
+species (n_all,) int16; pairs (n, n, intervals, …) float64, tables of ordered pairs; force (n_all, 3) int64 in
+fixed-point units, written.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import EDGE_BOUND, EDGE_TERMS, FINE, to_fixed
+from allegro_md.kernels.no_refcount import no_refcount
 from allegro_md.kernels.pair import D0, D1, D2, R2, ROWS, SLOPE, add_forces, add_virial, gather, packed, widest
 
 _FRACTION, _INVERSE, _DENSITY = ROWS, ROWS + 1, ROWS + 2  # more rows of the work table: p, 1/r (1/Å), ρ_j'/r (1/Å²)
@@ -31,55 +37,43 @@ def embed(rho: float, spacing: float, table: NDArray[np.float64]) -> tuple[float
 
 @numba.njit(cache=True, error_model="numpy")
 def eam(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int16],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     cutoff: float,
     rho_spacing: float,
     embedding: NDArray[np.float64],
     r_spacing: float,
     pairs: NDArray[np.float64],
-    force: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    virial: NDArray[np.float64],
+    out: Out,
 ) -> int:
     """Energies, forces and virials of the centers.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        atoms, lists: see `arguments`.
         cutoff: Å.
         rho_spacing: of the table of F.
         embedding: (n_species, n_rho − 1, 4) coefficients of F, eV.
         r_spacing: Å, of the tables over r.
         pairs: (n_species, n_species, n_r − 1, 8): for center and neighbor species, the coefficients of the neighbor's
             density ρ_j(r) and then of r φ(r) (eV·Å), which share a cache line.
-        force: (n_all, 3) quanta, added to, neighbors' rows too.
-        energy: (n_centers,) eV, stored.
-        virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
+        out: see `arguments`; forces on neighbors, too.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    m = widest(offsets)
+    atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
+    m, species, force, virial = widest(lists.offsets), atoms.species, out.force, out.virial
     work, index, interval = np.empty((ROWS + 3, m)), np.empty(m, np.int32), np.empty(m, np.int64)
-    rows = packed(position, shift)
+    rows = packed(atoms.position, atoms.shift)
     codes = rows.view(np.int64)
-    for i in range(len(offsets) - 1):
-        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff * cutoff, work, index)
+    for i in range(len(lists.offsets) - 1):
+        n = gather(i, rows, codes, atoms, lists, cutoff * cutoff, work, index)
         if n > EDGE_TERMS:
             return i
         _locate(n, r_spacing, pairs.shape[2] - 1, work, interval)
         total, rho = _sums(i, n, species, 1.0 / r_spacing, pairs, work, index, interval)
         embedded, embedded_slope = embed(rho, rho_spacing, embedding[species[i]])
-        energy[i] = embedded + 0.5 * total
+        out.energy[i] = embedded + 0.5 * total
         if not add_forces(i, n, work, force):
             return i
         if not _add_edges(i, n, embedded_slope, work, index, force):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 def pair_vector(
     position: NDArray[np.float64], shift: NDArray[np.int32], h: NDArray[np.float64], i: int, j: int
 ) -> tuple[float, float, float]:
-    """Vector from held atom i to held atom j, ``d = (x_j − x_i) + S·h`` with ``S = s_j − s_i``.
+    """Vector from atom i to atom j, ``d = (x_j − x_i) + S·h`` with ``S = s_j − s_i``.
 
     Exactly antisymmetric: ``pair_vector(…, j, i)`` is ``−pair_vector(…, i, j)`` bit for bit, and it depends on the
-    two unwrapped master positions and on S only, never on where a rank happens to see the copies.
+    two unwrapped unwrapped positions and on S only, never on where a rank happens to see the copies.
 
     Args:
         position: (n_all, 3) Å, unwrapped.

@@ -6,12 +6,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.kernels.geometry import pair_vector
+from allegro_md.kernels.no_refcount import no_refcount
 
 
 @numba.njit(cache=True)
 def largest_length(rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
-    """Largest length of (n, 3) rows; infinite where one is not finite."""
+    """Largest length of `rows` (n, 3), in their unit; infinite if one is not finite."""
     largest = 0.0
     for i in range(len(rows)):
         x, y, z = float(rows[i, 0]), float(rows[i, 1]), float(rows[i, 2])
@@ -24,35 +26,28 @@ def largest_length(rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
 
 @numba.njit(cache=True)
 def least_clearance(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int16],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     shortest: NDArray[np.float64],
 ) -> tuple[float, int, int]:
-    """By how much the pair that is closest to its limit is still longer than that.
+    """Finds the pair that is closest to its limit.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,) index into the limits.
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
-        shortest: (species, species) Å; pairs with 0 have no limit.
+        atoms, lists: see `arguments`; species are indices into the limits.
+        shortest: (species, species) float64, Å; pairs with 0 have no limit.
 
     Returns:
-        Least distance − limit, Å, and the held indices of the two atoms; (inf, −1, −1) without such pairs.
+        Least distance − limit, Å, and the indices of the two atoms; (inf, −1, −1) without such pairs.
     """
+    atoms, lists = no_refcount(atoms), no_refcount(lists)
+    offsets, neighbors, species = lists.offsets, lists.neighbors, atoms.species
     least, first, second = np.inf, -1, -1
     for i in range(len(offsets) - 1):
         for slot in range(offsets[i], offsets[i + 1]):
             j = neighbors[slot]
             limit = shortest[species[i], species[j]]
             if limit > 0.0:
-                d0, d1, d2 = pair_vector(position, shift, h, i, j)
+                d0, d1, d2 = pair_vector(atoms.position, atoms.shift, atoms.cell, i, j)
                 clearance = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2) - limit
                 if clearance < least:
                     least, first, second = clearance, i, j

@@ -6,7 +6,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
+from allegro_md.kernels.no_refcount import no_refcount
 from allegro_md.kernels.pair import ENERGY, R2, ROWS, SLOPE, add_forces, add_virial, gather, half_sum, packed, widest
 
 
@@ -15,7 +17,16 @@ def _fill(
     i: int, n: int, index: NDArray[np.int32], species: NDArray[np.int16], table: NDArray[np.float64],
     coefficients: NDArray[np.float64],
 ) -> None:
-    """Coefficients of each of the n pairs of center i, into (3, m)."""
+    """Writes the coefficients of each of the n pairs of center i.
+
+    Args:
+        i: the center.
+        n: number of its neighbors.
+        index: (≥ n,) the neighbors.
+        species: (n_all,) of all atoms.
+        table: (3, species, species) coefficients of ordered pairs, eV and Å.
+        coefficients: (3, m), written.
+    """
     own = table[species[i]]
     for k in range(n):
         row = own[species[index[k]]]
@@ -24,48 +35,36 @@ def _fill(
 
 @numba.njit(cache=True, error_model="numpy")
 def lj(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int16],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     cutoff: float,
     table: NDArray[np.float64],
-    force: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    virial: NDArray[np.float64],
+    out: Out,
 ) -> int:
     """Energies, forces and virials of the centers.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        atoms, lists: see `arguments`.
         cutoff: Å.
         table: (n_species, n_species, 3): 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV).
-        force: (n_all, 3) quanta, added to.
-        energy: (n_centers,) eV, stored.
-        virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
+        out: see `arguments`; forces on centers only.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    m = widest(offsets)
+    atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
+    m, force, virial = widest(lists.offsets), out.force, out.virial
     work, index, coefficients = np.empty((ROWS, m)), np.empty(m, np.int32), np.empty((3, m))
     several = len(table) > 1
     for c in range(3):
         coefficients[c, :] = table[0, 0, c]
-    rows = packed(position, shift)
+    rows = packed(atoms.position, atoms.shift)
     codes = rows.view(np.int64)
     cutoff2 = cutoff * cutoff
-    for i in range(len(offsets) - 1):
-        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff2, work, index)
+    for i in range(len(lists.offsets) - 1):
+        n = gather(i, rows, codes, atoms, lists, cutoff2, work, index)
         if several:
-            _fill(i, n, index, species, table, coefficients)
+            _fill(i, n, index, atoms.species, table, coefficients)
         for k in range(n):
             u = 1.0 / work[R2, k]
             u3 = u * u * u
@@ -74,7 +73,7 @@ def lj(
             work[SLOPE, k] = u3 * (6.0 * b - 12.0 * a) * u
         if not add_forces(i, n, work, force):
             return i
-        energy[i] = half_sum(n, work)
+        out.energy[i] = half_sum(n, work)
         if len(virial) > 0:
             add_virial(i, n, -0.5, work, virial)
     return FINE

@@ -1,8 +1,11 @@
-"""What every pair kernel does around its formula: gather a center's neighbors, sum up its edges.
+"""Work of every pair kernel around its formula: gathering a center's neighbors, summing up its edges.
 
 Gathering writes the pairs within the cutoff one after the other into a small work table, so that the formula runs
 over a dense row (which the compiler vectorizes; every operation in it is elementwise and correctly rounded, so the
 lane a pair lands in cannot be seen) and pairs beyond the cutoff contribute exactly nothing.
+
+Arguments of the parts: offsets (n_centers + 1,) int64; codes (n_all, 4) int64; work (≥ 4, m) float64, of the edges of a
+center; virial (n_centers, 6) float64 eV, written.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
@@ -26,7 +30,7 @@ _SHIFTS = 2**20  # lattice shifts of magnitude below this get a code of their ow
 
 @numba.njit(cache=True)
 def packed(position: NDArray[np.float64], shift: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Position and shift of each held atom in one row of 32 bytes, so that a neighbor costs one cache line.
+    """Position and shift of each atom (local or ghost) in one row of 32 bytes, so that a neighbor costs one cache line.
 
     Args:
         position: (n_all, 3) Å.
@@ -48,7 +52,7 @@ def packed(position: NDArray[np.float64], shift: NDArray[np.int32]) -> NDArray[n
 
 @numba.njit(cache=True)
 def widest(offsets: NDArray[np.int64]) -> int:
-    """Largest number of neighbors of any center."""
+    """Largest number of neighbors of any center; offsets (n_centers + 1,) int64."""
     most = 0
     for i in range(len(offsets) - 1):
         most = max(most, offsets[i + 1] - offsets[i])
@@ -60,11 +64,8 @@ def gather(
     i: int,
     rows: NDArray[np.float64],
     codes: NDArray[np.int64],
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     cutoff2: float,
     work: NDArray[np.float64],
     index: NDArray[np.int32],
@@ -73,28 +74,25 @@ def gather(
 
     Args:
         i: the center.
-        rows: (n_all, 4) from `packed`; `codes` is the same memory as int64.
-        codes: see `rows`.
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],).
+        rows: (n_all, 4) float64, of `packed`.
+        codes: the same memory as int64.
+        atoms, lists: see `arguments`.
         cutoff2: square of the cutoff, Å².
         work: (≥ 4, m) receives pair vectors and squared distances.
-        index: (m,) receives the held index of each neighbor.
+        index: (m,) receives the index of each neighbor.
 
     Returns:
         How many there are. A distance that is NaN counts as within, for the range check of the kernel to find.
     """
+    neighbors = lists.neighbors
     x0, x1, x2, code = rows[i, 0], rows[i, 1], rows[i, 2], codes[i, 3]
     n = 0
-    for k in range(offsets[i], offsets[i + 1]):
+    for k in range(lists.offsets[i], lists.offsets[i + 1]):
         j = np.uint64(neighbors[k])  # unsigned: no test for a negative index
         if codes[j, 3] == code:  # S = 0: adding S·h would add zeros
             d0, d1, d2 = rows[j, 0] - x0, rows[j, 1] - x1, rows[j, 2] - x2
         else:
-            d0, d1, d2 = pair_vector(position, shift, h, i, j)
+            d0, d1, d2 = pair_vector(atoms.position, atoms.shift, atoms.cell, i, j)
         r2 = d0 * d0 + d1 * d1 + d2 * d2
         work[D0, n], work[D1, n], work[D2, n], work[R2, n] = d0, d1, d2, r2
         index[n] = j
@@ -113,7 +111,7 @@ def add_forces(i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int6
         i: the center.
         n: number of edges.
         work: rows up to R2, and SLOPE (eV/Å²), filled.
-        force: (n_all, 3) quanta, added to.
+        force: (n_all, 3) fixed-point units, added to.
 
     Returns:
         False when a force is NaN or too large for the fixed-point sum.

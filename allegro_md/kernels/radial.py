@@ -2,6 +2,8 @@
 
 f_n(x) = (a_n b_n(x) + c_n) u(x) with b_n(x) = sin(π w_n x) / (π x) and the polynomial u of
 `models.allegro.geometry.envelope`.
+
+Arguments, float64: x (E,) reduced distances; roots, w, a, c (n,); sine, cosine, f, slope, curvature and grad (E, n).
 """
 
 from __future__ import annotations
@@ -34,10 +36,18 @@ def _power(x: float, p: float) -> float:
 
 @numba.njit(cache=True, error_model="numpy")
 def _fill(
-    x: Array, sine: Array, cosine: Array, w: Array, a: Array, c: Array, p: float,
-    f: Array, slope: Array, curvature: Array,
-) -> None:  # fmt: skip
-    """f_n, f_n′ and f_n″ (E, n) from the sines and cosines of π w_n x."""
+    x: Array, waves: tuple[Array, Array], functions: tuple[Array, ...], p: float, out: tuple[Array, ...]
+) -> None:
+    """Computes f_n, f_n′ and f_n″.
+
+    Args:
+        x: (E,) float64, reduced distances.
+        waves: sines and cosines of π w_n x, each (E, n) float64.
+        functions: w, a and c, each (n,) float64.
+        p: exponent of the envelope.
+        out: values and first and second derivatives over x, each (E, n) float64, filled.
+    """
+    (sine, cosine), (w, a, c), (f, slope, curvature) = waves, functions, out
     steep = 0.5 * p * (p + 1.0) * (p + 2.0)
     for e in range(len(x)):
         t = x[e]
@@ -65,8 +75,8 @@ class _Radial(torch.autograd.Function):
         angle = (math.pi * x)[:, None] * roots
         sine, cosine = torch.sin(angle), torch.cos(angle)
         f, slope, curvature = (torch.empty_like(angle) for _ in range(3))
-        arrays = (t.detach().contiguous().numpy() for t in (x, sine, cosine, roots, a, c))
-        _fill(*arrays, p, f.numpy(), slope.numpy(), curvature.numpy())
+        points, sines, cosines, *functions = (t.detach().contiguous().numpy() for t in (x, sine, cosine, roots, a, c))
+        _fill(points, (sines, cosines), tuple(functions), p, (f.numpy(), slope.numpy(), curvature.numpy()))
         ctx.save_for_backward(x, slope, curvature)
         return f
 

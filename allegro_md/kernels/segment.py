@@ -1,6 +1,8 @@
 """Sums of edges into centers, sequential in edge order, and their inverse, the gather.
 
 Each is the derivative of the other, so both can be differentiated to any order.
+
+Arguments: values (E, …) or (n_segments, …), float32 or float64; segment (E,) int64.
 """
 
 from __future__ import annotations

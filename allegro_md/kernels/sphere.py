@@ -3,6 +3,10 @@
 Y_1 = √3 n of the unit vector n, and each degree is made of the one below: Y_k = Σ c Y_i n_j over terms (i, j, k) with
 components counted through all degrees (`Recursion`). Derivatives run through the same terms: backwards for a gradient,
 and along a direction and then backwards for the gradient of a directional derivative.
+
+Arguments, float64: d and h (E, 3) Å; n (3,); terms (m, 3) int64 and factor (m,) of the recursion; r, on_r and change_r
+(E,); y, on_y and change_y (E, size); on_d (E, 3). A prefix on_ marks the gradient at a quantity, change_ its
+directional derivative; tensor (…) is any of them.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ _FIRST = math.sqrt(3.0)
 
 @dataclass(frozen=True, eq=False)
 class Recursion:
-    """How the degrees from 2 on are made.
+    """Terms that make the degrees from 2 on.
 
     Attributes:
         l_max: highest degree.
@@ -43,7 +47,7 @@ class Recursion:
 
 @numba.njit(cache=True, inline="always")
 def _unit(d: Array, e: int, n: Array) -> float:
-    """Fills in the unit vector and returns the length."""
+    """Fills in the unit vector n (3,) of row e of d (E, 3), Å, and returns the length."""
     x, y, z = d[e, 0], d[e, 1], d[e, 2]
     r = math.sqrt(x * x + y * y + z * z)
     n[0], n[1], n[2] = x / r, y / r, z / r
@@ -52,7 +56,7 @@ def _unit(d: Array, e: int, n: Array) -> float:
 
 @numba.njit(cache=True, inline="always")
 def _climb(n: Array, terms: NDArray[np.int64], factor: Array, y: Array) -> None:
-    """All harmonics of a unit vector."""
+    """Computes all harmonics y (size,) of a unit vector n (3,)."""
     y[:] = 0.0
     y[0] = 1.0
     if len(y) > 1:
@@ -95,9 +99,10 @@ def _backward(d: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on
 @numba.njit(cache=True, error_model="numpy")
 def _change_backward(
     d: Array, h: Array, terms: NDArray[np.int64], factor: Array, on_r: Array, on_y: Array,
-    change_r: Array, change_y: Array, on_d: Array,
+    out: tuple[Array, Array, Array],
 ) -> None:  # fmt: skip
-    """Changes of r and y along h (E, 3), and the gradient (E, 3) of on_r · change_r + on_y · change_y."""
+    """Changes of r and y along h (E, 3), and the gradient (E, 3) of on_r · change_r + on_y · change_y, into `out`."""
+    change_r, change_y, on_d = out
     size = on_y.shape[1]
     n, y, turn, on_n, on_turn = np.empty(3), np.empty(size), np.empty(3), np.empty(3), np.empty(3)
     back, back_change = np.empty(size), np.empty(size)
@@ -185,7 +190,7 @@ class _Gradient(torch.autograd.Function):
         operands = (_array(t) for t in (on_r, on_y))
         _change_backward(
             _array(d), _array(grads[0]), ctx.recursion.terms, ctx.recursion.factor, *operands,
-            *(t.numpy() for t in outs),
+            tuple(t.numpy() for t in outs),
         )  # fmt: skip
         return outs[2], outs[0], outs[1], None
 

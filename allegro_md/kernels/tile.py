@@ -2,6 +2,8 @@
 
 BLAS rounds the rows of a product differently for different numbers of rows. Here every product has exactly `BLOCK_ROWS`
 rows: a block of edges is a whole number of tiles (padded), and only that number changes with the block.
+
+Arguments, float32 or float64: x (rows, n), rows a whole number of tiles.
 """
 
 from __future__ import annotations
@@ -14,10 +16,23 @@ import torch
 BLOCK_ROWS = 512
 """Rows of every matrix product at inference."""
 
+COLUMNS = 16
+"""Inner and outer dimensions of every matrix product at inference are multiples of this."""
+
 
 def padded(rows: int) -> int:
     """The smallest whole number of tiles that holds the rows, in rows (at least one tile)."""
     return max(1, -(-rows // BLOCK_ROWS)) * BLOCK_ROWS
+
+
+def widened(x: torch.Tensor) -> torch.Tensor:
+    """The matrix (rows, k), with columns of zeros up to a whole number of `COLUMNS`; itself where it has as many.
+
+    With other numbers of columns some BLAS libraries (MKL on processors of AMD) round a row differently depending on
+    its position.
+    """
+    missing = -x.shape[1] % COLUMNS
+    return torch.nn.functional.pad(x, (0, missing)) if missing else x
 
 
 class _Fan(torch.autograd.Function):
@@ -26,11 +41,14 @@ class _Fan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, *matrices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         ctx.save_for_backward(x, *matrices)
-        outs = tuple(x.new_empty((x.shape[0], w.shape[1])) for w in matrices)
-        for w, out in zip(matrices, outs, strict=True):
-            for tile, result in zip(x.split(BLOCK_ROWS), out.split(BLOCK_ROWS), strict=True):
-                torch.mm(tile, w, out=result)
-        return outs
+        rows, outs = widened(x), []
+        for w in matrices:
+            wide = widened(widened(w).t()).t()
+            out = x.new_empty((x.shape[0], wide.shape[1]))
+            for tile, result in zip(rows.split(BLOCK_ROWS), out.split(BLOCK_ROWS), strict=True):
+                torch.mm(tile, wide, out=result)
+            outs.append(out[:, : w.shape[1]].contiguous())
+        return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -48,15 +66,13 @@ class _Gathered(torch.autograd.Function):
         ctx.save_for_backward(*operands)
         ctx.n = n
         xs, matrices = operands[:n], operands[n:]
-        rows = xs[0].shape[0]
-        out = xs[0].new_empty((rows, matrices[0].shape[1]))
+        out = xs[0].new_empty((xs[0].shape[0], widened(matrices[0]).shape[1]))
         results = out.split(BLOCK_ROWS)
-        for tile, result in zip(xs[0].split(BLOCK_ROWS), results, strict=True):
-            torch.mm(tile, matrices[0], out=result)
-        for x, w in zip(xs[1:], matrices[1:], strict=True):
-            for tile, result in zip(x.split(BLOCK_ROWS), results, strict=True):
-                result.addmm_(tile, w)
-        return out
+        for k, (x, w) in enumerate(zip(xs, matrices, strict=True)):
+            wide = widened(widened(w).t()).t()
+            for tile, result in zip(widened(x).split(BLOCK_ROWS), results, strict=True):
+                torch.addmm(result, tile, wide, beta=0.0 if k == 0 else 1.0, out=result)
+        return out[:, : matrices[0].shape[1]].contiguous()
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -13,7 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
+from allegro_md.kernels.no_refcount import no_refcount
 from allegro_md.kernels.pair import ENERGY, R2, ROWS, SLOPE, add_forces, add_virial, gather, half_sum, packed, widest
 
 LENGTH = 0.46850
@@ -48,43 +50,31 @@ def envelope(t: float) -> tuple[float, float]:
 
 @numba.njit(cache=True, error_model="numpy")
 def zbl(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    species: NDArray[np.int16],
-    h: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    neighbors: NDArray[np.int32],
+    atoms: Atoms,
+    lists: Lists,
     cutoff: float,
     table: NDArray[np.float64],
-    force: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    virial: NDArray[np.float64],
+    out: Out,
 ) -> int:
     """Energies, forces and virials of the centers.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-        species: (n_all,).
-        h: (3, 3) Å, lattice rows.
-        offsets: (n_centers + 1,).
-        neighbors: (offsets[-1],) held indices.
+        atoms, lists: see `arguments`.
         cutoff: Å.
         table: (2, n_species, n_species): K Zᵢ Zⱼ (eV·Å), x / r (1/Å).
-        force: (n_all, 3) quanta, added to.
-        energy: (n_centers,) eV, stored.
-        virial: (n_centers, 6) eV, stored; (0, 6) when not wanted.
+        out: see `arguments`; forces on centers only.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    m = widest(offsets)
+    atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
+    m, species, force, virial = widest(lists.offsets), atoms.species, out.force, out.virial
     work, index = np.empty((ROWS, m)), np.empty(m, np.int32)
-    rows = packed(position, shift)
+    rows = packed(atoms.position, atoms.shift)
     codes = rows.view(np.int64)
     cutoff2 = cutoff * cutoff
-    for i in range(len(offsets) - 1):
-        n = gather(i, rows, codes, position, shift, h, offsets, neighbors, cutoff2, work, index)
+    for i in range(len(lists.offsets) - 1):
+        n = gather(i, rows, codes, atoms, lists, cutoff2, work, index)
         for k in range(n):
             charge, inverse_length = table[0, species[i], species[index[k]]], table[1, species[i], species[index[k]]]
             r = math.sqrt(work[R2, k])
@@ -96,7 +86,7 @@ def zbl(
             work[SLOPE, k] = slope / r
         if not add_forces(i, n, work, force):
             return i
-        energy[i] = half_sum(n, work)
+        out.energy[i] = half_sum(n, work)
         if len(virial) > 0:
             add_virial(i, n, -0.5, work, virial)
     return FINE

@@ -60,11 +60,11 @@ def test_vector(network: Network) -> dict[str, Any]:
     return {
         "positions": positions.tolist(), "symbols": [a.symbols[s] for s in species], "energies": energy.tolist(),
         "forces": force.tolist(), "virial": virial.tolist(),
-    }  # fmt: skip
+    }
 
 
 def disagreement(network: Network, vector: Any) -> str:
-    """What differs from a stored test vector, empty when nothing does."""
+    """Names a difference from a stored test vector; empty when there is none."""
     try:
         positions = np.array(vector["positions"], dtype=np.float64)
         species = np.array([network.architecture.symbols.index(s) for s in vector["symbols"]], dtype=np.int64)

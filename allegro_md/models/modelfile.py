@@ -123,14 +123,14 @@ def load_model(path: Path | str) -> Network:
     problem = disagreement(network, document.get("test"))
     if problem:
         raise InputError(f"the model does not give the result it was saved with: {problem}", where,
-                         "the file or this installation (torch, e3nn) is not what it was made for")  # fmt: skip
+                         "the file or this installation (torch, e3nn) is not what it was made for")
     if contradiction := _contradiction(document, network):
         raise InputError(f"the model is damaged: {contradiction}", where, _COPY)
     return network
 
 
 def _contradiction(document: Mapping[str, Any], network: Network) -> str:
-    """What in a document does not say the same as the network, or is not as it was saved; empty when all is well."""
+    """Names a part of a document that contradicts the network or is not as it was saved; empty when all is well."""
     a = network.architecture
     said = {"symbols": list(a.symbols), "cutoff": a.cutoff, "units": _UNITS}
     for key, values in (("scales", network.scales), ("shifts", network.shifts)):
@@ -173,22 +173,22 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # no mapping
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  bytes of any kind raise anything
+    except Exception as error:  # bytes of any kind raise anything
         raise InputError(f"not a model file, or damaged ({_reason(error)})", where, _COPY) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError("a safetensors file, but not a model of this program", where,
-                         "convert other models with: allegro-md import SOURCE OUT.allegro")  # fmt: skip
+                         "convert other models with: allegro-md import SOURCE OUT.allegro")
     if document.get("version") != VERSION:
         raise InputError(f"model file of version {document.get('version')}, this program reads {VERSION}", where,
-                         "use a newer allegro-md")  # fmt: skip
+                         "use a newer allegro-md")
     return document, tensors
 
 
 def _reason(error: Exception) -> str:
-    """What a library says, without its stack and its listings."""
+    """Message of a library, without its stack and its listings."""
     text = " ".join(str(error).partition("\nException raised")[0].split()) or type(error).__name__
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
@@ -204,7 +204,7 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def describe(path: Path | str) -> str:
-    """What a model file holds, for a reader.
+    """Describes the contents of a model file, for a reader.
 
     Raises:
         InputError: see `load_model`.

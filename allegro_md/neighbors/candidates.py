@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from allegro_md.neighbors.grid import REACH, column_start, place_of
 
 STRETCH = 16
-"""Cells of a column that are worked on together where atoms are held in the order of cells: some 100 kB."""
+"""Cells of a column that are worked on together where atoms are in the order of cells: some 100 kB."""
 
 _USUAL = 8  # centers of a cell: few have more
 
@@ -37,7 +37,7 @@ class Held(NamedTuple):
 
 
 class Binned(NamedTuple):
-    """Centers and other held atoms by cell, see `grid.sorted_into`."""
+    """Centers and other atoms by cell, see `grid.sorted_into`."""
 
     starts: NDArray[np.int32]
     members: NDArray[np.int32]
@@ -46,7 +46,7 @@ class Binned(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Places (Å), numbers in the order of (id, shift), and held indices; with room for whole words beyond the last.
+    """Wrapped positions (Å), sort keys by (id, shift), and indices of atoms; with room for whole words beyond the last.
 
     Attributes:
         planes: where each plane of cells begins, from `REACH` below the stretch on.
@@ -66,7 +66,7 @@ def room_for(n: int) -> Candidates:
     return Candidates(
         np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32),
         np.zeros(STRETCH + 2 * REACH + 1, dtype=np.int64),
-    )  # fmt: skip
+    )
 
 
 @numba.njit(cache=True)
@@ -115,12 +115,12 @@ def gather(
     """Copies the candidates together, plane after plane of cells.
 
     Args:
-        columns: first cells of the columns.
-        others: whether there are others than centers.
+        columns: (n,) first cells of the columns.
+        others: false if all candidates are centers.
         bottom: index of the lowest plane; may be negative.
-        n_planes: how many planes.
-        top: planes there are.
-        held: the atoms.
+        n_planes: number of planes to copy.
+        top: number of planes of the grid.
+        held: local atoms and ghosts.
         matrix: (3, 3) Å, lattice rows.
         binned: the atoms by cell.
         candidates: written.

@@ -1,7 +1,7 @@
 """All pairs within a distance: O(N), no capacity the user must set, and little memory beside the list itself.
 
-Center by center, in the order they are held. The candidates of a stretch of a column of cells are copied together, so
-that each center tests one run of places. Lists are sorted by (id, shift): for one center that is the order of (id, S).
+Center by center, in their order in memory. The candidates of a stretch of a column of cells are copied together, so
+that each center tests contiguous positions. Lists are sorted by (id, shift): for one center, the order of (id, S).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def build_pairs(
     n_centers: int,
     distance: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Neighbors of the first `n_centers` held atoms within `distance` (Å).
+    """Neighbors of the first `n_centers` atoms within `distance` (Å).
 
     Args:
-        position: (n, 3) Å, masters.
-        shift: (n, 3) lattice translation to each copy's place.
+        position: (n, 3) Å, unwrapped, local atoms and ghosts.
+        shift: (n, 3) lattice translation from the unwrapped position to the atom or image meant.
         ids: (n,) global ids.
         cell: current cell.
-        n_centers: how many of the atoms get a list; fastest when these are in the order of cells.
+        n_centers: number of atoms that get a list; fastest if these are in the order of cells.
         distance: search distance, Å.
 
     Returns:
@@ -48,7 +48,7 @@ def build_pairs(
     binned = Binned(*own, *sorted_into(grid, position, shift, n_centers, len(position)))
     done, room = 0, 1024
     while done < n_centers:
-        # Pages move along with a large array that grows or shrinks: it is neither copied nor held twice.
+        # Pages move along with a large array that grows or shrinks: it is neither copied nor in memory twice.
         neighbors.resize(room, refcheck=False)
         done, wanted = _fill(done, n_centers, held, grid, binned, distance * distance, offsets, neighbors)
         end = int(offsets[done])
@@ -59,7 +59,13 @@ def build_pairs(
 
 
 def _held(position: NDArray[np.float64], shift: NDArray[np.int32], ids: NDArray[np.int64]) -> Held:
-    """The atoms with what sorts them by (id, shift); the pairs (id, shift) are unique."""
+    """Bundles atoms with the keys that sort them by (id, shift); the pairs (id, shift) are unique.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        ids: (n,) global ids.
+    """
     least, span = _spans(shift)
     ranks = np.zeros(0, dtype=np.int64)
     if float(ids.max() + 1) * float(span[0]) * float(span[1]) * float(span[2]) >= 2.0**62:
@@ -70,7 +76,7 @@ def _held(position: NDArray[np.float64], shift: NDArray[np.int32], ids: NDArray[
 
 @numba.njit(cache=True)
 def _spans(shift: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(3,) least shift along each axis, and how many there are up to the largest."""
+    """Least shift along each axis (3,), and the number of values up to the largest (3,), of `shift` (n, 3)."""
     low, high = np.full(3, 2**31), np.full(3, -(2**31))
     for i in range(len(shift)):
         for axis in range(3):
@@ -90,7 +96,17 @@ def _fill(
     offsets: NDArray[np.int64],
     neighbors: NDArray[np.int32],
 ) -> tuple[int, int]:
-    """Lists of the centers from `first` on, as far as there is room.
+    """Writes the lists of the centers from `first` on, as far as there is room.
+
+    Args:
+        first: first center without a list.
+        n_centers: number of centers.
+        held: local atoms and ghosts.
+        grid: the cells.
+        binned: the atoms by cell.
+        limit: square of the search distance, Å².
+        offsets: (n_centers + 1,), written.
+        neighbors: (room,) indices of atoms, written.
 
     Returns:
         The first center without a list, and the room it may need.
@@ -128,17 +144,17 @@ def _lists(
     offsets: NDArray[np.int64],
     neighbors: NDArray[np.int32],
 ) -> tuple[int, int]:
-    """Lists of the centers of a stretch, from i on, as far as there is room.
+    """Writes the lists of the centers of a stretch of cells, from i on, as far as there is room.
 
     Args:
         i: first center.
-        last: for each plane of cells the center after its last.
-        held: the atoms.
+        last: (planes,) for each plane of cells the center after its last.
+        held: local atoms and ghosts.
         matrix: (3, 3) Å, lattice rows.
         candidates: of the stretch.
         limit: square of the search distance, Å².
         offsets: (n_centers + 1,), written.
-        neighbors: written.
+        neighbors: (room,) indices of atoms, written.
 
     Returns:
         The first center without a list, and the room it may need: 0 when the stretch is done.
@@ -180,7 +196,16 @@ def _append(
     end: int,
     neighbors: NDArray[np.int32],
 ) -> None:
-    """Writes the n held indices in the order of their keys to the end of the list."""
+    """Writes n indices in the order of their keys to the end of the list.
+
+    Args:
+        n: number of indices.
+        keys: (≥ n,) unique keys.
+        index: (≥ n,) indices of atoms.
+        smaller: (≥ n,) workspace: for each key the number of smaller ones.
+        end: length of the list so far.
+        neighbors: (room,) the list, written.
+    """
     if n > _BY_COUNTING:
         order = np.argsort(keys[:n])
         for k in range(n):

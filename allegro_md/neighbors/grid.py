@@ -1,4 +1,4 @@
-"""Cells of space, as a numbering of places: what is near in space gets near numbers, and adjacent cells are known.
+"""Grid of cells: cells near in space get near numbers, so that atoms sorted by them are near in memory.
 
 Cells are parallelepipeds along the lattice vectors: at least the search distance thick along the first two, half of it
 along the third. All atoms within the distance of one lie in its own cell, the adjacent columns, and `REACH` cells up
@@ -19,7 +19,7 @@ REACH = 1
 """Cells along the last axis that the search distance spans."""
 
 STRIP = 8
-"""Columns side by side in a strip: 30 columns of 1,000 Å of a metal, with places, forces and ids, fit into 2 MB."""
+"""Columns side by side in a strip: 30 columns of 1,000 Å of a metal, with positions, forces and ids, fit into 2 MB."""
 
 _ROUNDING = 1e-6  # relative: cells are thicker than the distance by more than what indices are rounded by
 _FEW = 8192  # cells that cost nothing, however few the atoms
@@ -48,10 +48,16 @@ class Grid(NamedTuple):
 def cells_around(
     position: NDArray[np.float64], shift: NDArray[np.int32], cell: Cell, distance: float
 ) -> Grid:
-    """Cells for pairs within `distance` (Å) of the given atoms, (n, 3) positions and shifts; n > 0.
+    """Cells for pairs within `distance` (Å) of atoms.
 
     There are never more than a few cells per atom: where space is mostly empty, empty stretches are cut out and cells
     joined. Otherwise cells begin at the origin: atoms ordered by them are ordered by those around more atoms, too.
+
+    Args:
+        position: (n, 3) Å, unwrapped, n > 0.
+        shift: (n, 3) lattice translations.
+        cell: current cell.
+        distance: of the pairs, Å.
     """
     matrix = np.array(cell.matrix)
     columns = cell.inverse * (cell.heights * np.array([1, 1, REACH]) / (distance * (1.0 + _ROUNDING)))
@@ -75,7 +81,14 @@ def cells_around(
 def place_of(
     position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64], i: int
 ) -> tuple[float, float, float]:
-    """Where a held atom is, Å: x + shift · h."""
+    """Wrapped position of atom i, (3,) float64 Å: x + shift · h.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows h.
+        i: the atom.
+    """
     a, b, c = shift[i, 0], shift[i, 1], shift[i, 2]
     return (
         position[i, 0] + (a * matrix[0, 0] + b * matrix[1, 0] + c * matrix[2, 0]),
@@ -86,6 +99,7 @@ def place_of(
 
 @numba.njit(cache=True, inline="always")
 def _count(x: float, y: float, z: float, columns: NDArray[np.float64], axis: int) -> int:
+    """Index along an axis of the cell at x, y, z (Å); `columns` (3, 3) 1/Å as in `Grid`."""
     return int(np.floor(x * columns[0, axis] + y * columns[1, axis] + z * columns[2, axis]))
 
 
@@ -93,7 +107,14 @@ def _count(x: float, y: float, z: float, columns: NDArray[np.float64], axis: int
 def _bounds(
     position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(3,) least and largest count of cells."""
+    """Least and largest index of a cell with atoms, (3,) each.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows.
+        columns: (3, 3) 1/Å, see `Grid`.
+    """
     low, high = np.full(3, 2**62), np.full(3, -(2**62))
     for i in range(len(position)):
         x, y, z = place_of(position, shift, matrix, i)
@@ -112,6 +133,15 @@ def _counts(
     columns: NDArray[np.float64],
     axis: int,
 ) -> NDArray[np.int64]:
+    """Index along an axis of the cell of every atom, (n,).
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows.
+        columns: (3, 3) 1/Å, see `Grid`.
+        axis: 0, 1 or 2.
+    """
     found = np.empty(len(position), dtype=np.int64)
     for i in range(len(position)):
         x, y, z = place_of(position, shift, matrix, i)
@@ -129,9 +159,19 @@ def bin_at(
     counts: NDArray[np.int64],
     merged: NDArray[np.int64],
 ) -> tuple[int, int, int]:
-    """The cell (index per axis) of a place, Å; the arrays are those of a `Grid`."""
+    """Index per axis of the cell at a point.
+
+    Args:
+        x: Å; y and z likewise.
+        y: Å.
+        z: Å.
+        columns: (3, 3) 1/Å; this and what follows are fields of a `Grid`.
+        low: (3,) least index.
+        counts: (3, m) indices that occur.
+        merged: (3, m) the cell of each of them.
+    """
     a, b, c = (_count(x, y, z, columns, 0) - low[0], _count(x, y, z, columns, 1) - low[1],
-               _count(x, y, z, columns, 2) - low[2])  # fmt: skip
+               _count(x, y, z, columns, 2) - low[2])
     if counts.shape[1] > 0:
         a = merged[0, np.searchsorted(counts[0], a)]
         b = merged[1, np.searchsorted(counts[1], b)]
@@ -141,7 +181,7 @@ def bin_at(
 
 @numba.njit(cache=True)
 def column_start(a: int, b: int, bins: NDArray[np.int64]) -> int:
-    """Number of the first cell of a column; those above it follow."""
+    """Number of the first cell of a column (those above it follow) in a grid of `bins` (3,) cells."""
     inside = a & (STRIP - 1)
     side = min(STRIP, bins[0] - (a - inside))
     return int(((a - inside) * bins[1] + b * side + inside) * bins[2])
@@ -151,11 +191,18 @@ def column_start(a: int, b: int, bins: NDArray[np.int64]) -> int:
 def sorted_into(
     grid: Grid, position: NDArray[np.float64], shift: NDArray[np.int32], first: int, last: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Counting sort of the atoms from `first` to before `last` by cell.
+    """Sorts the atoms from `first` to before `last` by cell (counting sort).
+
+    Args:
+        grid: the cells.
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        first: first atom.
+        last: atom after the last.
 
     Returns:
-        starts (n_cells + 1,), and the atoms of cell b, ``members[starts[b]:starts[b + 1]]``, in the order they are
-        held; members is empty where `first` is 0 and all are held in the order of cells.
+        starts (n_cells + 1,), and the atoms of cell b, ``members[starts[b]:starts[b + 1]]``, in their present order;
+        members is empty where `first` is 0 and all atoms are in the order of cells already.
     """
     matrix, columns, low, bins, counts, merged = grid
     starts = np.zeros(bins[0] * bins[1] * bins[2] + 1, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""What the search does with many numbers at once, for compiled code; nothing is checked.
+"""SIMD primitives of the neighbor search, for compiled code; nothing is checked.
 
 Eight at a time: whole vectors, not left to the compiler to find.
 """

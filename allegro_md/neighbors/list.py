@@ -1,4 +1,4 @@
-"""The neighbor list of a rank's own atoms, and when it has gone stale."""
+"""The neighbor list of a rank's local atoms, and of the ghosts they depend on; and when it has gone stale."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from allegro_md.neighbors.grid import cells_around, place_of, sorted_into
 from allegro_md.state import AtomState
 
 _MARGIN = 1e-6  # Å, far above rounding: with skin 0 a pair at the cutoff must not be lost to the last bit
-_SHARE = 0.01  # of the skin, that may be lost to rounding of the places atoms had
+_SHARE = 0.01  # of the skin, that may be lost to rounding of the reference positions
 
 
 class NeighborList:
-    """For each own atom the held atoms within cutoff + skin, in ascending (id, S) order.
+    """For each center the atoms held within cutoff + skin, in ascending (id, S) order.
+
+    Centers are the local atoms. A message-passing potential of several layers also asks for properties of neighbors
+    that depend on neighbors of theirs: with hops > 1 the ghosts within hops − 1 pairs of a local atom are centers, too,
+    numbered as they are held. For a strictly local potential ``offsets[: n_local + 1]`` is all it needs.
 
     S is the integer lattice shift of the pair. The order and the set of pairs within the cutoff depend on positions
     and ids only, so neither rebuilding nor the skin can be seen in what is computed from the list.
@@ -26,19 +30,38 @@ class NeighborList:
     Attributes:
         cutoff: Å.
         skin: Å.
-        offsets: (n_centers + 1,) int64; the neighbors of center i are ``neighbors[offsets[i]:offsets[i + 1]]``.
-        neighbors: int32 indices of held atoms.
+        hops: through how many pairs the energy of a local atom depends on others.
+        reach: how far from local atoms ghosts are held, Å.
+        offsets: (n_centers + 1,) int64; the neighbors of center i are ``neighbors[offsets[i]:offsets[i + 1]]``. There
+            are n_local centers with one hop, else n_all; the lists of ghosts that are not needed are empty.
+        neighbors: (offsets[-1],) int32 indices of atoms held; those of local atoms come first.
+        displacement: largest distance, Å, that a local atom has moved since the list was built, apart from what the
+            deformation of the cell does; brought up to date by `skin_excess`.
         max_approach: Å, upper bound of how much closer any two atoms of the list have come since it was built; brought
             up to date by `skin_excess`, whether or not the cell has changed.
         max_separation: Å, likewise of how much farther apart.
     """
 
-    def __init__(self, cutoff: float, skin: float, reach: float | None = None) -> None:
-        """`reach` is how far the halo must bring ghosts, Å, where that is more than the cutoff."""
-        self._reach = cutoff if reach is None else reach
+    def __init__(self, cutoff: float, skin: float, reach: float | None = None, hops: int = 1) -> None:
+        """Makes an empty list, which is stale.
+
+        Args:
+            cutoff: Å.
+            skin: Å.
+            reach: how far the halo brings ghosts while the list is not stale, Å; None for hops · cutoff.
+            hops: through how many pairs an energy depends on other atoms.
+
+        Raises:
+            ValueError: the halo does not bring what the lists of ghosts need.
+        """
+        self.hops = hops
+        self.reach = hops * cutoff if reach is None else reach
+        if self.reach < hops * cutoff:
+            raise ValueError(f"{hops} hops of {cutoff} Å need ghosts as far away, not only {self.reach} Å")
         self.cutoff = cutoff
         self.skin = skin
         self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+        self.displacement = np.inf
         self.neighbors: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self.max_approach = self.max_separation = np.inf
         self._distance = cutoff + skin + _MARGIN
@@ -49,16 +72,16 @@ class NeighborList:
 
     @property
     def n_centers(self) -> int:
-        """Atoms that have a list."""
+        """Number of atoms that have a list, if only an empty one."""
         return len(self.offsets) - 1
 
     def clear(self) -> None:
-        """Forgets the pairs, the largest array there is, so that it is not held while atoms are moved about."""
+        """Forgets the pairs, the largest array of a run, so that its memory is free while atoms migrate."""
         self.offsets, self.neighbors = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
         self._reference_matrix = None
 
     def sort_atoms(self, state: AtomState) -> None:
-        """Puts the own atoms in the order of cells, which makes building fast and neighbors near in memory.
+        """Puts the local atoms in the order of cells, which makes building fast and neighbors near in memory.
 
         Shifts must be set; ghosts are dropped.
         """
@@ -74,23 +97,58 @@ class NeighborList:
     def build(self, state: AtomState) -> None:
         """Finds all pairs from the state's positions and shifts; ghosts must be in place."""
         self.clear()
-        self.offsets, self.neighbors = build_pairs(
-            state.all("position").cpu().numpy(),
-            state.all("shift").cpu().numpy(),
-            state.all("id").cpu().numpy(),
-            state.cell,
-            state.n_local,
-            self._distance,
-        )
+        self.offsets, self.neighbors = self._pairs(state, self._distance)
+        for _ in range(self.hops - 1):
+            self._add_ghosts(state)
         self._remember(state)
         self._reference_matrix = state.cell.matrix
         self._reference_inverse = state.cell.inverse
-        self.max_approach = self.max_separation = 0.0
+        self.max_approach = self.max_separation = self.displacement = 0.0
+
+    def pairs(self, state: AtomState, distance: float) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Finds the neighbors that local atoms have within a distance now, which may be more than the cutoff.
+
+        Args:
+            state: the list must not be stale at its positions.
+            distance: Å, at most `reach`.
+
+        Returns:
+            offsets (n_local + 1,) int64, and neighbors int32, in ascending (id, S) order.
+
+        Raises:
+            ValueError: ghosts are not held from so far away.
+        """
+        if distance > self.reach:
+            raise ValueError(f"pairs within {distance} Å: ghosts are held up to {self.reach} Å only")
+        return self._pairs(state, distance)
+
+    def _pairs(self, state: AtomState, distance: float) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        position, shift, ids = (state.all(name).cpu().numpy() for name in ("position", "shift", "id"))
+        return build_pairs(position, shift, ids, state.cell, state.n_local, distance)
+
+    def _add_ghosts(self, state: AtomState) -> None:
+        """Lists the neighbors of all ghosts that are in a list so far, anew for those that have one.
+
+        The lists of local atoms stay as they are. Any atom within the cutoff of such a ghost is held: through the same
+        chain of pairs it is within reach of a local atom.
+        """
+        listed = np.zeros(state.n_all, dtype=np.bool_)
+        listed[self.neighbors] = True
+        listed[: state.n_local] = False
+        centers = np.flatnonzero(listed)
+        order = np.concatenate([centers, np.flatnonzero(~listed)])
+        position, shift, ids = (state.all(name).cpu().numpy()[order] for name in ("position", "shift", "id"))
+        offsets, neighbors = build_pairs(position, shift, ids, state.cell, len(centers), self._distance)
+        counts = np.zeros(state.n_ghost, dtype=np.int64)
+        counts[centers - state.n_local] = np.diff(offsets)
+        of_local = self.offsets[: state.n_local + 1]
+        self.neighbors = np.concatenate([self.neighbors[: of_local[-1]], order[neighbors].astype(np.int32)])
+        self.offsets = np.concatenate([of_local, of_local[-1] + np.cumsum(counts)])
 
     def _remember(self, state: AtomState) -> None:
-        """Keeps the places of the own atoms: in 12 bytes, unless rounding them would cost a good part of the skin.
+        """Keeps the wrapped positions of the local atoms, as float32 unless rounding would use up the skin.
 
-        Places are near the box however far the masters have travelled.
+        Wrapped positions are near the box however far the unwrapped ones have travelled.
         """
         where = state.local("position").cpu().numpy(), state.local("shift").cpu().numpy(), np.array(state.cell.matrix)
         rounding = np.sqrt(3.0) * 2.0**-24 * _farthest(*where)
@@ -100,7 +158,7 @@ class NeighborList:
         _places(*where, self._reference)
 
     def skin_excess(self, state: AtomState) -> float:
-        """How far this rank's list is beyond what its skin allows, Å; stale where positive on any rank.
+        """Distance by which atoms have moved beyond the skin of this rank's list, Å; stale if positive on any rank.
 
         With F = h₀⁻¹h the deformation of the cell since the build and u the largest displacement beyond it, a pair now
         within the cutoff was then within ‖F⁻¹‖ (cutoff + 2u): that must not exceed cutoff + skin, and likewise for the
@@ -118,18 +176,25 @@ class NeighborList:
             state.local("position").cpu().numpy(), state.local("shift").cpu().numpy(), matrix, self._reference,
             deformation, fixed,
         ) + self._rounding * float(np.linalg.norm(deformation, 2))  # fmt: skip
+        self.displacement = displacement
         if fixed:
             self.max_approach = self.max_separation = 2.0 * displacement
             return self.max_approach - self.skin
         stretches = np.linalg.svd(deformation, compute_uv=False)
         self.max_approach = 2.0 * displacement + max(0.0, 1.0 - float(stretches[-1])) * self._distance
         self.max_separation = 2.0 * displacement + max(0.0, float(stretches[0]) - 1.0) * self._distance
-        return (self._reach + 2.0 * displacement) / float(stretches[-1]) - (self._reach + self.skin)
+        return (self.reach + 2.0 * displacement) / float(stretches[-1]) - (self.reach + self.skin)
 
 
 @numba.njit(cache=True)
 def _farthest(position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64]) -> float:
-    """Largest coordinate of a place, Å."""
+    """Largest absolute coordinate of a wrapped position, Å.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows.
+    """
     largest = 0.0
     for i in range(len(position)):
         x, y, z = place_of(position, shift, matrix, i)
@@ -141,6 +206,14 @@ def _farthest(position: NDArray[np.float64], shift: NDArray[np.int32], matrix: N
 def _places(
     position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64], places: NDArray[Any]
 ) -> None:
+    """Writes the wrapped positions.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows.
+        places: (n, 3) float32 or float64 Å, written.
+    """
     for i in range(len(position)):
         places[i, 0], places[i, 1], places[i, 2] = place_of(position, shift, matrix, i)
 
@@ -154,7 +227,19 @@ def _largest_displacement(
     deformation: NDArray[np.float64],
     fixed_cell: bool,
 ) -> float:
-    """Largest |place − former place · F|, Å; infinite when a position is not finite."""
+    """Largest displacement from the positions at the last build, deformed with the cell, Å.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        matrix: (3, 3) Å, lattice rows.
+        reference: (n, 3) float32 or float64 Å, wrapped positions at the build.
+        deformation: (3, 3) F = h₀⁻¹h.
+        fixed_cell: F is the identity.
+
+    Returns:
+        The displacement; infinite if a position is not finite.
+    """
     largest, sane = 0.0, True
     for i in range(len(position)):
         x, y, z = place_of(position, shift, matrix, i)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +14,24 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
+from allegro_md.evaluation import Evaluation, Needs, PotentialInfo, TrainedModel, wants_virial
+from allegro_md.kernels.arguments import Atoms, Block, Lists
 from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.tile import BLOCK_ROWS, padded
 from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.allegro.network import Evaluator, Network
 from allegro_md.models.fused.fold import UnfoldableError
+from allegro_md.models.modelfile import read_document
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Virial
+from allegro_md.potentials.base import Potential
 from allegro_md.potentials.fused import FusedPotential
+from allegro_md.potentials.pair import PACKED
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState
 
 TILES = 8
 """Tiles per block: large enough to hide the cost of calls, small enough to stay near the cache."""
-
-_Block = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
-"""Edge vectors, centers within the block, neighbors; padded to whole tiles."""
-
-_Atoms = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]
-"""Positions, shifts, species of the model, lattice rows."""
 
 PRECISIONS = {"mixed": torch.float32, "double": torch.float64}
 
@@ -45,13 +44,10 @@ class AllegroPotential:
     or float64 ("double").
 
     Attributes:
-        engine: its name in the input.
-        remark: for the log, why it is not the fused one.
+        info: description of itself, with the reason why it is not the fused engine.
     """
 
-    name, engine = "allegro", "reference"
-    halo_hops = 1
-    bit_exact = True
+    members: tuple[Potential, ...] = ()
 
     def __init__(
         self,
@@ -72,66 +68,79 @@ class AllegroPotential:
             device: where the network is evaluated.
             tiles: per block; halved when memory runs out.
             reason: why it is this engine.
-            share: all energies are multiplied by it.
+            weight: all energies are multiplied by it.
 
         Raises:
             InputError: the file is no model, or the model does not know an element.
         """
         network, _ = trained(model, symbols)
         known = network.architecture.symbols
-        self.cutoff = float(network.architecture.cutoff)
+        self.info = PotentialInfo(
+            "allegro",
+            float(network.architecture.cutoff),
+            precision="mixed" if precision == "mixed" else "double",
+            engine="reference",
+            description=f"reference engine, {reason}",
+            bytes_per_atom=PACKED,
+        )
         self._species = np.array([known.index(symbol) for symbol in symbols], dtype=np.int64)
         self._device = torch.device(device)
         with torch.no_grad():
             self._evaluate: Evaluator = network.prepare(PRECISIONS[precision], self._device, weight)
         self._cutoff2 = self._evaluate.cutoffs**2
         self._tiles = tiles
-        self.description = f"reference engine, {reason}"
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
+        """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
         force = state.all("force")
         quanta = force.cpu()  # the same memory where the state is on the host
-        n = neighbors.n_centers
-        energy, virials = np.empty(n), np.zeros((n if virial else 0, 6))
+        n = state.n_local
+        energy, virials = np.empty(n), np.zeros((n if wants_virial(needs) else 0, 6))
         species = self._species[state.all("species").cpu().numpy()]
-        atoms = (state.all("position").cpu().numpy(), state.all("shift").cpu().numpy(), species, state.cell.matrix)
+        position, shift = (state.all(name).cpu().numpy() for name in ("position", "shift"))
+        atoms = Atoms(position, shift, species, state.cell.matrix)
+        pairs = Lists(lists.offsets[: n + 1], lists.neighbors)
         first = 0
         while first < n:
             taken = 0
             try:
-                block, taken, edges = self._gather(first, atoms, neighbors)
+                block, taken, edges = self._gather(first, atoms, pairs)
                 values, gradient = self._block(block, species[first : first + taken], species)
             except (RuntimeError, MemoryError) as error:
                 self._halve(taken, error)
                 continue
-            status = spread_block(
-                first, edges, *block, gradient, quanta.numpy(), virials[first : first + taken] if virial else virials
-            )
+            part = virials[first : first + taken] if len(virials) else virials
+            status = spread_block(first, edges, block, gradient, quanta.numpy(), part)
             if status != FINE:
                 atom = int(state.all("id")[int(status)])
-                raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range", [atom])
+                raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
             energy[first : first + taken] = values[:taken]
             first += taken
         if quanta is not force:
             force.copy_(quanta)
-        return ForceResult.of(energy, virials, virial, state)
+        return Evaluation.of(state, needs, energy, virials)
 
-    def _gather(self, first: int, atoms: _Atoms, neighbors: NeighborList) -> tuple[_Block, int, int]:
+    def _gather(self, first: int, atoms: Atoms, lists: Lists) -> tuple[Block, int, int]:
         """The next block, its number of centers and of edges; more tiles where one center fills them all."""
         rows = self._tiles * BLOCK_ROWS
         while True:
-            block = (np.empty((rows, 3)), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64))
-            taken, edges = fill_block(first, *atoms, neighbors.offsets, neighbors.neighbors, self._cutoff2, *block)
+            block = Block(np.empty((rows, 3)), np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64))
+            taken, edges = fill_block(first, atoms, lists, self._cutoff2, block)
             if taken:  # the last block of a rank may need fewer tiles
                 used = padded(edges)
-                return (block[0][:used], block[1][:used], block[2][:used]), taken, edges
+                return Block(block.vector[:used], block.center[:used], block.neighbor[:used]), taken, edges
             rows = padded(edges)
 
     def _block(
-        self, block: _Block, centers: NDArray[np.int64], species: NDArray[np.int64]
+        self, block: Block, centers: NDArray[np.int64], species: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Energies of the centers (and of the padding) and edge gradients (rows, 3)."""
+        """Energies of the centers (and of the padding) and edge gradients (rows, 3).
+
+        Args:
+            block: vectors, centers and neighbors of the edges.
+            centers: (n,) species of the centers.
+            species: (n_all,) species of all atoms.
+        """
         vectors, center, neighbor = block
         vector = torch.from_numpy(vectors).to(self._device, copy=True).requires_grad_()
         edges = Edges(
@@ -149,8 +158,30 @@ class AllegroPotential:
         if not out_of_memory(error):
             raise error
         if taken == 1 or self._tiles == 1:
-            raise ResourceError(f"{self.name}: out of memory for the smallest block of edges") from error
+            raise ResourceError(f"{self.info.name}: out of memory for the smallest block of edges") from error
         self._tiles //= 2
+
+
+def described(
+    potential: AllegroPotential | FusedPotential, model: Network | str | Path, symbols: Sequence[str], weight: float
+) -> Potential:
+    """Adds to a potential's description what follows from its model: file, distances, and ways to make it again."""
+
+    def rebuild(symbols: Sequence[str], engine: str, precision: str, weight: float) -> Potential:
+        return choose(model, symbols, engine, precision, "cpu", weight)
+
+    info = potential.info
+    if info.engine == "fused" or info.precision == "mixed":
+        info = replace(info, reference=lambda: rebuild(symbols, "reference", "double", weight))
+    if not isinstance(model, Network):
+        info = replace(
+            info,
+            files=(Path(model),),
+            min_distance=read_document(model)["shortest_distance"],
+            model=TrainedModel(Path(model), weight, rebuild),
+        )
+    potential.info = info
+    return potential
 
 
 def choose(
@@ -160,7 +191,7 @@ def choose(
     precision: str = "mixed",
     device: str = "auto",
     weight: float = 1.0,
-) -> AllegroPotential | FusedPotential:
+) -> Potential:
     """A model on an engine; "auto" is the fused one on the CPU where the model can be folded, else the reference.
 
     Args:
@@ -169,7 +200,7 @@ def choose(
         engine: "auto", "reference" or "fused".
         precision: "mixed" or "double".
         device: "auto", "cpu" or "cuda".
-        share: all energies are multiplied by it.
+        weight: all energies are multiplied by it.
 
     Raises:
         InputError: see `AllegroPotential` and `FusedPotential`; or a device that is not there.
@@ -183,9 +214,10 @@ def choose(
         place, reason = "cuda", "the only one for GPUs"
     elif engine != "reference":
         try:
-            return FusedPotential(model, symbols, precision, weight=weight)
+            return described(FusedPotential(model, symbols, precision, weight=weight), model, symbols, weight)
         except UnfoldableError as error:
             if engine == "fused":
                 raise
             reason = error.what
-    return AllegroPotential(model, symbols, precision, place, reason=reason, weight=weight)
+    potential = AllegroPotential(model, symbols, precision, place, reason=reason, weight=weight)
+    return described(potential, model, symbols, weight)

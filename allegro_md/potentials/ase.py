@@ -10,10 +10,12 @@ import torch
 
 from allegro_md.config import AseTerm
 from allegro_md.errors import InputError, PhysicsError
+from allegro_md.evaluation import Evaluation, Needs, PotentialInfo, wants_virial
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.fixed import CENTER_BOUND
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Virial
+from allegro_md.potentials.base import Potential
+from allegro_md.potentials.pair import PACKED
 from allegro_md.state import AtomState, SpeciesTable
 
 if TYPE_CHECKING:
@@ -23,16 +25,14 @@ _NAMES = 'write "package.module:factory" or an ASE name such as "emt"'
 
 
 class AsePotential:
-    """Hands own atoms and ghosts to a calculator as one cluster and keeps the results of the own atoms.
+    """Hands local atoms and ghosts to a calculator as one cluster and keeps the results of the local atoms.
 
-    The force on an own atom comes from the energies of atoms within one range of it, and those depend on atoms within
+    The force on an local atom comes from the energies of atoms within one range of it, and those depend on atoms within
     one range more: hence a halo two ranges wide. What a calculator returns may depend on the order and the number of
     atoms in its last bits, so trajectories are not bit-identical on different numbers of ranks.
     """
 
-    name = "ase"
-    halo_hops = 2
-    bit_exact = False
+    members: tuple[Potential, ...] = ()
 
     def __init__(self, calculator: Calculator, cutoff: float) -> None:
         """Wraps a calculator.
@@ -49,16 +49,24 @@ class AsePotential:
             missing = "forces" if "forces" not in provides else "energies per atom"
             raise InputError(f"{type(calculator).__name__} gives no {missing}", "potential.calculator",
                              "use a calculator that implements 'energies' and 'forces'")
-        self.cutoff = cutoff
-        self.provides_virial = "stresses" in provides
+        given = {"energy", "force"} | ({"virial", "virial_per_atom"} if "stresses" in provides else set())
+        self.info = PotentialInfo(
+            "ase",
+            cutoff,
+            provides=frozenset(given),
+            ghost_forces=False,
+            bit_exact=False,
+            precision="unknown",
+            bytes_per_atom=PACKED,
+        )
         self._calculator = calculator
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         n = state.n_local
-        virial = virial if self.provides_virial else Virial.NONE
+        stresses = "virial" in self.info.provides
         if n == 0:  # a rank without atoms
-            return ForceResult.of(np.zeros(0), np.zeros((0, 6)), virial, state)
-        atoms = _cluster(state, self.cutoff)
+            return Evaluation.of(state, needs, np.zeros(0), np.zeros((0, 6)) if stresses else None)
+        atoms = _cluster(state, self.info.cutoff)
         atoms.calc = self._calculator
         try:
             force, energy = atoms.get_forces()[:n], atoms.get_potential_energies()[:n]
@@ -71,10 +79,10 @@ class AsePotential:
             atom = int(state.all("id")[bad[0]])
             raise PhysicsError(f"ase: the energy or the force of atom {atom} is not finite or out of range", [atom])
         state.local("force").add_(torch.from_numpy(np.rint(force * FORCE_SCALE).astype(np.int64)).to(state.device))
-        virials = np.zeros((0, 6))
-        if virial:  # the stresses of the atoms add up to the stress of the box they were handed in
-            virials = -atoms.get_stresses()[:n] * atoms.get_volume()
-        return ForceResult.of(np.array(energy, dtype=np.float64), virials, virial, state)
+        virial = None
+        if stresses and wants_virial(needs):  # of the atoms add up to the stress of the box they were handed in
+            virial = -atoms.get_stresses()[:n] * atoms.get_volume()
+        return Evaluation.of(state, needs, np.array(energy, dtype=np.float64), virial)
 
 
 def _cluster(state: AtomState, margin: float) -> Any:

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from allegro_md.config import EamTerm
 from allegro_md.errors import InputError
+from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.eam import eam
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Virial
+from allegro_md.potentials.base import Potential
 from allegro_md.potentials.eam_file import EamTables, read_eam
-from allegro_md.potentials.pair import evaluate
+from allegro_md.potentials.pair import PACKED, evaluate
 from allegro_md.state import AtomState, SpeciesTable
 
 
@@ -40,9 +41,7 @@ def hermite(values: NDArray[np.float64]) -> NDArray[np.float64]:
 class Eam:
     """E_i = F(ρ_i) + ½ Σ_j φ(r_ij), ρ_i = Σ_j ρ_j(r_ij); M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984)."""
 
-    name = "eam"
-    halo_hops = 1
-    bit_exact = True
+    members: tuple[Potential, ...] = ()
 
     def __init__(self, tables: EamTables, species: SpeciesTable) -> None:
         """Picks the elements of the system out of the tables.
@@ -50,16 +49,16 @@ class Eam:
         Raises:
             InputError: the tables lack an element of the system.
         """
-        self.cutoff = tables.cutoff
+        self.info = PotentialInfo("eam", tables.cutoff, files=(tables.path,), bytes_per_atom=PACKED)
         rows = np.array([_row(tables, s, int(z)) for s, z in zip(species.symbols, species.numbers, strict=True)])
         density, r_phi = hermite(tables.density[rows]), hermite(tables.r_phi[np.ix_(rows, rows)])
         pairs = np.concatenate([np.broadcast_to(density[None], r_phi.shape), r_phi], axis=-1)
         self._parameters = (
-            self.cutoff, tables.rho_spacing, hermite(tables.embedding[rows]), tables.r_spacing, pairs,
+            tables.cutoff, tables.rho_spacing, hermite(tables.embedding[rows]), tables.r_spacing, pairs,
         )
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        return evaluate(self.name, eam, self._parameters, state, neighbors, virial)
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
+        return evaluate(self.info.name, eam, self._parameters, state, lists, needs)
 
 
 def _row(tables: EamTables, symbol: str, number: int) -> int:

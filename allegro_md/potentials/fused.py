@@ -10,17 +10,20 @@ import numpy as np
 import torch
 
 from allegro_md.errors import PhysicsError
+from allegro_md.evaluation import Evaluation, Needs, PotentialInfo, wants_virial
 from allegro_md.exact import ExactSum
-from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
+from allegro_md.kernels.arguments import Atoms, Lists, Out
+from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.allegro.network import Network
+from allegro_md.models.fused.accuracy import TOLERANCE
 from allegro_md.models.fused.block_size import size_blocks
 from allegro_md.models.fused.fold import UnfoldableError, class_reason, fold, obstacle
 from allegro_md.models.fused.packing import FusedEvaluator
 from allegro_md.models.fused.splines import scaled
 from allegro_md.models.fused.tables import Tables
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Virial
+from allegro_md.potentials.base import Potential
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState
 
@@ -34,7 +37,7 @@ class FusedPotential:
     """Radial tables and merged matrices instead of the network; block after block of centers, in constant memory.
 
     Attributes:
-        engine: its name in the input.
+        info: description of itself; `tolerance` is that of the tables.
         kind: class of the folded model, "bilinear", "single-layer" or "multi-layer".
         reason: what decides the class, a phrase.
         intervals: of the tables.
@@ -42,9 +45,7 @@ class FusedPotential:
             environments, in units of max(1e-5 eV/Å, 1e-5 |F|).
     """
 
-    name, engine = "allegro", "fused"
-    halo_hops = 1
-    bit_exact = True
+    members: tuple[Potential, ...] = ()
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class FusedPotential:
             symbols: of the system's species, in the order of its species table.
             precision: "mixed" (float32 tables and matrices) or "double".
             tiles: per block; None for the fastest.
-            share: all energies are multiplied by it; the tables are as fine as those of the whole.
+            weight: all energies are multiplied by it; the tables are as fine as those of the whole.
 
         Raises:
             InputError: the file is no model, or the model does not know an element.
@@ -71,7 +72,6 @@ class FusedPotential:
         if problem := obstacle(network.architecture):
             what = f"the fused engine cannot run this model: {problem}"
             raise UnfoldableError(what, where, 'use engine = "reference"')
-        self.cutoff = float(network.architecture.cutoff)
         shape = fold(network, symbols)
         tables = Tables(network, shape, symbols, None if isinstance(model, Network) else Path(model))
         self._tables: Tables | None = tables
@@ -80,6 +80,15 @@ class FusedPotential:
         self._evaluate = FusedEvaluator(*scaled(shape, tables.table, weight), PRECISIONS[precision], tiles or 1)
         if tiles is None and self.kind != "bilinear":
             size_blocks(self._evaluate, shape, max(network.architecture.neighbors_per_species))
+        self.info = PotentialInfo(
+            "allegro",
+            float(network.architecture.cutoff),
+            precision="mixed" if precision == "mixed" else "double",
+            tolerance=TOLERANCE,
+            engine="fused",
+            description=self._description(),
+            virial_bytes=0.0,
+        )
 
     def release_tables(self, keep: bool) -> None:
         """Lets go of the tables in full precision, once they have been found right.
@@ -91,8 +100,7 @@ class FusedPotential:
             self._tables.keep()
         self._tables = None
 
-    @property
-    def description(self) -> str:
+    def _description(self) -> str:
         """For the log: class, accuracy and size."""
         blocks = "" if self.kind == "bilinear" else f"; blocks of {self._evaluate.tiles} x {BLOCK_ROWS} edges"
         return (
@@ -101,25 +109,25 @@ class FusedPotential:
             f"{blocks}"
         )
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        """Energies and virials of the own atoms; adds the forces to the state (see `base.Potential`)."""
-        n = neighbors.n_centers
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
+        """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
+        n, virial, per_atom = state.n_local, wants_virial(needs), "virial_per_atom" in needs
         energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
-        virials = np.zeros((n if virial is Virial.PER_ATOM else 0, 6))
+        virials = np.zeros((n if per_atom else 0, 6))
         ids = state.all("id").numpy()
+        position, shift, species = (state.all(name).numpy() for name in ("position", "shift", "species"))
+        atoms = Atoms(position, shift, species, state.cell.matrix)
+        pairs = Lists(lists.offsets[: n + 1], lists.neighbors)
         for first in range(0, n, CENTERS):
             last = min(n, first + CENTERS)
             part = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))
-            status = self._evaluate(
-                state.all("position").numpy(), state.all("shift").numpy(), state.all("species").numpy(),
-                state.cell.matrix, neighbors.offsets, neighbors.neighbors, first, last, state.all("force").numpy(),
-                energy[first:last], part,
-            )  # fmt: skip
+            out = Out(state.all("force").numpy(), energy[first:last], part)
+            status = self._evaluate(atoms, pairs, (first, last), out)
             if status != FINE:
                 atom = int(ids[status])
-                raise PhysicsError(f"{self.name}: the forces on atom {atom} are not finite or out of range", [atom])
+                raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
             total = total.plus(ExactSum.of(part, "virial", ids[first:last]))
-        return ForceResult(
-            torch.from_numpy(energy), total if virial else None,
-            torch.from_numpy(virials) if virial is Virial.PER_ATOM else None,
-        )  # fmt: skip
+        result = Evaluation({"energy": torch.from_numpy(energy)}, {"virial": total} if virial else {})
+        if per_atom:
+            result.per_atom["virial_per_atom"] = torch.from_numpy(virials)
+        return result

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from allegro_md.config import LennardJonesTerm
 from allegro_md.errors import InputError
+from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.lj import lj
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Virial
-from allegro_md.potentials.pair import evaluate
+from allegro_md.potentials.base import Potential
+from allegro_md.potentials.pair import PACKED, evaluate
 from allegro_md.state import AtomState, SpeciesTable
 
 
@@ -20,9 +21,7 @@ class LennardJones:
     The force is not shifted; J. E. Jones, Proc. R. Soc. A 106, 463 (1924).
     """
 
-    name = "lj"
-    halo_hops = 1
-    bit_exact = True
+    members: tuple[Potential, ...] = ()
 
     def __init__(
         self, epsilon: NDArray[np.float64], sigma: NDArray[np.float64], cutoff: float, shift: bool = True
@@ -35,13 +34,13 @@ class LennardJones:
             cutoff: Å.
             shift: subtract φ(cutoff), so that the energy is continuous.
         """
-        self.cutoff = cutoff
+        self.info = PotentialInfo("lj", cutoff, continuous=shift, bytes_per_atom=PACKED)
         repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
         self._table = np.stack([repulsion, attraction, at_cutoff if shift else np.zeros_like(epsilon)], axis=-1)
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        return evaluate(self.name, lj, (self.cutoff, self._table), state, neighbors, virial)
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
+        return evaluate(self.info.name, lj, (self.info.cutoff, self._table), state, lists, needs)
 
 
 def build(term: LennardJonesTerm, species: SpeciesTable) -> LennardJones:

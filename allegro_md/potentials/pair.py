@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from allegro_md.errors import PhysicsError
+from allegro_md.evaluation import Evaluation, Needs, wants_virial
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.state import AtomState
+
+PACKED = 32.0
+"""Bytes per local + ghost atom that the kernels pack for an evaluation."""
 
 
 def evaluate(
@@ -19,50 +23,42 @@ def evaluate(
     kernel: Callable[..., int],
     parameters: tuple[Any, ...],
     state: AtomState,
-    neighbors: NeighborList,
-    virial: Virial,
-) -> ForceResult:
-    """Calls ``kernel(position, shift, species, h, offsets, neighbors, *parameters, force, energy, virial)``.
+    lists: NeighborList,
+    needs: Needs,
+) -> Evaluation:
+    """Calls ``kernel(atoms, lists, *parameters, out)``.
 
     Args:
         name: of the potential, for the error message.
         kernel: one of `allegro_md.kernels`; runs on the host.
         parameters: its cutoff and tables.
         state: receives the forces.
-        neighbors: list of the own atoms.
-        virial: what is wanted of it.
+        lists: neighbors of the local atoms.
+        needs: of the evaluation.
 
     Raises:
         PhysicsError: a force is not finite or out of range; names the atom.
     """
     force = state.all("force")
     quanta = force.cpu()  # the same memory where the state is on the host
-    energy = np.empty(neighbors.n_centers)
-    virials = np.empty((neighbors.n_centers if virial else 0, 6))
-    status = kernel(
-        state.all("position").cpu().numpy(),
-        state.all("shift").cpu().numpy(),
-        state.all("species").cpu().numpy(),
-        state.cell.matrix,
-        neighbors.offsets,
-        neighbors.neighbors,
-        *parameters,
-        quanta.numpy(),
-        energy,
-        virials,
-    )
+    n = state.n_local
+    energy, virial = np.empty(n), np.empty((n if wants_virial(needs) else 0, 6))
+    position, shift, species = (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
+    atoms = Atoms(position, shift, species, state.cell.matrix)
+    pairs = Lists(lists.offsets[: n + 1], lists.neighbors)
+    status = kernel(atoms, pairs, *parameters, Out(quanta.numpy(), energy, virial))
     if status != FINE:
         center = int(status)
-        raise PhysicsError(_complaint(name, center, state, neighbors), [int(state.all("id")[center])])
+        raise PhysicsError(_complaint(name, center, state, lists), [int(state.all("id")[center])])
     if quanta is not force:
         force.copy_(quanta)
-    return ForceResult.of(energy, virials, virial, state)
+    return Evaluation.of(state, needs, energy, virial)
 
 
-def _complaint(name: str, center: int, state: AtomState, neighbors: NeighborList) -> str:
-    """Which atom, and how close its nearest neighbor is."""
+def _complaint(name: str, center: int, state: AtomState, lists: NeighborList) -> str:
+    """Names the atom, and the distance of its nearest neighbor."""
     position, shift = state.all("position").cpu().numpy(), state.all("shift").cpu().numpy()
-    near = neighbors.neighbors[neighbors.offsets[center] : neighbors.offsets[center + 1]]
+    near = lists.neighbors[lists.offsets[center] : lists.offsets[center + 1]]
     d = position[near] - position[center] + (shift[near] - shift[center]) @ state.cell.matrix
     r = np.linalg.norm(d, axis=1)
     where = ""

@@ -1,4 +1,4 @@
-"""Several ``[[potential]]`` tables: their energies are added."""
+"""Sums of potentials: several ``[[potential]]`` tables, and the networks of a committee."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from collections.abc import Callable, Sequence
 import torch
 
 from allegro_md.errors import InputError
+from allegro_md.evaluation import QUANTITIES, Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.fixed import MOST_TERMS
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Potential, Virial
+from allegro_md.potentials.base import Potential
 from allegro_md.state import AtomState
+
+OF_ONE = frozenset(name for name, quantity in QUANTITIES.items() if quantity.of_one)
+"""Quantities that a sum has of the one term that has them."""
 
 
 class SumPotential:
-    """Adds terms in the order given; all use the list of the longest cutoff, beyond its own a term gives nothing."""
+    """Adds potentials in the order given; all use the list of the longest cutoff, beyond its own a term gives nothing.
 
-    name = "sum"
+    Attributes:
+        info: of the sum.
+        members: the terms.
+    """
 
     def __init__(self, terms: Sequence[Potential]) -> None:
         """Composes at least one term.
@@ -28,47 +35,73 @@ class SumPotential:
         if len(terms) > MOST_TERMS:
             raise InputError(f"{len(terms)} terms, but no more than {MOST_TERMS} can be summed exactly", "potential",
                              "join some of them into one")
-        self.terms = tuple(terms)
-        self.cutoff = max(term.cutoff for term in terms)
-        self.halo_hops = math.ceil(max(term.halo_hops * term.cutoff for term in terms) / self.cutoff)
-        self.bit_exact = all(term.bit_exact for term in terms)
+        self.members = tuple(terms)
+        self.info = info_of_sum("sum", terms)
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        return add_up(self.terms, state, neighbors, virial)
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
+        return add_up(self.members, state, lists, needs)
+
+
+def info_of_sum(name: str, members: Sequence[Potential]) -> PotentialInfo:
+    """The description of a sum: it can do what all members can, and promises what all of them promise."""
+    infos = [member.info for member in members]
+    cutoff = max(info.cutoff for info in infos)
+    precisions = [info.precision for info in infos]
+    distances: dict[str, float] = {}
+    for info in infos:
+        for pair, shortest in info.min_distance.items():
+            distances[pair] = max(shortest, distances.get(pair, 0.0))
+    return PotentialInfo(
+        name=name,
+        cutoff=cutoff,
+        hops=math.ceil(max(info.reach for info in infos) / cutoff),
+        provides=frozenset.intersection(*(info.provides for info in infos))
+        | {name for info in infos for name in info.provides & OF_ONE},
+        conservative=all(info.conservative for info in infos),
+        conserves_momentum=all(info.conserves_momentum for info in infos),
+        ghost_forces=any(info.ghost_forces for info in infos),
+        halo=max(info.halo for info in infos),
+        continuous=all(info.continuous for info in infos),
+        bit_exact=all(info.bit_exact for info in infos),
+        precision=next((p for p in ("unknown", "mixed") if p in precisions), "double"),
+        tolerance=max(info.tolerance for info in infos),
+        engine=", ".join(dict.fromkeys(info.engine for info in infos if info.engine)),
+        files=tuple(path for info in infos for path in info.files),
+        min_distance=distances,
+        bytes_per_atom=max(info.bytes_per_atom for info in infos) + (24.0 if len(infos) > 1 else 0.0),
+        virial_bytes=(2.0 if len(infos) > 1 else 1.0) * max(info.virial_bytes for info in infos),
+        reference=None if all(info.reference is None for info in infos) else lambda: SumPotential(
+            [member if member.info.reference is None else member.info.reference() for member in members]
+        ),
+    )
 
 
 def add_up(
-    terms: Sequence[Potential],
+    members: Sequence[Potential],
     state: AtomState,
-    neighbors: NeighborList,
-    virial: Virial,
-    look: Callable[[torch.Tensor], None] | None = None,
-) -> ForceResult:
+    lists: NeighborList,
+    needs: Needs,
+    look: Callable[[int, torch.Tensor], None] | None = None,
+) -> Evaluation:
     """Evaluates potentials one after the other.
 
     Args:
-        terms: at least one.
-        state, neighbors, virial: see `base.Potential`.
-        look: called with the forces that each of them adds, (n_all, 3) quanta; not to be changed or kept.
+        members: at least one.
+        state, lists, needs: as of `base.Potential`.
+        look: called with the index of each member and the forces it adds, (n_all, 3) int64, fixed point; these must
+            not be changed or kept.
     """
     force = state.all("force")
     result, before = None, None
-    for term in terms:
+    for index, member in enumerate(members):
         if result is not None:
             before = force.clone()  # each adds to zeros: the bounds of its sums are its own
             force.zero_()
-        found = term(state, neighbors, virial)
+        found = member(state, lists, needs)
         if look is not None:
-            look(force)
+            look(index, force)
         if before is not None:
             force.add_(before)
-        result = found if result is None else _plus(result, found)
+        result = found if result is None else result.plus(found)
     assert result is not None
     return result
-
-
-def _plus(a: ForceResult, b: ForceResult) -> ForceResult:
-    """Both together, in the memory of the first."""
-    total = None if a.virial is None or b.virial is None else a.virial.plus(b.virial)
-    virials = None if a.virials is None or b.virials is None else a.virials.add_(b.virials)
-    return ForceResult(a.energy.add_(b.energy), total, virials)

@@ -1,4 +1,4 @@
-"""What both engines of an Allegro model begin with."""
+"""First steps that both engines of an Allegro model share."""
 
 from __future__ import annotations
 

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.config import ZblTerm
+from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.zbl import EXPONENT, LENGTH, zbl
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Virial
-from allegro_md.potentials.pair import evaluate
+from allegro_md.potentials.base import Potential
+from allegro_md.potentials.pair import PACKED, evaluate
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.units import COULOMB_EV_A
 
@@ -17,9 +18,7 @@ from allegro_md.units import COULOMB_EV_A
 class Zbl:
     """The universal repulsion of Ziegler, Biersack and Littmark between nuclei, zero from the cutoff on."""
 
-    name = "zbl"
-    halo_hops = 1
-    bit_exact = True
+    members: tuple[Potential, ...] = ()
 
     def __init__(self, numbers: NDArray[np.int64], cutoff: float) -> None:
         """Repulsion between the given nuclei.
@@ -28,13 +27,13 @@ class Zbl:
             numbers: (n_species,) atomic numbers.
             cutoff: Å.
         """
-        self.cutoff = cutoff
+        self.info = PotentialInfo("zbl", cutoff, bytes_per_atom=PACKED)
         z = numbers.astype(np.float64)
         screened = z**EXPONENT
         self._table = np.stack([COULOMB_EV_A * np.outer(z, z), np.add.outer(screened, screened) / LENGTH])
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        return evaluate(self.name, zbl, (self.cutoff, self._table), state, neighbors, virial)
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
+        return evaluate(self.info.name, zbl, (self.info.cutoff, self._table), state, lists, needs)
 
 
 def build(term: ZblTerm, species: SpeciesTable) -> Zbl:

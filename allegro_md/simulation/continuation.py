@@ -30,7 +30,7 @@ def require_same_physics(checkpoint: Checkpoint, now: dict[str, Any]) -> None:
 
 
 def changed_keys(checkpoint: Checkpoint, now: dict[str, Any]) -> list[str]:
-    """What the input says otherwise than it did when the checkpoint was written, a line per key."""
+    """Lists the keys of the input that have changed since the checkpoint was written, a line per key."""
     before, after = _flat(checkpoint.extras["input"]), _flat(now)
     return [
         f"{key} = {after.get(key, 'default')} (was {before.get(key, 'default')})"

@@ -12,7 +12,6 @@ from allegro_md.comm import Comm
 from allegro_md.integrators.base import Integrator
 from allegro_md.observables import summed
 from allegro_md.potentials import Potential
-from allegro_md.potentials.base import Virial
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop, Substepping
 from allegro_md.state import AtomState
@@ -30,29 +29,32 @@ class WholeEngine:
     def __call__(
         self, system: System, skin: float | None = None, order: NDArray[np.int64] | None = None
     ) -> Evaluated:
-        """Energies, forces and virials of all atoms, on every rank."""
+        """Energies, forces and virials of all atoms, on every rank; `order` (n_total,) of ids deals them out."""
         comm = self._comm
         forces, state = self._forces(skin), self._state(system, order)
-        forces(state)
-        result = forces.result
-        fields = {"position": state.local("position"), "force": state.local("force"), "energy": result.energy}
-        total = comm.reduce(summed(result.energy, "energy", state))
-        if not comm.any(result.virial is None) and result.virial is not None:
-            assert result.virials is not None
-            fields["virial"] = result.virials
+        result = forces(state, frozenset({"virial", "virial_per_atom"}))
+        fields = {name: state.local(name) for name in ("id", "position", "force")}
+        total = np.zeros(0)
+        if result.energy is not None:
+            fields["energy"] = result.energy
+            total = comm.reduce(summed(result.energy, "energy", state))
+        if result.virial is not None and result.virial_per_atom is not None:
+            fields["virial"] = result.virial_per_atom
             total = np.append(total, comm.reduce(result.virial))
-        atoms = _by_id({"id": state.local("id"), **fields}, comm)
-        return Evaluated(atoms["position"], atoms["energy"], atoms["force"], atoms.get("virial"), total)
+        atoms = _by_id(fields, comm)
+        return Evaluated(atoms["position"], atoms.get("energy"), atoms["force"], atoms.get("virial"), total)
 
     def conserved(
         self, system: System, velocity: NDArray[np.float64], integrator: Integrator, steps: int, parts: int
     ) -> NDArray[np.float64]:
-        """The conserved energy at the start and after each step made in so many parts, (steps + 1,) eV."""
+        """The conserved energy at the start and after each step made in so many parts, (steps + 1,) eV.
+
+        `velocity` (n_total, 3) Å/fs, in the order of ids.
+        """
         state = self._state(system, None)
         state.local("velocity")[:] = torch.from_numpy(velocity)[state.local("id")]
-        loop = StepLoop(
-            state, self._forces(None), integrator, self._comm, Timers(), substepping=Substepping(parts, steps)
-        )
+        loop = StepLoop(state, self._forces(None), integrator, self._comm, Timers())
+        loop.resume(0, 0.0, Substepping(parts, steps))
         loop.start()
         energies = [loop.measure().conserved]
         for step in range(1, steps + 1):
@@ -61,11 +63,10 @@ class WholeEngine:
         return np.array(energies)
 
     def _forces(self, skin: float | None) -> ForceEvaluator:
-        forces = ForceEvaluator(self._potential, self._comm, self._skin if skin is None else skin, self._grid, Timers())
-        forces.want_virial = Virial.PER_ATOM
-        return forces
+        return ForceEvaluator(self._potential, self._comm, self._skin if skin is None else skin, self._grid, Timers())
 
     def _state(self, system: System, order: NDArray[np.int64] | None) -> AtomState:
+        """This rank's part of a system, by `order` (n_total,) of ids; None: ascending."""
         n = len(system.position)
         ids = (np.arange(n) if order is None else order)[self._comm.rank :: self._comm.size]
         state = AtomState(system.cell, system.species_table, n)

@@ -1,4 +1,4 @@
-"""What remains on disk of a step in which the physics broke: all atoms, and the offending ones with neighbors."""
+"""Writes the state of a step in which the physics broke: all atoms, and the offending ones with their neighbors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the ranks run: hosts, cores, threads, devices and memory, and what is wrong with it."""
+"""Hosts, cores, threads, devices and memory of the ranks, and warnings about them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def host_info(comm: Comm) -> list[dict[str, Any]]:
 
 
 def warnings(places: Sequence[dict[str, Any]]) -> list[str]:
-    """What in a placement makes a run slow, one sentence with its remedy each."""
+    """Lists the properties of the hosts that make a run slow, one sentence with its remedy each."""
     found = []
     for host, ranks in by_host(places).items():
         cores = cores_of(ranks)
@@ -113,7 +113,7 @@ def _meminfo(key: str) -> int | None:
 
 
 def _group_limits() -> list[int]:
-    """What is left of the limits of this process's control groups and of those around them, bytes."""
+    """Lists the free memory within the limits of this process's control groups and their parents, bytes."""
     left = []
     for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

@@ -10,18 +10,21 @@ import numpy as np
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InterruptedRun
+from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.guards import Guard
-from allegro_md.integrators.base import Integrator
+from allegro_md.integrators.base import Clock, Integrator
 from allegro_md.observables import kinetic_tensor, summed, thermo
-from allegro_md.potentials.base import Virial
-from allegro_md.reporting import Reporter, Snapshot, Thermo, needs_of
+from allegro_md.reporting import Observer, Snapshot, Thermo, needs_of
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 from allegro_md.stopping import REASONS
 from allegro_md.timers import Timers
 
 MOST_VIRIALS = 1_000_000
-"""Own atoms up to which the virial of each is there to be inspected at the start."""
+"""Local atoms up to which the virial of each is there to be inspected at the start."""
+
+THERMO: Needs = frozenset({"virial", "force_std"})
+"""Quantities that a row of global observables is made of."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +45,22 @@ class Substepping:
 
 
 class StepLoop:
-    """Makes steps and calls the reporters that are due.
+    """Makes steps and calls the observers that are due.
 
     Attributes:
         state: atoms of this rank.
         step: steps made so far.
         underway: the step that is being made, or the last one.
         forces: see `ForceEvaluator`.
+        evaluation: the latest one.
         integrator: moves the atoms.
-        timestep: of a whole step, fs.
-        reporters: look at it now and then.
+        observers: look at it now and then; called in the order of their priority.
         guard: looks at every step.
         refinement: steps to be made in parts.
+        stop_wanted: asked on every rank after every step; not 0: a reason to end the run (`stopping.REASONS`).
     """
+
+    evaluation: Evaluation
 
     def __init__(
         self,
@@ -63,99 +69,110 @@ class StepLoop:
         integrator: Integrator,
         comm: Comm,
         timers: Timers,
-        reporters: Sequence[Reporter] = (),
-        step: int = 0,
-        wall: float = 0.0,
         guard: Guard | None = None,
-        substepping: Substepping = Substepping(),
     ) -> None:
         self.state = state
         self.forces = forces
         self.integrator = integrator
         self.comm = comm
         self.timers = timers
-        self.reporters = list(reporters)
-        self.step = self.current_step = step
-        self.timestep = integrator.timestep
+        self.observers: list[Observer] = []
+        self.step = self.current_step = 0
         self.guard = guard
-        self.substepping = substepping
-        self._began = time.perf_counter() - wall
+        self.substepping = Substepping()
+        self.stop_wanted: Callable[[], int] = int
+        self._stopping = 0
+        self._began = time.perf_counter()
 
     @property
     def wall(self) -> float:
         """Seconds spent on this run, those before a continuation included."""
         return time.perf_counter() - self._began
 
+    def resume(self, step: int, wall: float, substepping: Substepping) -> None:
+        """Continues the count of a run that has made `step` steps in `wall` seconds."""
+        self.step = self.current_step = step
+        self.substepping = substepping
+        self._began = time.perf_counter() - wall
+
     def start(self, inspect: Callable[[], None] | None = None) -> None:
-        """Forces at the present positions, and the reports due at the present step.
+        """Evaluates the forces at the present positions, and makes the reports due at the present step.
 
         Args:
             inspect: called in between, with forces and virial in place.
 
         Raises:
-            PhysicsError: the forces cannot be, or a guard objects.
+            PhysicsError: the forces cannot be evaluated, or a guard objects.
         """
-        self.forces.want_force_std = True
-        self.forces.want_virial = Virial.PER_ATOM if self.state.n_local <= MOST_VIRIALS else Virial.TOTAL
-        self.forces(self.state)
+        virial = "virial_per_atom" if self.state.n_local <= MOST_VIRIALS else "virial"
+        self.evaluation = self.forces(self.state, THERMO | {virial})
         self._look(0.0)
         if inspect is not None:
             inspect()
         self._report(self._due(self.step))
 
     def advance(self, last_step: int) -> None:
-        """Steps until `last_step` is made.
+        """Steps until `last_step` is made, or the integrator has finished.
 
         Raises:
             InterruptedRun: a stop was requested; the step under way is complete and reported.
             PhysicsError: as in `start`.
         """
-        while self.step < last_step:
+        while self.step < last_step and not self.integrator.finished:
             self.current_step = self.step + 1
             due = self._due(self.current_step)
             needs = needs_of(due)
-            wanted = self.integrator.needs_virial or "thermo" in needs
-            self.forces.want_virial = Virial.TOTAL if wanted else Virial.NONE
-            self.forces.want_force_std = not needs.isdisjoint({"thermo", "force_std"})
+            asked = (needs - {"thermo"}) | (THERMO if "thermo" in needs else frozenset())
             parts = self.substepping.of(self.current_step)
-            self.integrator.timestep = self.timestep / parts
-            for _ in range(parts):
-                with self.timers.phase("step"):
-                    self.integrator.step(self.state, self.forces, self.current_step)
-                self._look(self.integrator.timestep)
+            dt = self.integrator.timestep / parts
+            for part in range(parts):
+                with self.timers.phase("integrate"):
+                    clock = Clock(self.current_step, dt, part, parts)
+                    self.evaluation = self.integrator.step(
+                        self.state, lambda state, needed: self.forces(state, needed | asked), clock  # noqa: B023
+                    )
+                self._look(dt)
             self.step = self.current_step
             self._report(due)
-            if self.forces.stopping:
-                raise InterruptedRun(f"{REASONS[self.forces.stopping]}; stopped after step {self.step}")
+            if self._stopping:
+                raise InterruptedRun(f"{REASONS[self._stopping]}; stopped after step {self.step}")
 
     def measure(self) -> Thermo:
         """Global observables of the present step (collective).
 
-        Pressure and stress are NaN where the potential has no virial.
+        Energies are NaN of a potential without energies; pressure and stress are NaN where it has no virial.
         """
-        result, std = self.forces.result, self.forces.force_std
-        virial = np.full(6, np.nan)
-        if not self.comm.any(result.virial is None) and result.virial is not None:
-            virial = self.comm.reduce(result.virial)
+        evaluation, comm = self.evaluation, self.comm
+        potential, virial = np.nan, np.full(6, np.nan)
+        if evaluation.energy is not None:  # the same on all ranks: it follows from the potential
+            potential = float(comm.reduce(summed(evaluation.energy, "energy", self.state))[0])
+        if evaluation.virial is not None:
+            virial = comm.reduce(evaluation.virial)
         observed = thermo(
-            potential=float(self.comm.reduce(summed(result.energy, "energy", self.state))[0]),
-            kinetic=self.comm.reduce(kinetic_tensor(self.state)),
+            potential=potential,
+            kinetic=comm.reduce(kinetic_tensor(self.state)),
             virial=virial,
             volume=self.state.cell.volume,
-            thermostat_energy=self.integrator.thermostat_energy(),
-            degrees_of_freedom=degrees_of_freedom(self.state.n_total),
+            extended_energy=self.integrator.extended_energy(),
+            degrees_of_freedom=self.integrator.degrees_of_freedom,
         )
-        return observed if std is None else replace(observed, max_force_std=self.comm.max(float(std.max(initial=0.0))))
+        std = evaluation.force_std
+        return observed if std is None else replace(observed, max_force_std=comm.max(float(std.max(initial=0.0))))
 
-    def _look(self, timestep: float) -> None:
-        if self.guard is not None:
-            with self.timers.phase("guard"):
-                self.guard(self.state, self.forces.neighbors, timestep)
+    def _look(self, dt: float) -> None:
+        """The one reduction at the end of a step: guards, and requests to stop."""
+        with self.timers.phase("guard"):
+            lists = self.forces.neighbors
+            beyond = Guard.FINE if self.guard is None else self.guard.measure(self.state, lists, dt)
+            worst = self.comm.max(np.append(beyond, float(self.stop_wanted())))
+            if self.guard is not None:
+                self.guard.require(worst[:-1], self.state, lists, dt)
+            self._stopping = int(worst[-1])
 
-    def _due(self, step: int) -> list[Reporter]:
-        return [r for r in self.reporters if r.trigger(step)]
+    def _due(self, step: int) -> list[Observer]:
+        return sorted((o for o in self.observers if o.trigger(step)), key=lambda o: o.priority)
 
-    def _report(self, due: Sequence[Reporter]) -> None:
+    def _report(self, due: Sequence[Observer]) -> None:
         if not due:
             return
         with self.timers.phase("output"):
@@ -163,13 +180,8 @@ class StepLoop:
             if thermo is not None and self.guard is not None:
                 self.guard.temperature(thermo)
             snapshot = Snapshot(
-                step=self.step, time=self.step * self.timestep, state=self.state, wall=self.wall, thermo=thermo,
-                force_std=self.forces.force_std,
-            )  # fmt: skip
-            for reporter in due:
-                reporter(snapshot)
-
-
-def degrees_of_freedom(n_atoms: int) -> int:
-    """3N − 3 where total momentum is conserved, as it is for every potential here."""
-    return max(0, 3 * n_atoms - 3)
+                step=self.step, time=self.step * self.integrator.timestep, state=self.state, wall=self.wall,
+                evaluation=self.evaluation, thermo=thermo,
+            )
+            for observer in due:
+                observer(snapshot)

@@ -15,7 +15,6 @@ from allegro_md.kernels.tile import BLOCK_ROWS
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials import Potential
 from allegro_md.potentials.allegro import TILES
-from allegro_md.potentials.base import Virial
 from allegro_md.simulation.host_info import resident_memory
 from allegro_md.state import AtomState
 
@@ -33,19 +32,19 @@ def measure_peak_memory(system: SystemBuilder, potential: Potential, skin: float
         Bytes of this process after it, and the most there ever were.
     """
     centers = min(system.n_total, 2 + int(2 * TILES * BLOCK_ROWS / max(1.0, neighbors)))
-    distance = potential.cutoff + skin
+    distance = potential.info.cutoff + skin
     radius = distance * (centers / (neighbors + 1.0)) ** (1.0 / 3.0)  # of a ball with so many atoms
-    state = _cluster(system, centers, radius + potential.halo_hops * distance)
-    pairs = NeighborList(potential.cutoff, skin)
+    state = _cluster(system, centers, radius + potential.info.halo + skin)
+    pairs = NeighborList(potential.info.cutoff, skin, hops=potential.info.hops)
     pairs.build(state)
     with suppress(PhysicsError):
-        potential(state, pairs, Virial.TOTAL)
+        potential(state, pairs, frozenset({"virial"}))
     del pairs, state
     return resident_memory()
 
 
 def _cluster(system: SystemBuilder, centers: int, half: float) -> AtomState:
-    """The atoms of a box with edges 2·half (Å): the innermost as own atoms of a free cluster, the others as ghosts."""
+    """The atoms of a box with edges 2·half (Å): the innermost local atoms of a free cluster, the others ghosts."""
     cell, middle = system.cell, system.middle
     width = np.where(cell.periodic, np.minimum(half / cell.heights, 0.5), half / cell.heights)
     part = system.select(middle - width, middle + width)

@@ -1,4 +1,4 @@
-"""What a run tells about itself: a live line on a terminal, plain lines elsewhere, all lines in ``log.txt``."""
+"""Log of a run: a live line on a terminal, plain lines elsewhere, all lines in ``log.txt``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from allegro_md.reporting import Snapshot, Trigger
+from allegro_md.reporting import PRIORITY, Snapshot
 from allegro_md.timers import duration
+from allegro_md.triggers import Every
 
 LIVE_SECONDS = 0.5
 """Between updates of the live line."""
@@ -44,9 +44,10 @@ class Log:
 
 
 class Progress:
-    """Reporter of speed, temperature and drift; at the steps of ``thermo.csv``, thinned out by wall time."""
+    """Observer that shows speed, temperature and drift; at the steps of ``thermo.csv``, thinned out by wall time."""
 
     name = "progress"
+    priority = PRIORITY["log"]
     needs = frozenset({"thermo"})
 
     def __init__(self, log: Log, every: int, last_step: int, n_atoms: int, active: bool) -> None:
@@ -59,7 +60,7 @@ class Progress:
             n_atoms: of the whole system.
             active: on rank 0 only.
         """
-        self.trigger = Trigger(every)
+        self.trigger = Every(every)
         self._log, self._last_step, self._n_atoms, self._active = log, last_step, n_atoms, active
         self._first: tuple[int, float, float, float] | None = None  # step, time, conserved energy, clock
         self._shown = -1e300
@@ -100,12 +101,9 @@ class Progress:
             f"{seconds / made / self._n_atoms * 1e6:9.3f} µs/(atom·step)  {duration(left)} left"
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: speed and drift are of this process."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take up."""
+    def bytes_per_sample(self, n_atoms: int) -> float:
+        """Zero: what log.txt takes is not worth mentioning."""
+        return 0.0
 
     def flush(self) -> None:
         """Nothing is held back."""

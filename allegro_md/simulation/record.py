@@ -12,24 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from allegro_md.config import AllegroTerm, EamTerm, Input
+from allegro_md.config import Input
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.versions import installed
 
 
-def file_digests(config: Input) -> list[str]:
+def file_digests(files: Sequence[Path]) -> list[str]:
     """SHA-256 of the model and table files of the potential, in the order of its terms."""
-    named: list[Path] = []
-    for term in config.potential:
-        if isinstance(term, AllegroTerm):
-            named += term.models
-        elif isinstance(term, EamTerm):
-            named.append(term.file)
-    return ["sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() for path in named]
+    return ["sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
 
 def physics(config: Input, digests: list[str]) -> dict[str, Any]:
-    """What must not change when a run is continued, as flat keys: files by content, no lengths but that of a ramp.
+    """Entries that must not change when a run continues, as flat keys: files by content, no lengths but that of a ramp.
 
     The engine of a model must be settled: what "auto" is may change with the program.
     """
@@ -40,6 +34,8 @@ def physics(config: Input, digests: list[str]) -> dict[str, Any]:
             if key not in ("model", "committee", "file", "device"):
                 fixed[f"potential.{index}.{key}"] = value
     for key, value in tables["dynamics"].items():
+        if key == "remove_momentum" and value:  # the default; checkpoints of earlier versions lack it
+            continue
         if key != "steps" or isinstance(tables["dynamics"].get("temperature"), list):
             fixed[f"dynamics.{key}"] = value
     return fixed
@@ -66,7 +62,6 @@ def describe(
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": {name: round(value, 3) for name, value in loop.timers.seconds.items()},
     }
-    domain = getattr(forces, "decomposition", None)
     return {
         "status": status,
         "step": loop.step,
@@ -76,13 +71,13 @@ def describe(
         "input": config.as_dict(),
         "versions": installed(),
         "model_digests": digests,
-        "rank_grid": None if domain is None else list(domain.grid),
+        "rank_grid": None if forces.decomposition is None else list(forces.decomposition.grid),
         "ranks": [
             {key: place[key] for key in ("host", "cores", "threads")} | rank
             for place, rank in zip(places, comm.allgather(here), strict=True)
         ],
         "rebuilds": forces.rebuilds,
         "migrations": int(comm.sum(np.array([forces.migrations]))[0]),
-        "bit_exact": forces.potential.bit_exact,
+        "bit_exact": forces.potential.info.bit_exact,
     }
 

@@ -1,4 +1,4 @@
-"""What a run will need before it starts: atoms, rank grid, memory of every rank, disk; and whether it is there."""
+"""Estimate, before a run starts, of atoms, rank grid, memory of every rank and disk, and a check that they suffice."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from allegro_md.allocator import return_large_arrays
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.domain.decomposition import Decomposition, choose_grid
@@ -19,34 +17,33 @@ from allegro_md.errors import ResourceError
 from allegro_md.io.h5md import AHEAD
 from allegro_md.io.id_partition import PIECE
 from allegro_md.io.structure import SystemBuilder
-from allegro_md.potentials import Potential, build_potential, committee_of, descriptions
-from allegro_md.potentials.fused import FusedPotential
-from allegro_md.simulation.assembly import build_structure
+from allegro_md.potentials import Potential, descriptions
+from allegro_md.reporting import Writes
+from allegro_md.simulation.build import build_observers, build_parts
 from allegro_md.simulation.host_info import by_host, host_info, resident_memory
 from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.peak_memory import measure_peak_memory
 from allegro_md.state import FIELDS
 
-ROW = sum(math.prod(field.shape) * field.dtype.itemsize for field in FIELDS.values())
-"""Bytes of an own atom in the state."""
+ROW = sum(field.row_bytes for field in FIELDS.values())
+"""Bytes of an local atom in the state."""
 
-GHOST_ROW = ROW - 24
+GHOST_ROW = ROW - FIELDS["velocity"].row_bytes
 """Of a ghost: the rows of its velocity are never touched."""
 
 LISTED = 8 + 12 + 8
-"""Per own atom: offset and reference position of the neighbor list, energy of the last evaluation."""
+"""Per local atom: offset and reference position of the neighbor list, energy of the last evaluation."""
 
 MIGRATING, SAVING, FRAMING = 90, 120, 200
-"""What comes on top for a moment: per own atom while atoms migrate (when there is no neighbor list), and per atom of a
-piece (`id_slabs.PIECE`) that is put in order for a checkpoint or a frame. Measured; see
-tests/unit/simulation/test_plan.py."""
+"""Memory on top for a moment: per local atom while atoms migrate (when there is no neighbor list), and per atom of a
+piece (`id_partition.PIECE`) that is put in order for a checkpoint or a frame. Measured; see
+tests/unit/simulation/test_resource_estimate.py."""
 
 ORDERING = 4
-"""Per own atom while a checkpoint or a frame is written: the order of ids."""
+"""Per local atom while a checkpoint or a frame is written: the order of ids."""
 
-VIRIALS, PACKED, MEMBER = 48, 32, 24
-"""Per own atom: virials, where they are made of all atoms at once; per held atom: what pair kernels pack, and the
-forces of a member of a committee."""
+VIRIALS = 48
+"""Per local atom whose virial is kept."""
 
 MOST_BRICKS, MOST_RANKS = 64, 100_000
 """Bricks looked at to find the one with the most atoms, and ranks tried to find a number that suffices."""
@@ -64,7 +61,7 @@ class Load:
 
 
 class ResourceEstimate:
-    """What an input needs on any number of ranks.
+    """Needs of an input on any number of ranks.
 
     Attributes:
         config: the input.
@@ -78,13 +75,11 @@ class ResourceEstimate:
         """Counts atoms and neighbors, and measures what the program itself takes (collective)."""
         self.config, self.system = config, system
         skin = config.parallel.skin
-        committee = committee_of(potential)
-        networks = (potential,) if committee is None else committee.members
-        self._streams = all(isinstance(network, FusedPotential) for network in networks)
-        self._members = 0 if committee is None else len(committee.members)
-        self._halo = potential.halo_hops * potential.cutoff + skin
-        self.neighbors = system.neighbors(potential.cutoff + skin)
-        self._remarks = descriptions(config.potential, potential)
+        self._info, self._copies = potential.info, 2.0 if potential.members else 1.0
+        self._halo = potential.info.halo + skin
+        self.neighbors = system.neighbors(potential.info.cutoff + skin)
+        self._remarks = descriptions(potential)
+        self._observers = build_observers(config, system.n_total, comm)
         self._comm, self._places = comm, host_info(comm)
         self._loads: dict[int, Load] = {}
         now, self._most = comm.max(np.array(resident_memory(), dtype=np.float64))
@@ -141,11 +136,9 @@ class ResourceEstimate:
         state = ROW * load.own + (GHOST_ROW + 8) * (load.held - load.own)
         lists = (LISTED + 4.0 * self.neighbors) * load.own
         piece = min(load.own, PIECE)
-        virials, packed = VIRIALS * load.own, PACKED * load.held
-        if self._streams:
-            virials, packed = VIRIALS * load.own if load.own <= MOST_VIRIALS else 0, 0
-        if self._members:  # a member's, and the sum of those before it
-            virials, packed = 2 * virials, packed + MEMBER * (self._members + 1) * load.held
+        at_start = VIRIALS * self._copies if load.own <= MOST_VIRIALS else 0.0  # one by one, for the certificate
+        virials = max(self._info.virial_bytes, at_start) * load.own
+        packed = self._info.bytes_per_atom * load.held
         moments = (
             MIGRATING * load.own - lists,
             SAVING * piece + ORDERING * load.own,
@@ -162,16 +155,14 @@ class ResourceEstimate:
         return self.system.count(np.where(periodic, 0.0, -np.inf), upper)
 
     @property
-    def _frame_row(self) -> int:
+    def _frame_row(self) -> float:
         """Bytes of an atom in a frame of the trajectory."""
-        trajectory = self.config.output.trajectory
-        if trajectory is None or not trajectory.every:
-            return 0
-        width = {"float32": 4, "float64": 8}[trajectory.dtype]
-        return sum(12 if name == "image" else 3 * width for name in trajectory.fields)
+        due = (o for o in self._observers if o.trigger.count(0, self.config.dynamics.steps))
+        frames = [o.bytes_per_sample(1) for o in due if o.name == "trajectory" and isinstance(o, Writes)]
+        return max(frames, default=0.0)
 
     def rows(self, n_ranks: int) -> dict[str, str]:
-        """What there is to tell about a run on so many ranks, line by line."""
+        """Describes a run on a number of ranks, line by line."""
         load, grid = self.load(n_ranks), self.grid(n_ranks)
         left = {host: ranks[0]["memory"] for host, ranks in by_host(self._places).items()}
         here = ", ".join(f"{_text(memory)} on {host}" for host, memory in left.items() if memory is not None)
@@ -190,7 +181,7 @@ class ResourceEstimate:
         """Refuses a run on all ranks of the communicator that cannot be (collective; the same on all ranks).
 
         Args:
-            first_step: where it goes on.
+            first_step: first step of the run.
             replaces: the run directory is overwritten.
 
         Raises:
@@ -210,15 +201,14 @@ class ResourceEstimate:
             raise ResourceError(complaint)
 
     def disk(self, first_step: int = 0) -> float:
-        """Trajectory, checkpoints and thermo.csv from a step on, bytes."""
-        output, steps, n_atoms = self.config.output, self.config.dynamics.steps - first_step, self.system.n_total
-        total = 0.0
-        if output.trajectory is not None and output.trajectory.every:
-            total += (steps // output.trajectory.every + 1) * n_atoms * self._frame_row
-        saved = sum(math.prod(f.shape) * f.dtype.itemsize for f in FIELDS.values() if f.checkpoint)
-        total += (output.checkpoint.keep + 1) * n_atoms * saved
-        if output.thermo.every:
-            total += 300.0 * (steps // output.thermo.every + 1)
+        """Samples of all observers from a step on, and checkpoints, bytes."""
+        output, n_atoms = self.config.output, self.system.n_total
+        saved = sum(field.row_bytes for field in FIELDS.values() if field.checkpoint)
+        total = float((output.checkpoint.keep + 1) * n_atoms * saved)
+        for observer in self._observers:
+            if isinstance(observer, Writes):
+                samples = observer.trigger.count(first_step, self.config.dynamics.steps)
+                total += samples * observer.bytes_per_sample(n_atoms)
         return total
 
     def _short_of_disk(self, first_step: int, replaces: bool) -> str | None:
@@ -260,7 +250,7 @@ class ResourceEstimate:
         return None
 
     def _ranks_for(self, share: float) -> int | None:
-        """How many ranks bring the memory of one of them down to a share (bytes); None where no number does."""
+        """Number of ranks at which the memory of each is at most `share` (bytes); None if no number is enough."""
         n_ranks = self._comm.size
         while n_ranks < min(self.system.n_total, MOST_RANKS):
             excess = (self.memory(n_ranks) - self.program) / (share - self.program)
@@ -277,12 +267,8 @@ def estimate_resources(config: Input, comm: Comm) -> ResourceEstimate:
     Raises:
         InputError: the system or its potential cannot be made.
     """
-    return_large_arrays()
-    torch.set_num_threads(1)
-    system = build_structure(config, comm)
-    with comm.collective_errors():
-        potential = build_potential(config.potential, system.species_table)
-    return ResourceEstimate(config, system, potential, comm)
+    parts = build_parts(config, comm)
+    return ResourceEstimate(parts.config, parts.system, parts.potential, comm)
 
 
 def free_disk(directory: Path) -> float:

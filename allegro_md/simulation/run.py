@@ -8,29 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from allegro_md.allocator import return_large_arrays
 from allegro_md.comm import Comm
 from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
 from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
-from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.structure import log_lines
-from allegro_md.io.thermo import ThermoWriter
-from allegro_md.potentials import Potential, build_potential, descriptions, release_tables, resolved
-from allegro_md.reporting import Reporter
-from allegro_md.simulation import assembly, host_info, record
+from allegro_md.potentials import descriptions, release_tables
+from allegro_md.reporting import Observer, Stateful, Writes
+from allegro_md.simulation import host_info, record
+from allegro_md.simulation.build import Parts, build_engine, build_observers, build_parts
 from allegro_md.simulation.certificate import verify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
 from allegro_md.simulation.failure_dump import dump_failure
-from allegro_md.simulation.loop import StepLoop, Substepping
+from allegro_md.simulation.loop import Substepping
+from allegro_md.simulation.motion import require_motion
 from allegro_md.simulation.progress import Log, Progress
 from allegro_md.simulation.resource_estimate import ResourceEstimate
-from allegro_md.state import AtomState
 from allegro_md.stopping import StopRequest
-from allegro_md.timers import Timers
 from allegro_md.verify.result import VerifyReport
 
 DISK_BYTES_PER_SECOND = 100e6
@@ -48,47 +43,29 @@ class Simulation:
     """
 
     def __init__(
-        self,
-        config: Input,
-        comm: Comm,
-        state: AtomState,
-        potential: Potential,
-        checkpoint: Checkpoint | None,
-        resume: bool,
-        overwrite: bool,
+        self, parts: Parts, comm: Comm, checkpoint: Checkpoint | None, resume: bool, overwrite: bool
     ) -> None:
         """Use `from_toml` or `from_config`."""
-        self.config = config
+        self.config = config = parts.config
         self.comm = comm
-        self.state = state
-        self._checkpoint = checkpoint
         self._resume, self._overwrite = resume, overwrite
-        self._timers = Timers()
         self._saved_at = -1
         with comm.collective_errors():
-            self._digests = record.file_digests(config) if comm.rank == 0 else []
+            self._digests = record.file_digests(parts.potential.info.files) if comm.rank == 0 else []
         self._digests = comm.bcast(self._digests)
         self._places = host_info.host_info(comm)
         self._changed = [] if checkpoint is None else changed_keys(checkpoint, config.as_dict())
         self._rollbacks: list[dict[str, Any]] = []
         self._certificate: VerifyReport | None = None
-        self._structure: list[str] = []  # what was understood of it, for the log
-        step, wall, substepping = 0, 0.0, Substepping()
         if checkpoint is not None:
             require_same_physics(checkpoint, record.physics(config, self._digests))
-            step, wall = checkpoint.step, float(checkpoint.extras["wall"])
-            substepping = Substepping(*checkpoint.extras["refinement"])
-        forces = assembly.forces(config, potential, comm, self._timers)
-        integrator = assembly.integrator(config, state, comm)
-        if checkpoint is not None:
-            integrator.load_state_dict(checkpoint.extras["integrator"])
-        guard = assembly.guard(config, state, comm)
-        self.loop = StepLoop(
-            state, forces, integrator, comm, self._timers, step=step, wall=wall, guard=guard, substepping=substepping
-        )
-        first_checkpoint = 56.0 * state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
+        self.loop, self._remarks = build_engine(parts, comm, checkpoint)
+        self._structure = log_lines(parts.system)
+        self.state = self.loop.state
+        self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
+        first_checkpoint = 56.0 * self.state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
         self._stop = StopRequest(config.stop.walltime, first_checkpoint)
-        forces.stop_wanted = self._stop.wanted
+        self.loop.stop_wanted = self._stop.wanted
 
     @staticmethod
     def from_toml(path: str | Path, overrides: Sequence[str] = (), **options: bool) -> Simulation:
@@ -106,34 +83,22 @@ class Simulation:
         Args:
             config: the input.
             comm: all ranks.
-            resume: go on from the newest good checkpoint of the run directory, if it has one.
+            resume: continue from the newest good checkpoint of the run directory, if it has one.
             overwrite: an existing run directory may be replaced.
 
         Raises:
             InputError: the input does not fit the files it names, or the run directory.
             ResourceError: memory or disk is too small for it.
         """
-        return_large_arrays()
-        torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
         with comm.collective_errors():
             if comm.rank == 0:
                 RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite)
-        system = assembly.build_structure(config, comm)
+        parts = build_parts(config, comm)
         with comm.collective_errors():
-            potential = build_potential(config.potential, system.species_table)
             made = max(checkpoint_steps(config.output.directory), default=0) if resume else 0
-        config = config.model_copy(update={"potential": resolved(config.potential, potential)})
-        ResourceEstimate(config, system, potential, comm).require(made, overwrite)
-        state = assembly.empty_state(system)
+        ResourceEstimate(parts.config, parts.system, parts.potential, comm).require(made, overwrite)
         checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
-        if checkpoint is None:
-            assembly.create_atoms(state, system, config, comm)
-        else:
-            restore(state, checkpoint)
-            checkpoint = replace(checkpoint, slab={})  # now in the state
-        simulation = Simulation(config, comm, state, potential, checkpoint, resume, overwrite)
-        simulation._structure = log_lines(system)
-        return simulation
+        return Simulation(parts, comm, checkpoint, resume, overwrite)
 
     def run(self) -> None:
         """Makes all steps; the run directory is complete when it returns, and as complete as can be when it raises.
@@ -145,7 +110,7 @@ class Simulation:
         with RunDirectory(output.directory, self.comm, resume=self._resume, overwrite=self._overwrite) as directory:
             log = Log(directory.path / "log.txt", self.comm.rank == 0)
             began = time.time()
-            self.loop.reporters = self._reporters(directory.path, log)
+            self.loop.observers = self._observers(log)
             self._say_what_runs(log)
             directory.write_record(self._record("running", began))
             try:
@@ -169,9 +134,9 @@ class Simulation:
     def _finish(self, directory: RunDirectory, status: str, began: float) -> None:
         """Closes all reporters, also when one of them cannot save its last data, and says how the run ended."""
         faults = []
-        for reporter in self.loop.reporters:
+        for writer in self._writers():
             try:
-                reporter.close()
+                writer.close()
             except AllegroError as error:  # raised on all ranks together
                 faults.append(error)
         if faults and status == "done":
@@ -187,7 +152,7 @@ class Simulation:
                 self._make_steps(log, note_progress)
                 return
             except PhysicsError as error:
-                radius = self.loop.forces.potential.cutoff
+                radius = self.loop.forces.potential.info.cutoff
                 where, step = self.config.output.directory, self.loop.current_step
                 for line in dump_failure(where, step, error, self.state, radius, self.comm, self._extras()):
                     log.say(line)
@@ -213,13 +178,17 @@ class Simulation:
         self._save()
 
     def _verify_start(self, log: Log) -> None:
-        """The cheap part of the physics certificate, once per process.
+        """Makes the cheap part of the physics certificate, once per process.
 
         Raises:
+            InputError: the thermostat cannot set the atoms in motion.
             PhysicsError: a check failed; the run does not start.
         """
         if self._certificate is None:
-            with self._timers.phase("verify"):
+            if self.loop.step == 0:
+                for line in require_motion(self.state, self.loop.integrator, self.comm):
+                    log.say(f"note: {line}")
+            with self.loop.timers.phase("verify"):
                 self._certificate = verify_start(self.config, self.loop)
             for line in self._certificate.lines():
                 log.say(line)
@@ -236,8 +205,8 @@ class Simulation:
         failed = loop.current_step
         if len(self._rollbacks) >= self.config.guard.rollback or self._saved_at < 0:
             raise error
-        for reporter in loop.reporters:
-            reporter.close()
+        for writer in self._writers():
+            writer.close()
         checkpoint = latest_checkpoint(directory, self.comm)
         if checkpoint is None:
             raise error
@@ -246,47 +215,47 @@ class Simulation:
         log.say(f"{error}")
         log.say(
             f"going back from step {failed} to {checkpoint.step}; from there to step {2 * failed - checkpoint.step} "
-            f"in parts of {loop.timestep / parts:g} fs"
+            f"in parts of {loop.integrator.timestep / parts:g} fs"
         )
         restore(self.state, checkpoint)
         loop.integrator.load_state_dict(checkpoint.extras["integrator"])
         loop.forces.invalidate()
-        loop.step = loop.current_step = self._saved_at = checkpoint.step
-        loop.substepping = Substepping(parts, 2 * failed - checkpoint.step)
+        self._saved_at = checkpoint.step
+        loop.resume(checkpoint.step, loop.wall, Substepping(parts, 2 * failed - checkpoint.step))
         self._checkpoint = replace(checkpoint, slab={})
-        loop.reporters = self._reporters(directory, log)
+        loop.observers = self._observers(log)
 
-    def _reporters(self, directory: Path, log: Log) -> list[Reporter]:
+    def _observers(self, log: Log) -> list[Observer]:
+        """The observers of the input, with the state that the checkpoint holds of each."""
         output, comm = self.config.output, self.comm
-        reporters: list[Reporter] = [
-            *assembly.force_std_reporters(self.config, comm),  # first: a step that ends the run is not reported
-            ThermoWriter(directory / "thermo.csv", output.thermo.every, comm),
-            Progress(log, output.thermo.every, self.config.dynamics.steps, self.state.n_total, comm.rank == 0),
-        ]
-        if output.trajectory is not None:
-            trajectory = output.trajectory
-            reporters.append(TrajectoryWriter(directory, trajectory.every, trajectory.fields, trajectory.dtype, comm))
+        progress = Progress(log, output.thermo.every, self.config.dynamics.steps, self.state.n_total, comm.rank == 0)
+        observers: list[Observer] = [*build_observers(self.config, self.state.n_total, comm), progress]
         if self._checkpoint is not None:
-            for reporter in reporters:
-                reporter.load_state_dict(self._checkpoint.extras["reporters"].get(reporter.name, {}))
-        return reporters
+            saved = self._checkpoint.extras["reporters"]
+            for observer in observers:
+                if isinstance(observer, Stateful):
+                    observer.load_state_dict(saved.get(observer.name, {}))
+        return observers
+
+    def _writers(self) -> list[Writes]:
+        return [observer for observer in self.loop.observers if isinstance(observer, Writes)]
 
     def _save(self) -> None:
         """A checkpoint of the present step; what the reporters wrote so far is on disk before it."""
         if self._saved_at == self.loop.step:
             return
-        with self._timers.phase("checkpoint"):
-            for reporter in self.loop.reporters:
-                reporter.flush()
+        with self.loop.timers.phase("checkpoint"):
+            for writer in self._writers():
+                writer.flush()
             keep = self.config.output.checkpoint.keep
             write_checkpoint(self.config.output.directory, self.loop.step, self.state, self.comm, self._extras(), keep)
         self._saved_at = self.loop.step
 
     def _extras(self) -> dict[str, Any]:
-        """What a continuation needs beside the atoms."""
+        """Returns the entries of a checkpoint beside the atoms."""
         return {
             "integrator": self.loop.integrator.state_dict(),
-            "reporters": {r.name: r.state_dict() for r in self.loop.reporters},
+            "reporters": {o.name: o.state_dict() for o in self.loop.observers if isinstance(o, Stateful)},
             "refinement": [self.loop.substepping.parts, self.loop.substepping.until],
             "input": self.config.as_dict(),
             "physics": record.physics(self.config, self._digests),
@@ -294,21 +263,23 @@ class Simulation:
         }
 
     def _say_what_runs(self, log: Log) -> None:
-        potential, table = self.loop.forces.potential, self.state.species_table
+        info, table = self.loop.forces.potential.info, self.state.species_table
         log.say(
-            f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {potential.name} potential, "
-            f"cutoff {potential.cutoff:g} Å, {self.config.dynamics.ensemble}, {self.comm.size} ranks"
+            f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {info.name} potential, "
+            f"cutoff {info.cutoff:g} Å, {self.config.dynamics.ensemble}, {self.comm.size} ranks"
         )
         for line in self._structure:
             log.say(line)
-        for model, remark in descriptions(self.config.potential, potential).items():
-            log.say(f"{model}: {remark}")
+        for model, description in descriptions(self.loop.forces.potential).items():
+            log.say(f"{model}: {description}")
         for line in host_info.lines(self._places):
             log.say(line)
         for warning in host_info.warnings(self._places):
             log.say(f"warning: {warning}")
-        if not potential.bit_exact:
-            log.say(f"note: {potential.name} is outside the promise of bit-identical results on any number of ranks")
+        for remark in self._remarks:
+            log.say(f"note: {remark}")
+        if not info.bit_exact:
+            log.say(f"note: {info.name} is outside the promise of bit-identical results on any number of ranks")
         if self._checkpoint is not None:
             for message in self._checkpoint.passed_over:
                 log.say(f"passed over: {message}")

@@ -103,6 +103,7 @@ class Samples:
         )
 
         def tensor(values: NDArray[np.generic]) -> torch.Tensor:
+            """Copies `values` (n, …) of any dtype and unit to the device."""
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
         nothing = np.full((3, 3), np.nan)
@@ -118,7 +119,7 @@ class Samples:
             energy=tensor(np.array([np.nan if frame.energy is None else frame.energy for frame in frames])),
             forces=tensor(np.concatenate([_forces(frame) for frame in frames])),
             stress=tensor(np.stack([nothing if frame.stress is None else frame.stress for frame in frames])),
-        )  # fmt: skip
+        )
 
 
 def _forces(frame: Frame) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Whether the members of a committee disagree where they are wrong."""
+"""Calibration of a committee: the disagreement of its members against their errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Calibration:
         columns = {
             "lower_meV_per_A": self.edges[:-1], "upper_meV_per_A": self.edges[1:], "force_std_meV_per_A": self.std,
             "force_error_meV_per_A": self.error, "atoms": self.atoms,
-        }  # fmt: skip
+        }
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         return {
             "spearman": self.spearman,
@@ -90,4 +90,5 @@ def calibrate(evaluation: Evaluation) -> Calibration | None:
 
 
 def _rms(values: Array) -> float:
+    """Root mean square of `values` (n,), in their unit."""
     return float(np.sqrt(np.square(values).mean()))

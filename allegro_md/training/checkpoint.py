@@ -50,7 +50,7 @@ def write_state(directory: Path, state: State) -> None:
 
 
 def read_state(directory: Path) -> State | None:
-    """The checkpoint of a training, None where there is none.
+    """The checkpoint of a training, or None.
 
     Raises:
         InputError: it is damaged, or of another version.
@@ -62,8 +62,8 @@ def read_state(directory: Path) -> State | None:
     try:
         with safe_open(path, framework="pt") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "null"))
-            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except Exception as error:  # noqa: BLE001  bytes of any kind raise anything
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # no mapping
+    except Exception as error:  # bytes of any kind raise anything
         raise InputError("is damaged, or no checkpoint of a training", str(path), remedy) from error
     if not isinstance(document, dict) or document.pop("version", None) != VERSION:
         raise InputError("is no checkpoint of this version of the program", str(path), remedy)

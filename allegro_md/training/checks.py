@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -13,6 +13,8 @@ from allegro_md.errors import InputError
 from allegro_md.io.labeled import Frame, entries
 from allegro_md.io.overlap_check import refuse_overlaps
 from allegro_md.training.frames import Frames
+from allegro_md.training.graph import Graph
+from allegro_md.training.length_checks import nearest_atoms
 
 
 def check_frames(frames: Sequence[Frame]) -> None:
@@ -25,7 +27,9 @@ def check_frames(frames: Sequence[Frame]) -> None:
         for name in ("position", "cell", "energy", "forces", "stress"):
             value = getattr(frame, name)
             if value is not None and not np.all(np.isfinite(value)):
-                raise InputError(f"has no finite {name}", frame.source, "correct it, or remove the frame")
+                weight = {"energy": "energy", "forces": "force", "stress": "stress"}.get(name)
+                other = f", or train without this label: loss.{weight} = 0" if weight else ""
+                raise InputError(f"has no finite {name}", frame.source, f"correct it, or remove the frame{other}")
         Cell.from_rows(frame.cell, frame.periodic, frame.source)
 
 
@@ -39,7 +43,7 @@ def check_overlaps(frames: Sequence[Frame]) -> None:
 def check_elements(
     symbols: Sequence[str], train: Sequence[Frame], others: Mapping[str, Sequence[Frame]], experienced: bool
 ) -> list[str]:
-    """Raises if a frame has an element that the network will not know or has never seen; returns remarks.
+    """Raises if a frame has an element that the network will not know or has never seen; returns warnings.
 
     Args:
         symbols: elements of the network.
@@ -76,6 +80,24 @@ def check_labels(loss: LossConfig, train: Frames, validation: Frames) -> None:
             _check_label(what, weight, name, frames)
 
 
+def check_pairs(frames: Sequence[Frame], graphs: Iterable[Graph], cutoff: float) -> None:
+    """Raises if no two atoms of any training frame are within the cutoff.
+
+    Args:
+        frames: the training frames.
+        graphs: of the frames, in the same order; only as many are looked at as are needed.
+        cutoff: Å, the largest.
+    """
+    if any(len(graph.center) for graph in graphs):
+        return
+    nearest = min(float(nearest_atoms(frame)[0].min()) for frame in frames)
+    what = f"no two atoms of the training frames are within {cutoff:g} Å"
+    if not np.isfinite(nearest):
+        raise InputError(f"{what}: all of them are single atoms", frames[0].source, "add frames with several atoms")
+    remedy = f"take a larger one: it has to reach several neighbors, for example {max(2.5 * nearest, 4.0):.1f}"
+    raise InputError(f"{what}; the nearest are {nearest:.3g} Å apart", "model.cutoff", remedy)
+
+
 def _check_label(what: str, weight: str, name: str, frames: Frames) -> None:
     # A stress needs a volume: molecules and surfaces among crystals do without.
     wanted = [k for k, frame in enumerate(frames) if what != "stress" or all(frame.periodic)]
@@ -84,9 +106,14 @@ def _check_label(what: str, weight: str, name: str, frames: Frames) -> None:
         return
     remedy = f"name the entry in data.labels.{what}, or set loss.{weight} = 0"
     if len(missing) < len(wanted):
-        first = frames[missing[0]].source
-        raise InputError(f"{len(missing)} of {len(wanted)} {name} frames have no {what}, among them this one", first,
-                         f"all or none: remove them, or set loss.{weight} = 0")  # fmt: skip
+        first = frames[missing[0]]
+        problem = f"{len(missing)} of {len(wanted)} {name} frames have no {what}, among them this one"
+        remedy = f"all or none: remove them, or set loss.{weight} = 0"
+        if len(first.numbers) == 1 and first.energy is not None and not any(first.periodic):
+            problem += ", which is a single atom"
+            remedy = "write it to a file of its own and name that file both in data.isolated and in data.exclude; "
+            remedy += 'model.shifts = "isolated" uses its energy'
+        raise InputError(problem, first.source, remedy)
     path, of_file = frames.files[frames.origin[0, 0]]
     held = f"the file has the entries {', '.join(entries(path, of_file)) or 'none'}" if wanted else "none has a volume"
     raise InputError(f"no {name} frame has a known {what}: {held}", str(path), remedy)

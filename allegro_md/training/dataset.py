@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from allegro_md.config.training import DataConfig, LabelsConfig, StartModel, TrainingInput
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.labeled import read_frames
+from allegro_md.io.labeled import LABELS, Notes, read_frames
 from allegro_md.models.allegro.architecture import parse_architecture
 from allegro_md.models.modelfile import read_document
 from allegro_md.training.checks import check_elements, check_frames, check_labels, check_overlaps
@@ -35,7 +35,7 @@ class Dataset:
         test: what is evaluated at the end, by the file's name without suffixes.
         symbols: elements in the order of the species.
         isolated: eV, energy of a single atom per element; empty without such a file.
-        remarks: what was left out, and what looks odd, for people.
+        remarks: messages to the user on frames left out and on unusual labels.
     """
 
     train: Frames
@@ -54,12 +54,15 @@ def load_dataset(config: TrainingInput) -> Dataset:
             are in two of the sets; more frames wanted than there are.
     """
     data, remarks = config.data, list[str]()
-    sets = _read(data)
+    weights = {"energy": config.loss.energy, "forces": config.loss.force, "stress": config.loss.stress}
+    notes = Notes(frozenset(label for label, weight in weights.items() if weight == 0.0))
+    sets = _read(data, notes)
     for name, frames in sets.items():
         check_frames(frames)
         if name != EXCLUDE:
-            remarks += check_units(frames.files, data.labels, config.loss.stress != 0.0)
+            remarks += check_units(frames.files, data.labels, notes)
             check_overlaps(frames)
+    remarks = notes.lines() + remarks
     sets = _separate(sets, data.drop_repeats, remarks)
     train, validation = _divide(data, sets[TRAIN], sets.get(VALIDATION))
     tests = {name.removeprefix(TEST): frames for name, frames in sets.items() if _is_test(name)}
@@ -71,18 +74,18 @@ def load_dataset(config: TrainingInput) -> Dataset:
     return Dataset(train, validation, tests, symbols, isolated, remarks)
 
 
-def _read(data: DataConfig) -> dict[str, Frames]:
+def _read(data: DataConfig, notes: Notes) -> dict[str, Frames]:
     """All sets that are given, by the key of the input; excluded frames first."""
-    sets = {EXCLUDE: Frames.read(data.exclude, data.labels), TRAIN: Frames.read(data.train, data.labels)}
+    sets = {EXCLUDE: Frames.read(data.exclude, data.labels, notes), TRAIN: Frames.read(data.train, data.labels, notes)}
     if isinstance(data.validation, tuple):
-        sets[VALIDATION] = Frames.read(data.validation, data.labels)
+        sets[VALIDATION] = Frames.read(data.validation, data.labels, notes)
     # Named without suffixes; with the folder where several files are called the same.
     short = [path.name.split(".")[0] for path in data.test]
     for path, name in zip(data.test, short, strict=True):
         name = TEST + (f"{path.parent.name}-{name}" if short.count(name) > 1 else name)
         if name in sets:
             raise InputError("several files are called so", name, "rename one of them")
-        sets[name] = Frames.read([path], data.labels)
+        sets[name] = Frames.read([path], data.labels, notes)
     return sets
 
 
@@ -126,7 +129,7 @@ def _is_test(name: str) -> bool:
 
 
 def _must_differ(one: str, other: str) -> bool:
-    """Whether two sets must not share a frame; test sets may."""
+    """Tells if two sets must not share a frame; test sets may."""
     return one != other and EXCLUDE not in (one, other) and not (_is_test(one) and _is_test(other))
 
 
@@ -143,7 +146,7 @@ def _shared(sets: Mapping[str, Frames], equal: Sequence[tuple[_Place, _Place]]) 
 
 
 def _remarks_on(twice: Mapping[_Place, _Place], train: Frames) -> Iterator[str]:
-    """What is told about training frames that are there more than once."""
+    """Describes the training frames that occur more than once."""
     if not twice:
         return
     pairs = [(train[j], train[i]) for (_, j), (_, i) in twice.items()]
@@ -195,7 +198,7 @@ def _symbols(config: TrainingInput, train: Frames) -> tuple[str, ...]:
 def _isolated(path: Path, labels: LabelsConfig) -> dict[str, float]:
     """eV of single atoms, per element."""
     energies: dict[str, float] = {}
-    for frame in read_frames(path, labels):
+    for frame in read_frames(path, labels, Notes(frozenset(LABELS) - {"energy"})):
         if len(frame.numbers) != 1 or frame.energy is None or not np.isfinite(frame.energy):
             raise InputError("is not a single atom with an energy", frame.source, "give one such frame per element")
         symbol = chemical_symbols[frame.numbers[0]]

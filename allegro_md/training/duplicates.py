@@ -1,4 +1,4 @@
-"""Frames that are the same configuration: same atoms in the same order, places and cell, whatever their labels say."""
+"""Frames that are the same configuration: same atoms in the same order, positions and cell, whatever their labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What trained models say about labeled frames, beside the labels."""
+"""Evaluation of trained models on labeled frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 
 CHUNK_FRAMES, CHUNK_EDGES = 64, 8192
-"""Frames whose neighbors are held at a time, and edges evaluated at a time (a frame with more is one by itself)."""
+"""Frames whose neighbors are in memory at a time, and edges evaluated at a time (a larger frame is evaluated alone)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +73,12 @@ class Evaluation:
 
     @cached_property
     def energy_error(self) -> Array:
-        """(N,) eV per atom, prediction less label; NaN where there is none."""
+        """(N,) eV per atom, prediction less label; NaN without a label."""
         return np.asarray((self.energy - self.labeled_energy) / self.counts)
 
     @cached_property
     def force_error(self) -> Array:
-        """(A, 3) eV/Å, prediction less label; NaN where there is none."""
+        """(A, 3) eV/Å, prediction less label; NaN without a label."""
         return self.forces - self.labeled_forces
 
     @cached_property
@@ -163,7 +163,7 @@ def _part(members: Sequence[tuple[Network, Evaluator]], frames: Sequence[Frame])
         np.array([np.nan if frame.energy is None else frame.energy for frame in frames]),
         np.concatenate([np.full(f.position.shape, np.nan) if f.forces is None else f.forces for f in frames]),
         np.stack(energies), np.stack(forces), tallies,
-    )  # fmt: skip
+    )
 
 
 def _predict(evaluator: Evaluator, samples: Samples, device: torch.device) -> tuple[Array, Array, Array]:
@@ -178,6 +178,16 @@ def _predict(evaluator: Evaluator, samples: Samples, device: torch.device) -> tu
 
 
 def _refuse_nonsense(frames: Sequence[Frame], energy: Array, forces: Array) -> None:
+    """Checks that a model's energies and forces are finite.
+
+    Args:
+        frames: the frames evaluated.
+        energy: (F,) eV.
+        forces: (A, 3) eV/Å, atoms of all frames.
+
+    Raises:
+        PhysicsError: a number is not finite.
+    """
     first = 0
     for frame, value in zip(frames, energy, strict=True):
         last = first + len(frame.numbers)

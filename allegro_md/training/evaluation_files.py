@@ -1,4 +1,4 @@
-"""What ``allegro-md eval --out`` leaves in a folder: pictures, the error histogram, the frames with large errors."""
+"""Files of ``allegro-md eval --out``: plots, the error histogram, the frames with large errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_files(
         found: the calibration of a committee.
         worst: how many frames go to ``worst.extxyz``.
         out: an existing folder.
-        title: over the pictures.
+        title: of the plots.
 
     Returns:
         The files.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from allegro_md.config.training import LabelsConfig
-from allegro_md.io.labeled import Frame, read_frames
+from allegro_md.io.labeled import Frame, Notes, read_frames
 
 
 class Frames(Sequence[Frame]):
@@ -26,13 +26,13 @@ class Frames(Sequence[Frame]):
         self.origin = np.asarray(origin, dtype=np.int64).reshape(-1, 2)
 
     @staticmethod
-    def read(paths: Iterable[Path], labels: LabelsConfig) -> Frames:
+    def read(paths: Iterable[Path], labels: LabelsConfig, notes: Notes | None = None) -> Frames:
         """All frames of some files.
 
         Raises:
             InputError: see `read_frames`.
         """
-        files = [(path, read_frames(path, labels)) for path in paths]
+        files = [(path, read_frames(path, labels, notes)) for path in paths]
         return Frames(files, [(k, index) for k, (_, frames) in enumerate(files) for index in range(len(frames))])
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class Frames(Sequence[Frame]):
         return self.files[file][1][int(frame)]
 
     def take(self, index: ArrayLike) -> Frames:
-        """Those at some places."""
+        """The frames with these indices."""
         return Frames(self.files, self.origin[np.asarray(index, dtype=np.int64)])
 
     def by_file(self) -> list[tuple[Path, list[int]]]:

@@ -1,4 +1,4 @@
-"""What training minimizes: weighted means of penalties of the errors of energies, forces and stresses."""
+"""Loss function: weighted means of penalties of the errors of energies, forces and stresses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from allegro_md.training.batches import Batch
 from allegro_md.training.prediction import Prediction
 
 STRATA = ((100.0, 1.0), (200.0, 0.7), (300.0, 0.4), (math.inf, 0.1))
-"""Force up to which, eV/Å, and the factor of `Loss.delta` there."""
+"""Force up to which, eV/Å, and the factor of `LossConfig.delta` there."""
 
 
 def counts(batch: Batch) -> torch.Tensor:
@@ -48,6 +48,13 @@ class Objective:
         return torch.stack([energy, force, rest])
 
     def _sum(self, value: torch.Tensor, label: torch.Tensor, factor: torch.Tensor | None = None) -> torch.Tensor:
+        """Sum of the penalties of errors; unknown labels (NaN) are left out.
+
+        Args:
+            value: (n, …) real, predicted; eV, eV/Å or eV/Å³.
+            label: (n, …), as `value`.
+            factor: (n, …) factors of the Huber limit; None: 1.
+        """
         known = torch.isfinite(label)
         error = value[known] - label[known]
         if self._config.kind == "mse":
@@ -58,7 +65,7 @@ class Objective:
 
 
 def stratum(forces: torch.Tensor) -> torch.Tensor:
-    """(A,) factors of the Huber limit by the size of the labeled force (A, 3), eV/Å."""
+    """Factors (A,) of the Huber limit by the size of the labeled force: `forces` (A, 3) real, eV/Å."""
     size = forces.norm(dim=1)
     factor = torch.full_like(size, STRATA[-1][1])
     for limit, value in reversed(STRATA[:-1]):

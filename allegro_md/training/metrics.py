@@ -81,7 +81,7 @@ class Metrics:
         parts = (
             ("energy_meV", self.energy), ("energy_meV_per_atom", self.energy_per_atom),
             ("forces_meV_per_A", self.forces), ("stress_MPa", self.stress),
-        )  # fmt: skip
+        )
         result: dict[str, Any] = {"frames": self.frames, "atoms": self.atoms}
         result |= {name: vars(error) if error else None for name, error in parts}
         result["forces_by_species"] = {symbol: vars(error) for symbol, error in self.forces_by_species.items()}
@@ -135,6 +135,7 @@ class ErrorAccumulator:
         return self._of(kinds, {kind: self._of([kind]) for kind in kinds} if any(kinds) else {})
 
     def _add(self, kind: str, part: str, sums: Array) -> None:
+        """Adds `sums` (3,) float64 — count, sum of absolute errors, sum of squares — to those of a kind and part."""
         parts = self._sums.setdefault(kind, {})
         parts[part] = parts.get(part, np.zeros(3)) + sums
 
@@ -158,10 +159,12 @@ class ErrorAccumulator:
 
 
 def _sums(error: Array) -> Array:
+    """Count, sum of absolute values and sum of squares (3,) of `error` (n, …), in its unit."""
     return np.array([error.size, np.abs(error).sum(), np.square(error).sum()])
 
 
 def _error(sums: Array | None) -> Error | None:
+    """The errors that follow from `sums` (3,): count, sum of absolute errors, sum of squares; None without any."""
     if sums is None or sums[0] == 0.0:
         return None
     count, absolute, square = sums.tolist()

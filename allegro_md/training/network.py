@@ -26,7 +26,7 @@ def cutoffs(model: DenseModel | ResidualModel, symbols: Sequence[str]) -> NDArra
         for (center, neighbor), length in (model.pair_cutoffs or {}).items():
             if length > model.cutoff:
                 raise InputError(f"the pair cutoff of {center}-{neighbor}, {length:g} Å, exceeds the cutoff",
-                                 "model.pair_cutoffs", "make the cutoff the largest of them")  # fmt: skip
+                                 "model.pair_cutoffs", "make the cutoff the largest of them")
             if center in symbols and neighbor in symbols:
                 table[symbols.index(center), symbols.index(neighbor)] = length
     return table
@@ -57,14 +57,14 @@ def architecture(model: DenseModel | ResidualModel, symbols: Sequence[str], neig
         "symbols": tuple(symbols), "cutoff": model.cutoff, "layers": model.layers, "l_max": model.l_max,
         "channels": model.channels, "average_neighbors": neighbors, "trainable_scales": model.trainable_scales,
         "trainable_shifts": model.trainable_shifts, "zbl": model.zbl,
-    }  # fmt: skip
+    }
     if isinstance(model, ResidualModel):
         return Residual(
             **common, bessel=model.radial_functions, envelope=model.envelope, trainable_bessel=model.trainable_bessel,
             two_body=_mlp(model.two_body, model.activation), latents=model.latents,
             latent=_mlp(model.latent, model.latent_activation), readout=_mlp(model.readout, model.readout_activation),
             parity=model.parity,
-        )  # fmt: skip
+        )
     table = cutoffs(model, symbols)
     embedding: Bessel | Spline = Bessel(
         count=model.radial_functions or 8, envelope=model.envelope, trainable=model.trainable_bessel
@@ -77,7 +77,7 @@ def architecture(model: DenseModel | ResidualModel, symbols: Sequence[str], neig
         scalars=model.scalars, latent=_mlp(model.latent, model.latent_activation),
         readout=_mlp(model.readout, model.activation), parity=model.parity, coupled=model.coupled,
         individual_weights=model.individual_weights, forward_normalize=model.forward_normalize,
-    )  # fmt: skip
+    )
 
 
 def _mlp(widths: tuple[int, ...], activation: str) -> Mlp:

@@ -1,4 +1,4 @@
-"""How the weights are moved: optimizers, the course of the learning rate, and the running mean of the weights."""
+"""Optimizers, the schedule of the learning rate, and the exponential moving average of the weights."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def parity(evaluation: Evaluation, title: str) -> bytes:
         right.scatter(
             e.labeled_forces[rows].ravel(), e.forces[rows].ravel(), s=4, alpha=0.4, lw=0, color=color,
             label=SYMBOLS[number - 1],
-        )  # fmt: skip
+        )
     if with_forces.any():
         right.legend(frameon=False, markerscale=3, loc="lower right")
     some = f", {share:.0%} of the atoms drawn" if share < 1.0 else ""
@@ -76,7 +76,7 @@ def parity(evaluation: Evaluation, title: str) -> bytes:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often absolute errors of some size occur.
+    """Plots the histogram of absolute errors.
 
     Attributes:
         name: of the quantity, with its unit.
@@ -101,6 +101,7 @@ def histograms(evaluation: Evaluation) -> list[Histogram]:
 
 
 def _histogram(name: str, errors: Array) -> Histogram:
+    """Counts `errors` (n,), absolute, in bins of equal width on a logarithmic scale."""
     largest = max(float(errors.max()), 1e-9)
     edges = np.geomspace(1e-4 * largest, 1.000001 * largest, HISTOGRAM_BINS + 1)
     counts, _ = np.histogram(np.maximum(errors, edges[0]), bins=edges)
@@ -137,12 +138,12 @@ def calibration(found: Calibration, title: str) -> bytes:
     left.plot(ends, ends, color="0.5", lw=1, label="calibrated")
     left.plot(ends, found.ratio * ends, color="0.5", lw=1, ls="--", label=f"{found.ratio:.2g} σ")
     left.set(xscale="log", yscale="log", xlabel="force standard deviation σ, RMS (meV/Å)",
-             ylabel="force error |ΔF|, RMS (meV/Å)", title=f"Spearman correlation {found.spearman:.2f}")  # fmt: skip
+             ylabel="force error |ΔF|, RMS (meV/Å)", title=f"Spearman correlation {found.spearman:.2f}")
     right.plot(CONFIDENCES, found.within, color=_COLORS[0])
     right.plot([0, 1], [0, 1], color="0.5", lw=1)
     right.fill_between(CONFIDENCES, CONFIDENCES, found.within, color=_COLORS[0], alpha=0.15)
     right.set(xlabel="confidence (normal errors of variance σ²/3)", ylabel="components within",
-              title=f"miscalibration area {found.area:.3f}", xlim=(0, 1), ylim=(0, 1))  # fmt: skip
+              title=f"miscalibration area {found.area:.3f}", xlim=(0, 1), ylim=(0, 1))
     left.legend(frameon=False)
     for axis in (left, right):
         axis.grid(alpha=0.25)
@@ -178,5 +179,5 @@ def _diagonal(axis: Any, what: str, error: Error | None, unit: str) -> None:
 
 
 def _color_by_element(numbers: NDArray[np.int64]) -> list[tuple[str, int]]:
-    """Colors of the elements, in the order of the atomic numbers."""
+    """Colors of the elements among `numbers` (n,), in the order of the atomic numbers."""
     return [(_COLORS[k % len(_COLORS)], number) for k, number in enumerate(np.unique(numbers).tolist())]

@@ -1,4 +1,4 @@
-"""What a network says about a batch: energies, forces and stresses, differentiable with respect to its weights."""
+"""Prediction of a batch: energies, forces and stresses, differentiable with respect to the weights."""
 
 from __future__ import annotations
 

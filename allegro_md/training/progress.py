@@ -1,4 +1,4 @@
-"""What a training tells after each epoch: ``history.csv``, TensorBoard events, and lines or a live table."""
+"""Output of each epoch of a training: ``history.csv``, TensorBoard events, and lines or a live table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ERRORS = ("loss", "energy_mae", "energy_rmse", "force_mae", "force_rmse", "stres
 COLUMNS = (
     "epoch", *(f"train_{name}" for name in ERRORS), *(f"val_{name}" for name in ERRORS),
     "learning_rate", "seconds", "left_s",
-)  # fmt: skip
+)
 """Of ``history.csv``; `seconds` are of the epoch, `left_s` is the time that remains, estimated."""
 
 SHOWN = 12
@@ -38,7 +38,7 @@ SHOWN = 12
 _HEADINGS = (
     "epoch", "E train\nmeV/atom", "E val\nmeV/atom", "F train\nmeV/Å", "F val\nmeV/Å", "(MAE)\nmeV/Å",
     "learning\nrate", "seconds/\nepoch", "time\nleft",
-)  # fmt: skip
+)
 
 _LINE = (
     "epoch {:>5}  E train {:>8} val {:>8} meV/atom  F train {:>8} val {:>8} (MAE {}) meV/Å  "
@@ -75,7 +75,7 @@ class Progress:
 
         Args:
             epoch: from 1.
-            values: of all `COLUMNS` but the epoch; NaN where there is none.
+            values: of all `COLUMNS` but the epoch; NaN if unknown.
         """
         row = {"epoch": epoch, **values}
         with disk_errors(self._path):
@@ -144,7 +144,7 @@ class _Events:
             self._summary.Value(tag=name.replace("_", "/", 1) if name.startswith(("train_", "val_")) else name,
                                 simple_value=value)
             for name, value in values.items() if not math.isnan(value)
-        ]  # fmt: skip
+        ]
         self._write(step=epoch, summary=self._summary(value=found))
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ def _line(row: Mapping[str, float]) -> str:
 
 
 def _cells(row: Mapping[str, float]) -> list[str]:
-    """What is shown of a row, in the order of `_HEADINGS`."""
+    """Formats the values of a row, in the order of `_HEADINGS`."""
     names = ("train_energy_rmse", "val_energy_rmse", "train_force_rmse", "val_force_rmse", "val_force_mae")
     errors = [f"{row[name]:.{2 if row[name] > 99.9 else 3}f}" for name in names]
     left = duration(row["left_s"]) if math.isfinite(row["left_s"]) else "?"

@@ -1,4 +1,4 @@
-"""The report of a training: one page that needs no other file, and its pictures beside it."""
+"""The report of a training: one self-contained page, and its plots as files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_report(directory: Path, document: Mapping[str, Any], evaluations: Mapp
         curves=[(name, _inline(picture)) for name, picture in curves],
         sets=sets,
         sections=_sections(document),
-    )  # fmt: skip
+    )
     write_whole(directory / REPORT, page.encode())
     return directory / REPORT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,10 @@ from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import load_model, read_document, save_model
 from allegro_md.stopping import StopRequest
 from allegro_md.training.batches import Samples
+from allegro_md.training.checks import check_pairs
 from allegro_md.training.dataset import Dataset, load_dataset, write_split
 from allegro_md.training.evaluation import evaluate
+from allegro_md.training.graph import Graph
 from allegro_md.training.metrics import Error, Metrics
 from allegro_md.training.network import build_network, cutoffs
 from allegro_md.training.report import write_report
@@ -63,7 +66,8 @@ class TrainingRun:
                 table = cutoffs(model, self.symbols)
             self._training = Samples(self.dataset.train, self.symbols, table)
             self._validation = Samples(self.dataset.validation, self.symbols, table)
-            graphs = (self._training.graph(k) for k in range(len(self._training)))
+            check_pairs(self.dataset.train, self._graphs(), float(table.max()))
+            graphs = self._graphs()
             if isinstance(model, StartModel):
                 known = read_document(model.start)["shortest_distance"]
                 seen = statistics_of(self.dataset.train, self.symbols, graphs, _PLAIN).shortest
@@ -74,11 +78,15 @@ class TrainingRun:
                 )
                 self.shortest = self.statistics.shortest
 
+    def _graphs(self) -> Iterator[Graph]:
+        """Those of the training frames."""
+        return (self._training.graph(k) for k in range(len(self._training)))
+
     def run(self, *, resume: bool = False, overwrite: bool = False) -> list[Path]:
         """Trains a network per seed.
 
         Args:
-            resume: go on from the checkpoints in the directory, if there are any.
+            resume: continue from the checkpoints in the directory, if there are any.
             overwrite: replace what an earlier training left in the directory.
 
         Returns:
@@ -92,7 +100,7 @@ class TrainingRun:
             for path in self._model_paths():
                 if self._comm.rank == 0 and path.exists() and not (resume or overwrite):
                     raise InputError("the model exists already", str(path),
-                                     "--overwrite replaces it, or choose another output.model")  # fmt: skip
+                                     "--overwrite replaces it, or choose another output.model")
         with RunDirectory(
             output.directory, self._comm, resume=resume, overwrite=overwrite, contents=TRAINING
         ) as directory:
@@ -101,7 +109,7 @@ class TrainingRun:
                     write_split(self.dataset, directory.path / "split.json")
             directory.write_record(self._record("running"))
             for remark in self.dataset.remarks:
-                self._say(f"remark: {remark}")
+                self._say(f"note: {remark}")
             try:
                 with self._stop.on_signals():
                     trained = [
@@ -121,7 +129,7 @@ class TrainingRun:
         trainer = Trainer(
             self._network(seed), (self._training, self._validation), self.config, seed, self._digest(seed),
             self._stop, self._comm,
-        )  # fmt: skip
+        )
         self._say(f"seed {seed}: {trainer.network.count_weights()} weights")
         trainer.run(place)
         course = trainer.course
@@ -173,7 +181,7 @@ class TrainingRun:
         return [path] if len(seeds) == 1 else [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
 
     def _provenance(self, course: TrainingState, seed: int, errors: dict[str, Any]) -> dict[str, Any]:
-        """What a model file tells of its training."""
+        """Returns the record of the training that is stored in a model file."""
         frames = f"{len(self.dataset.train)} trained on, {len(self.dataset.validation)} for validation"
         return {
             "program": f"allegro-md train {installed()['allegro-md']}",
@@ -236,7 +244,7 @@ def summary(metrics: Metrics) -> dict[str, float]:
     """The errors a model file tells of: RMSE and MAE, four digits."""
     parts = (
         ("energy_meV_atom", metrics.energy_per_atom), ("force_meV_A", metrics.forces), ("stress_MPa", metrics.stress),
-    )  # fmt: skip
+    )
     return {
         f"{name}_{kind.upper()}": float(f"{getattr(error, kind):.4g}")
         for name, error in parts

@@ -1,4 +1,4 @@
-"""What a network is scaled by: numbers measured on the training frames before the first step."""
+"""Statistics of the training frames, from which a network gets its scales and shifts before the first step."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ VALIDATION_EDGES = 20_000
 
 @dataclass
 class TrainingState:
-    """Where a training stands, beside weights and optimizer.
+    """Progress of a training, beside weights and optimizer.
 
     Attributes:
         epoch: how many are done.
@@ -67,7 +67,7 @@ class Trainer:
     def __init__(
         self, network: Network, samples: tuple[Samples, Samples], config: TrainingInput, seed: int, digest: str,
         stop: StopRequest, comm: Comm,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Puts the parts together.
 
         Args:
@@ -216,7 +216,7 @@ class Trainer:
         return first
 
     def _finished(self, late: bool) -> str:
-        """Why training ends here, on all processes; empty while it goes on."""
+        """Returns the reason why training ends here, on all processes; empty if it continues."""
         fit, course = self._fit, self.course
         if course.epoch >= fit.epochs:
             return "all epochs are done"
@@ -224,7 +224,7 @@ class Trainer:
             return f"no better validation error for {fit.stop_after} epochs"
         if self._rate(course.epoch) < fit.smallest_rate:
             return "the learning rate has become smaller than training.smallest_rate"
-        return "training.walltime is over (--resume goes on)" if self._comm.any(late) else ""
+        return "training.walltime is over (--resume continues)" if self._comm.any(late) else ""
 
     # --- continuation ---
 
@@ -232,7 +232,7 @@ class Trainer:
         return [name for name, p in self.network.named_parameters() if p.requires_grad]
 
     def _groups(self) -> dict[str, Sequence[torch.Tensor]]:
-        """What a checkpoint holds of each parameter."""
+        """Returns the entries of a checkpoint, one per parameter."""
         return {"weights": self._parameters, "mean": self._mean.values, "best": self._best}
 
     def _state(self) -> State:
@@ -251,7 +251,7 @@ class Trainer:
             if state.numbers["digest"] != self._digest:
                 raise InputError("data, model, loss or training differ from those of the checkpoint", str(directory),
                                  "--resume may change training.epochs, walltime, stop_after, smallest_rate, save_every "
-                                 "and threads only; --overwrite starts again")  # fmt: skip
+                                 "and threads only; --overwrite starts again")
         for group, targets in self._groups().items():
             copy_into(targets, [state.tensors[group][name] for name in self._names()])
         self._optimizer.load(state.tensors.get("optimizer", {}))
@@ -270,7 +270,7 @@ def _add(
 
 
 def device_of(config: TrainingInput) -> torch.device:
-    """Where to train.
+    """Returns the device to train on.
 
     Raises:
         InputError: a GPU is asked for that is not there.

@@ -1,6 +1,6 @@
 """Environments of single atoms, cut out of the system and evaluated alone.
 
-They are gathered from the own atoms of all ranks and their periodic images by comparing every atom with every sample,
+They are gathered from the local atoms of all ranks and their periodic images by comparing every atom with every sample,
 without halo, neighbor list, domain or the cell's own inverse, so that a fault in one of those shows.
 """
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
+from allegro_md.evaluation import PotentialInfo
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import Potential, Virial
+from allegro_md.potentials.base import Potential
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.verify.samples import CHUNK
 
@@ -41,7 +42,7 @@ class Environment:
         matrix: (3, 3) Å, lattice rows.
         id: (n,).
         species: (n,) int16.
-        position: (n, 3) Å, masters.
+        position: (n, 3) Å, unwrapped.
         shift: (n, 3) lattice translations relative to the atom.
     """
 
@@ -63,7 +64,7 @@ class Environment:
         return np.asarray((self.position - self.position[0]) + self.shift @ self.matrix, dtype=np.float64)
 
     def displaced(self, by: NDArray[np.float64]) -> Environment:
-        """With other masters; `by` (n, 3) Å."""
+        """With other unwrapped positions; `by` (n, 3) Å."""
         rows = (self.id, self.species, self.position + by, self.shift)
         return Environment(self.species_table, self.matrix, *rows)
 
@@ -83,8 +84,14 @@ class Cluster:
         place: (n, 3) Å, relative to the atom in the middle, which has row 0.
     """
 
-    def __init__(self, environment: Environment, reach: float, cutoff: float) -> None:
-        """Lists the pairs within `cutoff` by comparing all with all."""
+    def __init__(self, environment: Environment, reach: float, info: PotentialInfo) -> None:
+        """Lists the pairs within the cutoff by comparing all with all.
+
+        Args:
+            environment: at least one reach of the potential wider than `reach`.
+            reach: distance from the atom in the middle within which atoms are centers, Å.
+            info: of the potential.
+        """
         distance = np.linalg.norm(environment.place, axis=1)
         rank = np.empty(len(distance), dtype=np.int64)
         rank[np.lexsort((*environment.shift.T[::-1], environment.id))] = np.arange(len(rank))
@@ -95,14 +102,17 @@ class Cluster:
         )
         self.n_centers = max(1, int(np.count_nonzero(distance <= reach + TIE)))
         self.place = self.environment.place
-        self._cutoff = cutoff
-        found = [self._neighbors(k, rank[order]) for k in range(self.n_centers)]
+        self._info = info
+        # A potential of several hops evaluates the neighbors of centers, too.
+        listed = self.n_centers if info.hops == 1 else len(order)
+        found = [self._neighbors(k, rank[order]) for k in range(listed)]
         self._offsets = np.concatenate([[0], np.cumsum([len(f) for f in found])]).astype(np.int64)
         self._neighbors_of = np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
 
     def _neighbors(self, center: int, rank: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Neighbors of a center in the order of `rank` (n,), the canonical order of the atoms."""
         squared = ((self.place - self.place[center]) ** 2).sum(axis=1)
-        near = np.flatnonzero(squared < (self._cutoff + MARGIN) ** 2)
+        near = np.flatnonzero(squared < (self._info.cutoff + MARGIN) ** 2)
         near = near[near != center]
         return np.asarray(near[np.argsort(rank[near])], dtype=np.int32)
 
@@ -127,7 +137,7 @@ class Cluster:
         back[rows.ravel()] = np.arange(m * n)
         shift = np.zeros((m * n, 3), dtype=np.int64)
         both = self._run(potential, n_centers, back % n, places.reshape(-1, 3)[back], shift, rows)
-        energy = both.energy.reshape(m, n_centers)
+        energy = [None] * m if both.energy is None else both.energy.reshape(m, n_centers)
         virial = [None] * m if both.virial is None else both.virial.reshape(m, n_centers, 6)
         return [ClusterResult(energy[k], both.force[rows[k]], virial[k]) for k in range(m)]
 
@@ -140,7 +150,10 @@ class Cluster:
         shift: NDArray[np.int64],
         rows: NDArray[np.int64] | None = None,
     ) -> ClusterResult:
-        """Evaluates `atoms` (rows of the environment, those of `rows` (m, n) side by side) at given positions."""
+        """Evaluates `atoms` (rows of the environment, those of `rows` (m, n) side by side) at given positions.
+
+        `position` (m, 3) Å and `shift` (m, 3) are those of `atoms` (m,).
+        """
         own = self.environment
         rows = np.arange(len(own.id))[None] if rows is None else rows
         state = AtomState(Cell(own.matrix, (False, False, False)), own.species_table, len(atoms))
@@ -149,35 +162,57 @@ class Cluster:
         for name, values in fields.items():
             state.all(name)[:] = torch.from_numpy(values)
         state.all("force").zero_()
-        lists = NeighborList(potential.cutoff, MARGIN)
-        counts = np.diff(self._offsets[: n_centers + 1])
-        lists.offsets = np.concatenate([[0], np.cumsum(np.tile(counts, len(rows)))]).astype(np.int64)
-        first = self._neighbors_of[: self._offsets[n_centers]]
-        lists.neighbors = np.concatenate([copy[first] for copy in rows]).astype(np.int32)
-        result = potential(state, lists, Virial.PER_ATOM)
-        virial = None if result.virials is None else result.virials.cpu().numpy()
-        return ClusterResult(result.energy.cpu().numpy(), state.all("force").cpu().numpy(), virial)
+        result = potential(state, self._lists(rows, n_centers), frozenset({"virial", "virial_per_atom"}))
+        energy, virial = result.energy, result.virial_per_atom
+        return ClusterResult(
+            None if energy is None else energy.cpu().numpy(),
+            state.all("force").cpu().numpy(),
+            None if virial is None else virial.cpu().numpy(),
+        )
+
+    def _lists(self, rows: NDArray[np.int64], n_centers: int) -> NeighborList:
+        """The lists of copies side by side.
+
+        Args:
+            rows: (m, n) int64, row in the common state of each atom of each copy.
+            n_centers: of each copy; their rows come first.
+        """
+        m, n = rows.shape
+        listed = np.argsort(rows.ravel())[: m * (n_centers if self._info.hops == 1 else n)]
+        copy, center = listed // n, listed % n
+        first, count = self._offsets[center], np.diff(self._offsets)[center]
+        lists = NeighborList(self._info.cutoff, MARGIN)
+        lists.offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+        entry = np.repeat(first - lists.offsets[:-1], count) + np.arange(lists.offsets[-1])
+        lists.neighbors = rows[np.repeat(copy, count), self._neighbors_of[entry]].astype(np.int32)
+        return lists
 
 
 @dataclass(frozen=True)
 class ClusterResult:
-    """What a potential says of a cluster.
+    """Energies, forces and virials of a cluster.
 
     Attributes:
-        energy: (n_centers,) eV.
-        force: (n, 3) quanta; complete for the atom in the middle only.
+        energy: (n_centers,) eV, or None.
+        force: (n, 3) fixed-point units; complete for the atom in the middle only.
         virial: (n_centers, 6) eV, or None.
     """
 
-    energy: NDArray[np.float64]
+    energy: NDArray[np.float64] | None
     force: NDArray[np.int64]
     virial: NDArray[np.float64] | None
 
+    @property
+    def energies(self) -> NDArray[np.float64]:
+        """(n_centers,) eV, of a potential that has energies."""
+        assert self.energy is not None
+        return self.energy
+
 
 def gather(state: AtomState, rows: NDArray[np.int64], radius: float, comm: Comm) -> list[Environment]:
-    """The environments of own atoms, `MARGIN` wider than `radius` (Å); collective.
+    """The environments of the local atoms `rows` (n,), `MARGIN` wider than `radius` (Å); collective.
 
-    Every rank looks for all samples among its own atoms, a chunk at a time: memory does not grow with the system.
+    Every rank looks for all samples among its local atoms, a chunk at a time: memory does not grow with the system.
     """
     mine = state.local("position").cpu().numpy()[rows]
     centers = comm.allgather(mine)
@@ -192,7 +227,7 @@ def gather(state: AtomState, rows: NDArray[np.int64], radius: float, comm: Comm)
 
 
 def _environment(state: AtomState, copies: NDArray[Any], atom: int) -> Environment:
-    """Puts the atom in the middle in front."""
+    """Sorts `copies` (n,), structured, with the atom in the middle first."""
     other = (copies["id"] != atom) | copies["shift"].any(axis=1)
     copies = copies[np.lexsort((*copies["shift"].T[::-1], copies["id"], other))]
     species = copies["species"].astype(np.int16)
@@ -201,7 +236,7 @@ def _environment(state: AtomState, copies: NDArray[Any], atom: int) -> Environme
 
 
 def _copies_around(state: AtomState, centers: NDArray[np.float64], radius: float) -> NDArray[Any]:
-    """Own atoms and images of them around each center (s, 3), sorted by sample."""
+    """Local atoms and images of them around each center, sorted by sample; `centers` (s, 3) Å."""
     inverse = np.linalg.inv(state.cell.matrix)
     periodic = np.array(state.cell.periodic)
     widths = radius * np.linalg.norm(inverse, axis=0)  # half thickness in fractional coordinates
@@ -228,7 +263,13 @@ def _copies_around(state: AtomState, centers: NDArray[np.float64], radius: float
 def _images(
     offset: NDArray[np.float64], widths: NDArray[np.float64], periodic: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and lattice shifts (m, 3) that bring fractional offsets (n, 3) between −widths and widths."""
+    """Rows and lattice shifts (m, 3) that bring fractional offsets between −widths and widths.
+
+    Args:
+        offset: (n, 3) fractional.
+        widths: (3,) fractional.
+        periodic: (3,).
+    """
     rows = np.arange(len(offset))
     for axis in np.argsort(widths):  # the longest axis leaves the fewest
         distance = offset[rows, axis]

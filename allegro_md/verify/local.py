@@ -46,7 +46,7 @@ SCAN, SMOOTH = 128, 1e-3
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How close to the float64 reference a potential must be.
+    """Tolerance of a potential against the float64 reference.
 
     Attributes:
         relative: to the forces at play (1 Å of them, for energies).
@@ -65,9 +65,9 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class RunValues:
-    """What a run says of one atom: energy (eV), force (3,) in quanta, virial (6,) eV or None."""
+    """One atom in an evaluation: energy (eV) or None, force (3,) in fixed-point units, virial (6,) eV or None."""
 
-    energy: float
+    energy: float | None
     force: NDArray[np.int64]
     virial: NDArray[np.float64] | None
 
@@ -80,7 +80,7 @@ class LocalChecks:
     """
 
     def __init__(
-        self, potential: Potential, reference: Potential, seconds: float, thorough: bool, truncated: bool,
+        self, potential: Potential, reference: Potential, seconds: float, thorough: bool,
         closeness: Tolerance = Tolerance(),
     ) -> None:  # fmt: skip
         """Prepares the checks.
@@ -90,13 +90,12 @@ class LocalChecks:
             reference: the same in float64; may be the same object.
             seconds: after which no further atom is begun.
             thorough: forces along three axes instead of one; and neighbors are taken across the cutoff.
-            truncated: the energy jumps at the cutoff because the input asks for it.
             closeness: to the reference.
         """
         self._potential, self._reference, self._closeness = potential, reference, closeness
-        self._thorough, self._truncated = thorough, truncated
+        self._thorough, self._info = thorough, potential.info
         self._deadline = time.perf_counter() + seconds
-        self._reach = reach_of(potential)
+        self._reach = potential.info.reach
         self.alone = CheckStats("environment", "energy, force and virial of atoms against their surroundings alone")
         self.locality = CheckStats("locality", "energy and virial of atoms against the atoms within their reach alone")
         meaning = "energy, force and virial of atoms against the float64 reference"
@@ -114,14 +113,18 @@ class LocalChecks:
             for tally in self.tallies:
                 tally.leave_out("no time")
             return
-        cluster = Cluster(environment, self._reach, self._potential.cutoff)
+        cluster = Cluster(environment, self._reach, self._info)
         mine = cluster.evaluate(self._potential)
-        allowed = 0.0 if self._potential.bit_exact else FOREIGN * _scale(mine)
+        allowed = 0.0 if self._info.bit_exact else FOREIGN * _scale(mine)
         self._compare(self.alone, cluster, mine, seen, allowed)
         self._within_reach(cluster, mine, allowed)
-        if not self._potential.bit_exact:
+        if self._info.precision == "unknown":
             for tally in (self.precision, self.force, self.virial, self.cutoff):
                 tally.leave_out("a calculator of unknown precision")
+            return
+        if not self._info.conservative:
+            for tally in (self.force, self.virial, self.cutoff):
+                tally.leave_out("the forces are not derived from an energy")
             return
         began = time.perf_counter()
         truth = cluster.evaluate(self._reference)
@@ -140,23 +143,27 @@ class LocalChecks:
     def _compare(
         self, tally: CheckStats, cluster: Cluster, truth: ClusterResult, seen: RunValues, allowed: float
     ) -> None:
-        """What the run says against an evaluation alone; `allowed` in eV/Å."""
+        """Compares the run's values with an evaluation of the cluster alone; `allowed` in eV/Å."""
         atom = cluster.environment.atom
-        rounding = 2e-15 * abs(seen.energy) if allowed else 0.0  # a shift of 10⁴ eV has few digits left
-        tally.add("the energy", seen.energy - truth.energy[0], allowed + rounding, "eV", atom)
+        if seen.energy is not None and truth.energy is not None:
+            rounding = 2e-15 * abs(seen.energy) if allowed else 0.0  # a shift of 10⁴ eV has few digits left
+            tally.add("the energy", seen.energy - truth.energy[0], allowed + rounding, "eV", atom)
         tally.add("the force", (seen.force - truth.force[0]) / FORCE_SCALE, allowed, "eV/Å", atom)
         if seen.virial is not None and truth.virial is not None:
-            tally.add("the virial", seen.virial - truth.virial[0], allowed * self._potential.cutoff, "eV", atom)
+            tally.add("the virial", seen.virial - truth.virial[0], allowed * self._info.cutoff, "eV", atom)
 
     def _within_reach(self, cluster: Cluster, mine: ClusterResult, allowed: float) -> None:
         """The atom with nothing but what lies within its reach."""
-        near = Cluster(cluster.environment.within(self._reach), 0.0, self._potential.cutoff)
+        near = Cluster(cluster.environment.within(self._reach), 0.0, self._info)
         only = near.evaluate(self._potential)
         atom = cluster.environment.atom
+        if only.energy is None or mine.energy is None:
+            self.locality.add("the force", (only.force[0] - mine.force[0]) / FORCE_SCALE, allowed, "eV/Å", atom)
+            return
         self.locality.add("the energy", only.energy - mine.energy[:1], allowed, "eV", atom)
         if only.virial is not None and mine.virial is not None:
             difference = only.virial[0] - mine.virial[0]
-            self.locality.add("the virial", difference, allowed * self._potential.cutoff, "eV", atom)
+            self.locality.add("the virial", difference, allowed * self._info.cutoff, "eV", atom)
 
     def _derivatives(self, cluster: Cluster, truth: ClusterResult) -> float:
         """Force and virial of the atom in the middle against difference quotients; returns the scale of forces."""
@@ -164,7 +171,7 @@ class LocalChecks:
         step = STEP * min(1.0, max(1e-2, self._nearest(cluster)))
         axes = np.eye(3) if self._thorough else _direction(atom)
         scale = _scale(truth)
-        noise = ROUNDING * (1.0 + float(np.linalg.norm(truth.energy))) / step
+        noise = ROUNDING * (1.0 + float(np.linalg.norm(truth.energies))) / step
         for axis in axes:
             moves = _at_first(len(cluster.place)) * axis
             pushed = self._moved(cluster, moves, np.array([step, -step]), cluster.n_centers)
@@ -176,37 +183,37 @@ class LocalChecks:
         if truth.virial is None:
             self.virial.leave_out("the potential has none")
         else:
-            self._strains(cluster, truth.virial[0], step / self._potential.cutoff, scale)
+            self._strains(cluster, truth.virial[0], step / self._info.cutoff, scale)
         return scale
 
     def _strains(self, cluster: Cluster, virial: NDArray[np.float64], strain: float, scale: float) -> None:
-        """The virial of the atom in the middle, component by component; `scale` of the forces, eV/Å."""
-        near = Cluster(cluster.environment.within(self._reach), 0.0, self._potential.cutoff)
+        """Checks the virial of the atom in the middle, `virial` (6,) eV, by component; `scale` of the forces, eV/Å."""
+        near = Cluster(cluster.environment.within(self._reach), 0.0, self._info)
         moves = np.zeros((6, *near.place.shape))
         for k, (a, b) in enumerate(VOIGT):
             moves[k, :, a] += 0.5 * near.place[:, b]
             moves[k, :, b] += 0.5 * near.place[:, a]
         both = near.elsewhere(self._reference, near.place + strain * np.concatenate([moves, -moves]), 1)
         for k, name in enumerate(("xx", "yy", "zz", "yz", "xz", "xy")):
-            noise = ROUNDING * (1.0 + abs(float(both[k].energy[0]))) / strain
-            allowed = QUOTIENT * scale * self._potential.cutoff + noise
+            noise = ROUNDING * (1.0 + abs(float(both[k].energies[0]))) / strain
+            allowed = QUOTIENT * scale * self._info.cutoff + noise
             self._quotient(self.virial, near, f"component {name}", moves[k], 1, [both[k], both[k + 6]],
                            -float(virial[k]), strain, allowed, "eV")  # fmt: skip
 
     def _across_the_cutoff(self, cluster: Cluster, scale: float) -> None:
         """Takes the nearest neighbor outward: no step of the way may change the energy out of line with the others."""
         distance = np.linalg.norm(cluster.place, axis=1)
-        cutoff = self._potential.cutoff
-        if self._truncated or len(distance) < 2 or distance[1:].min() >= cutoff:
-            self.cutoff.leave_out("truncated, as the input asks" if self._truncated else "no neighbor")
+        cutoff = self._info.cutoff
+        if not self._info.continuous or len(distance) < 2 or distance[1:].min() >= cutoff:
+            self.cutoff.leave_out("no neighbor" if self._info.continuous else "truncated, as the input asks")
             return
-        near = Cluster(cluster.environment.within(self._reach), 0.0, cutoff)
+        near = Cluster(cluster.environment.within(self._reach), 0.0, self._info)
         distance = np.linalg.norm(near.place, axis=1)
         taken = 1 + int(np.argmin(distance[1:]))
         radii = np.linspace(max(distance[taken], 0.5 * cutoff), 1.02 * cutoff, SCAN)
         places = np.repeat(near.place[None], SCAN, axis=0)
         places[:, taken] *= radii[:, None] / distance[taken]
-        energy = np.array([alone.energy[0] for alone in near.elsewhere(self._reference, places, 1)])
+        energy = np.array([alone.energies[0] for alone in near.elsewhere(self._reference, places, 1)])
         change = np.abs(np.diff(energy))
         in_line = 3.0 * np.maximum(change[:-2], change[2:])
         excess = np.maximum(change[1:-1] - in_line, 0.0)
@@ -216,19 +223,19 @@ class LocalChecks:
     def _moved(
         self, cluster: Cluster, moves: NDArray[np.float64], times: NDArray[np.float64], n_centers: int
     ) -> list[ClusterResult]:
-        """The cluster with `moves` (n, 3) made to different extents."""
+        """The cluster with `moves` (n, 3) Å made to different extents, `times` (k,)."""
         return cluster.elsewhere(self._reference, cluster.place + times[:, None, None] * moves, n_centers)
 
     def _quotient(
         self, tally: CheckStats, cluster: Cluster, what: str, moves: NDArray[np.float64], n_centers: int,
         pair: list[ClusterResult], expected: float, step: float, allowed: float, unit: str,
     ) -> None:  # fmt: skip
-        """Tallies how far dE/dt of `moves` is from `expected`; `pair`: evaluated at t = step and −step."""
+        """Adds the error of dE/dt of `moves` (n, 3) against `expected`; `pair`: evaluated at t = step and −step."""
         atom = cluster.environment.atom
-        first = abs(float((pair[0].energy - pair[1].energy).sum()) / (2.0 * step) - expected)
+        first = abs(float((pair[0].energies - pair[1].energies).sum()) / (2.0 * step) - expected)
         miss: float | None = first
         if not first <= allowed:
-            terms = np.stack([a.energy for a in self._moved(cluster, moves, step * PROBES, n_centers)])
+            terms = np.stack([a.energies for a in self._moved(cluster, moves, step * PROBES, n_centers)])
             miss = persisting(terms, expected, step, allowed)
         if miss is None:
             tally.leave_out("the energy is not smooth, as at the cutoff of a truncated potential")
@@ -242,7 +249,7 @@ class LocalChecks:
 
 
 def persisting(terms: NDArray[np.float64], expected: float, step: float, allowed: float) -> float | None:
-    """How far dE/dt at t = 0 is from `expected` where the quotient of one step was too far, None if E is not smooth.
+    """Error of dE/dt at t = 0 against `expected`, if the quotient of one step was too far off; None if E is not smooth.
 
     Tells a wrong derivative (the quotients of all steps agree, and the one-sided ones approach each other) from a jump
     or a kink of the energy, as a truncated potential has at its cutoff.
@@ -261,14 +268,6 @@ def persisting(terms: NDArray[np.float64], expected: float, step: float, allowed
     converged = np.ptp(quotients) < 0.1 * miss
     smooth = kinks[2] <= 0.5 * kinks[1] + 0.1 * miss
     return miss if miss <= allowed or not np.isfinite(miss) or (converged and smooth) else None
-
-
-def reach_of(potential: Potential) -> float:
-    """How far the energy of a center sees, Å; forces come from centers so far away.
-
-    Forces of a calculator do not travel back to their owners: its halo is twice what its energies see.
-    """
-    return potential.cutoff * (potential.halo_hops if potential.bit_exact else 1)
 
 
 def _scale(alone: ClusterResult) -> float:

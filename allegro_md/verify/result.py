@@ -1,4 +1,4 @@
-"""What a check found: on one rank, on all ranks, and all checks together."""
+"""Results of checks: on one rank, on all ranks, and of all checks together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from allegro_md.errors import PhysicsError
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found, the same on all ranks.
+    """Result of one check, equal on all ranks.
 
     Attributes:
         name: of the check, as in the manual.

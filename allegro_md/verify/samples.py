@@ -1,4 +1,4 @@
-"""Which atoms are looked at: next to the corners, edges and faces of each brick, the hardest pushed, and every species.
+"""Choice of the atoms to check: next to the corners, edges and faces of each brick, of largest force, of every species.
 
 The choice depends on positions, forces and ids only.
 """
@@ -20,7 +20,7 @@ TARGETS = np.stack([_CORNERS[:6], _OTHERS], axis=1).reshape(-1, 3)
 
 
 def scrambled(ids: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
-    """Numbers without a pattern, one per id (the finalizer of SplitMix64; G. L. Steele et al., OOPSLA 2014)."""
+    """Pseudorandom numbers, one per id in `ids` (n,): the finalizer of SplitMix64; G. L. Steele et al., OOPSLA 2014."""
     z = ids.astype(np.uint64) + np.uint64((salt + 1) * 0x9E3779B97F4A7C15 % 2**64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -28,13 +28,13 @@ def scrambled(ids: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
 
 
 def directions(ids: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n, 3) components in [−1, 1), one vector per id, the same bits on every machine."""
+    """Components in [−1, 1), (n, 3), one vector per id in `ids` (n,), the same bits on every machine."""
     words = np.stack([scrambled(ids, salt) >> np.uint64(12) for salt in range(3)], axis=-1)
     return words.astype(np.float64) * 2.0**-51 - 1.0
 
 
 def chunk_size(size: int, rank: int, total: int, most: int) -> int:
-    """How many samples a rank takes: at most `most`, and about `total` on all ranks together."""
+    """Number of samples of a rank: at most `most`, and about `total` on all ranks together."""
     if size > total:
         return int(rank * total // size != (rank + 1) * total // size)
     return min(most, total // size)
@@ -43,12 +43,12 @@ def chunk_size(size: int, rank: int, total: int, most: int) -> int:
 def choose(
     state: AtomState, lower: NDArray[np.float64], upper: NDArray[np.float64], count: int, rank: int
 ) -> NDArray[np.int64]:
-    """Rows of own atoms.
+    """Chooses rows of local atoms.
 
     Args:
         state: with forces.
-        lower: (3,) fractional bounds of the brick, infinite ones allowed.
-        upper: likewise.
+        lower: (3,) fractional lower corner of the brick, −infinity allowed.
+        upper: (3,) fractional upper corner, infinity allowed.
         count: how many at most.
         rank: of this rank; ranks with a single sample take it at different places.
 
@@ -70,7 +70,7 @@ def choose(
 
 
 def _hardest(state: AtomState) -> int:
-    """The own atom with the largest component of force."""
+    """The local atom with the largest component of force."""
     force = state.local("force").cpu().numpy()
     peaks = [int(np.abs(force[start : start + CHUNK]).max()) for start in range(0, len(force), CHUNK)]
     start = int(np.argmax(peaks)) * CHUNK
@@ -78,7 +78,7 @@ def _hardest(state: AtomState) -> int:
 
 
 def _beside(state: AtomState, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> list[int]:
-    """The own atom nearest to each target."""
+    """The local atom nearest to each target in the brick from `lower` (3,) to `upper` (3,), fractional."""
     bounded = np.isfinite(lower) & np.isfinite(upper)
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     if not bounded.all():
@@ -100,7 +100,7 @@ def _beside(state: AtomState, lower: NDArray[np.float64], upper: NDArray[np.floa
 
 
 def _fraction(state: AtomState, start: int) -> NDArray[np.float64]:
-    """Fractional places of a chunk of own atoms."""
+    """Fractional places of a chunk of local atoms."""
     rows = slice(start, min(start + CHUNK, state.n_local))
     position, shift = state.local("position")[rows].cpu().numpy(), state.local("shift")[rows].cpu().numpy()
     fraction = np.linalg.solve(state.cell.matrix.T, (position - state.cell.origin).T).T + shift

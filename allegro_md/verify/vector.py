@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import Potential, Virial
+from allegro_md.potentials.base import Potential
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.verify.local import Tolerance
 from allegro_md.verify.result import CheckStats
@@ -76,7 +76,7 @@ def check_vector(
         tally.add(f"the energy {way.said}", energy - energies, allowed + 2e-15 * float(np.abs(energies).max()), "eV")
         tally.add(f"the force {way.said}", force - forces, allowed, "eV/Å")
         if stress is not None:
-            tally.add(f"the virial {way.said}", stress - virial, allowed * potential.cutoff * len(symbols), "eV")
+            tally.add(f"the virial {way.said}", stress - virial, allowed * potential.info.cutoff * len(symbols), "eV")
 
 
 def _evaluate(
@@ -86,7 +86,15 @@ def _evaluate(
     table: SpeciesTable,
     weight: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Energies (n,), forces (n, 3) and virial (6,) of a free cluster; `potential` gives a share of them."""
+    """Energies (n,), forces (n, 3) and virial (6,) of a free cluster; `potential` gives them times `weight`.
+
+    Args:
+        potential: a potential for the species of `table`.
+        position: (n, 3) Å.
+        species: (n,) indices.
+        table: species of the cluster.
+        weight: factor of the energies.
+    """
     n = len(position)
     state = AtomState(Cell(np.eye(3), (False, False, False)), table, n)
     state.set_local(
@@ -97,8 +105,10 @@ def _evaluate(
     )  # fmt: skip
     state.local("shift").zero_()
     state.local("force").zero_()
-    lists = NeighborList(potential.cutoff, 0.0)
+    lists = NeighborList(potential.info.cutoff, 0.0, hops=potential.info.hops)
     lists.build(state)
-    result = potential(state, lists, Virial.PER_ATOM)
-    virial = None if result.virials is None else result.virials.cpu().numpy().sum(axis=0) / weight
+    result = potential(state, lists, frozenset({"virial", "virial_per_atom"}))
+    assert result.energy is not None  # of a network
+    virials = result.virial_per_atom
+    virial = None if virials is None else virials.cpu().numpy().sum(axis=0) / weight
     return result.energy.cpu().numpy() / weight, state.local("force").cpu().numpy() / FORCE_SCALE / weight, virial

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
+from allegro_md.evaluation import PotentialInfo
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.observables import VOIGT
 from allegro_md.state import SpeciesTable
@@ -19,7 +20,7 @@ from allegro_md.verify.local import PROBES, QUOTIENT, ROUNDING, STEP, WEAK, Tole
 from allegro_md.verify.result import CheckStats
 from allegro_md.verify.samples import directions, scrambled
 
-RIGID = {"double": 1e-9, "mixed": 1e-4, "foreign": 1e-4}
+RIGID = {"double": 1e-9, "mixed": 1e-4, "unknown": 1e-4}
 """Allowed change under what only rounds coordinates differently, relative to the forces at play."""
 
 ORIGINS = ((0.37, 0.0, 0.0), (0.37, 0.61, 0.0), (0.37, 0.61, 0.23))
@@ -41,25 +42,25 @@ class System:
     position: NDArray[np.float64]
 
     def mapped(self, linear: NDArray[np.float64]) -> System:
-        """Cell and atoms under a linear map, x → x @ linear."""
+        """Cell and atoms under a linear map, x → x @ linear, `linear` (3, 3)."""
         cell = Cell(self.cell.matrix @ linear, self.cell.periodic, self.cell.origin @ linear, self.cell.absent)
         return replace(self, cell=cell, position=self.position @ linear)
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an engine says of a system, in the order of ids.
+    """Energies, forces and virials of a system by an engine, in the order of ids.
 
     Attributes:
-        position: (n, 3) Å, masters afterwards.
-        energy: (n,) eV.
-        force: (n, 3) quanta.
+        position: (n, 3) Å, unwrapped.
+        energy: (n,) eV, or None.
+        force: (n, 3) fixed-point units.
         virial: (n, 6) eV, or None.
         total: energy and virial of the system (1 or 7,), eV, by exact sums.
     """
 
     position: NDArray[np.float64]
-    energy: NDArray[np.float64]
+    energy: NDArray[np.float64] | None
     force: NDArray[np.int64]
     virial: NDArray[np.float64] | None
     total: NDArray[np.float64]
@@ -71,13 +72,13 @@ class Engine(Protocol):
     def __call__(
         self, system: System, skin: float | None = None, order: NDArray[np.int64] | None = None
     ) -> Evaluated:
-        """`skin` (Å) and the order in which atoms are handed to it are its own choice where None."""
+        """Evaluates a system; `skin` (Å) and the `order` (n_total,) of its ids are free if None."""
 
 
-def check_net_force(total: NDArray[np.int64], bit_exact: bool) -> CheckStats:
-    """Forces (their sum, quanta) cancel exactly where the potential promises bits."""
+def check_net_force(total: NDArray[np.int64], info: PotentialInfo) -> CheckStats:
+    """Checks that the forces cancel exactly: `total` (3,) fixed-point units, their sum."""
     tally = CheckStats("net force", "the sum of all forces, in quanta of the fixed-point format")
-    if bit_exact:
+    if info.bit_exact and info.conserves_momentum:
         tally.add("a component", total / FORCE_SCALE, 0.0, "eV/Å")
     else:
         tally.leave_out("not promised by this potential")
@@ -92,14 +93,14 @@ class WholeChecks:
         tallies: filled by the checks.
     """
 
-    def __init__(self, engine: Engine, system: System, precision: str, cutoff: float) -> None:
-        """`precision`: "double", "mixed", or "foreign" for a calculator outside the promise of equal bits."""
-        self._engine, self._system, self._cutoff = engine, system, cutoff
+    def __init__(self, engine: Engine, system: System, info: PotentialInfo) -> None:
+        """Evaluates the system once; `info` is that of the engine's potential."""
+        self._engine, self._system, self._info = engine, system, info
         self._ids = np.arange(len(system.position))
-        self._exact = precision != "foreign"
+        self._exact = info.bit_exact
         self.plain = engine(system)
         self._scale = max(WEAK, float(np.abs(self.plain.force).max(initial=0)) / FORCE_SCALE)
-        self._rigid = RIGID[precision] * self._scale
+        self._rigid = RIGID[info.precision] * self._scale
         self.tallies: list[CheckStats] = []
 
     def rebuild(self, skin: float) -> None:
@@ -148,8 +149,9 @@ class WholeChecks:
         system = replace(self._system, species=self._system.species[order], position=self._system.position[order])
         other = self._engine(system)
         back = np.argsort(order)
+        energy = None if other.energy is None else other.energy[back]
         virial = None if other.virial is None else other.virial[back]
-        named = Evaluated(other.position[back], other.energy[back], other.force[back], virial, other.total)
+        named = Evaluated(other.position[back], energy, other.force[back], virial, other.total)
         self._close(tally, "renamed", named, np.eye(3))
 
     def same_as(self, name: str, meaning: str, other: Evaluated, closeness: Tolerance | None) -> None:
@@ -163,17 +165,21 @@ class WholeChecks:
     def strain(self, reference: Engine) -> None:
         """The virial of every atom is −dE/dstrain, of the whole cell and in float64."""
         tally = self._tally("strain", "virials against -dE/dstrain of the whole cell, six components, in float64")
+        if not self._info.conservative:
+            tally.leave_out("the forces are not derived from an energy")
+            return
         truth = reference(self._system)
-        if truth.virial is None or not self._exact:
+        if truth.virial is None or truth.energy is None or not self._exact:
             tally.leave_out("no virial per atom")
             return
-        step = STEP / self._cutoff
+        step = STEP / self._info.cutoff
         noise = ROUNDING * (1.0 + np.abs(truth.energy)) / step
-        allowed = QUOTIENT * self._scale * self._cutoff + noise
+        allowed = QUOTIENT * self._scale * self._info.cutoff + noise
         for k, name in enumerate(("xx", "yy", "zz", "yz", "xz", "xy")):
 
             def energies(times: NDArray[np.float64], k: int = k) -> NDArray[np.float64]:
-                return np.stack([reference(self._system.mapped(_strain(k, float(t)))).energy for t in times])
+                found = [reference(self._system.mapped(_strain(k, float(t)))).energy for t in times]
+                return np.stack([energy for energy in found if energy is not None])
 
             up, down = energies(np.array([step, -step]))
             expected = -truth.virial[:, k]
@@ -196,7 +202,8 @@ class WholeChecks:
             self._close(tally, what, other, np.eye(3))
             return
         plain = self.plain
-        tally.add_atoms(f"the energy {what}", other.energy - plain.energy, 0.0, "eV", self._ids)
+        if plain.energy is not None and other.energy is not None:
+            tally.add_atoms(f"the energy {what}", other.energy - plain.energy, 0.0, "eV", self._ids)
         tally.add_atoms(f"the force {what}", (other.force - plain.force) / FORCE_SCALE, 0.0, "eV/Å", self._ids)
         if plain.virial is not None and other.virial is not None:
             tally.add_atoms(f"the virial {what}", other.virial - plain.virial, 0.0, "eV", self._ids)
@@ -205,17 +212,18 @@ class WholeChecks:
     def _close(
         self, tally: CheckStats, what: str, other: Evaluated, turn: NDArray[np.float64], allowed: float | None = None
     ) -> None:
-        """Equal up to rounding once turned back; `allowed` in eV/Å."""
+        """Compares with a system turned by `turn` (3, 3): equal up to rounding once turned back; `allowed` in eV/Å."""
         plain = self.plain
         allowed = self._rigid if allowed is None else allowed
-        rounding = 4e-15 * np.abs(plain.energy)
-        tally.add_atoms(f"the energy {what}", other.energy - plain.energy, allowed + rounding, "eV", self._ids)
+        if plain.energy is not None and other.energy is not None:
+            rounding = 4e-15 * np.abs(plain.energy)
+            tally.add_atoms(f"the energy {what}", other.energy - plain.energy, allowed + rounding, "eV", self._ids)
         difference = other.force @ turn.T / FORCE_SCALE - plain.force / FORCE_SCALE
         tally.add_atoms(f"the force {what}", difference, allowed, "eV/Å", self._ids)
         if plain.virial is None or other.virial is None:
             return
         back = np.einsum("ab,nbc,dc->nad", turn, _tensors(other.virial), turn) - _tensors(plain.virial)
-        tally.add_atoms(f"the virial {what}", back, allowed * self._cutoff, "eV", self._ids)
+        tally.add_atoms(f"the virial {what}", back, allowed * self._info.cutoff, "eV", self._ids)
 
 
 def _strain(component: int, amount: float) -> NDArray[np.float64]:
@@ -228,6 +236,6 @@ def _strain(component: int, amount: float) -> NDArray[np.float64]:
 
 
 def _tensors(virial: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, 6) in Voigt order → (n, 3, 3)."""
+    """Converts `virial` (n, 6) in Voigt order to (n, 3, 3)."""
     order = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
     return np.asarray(virial[:, order], dtype=np.float64)

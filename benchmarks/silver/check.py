@@ -31,7 +31,7 @@ def properties(section: str) -> dict[str, Any]:
     return {
         "lattice_constant_A": a, "cohesive_energy_eV": -energy, "C11_GPa": c11, "C12_GPa": c12, "C44_GPa": c44,
         "vacancy_eV": vacancy(evaluate, a), **phonons(evaluate, a),
-    }  # fmt: skip
+    }
 
 
 def crystal(a: float, cells: int = 1) -> Atoms:

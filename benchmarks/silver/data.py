@@ -148,7 +148,7 @@ def run(recipe: Recipe, table: Path) -> list[Frame]:
     source = INPUT.format(
         start=2.0 * recipe.temperature, temperature=recipe.temperature, seed=recipe.seed, table=table,
         timestep=TIMESTEP, steps=recipe.every * (recipe.skipped + recipe.frames - 1), every=recipe.every,
-    )  # fmt: skip
+    )
     return label(recipe.kind, recipe.start(), source)[recipe.skipped :]
 
 

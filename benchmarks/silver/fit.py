@@ -45,7 +45,7 @@ def silver(neighbors: float, force: float, energy: float, seed: int) -> Network:
             readout=Mlp(widths=(32,), activation=None), parity="o3_restricted",
         ),
         torch.float64,
-    ).initialize(seed)  # fmt: skip
+    ).initialize(seed)
     with torch.no_grad():
         network.scales.fill_(force)
         network.shifts.fill_(energy)
@@ -85,7 +85,7 @@ def labels(frames: Sequence[Frame], shift: float) -> Labels:
         np.array([abs(np.linalg.det(f.cell)) for f in frames]), np.array([f.energy for f in frames]) - shift * size,
         np.concatenate([f.force for f in frames]), np.stack([f.stress for f in frames]),
         np.array([1.0 / (1.0 + np.mean(f.force**2)) for f in frames]), ENERGY, STRESS * EV_PER_A3_IN_GPA,
-    )  # fmt: skip
+    )
 
 
 class _Loss(torch.autograd.Function):
@@ -131,7 +131,7 @@ def train(network: Network, wanted: Labels, adam: int, rounds: int, steps: int =
     then = torch.optim.LBFGS(
         parameters, max_iter=steps, max_eval=2 * steps, history_size=100, tolerance_grad=0.0, tolerance_change=0.0,
         line_search_fn="strong_wolfe",
-    )  # fmt: skip
+    )
 
     def closure() -> torch.Tensor:
         network.zero_grad()

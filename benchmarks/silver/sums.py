@@ -188,7 +188,7 @@ def _gradient_of_sums(
 def _gradient(
     table: Array, first: float, spacing: float, b: Labels, sums: Array, to_sums: Array,
     to_force: Array, to_virial: Array,
-) -> Array:  # fmt: skip
+) -> Array:
     """Derivative with respect to the table, given those with respect to sums, forces and virials."""
     out = np.zeros_like(table)
     w, u, side, to_v, to_s = np.empty((2, 4)), np.empty(3), np.empty(3), np.empty(5), np.empty(5)

@@ -85,7 +85,7 @@ def main() -> None:
     training = {
         "program": "benchmarks/silver/train.py of allegro-md", "teacher": "Ag_u3.eam, Phys. Rev. B 33, 7983 (1986)",
         "frames": len(frames), "held out": len(held_out), "errors": rounded(measured),
-    }  # fmt: skip
+    }
     save_model(network, path, training, {"Ag-Ag": round(shortest, 3)})
     model = f'model = "{path}"\nengine = "fused"\nprecision = "double"'
     properties = {"model": check.properties(model), "teacher": check.properties(f'kind = "eam"\nfile = "{table}"')}

@@ -102,10 +102,10 @@ def _structures() -> Sequence[Case]:
     return [
         Case(name, ("file.toml",), ("start.extxyz", *words), text("start.extxyz", content))
         for name, content, words in (
-            ("empty structure", "", ("read",)),
-            ("garbage for a structure", "once upon a time\n" * 9, ("read",)),
-            ("truncated structure", extxyz()[:-12], ("read",)),
-            ("no atoms", "0\n" + HEADER + "\n", ("no atoms",)),
+            ("empty structure", "", ("is empty",)),
+            ("garbage for a structure", "once upon a time\n" * 9, ("line 1", "once upon a time")),
+            ("truncated structure", extxyz()[:-12], ("frame 0", "cut short")),
+            ("no atoms", "0\n" + HEADER + "\n", ("start.extxyz", "ends too early")),
             ("unknown symbol", extxyz("Xy 1 1 1"), ("Xy",)),
             ("NaN coordinate", extxyz("Ar 1 1 1", "Ar 2 nan 2"), ("atom 1", "not finite")),
             ("infinite coordinate", extxyz("Ar inf 1 1", "Ar 2 2 2"), ("atom 0", "not finite")),
@@ -167,9 +167,9 @@ TABLE = ("eam.toml",)
 POTENTIALS = (
     Case("empty EAM table", TABLE, ("cu.eam", "EAM"), text("cu.eam", "")),
     Case("garbage for an EAM table", TABLE, ("cu.eam", "EAM"), raw("cu.eam", bytes(range(256)) * 9)),
-    Case("EAM table cut short", TABLE, ("cu.eam", "values expected"), cut("cu.eam", 0.7)),
-    Case("EAM table with a word", TABLE, ("cu.eam", "broken"), change("cu.eam", "0.1\n", "x\n")),
-    Case("EAM table that is no number", TABLE, ("cu.eam", "finite"), change("cu.eam", "0.1\n", "nan\n")),
+    Case("EAM table cut short", TABLE, ("cu.eam", "value"), cut("cu.eam", 0.7)),
+    Case("EAM table with a word", TABLE, ("cu.eam", "line"), change("cu.eam", "0.1\n", "x\n")),
+    Case("EAM table that is no number", TABLE, ("cu.eam", "line"), change("cu.eam", "0.1\n", "nan\n")),
     Case("EAM table of another element", sets("system.crystal.symbol=Ag", file="eam.toml"), ("cu.eam", "Ag", "for Cu")),
     Case("no pair for the crystal", sets("potential={ kind = 'lj', cutoff = 6, pairs = { Kr-Kr = [0.01, 3.4] } }"),
          ("potential.pairs", "Ar-Ar")),

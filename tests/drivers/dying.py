@@ -80,17 +80,17 @@ def strike(fault: Fault) -> None:
 
     evaluate = FusedEvaluator.__call__
 
-    def faulty(self: Any, position: Any, *rest: Any) -> Any:
+    def faulty(self: Any, atoms: Any, *rest: Any) -> Any:
         if fault.due():
             if fault.kind == "nan":
-                position = position * float("nan")
+                atoms = atoms._replace(position=atoms.position * float("nan"))
             elif fault.kind == "exception":
                 raise ZeroDivisionError("deep inside the model")
             elif fault.kind == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             elif fault.kind == "disk":
                 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-        return evaluate(self, position, *rest)
+        return evaluate(self, atoms, *rest)
 
     FusedEvaluator.__call__ = faulty  # type: ignore[method-assign, assignment]
 

@@ -20,10 +20,12 @@ from systems import CASES, centers_at_once
 from allegro_md.comm import Comm
 from allegro_md.config.output import BALANCERS
 from allegro_md.domain.balance import build_balancer
-from allegro_md.reporting import Snapshot, Trigger
+from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.reporting import Snapshot
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.timers import Timers
+from allegro_md.triggers import Every
 
 JOB = {
     "skin": 0.5, "grid": None, "rebuild_every": 0, "tiles": None, "mutant": "", "balance": "auto", "steps": 100,
@@ -38,10 +40,11 @@ class Rows:
     """Keeps every digit of the observables."""
 
     name = "rows"
+    priority = 10
     needs = frozenset({"thermo"})
 
     def __init__(self, every: int) -> None:
-        self.trigger = Trigger(every)
+        self.trigger = Every(every)
         self.rows: list[str] = []
 
     def __call__(self, snapshot: Snapshot) -> None:
@@ -49,18 +52,6 @@ class Rows:
         assert t is not None
         numbers = (t.potential, t.kinetic, t.total, t.conserved, t.temperature, t.pressure, t.volume, *t.stress)
         self.rows.append(" ".join([str(snapshot.step), *(float(n).hex() for n in numbers)]))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class Impatient:
@@ -78,11 +69,11 @@ class Impatient:
         else:
             setattr(self._forces, name, value)
 
-    def __call__(self, state: Any) -> None:
+    def __call__(self, state: Any, needs: Needs = NOTHING_MORE) -> Evaluation:
         self._calls += 1
         if self._every and self._calls % self._every == 0:
             self._forces.invalidate()
-        self._forces(state)
+        return self._forces(state, needs)
 
 
 def gathered(state: Any, comm: Comm) -> dict[str, Any]:
@@ -106,7 +97,8 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
         forces: Any = kind(potential, comm, job["skin"], tuple(grid) if grid else None, Timers(), balancer)
         rows = Rows(job["thermo_every"])
         impatient: Any = Impatient(forces, job["rebuild_every"])
-        loop = StepLoop(case.state, impatient, case.integrator, comm, Timers(), [rows])
+        loop = StepLoop(case.state, impatient, case.integrator, comm, Timers())
+        loop.observers = [rows]
         loop.start()
         at_start = forces.migrations  # the atoms begin anywhere: their first journey does not count
         loop.advance(job["steps"])

@@ -30,6 +30,7 @@ from allegro_md.config import load_input
 from allegro_md.domain import migrate
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
+from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
@@ -37,54 +38,63 @@ from allegro_md.kernels.fixed import FINE
 from allegro_md.models.fused.tables import Tables
 from allegro_md.neighbors import list as lists
 from allegro_md.potentials import allegro, build_potential, eam, lj
-from allegro_md.potentials.base import ForceResult
-from allegro_md.simulation import assembly, certificate
+from allegro_md.simulation import certificate
+from allegro_md.simulation.build import Parts, build_structure, create_atoms, new_integrator
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop
+from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
 SMALL = certificate.Effort(samples=16, per_rank=3, seconds=30.0, slow=60.0, thorough=True)
 
 
-def changed_result(potential: Any, change: Callable[[Any, Any, ForceResult], ForceResult]) -> Any:
+def changed_result(potential: Any, change: Callable[[Any, Any, Evaluation], Evaluation]) -> Any:
     """The potential with something done to what it returns."""
     right = potential.__call__
 
-    def wrong(self: Any, state: Any, neighbors: Any, virial: bool) -> ForceResult:
-        return change(self, state, right(self, state, neighbors, virial))
+    def wrong(self: Any, state: Any, lists: Any, needs: Needs) -> Evaluation:
+        return change(self, state, right(self, state, lists, needs))
 
     return mock.patch.object(potential, "__call__", wrong)
 
 
-def weighted_virial(weights: list[float]) -> Callable[[Any, Any, ForceResult], ForceResult]:
-    def change(self: Any, state: Any, result: ForceResult) -> ForceResult:
+def weighted_virial(weights: list[float]) -> Callable[[Any, Any, Evaluation], Evaluation]:
+    def change(self: Any, state: Any, result: Evaluation) -> Evaluation:
         if result.virial is None:
             return result
         limbs = result.virial.limbs * np.array(weights, dtype=np.int64)[:, None]
-        virials = None if result.virials is None else result.virials * torch.tensor(weights)
-        return replace(result, virial=replace(result.virial, limbs=limbs), virials=virials)
+        result.totals["virial"] = replace(result.virial, limbs=limbs)
+        if result.virial_per_atom is not None:
+            result.per_atom["virial_per_atom"] = result.virial_per_atom * torch.tensor(weights)
+        return result
 
     return change
 
 
-def shifted(self: Any, state: Any, result: ForceResult) -> ForceResult:
-    return replace(result, energy=result.energy + 0.01)
+def with_energy(result: Evaluation, energy: torch.Tensor) -> Evaluation:
+    result.per_atom["energy"] = energy
+    return result
 
 
-def by_parity(self: Any, state: Any, result: ForceResult) -> ForceResult:
-    return replace(result, energy=result.energy * (1.0 + 1e-4 * (state.local("id") % 2)))
+def shifted(self: Any, state: Any, result: Evaluation) -> Evaluation:
+    return with_energy(result, result.per_atom["energy"] + 0.01)
 
 
-def remembering() -> Callable[[Any, Any, ForceResult], ForceResult]:
+def by_parity(self: Any, state: Any, result: Evaluation) -> Evaluation:
+    return with_energy(result, result.per_atom["energy"] * (1.0 + 1e-4 * (state.local("id") % 2)))
+
+
+def remembering() -> Callable[[Any, Any, Evaluation], Evaluation]:
     calls = [0]
 
-    def change(self: Any, state: Any, result: ForceResult) -> ForceResult:
+    def change(self: Any, state: Any, result: Evaluation) -> Evaluation:
         calls[0] += 1
-        return replace(result, energy=result.energy + 1e-9 * calls[0])
+        return with_energy(result, result.per_atom["energy"] + 1e-9 * calls[0])
 
     return change
 
 
-def rough(self: Any, state: Any, result: ForceResult) -> ForceResult:
+def rough(self: Any, state: Any, result: Evaluation) -> Evaluation:
     """The float32 network worse than float32 is."""
     if self._evaluate._dtype == torch.float32:
         force = state.all("force")
@@ -106,11 +116,11 @@ def other_table(right: Any) -> Any:
     """Forces and virials from an EAM table whose pair part is a thousandth off, energies from the right one."""
 
     def kernel(*arguments: Any) -> int:
-        *head, cutoff, rho, embedding, spacing, pairs, force, energy, virial = arguments
-        right(*head, cutoff, rho, embedding, spacing, pairs, np.zeros_like(force), energy, virial)
-        off = pairs.copy()
+        *head, table, out = arguments
+        right(*head, table, out._replace(force=np.zeros_like(out.force)))
+        off = table.copy()
         off[..., 4:] *= 1.001
-        return int(right(*head, cutoff, rho, embedding, spacing, off, force, np.empty_like(energy), virial))
+        return int(right(*head, off, out._replace(energy=np.empty_like(out.energy))))
 
     return kernel
 
@@ -118,10 +128,10 @@ def other_table(right: Any) -> Any:
 def stretched(right: Any) -> Any:
     """Distances along z count a little more: forces and energies agree with each other, but space has a direction."""
 
-    def kernel(position: Any, shift: Any, species: Any, h: Any, *rest: Any) -> int:
-        *middle, force, energy, virial = rest
+    def kernel(atoms: Any, *rest: Any) -> int:
         scale = np.array([1.0, 1.0, 1.001])
-        status = right(position * scale, shift, species, h * scale, *middle, force, energy, virial)
+        status = right(atoms._replace(position=atoms.position * scale, cell=atoms.cell * scale), *rest)
+        force = rest[-1].force
         force[:, 2] = np.rint(force[:, 2] * 1.001)
         return int(status)
 
@@ -131,9 +141,9 @@ def stretched(right: Any) -> Any:
 def handed(right: Any) -> Any:
     """A world that is not its own mirror image."""
 
-    def kernel(position: Any, shift: Any, species: Any, h: Any, *rest: Any) -> int:
-        status = right(position, shift, species, h, *rest)
-        rest[-2][:] *= 1.0 + 1e-5 * np.sign(np.linalg.det(h))
+    def kernel(atoms: Any, *rest: Any) -> int:
+        status = right(atoms, *rest)
+        rest[-1].energy[:] *= 1.0 + 1e-5 * np.sign(np.linalg.det(atoms.cell))
         return int(status)
 
     return kernel
@@ -142,27 +152,25 @@ def handed(right: Any) -> Any:
 def floating(right: Any) -> Any:
     """Forces added up in float64, in the order the atoms are in, as an ordinary program does."""
 
-    def kernel(position: Any, shift: Any, species: Any, h: Any, offsets: Any, neighbors: Any, cutoff: float,
-               table: Any, force: Any, energy: Any, virial: Any) -> int:  # fmt: skip
-        i = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-        d = (position[neighbors] - position[i]) + (shift[neighbors] - shift[i]) @ h
+    def kernel(atoms: Any, pairs: Any, cutoff: float, table: Any, out: Any) -> int:
+        i, j = np.repeat(np.arange(len(pairs.offsets) - 1), np.diff(pairs.offsets)), pairs.neighbors
+        d = (atoms.position[j] - atoms.position[i]) + (atoms.shift[j] - atoms.shift[i]) @ atoms.cell
         r2 = (d * d).sum(axis=1)
-        i, j, d, r2 = (each[r2 < cutoff**2] for each in (i, neighbors, d, r2))
+        i, j, d, r2 = (each[r2 < cutoff**2] for each in (i, j, d, r2))
         a, b, _ = table[0, 0]
         pull = 0.5 * ((6.0 * b - 12.0 * a / r2**3) / r2**4)[:, None] * d
-        total = np.zeros(force.shape)
+        total = np.zeros(out.force.shape)
         np.add.at(total, i, pull)
         np.subtract.at(total, j, pull)
-        force += np.rint(total * FORCE_SCALE).astype(np.int64)
-        return int(right(position, shift, species, h, offsets, neighbors, cutoff, table, np.zeros_like(force), energy,
-                         virial))  # fmt: skip
+        out.force[:] += np.rint(total * FORCE_SCALE).astype(np.int64)
+        return int(right(atoms, pairs, cutoff, table, out._replace(force=np.zeros_like(out.force))))
 
     return kernel
 
 
-def one_end(first: int, n_edges: int, vector: Any, center: Any, neighbor: Any, gradient: Any, force: Any,
-            virial: Any) -> int:  # fmt: skip
+def one_end(first: int, n_edges: int, block: Any, gradient: Any, force: Any, virial: Any) -> int:
     """Newton's third law forgotten: nothing is added to the neighbor."""
+    vector, center, _ = block
     quanta = np.rint(gradient[:n_edges] * FORCE_SCALE).astype(np.int64)
     np.add.at(force, first + center[:n_edges], quanta)
     for v, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)] if len(virial) else []):
@@ -178,11 +186,12 @@ def short_sighted(right: Any) -> Any:
     return build_pairs
 
 
-def first_order(self: Any, state: Any, forces: Any, index: int) -> None:
+def first_order(self: Any, state: Any, forces: Any, clock: Any) -> Evaluation:
     """The forces of the step's beginning for all of it."""
-    kick(state, self.timestep)
-    drift(state, self.timestep)
-    forces(state)
+    kick(state, clock.dt)
+    drift(state, clock.dt)
+    evaluation: Evaluation = forces(state, self.needs)
+    return evaluation
 
 
 def model_order(right: Any) -> Any:
@@ -312,13 +321,14 @@ def looked_at(path: Path, start: bool, fault: Fault | None, comm: Comm) -> dict[
     if not start:
         with made(fault):
             return certificate.verify_full(config, comm).as_dict()
-    builder = assembly.build_structure(config, comm)
-    state, timers = assembly.empty_state(builder), Timers()
-    assembly.create_atoms(state, builder, config, comm)
+    system, timers = build_structure(config.system, comm), Timers()
+    state = AtomState(system.cell, system.species_table, system.n_total)
+    create_atoms(state, system, config.system, config.parallel, comm)
     with made(fault):
         potential = build_potential(config.potential, state.species_table)
-        forces = assembly.forces(config, potential, comm, timers)
-        loop = StepLoop(state, forces, assembly.integrator(config, state, comm), comm, timers)
+        forces = ForceEvaluator(potential, comm, config.parallel.skin, config.parallel.grid_for(comm.size), timers)
+        integrator = new_integrator(Parts(config, system, potential), comm)
+        loop = StepLoop(state, forces, integrator, comm, timers)
         loop.start()
         return certificate.verify_start(config, loop).as_dict()
 

@@ -17,7 +17,6 @@ from torture import EPSILON, SIGMA, Place, places
 
 from allegro_md.comm import Comm
 from allegro_md.potentials.allegro import AllegroPotential
-from allegro_md.potentials.base import Virial
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.timers import Timers
 
@@ -32,11 +31,10 @@ def evaluate(place: Place, comm: Comm) -> dict[str, Any]:
     """Of all atoms; held: how many atoms the ranks hold together, with ghosts."""
     state = spread(place.start, place.rows, place.periodic, comm, origin=place.origin)
     forces = ForceEvaluator(potential(place), comm, place.skin, None, Timers())
-    forces.want_virial = Virial.TOTAL
-    forces(state)
-    assert forces.result.virial is not None
-    virial = comm.reduce(forces.result.virial)
-    own = (state.local("id"), forces.result.energy, state.local("force"), state.local("position"))
+    result = forces(state, frozenset({"virial"}))
+    assert result.virial is not None and result.energy is not None
+    virial = comm.reduce(result.virial)
+    own = (state.local("id"), result.energy, state.local("force"), state.local("position"))
     ids, energy, force, x = (
         np.concatenate(c) for c in zip(*comm.allgather([t.numpy().copy() for t in own]), strict=True)
     )

@@ -12,9 +12,9 @@ import torch
 
 from allegro_md.comm import Comm
 from allegro_md.domain import migrate
+from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs, PotentialInfo
 from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import ForceResult, Virial
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 
@@ -34,19 +34,19 @@ def _float_reduce(comm: Comm, part: FloatSum) -> Any:
 class FloatLennardJones:
     """Lennard-Jones with forces added up in float64 (kept in the bits of the integer accumulator)."""
 
-    name, halo_hops, bit_exact = "float-lj", 1, False
+    members: tuple[Any, ...] = ()
 
     def __init__(self, potential: Any) -> None:
-        self.cutoff = potential.cutoff
+        self.info = PotentialInfo("float-lj", potential.info.cutoff, bit_exact=False)
         self._a, self._b, self._c = potential._table[0, 0]
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        i = np.repeat(np.arange(state.n_local), np.diff(neighbors.offsets))
-        j = neighbors.neighbors
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
+        i = np.repeat(np.arange(state.n_local), np.diff(lists.offsets))
+        j = lists.neighbors
         x, s = state.all("position").numpy(), state.all("shift").numpy()
         d = (x[j] - x[i]) + (s[j] - s[i]) @ state.cell.matrix
         r2 = (d * d).sum(axis=1)
-        near = r2 < self.cutoff**2
+        near = r2 < self.info.cutoff**2
         i, j, d, r2 = i[near], j[near], d[near], r2[near]
         energy, six = np.zeros(state.n_local), 1.0 / r2**3
         np.add.at(energy, i, 0.5 * (self._a * six * six - self._b * six - self._c))
@@ -57,7 +57,7 @@ class FloatLennardJones:
         w = np.zeros((state.n_local, 6))
         for v, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
             np.add.at(w[:, v], i, -d[:, a] * g[:, b])
-        return ForceResult.of(energy, w, virial, state)
+        return Evaluation.of(state, needs, energy, w)
 
 
 class _FloatHalo:
@@ -72,10 +72,11 @@ class _FloatHalo:
 class FloatForces(ForceEvaluator):
     """Everything that belongs to one atom is added in floating point and only then put on the grid of the forces."""
 
-    def __call__(self, state: AtomState) -> None:
-        super().__call__(state)
+    def __call__(self, state: AtomState, needs: Needs = NOTHING_MORE) -> Evaluation:
+        evaluation = super().__call__(state, needs)
         own = state.local("force")
         own[:] = torch.round(own.view(torch.float64) * FORCE_SCALE).long()
+        return evaluation
 
     def _rebuild(self, state: AtomState) -> None:
         super()._rebuild(state)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import numpy as np
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
+from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.integrators.base import Collective, EvaluateForces, Integrator
+from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Integrator
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
 from allegro_md.models.allegro.architecture import parse_architecture
@@ -29,11 +30,11 @@ from allegro_md.observables import VOIGT
 from allegro_md.potentials import build_potential
 from allegro_md.potentials import fused as fused_module
 from allegro_md.potentials.allegro import AllegroPotential
-from allegro_md.potentials.base import ForceResult, Potential, Virial
+from allegro_md.potentials.base import Potential
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.potentials.sum import SumPotential
-from allegro_md.simulation import assembly
+from allegro_md.simulation.build import Parts, build_structure, create_atoms, new_integrator
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
@@ -102,27 +103,32 @@ class Breathing:
     but what a barostat will do to the engine.
     """
 
-    needs_virial = True
+    needs: ClassVar[Needs] = frozenset({"virial"})
+    stochastic: ClassVar[bool] = False
+    order: ClassVar[int] = 0
+    heats_atoms_at_rest: ClassVar[bool] = True
 
     def __init__(self, timestep: float, cell: Cell, collective: Collective) -> None:
         self.timestep = timestep
+        self.degrees_of_freedom, self.max_temperature, self.finished = 3, 0.0, False
         self._start = np.array(cell.matrix)
         self._collective = collective
 
-    def step(self, state: AtomState, forces: EvaluateForces, index: int) -> None:
-        kick(state, 0.5 * self.timestep)
-        drift(state, self.timestep)
-        matrix = self._collective.on_root(lambda: self._start @ _strain(index))
+    def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
+        kick(state, 0.5 * clock.dt)
+        drift(state, clock.dt)
+        matrix = self._collective.on_root(lambda: self._start @ _strain(clock.step))
         old = state.cell
         step = old.inverse @ matrix
         x = state.local("position").numpy()
         moved = [x[:, 0] * step[0, k] + x[:, 1] * step[1, k] + x[:, 2] * step[2, k] for k in range(3)]
         x[:] = np.stack(moved, axis=1)
         state.cell = old.with_matrix(matrix)
-        forces(state)
-        kick(state, 0.5 * self.timestep)
+        evaluation = forces(state, self.needs)
+        kick(state, 0.5 * clock.dt)
+        return evaluation
 
-    def thermostat_energy(self) -> float:
+    def extended_energy(self) -> float:
         return 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -140,16 +146,16 @@ def _strain(index: int) -> Array:
 def from_input(name: str, comm: Comm, tiles: int | None, *settings: str) -> Case:
     """An input of the project, made the way the program makes it, or with blocks of so many tiles."""
     config = load_input(INPUTS / name, settings)
-    builder = assembly.build_structure(config, comm)
-    state = assembly.empty_state(builder)
-    assembly.create_atoms(state, builder, config, comm)
+    system = build_structure(config.system, comm)
+    state = AtomState(system.cell, system.species_table, system.n_total)
+    create_atoms(state, system, config.system, config.parallel, comm)
     term: Any = config.potential[0]
     if tiles is None:
         potential = build_potential(config.potential, state.species_table)
     else:
         kind = AllegroPotential if term.engine == "reference" else FusedPotential
         potential = kind(term.model, state.species_table.symbols, term.precision, tiles=tiles)
-    return Case(state, potential, assembly.integrator(config, state, comm))
+    return Case(state, potential, new_integrator(Parts(config, system, potential), comm))
 
 
 def quickstart(comm: Comm, tiles: int | None = None) -> Case:
@@ -172,7 +178,7 @@ def triclinic(comm: Comm, tiles: int | None = None) -> Case:
     rows = np.array([[18.2, 0.0, 0.0], [9.5, 18.2, 0.0], [-11.0, 13.0, 18.2]])
     x = grid_points((7, 7, 7), 2.6, 0.1, 11)
     state = spread(x, rows, (True,) * 3, comm, thermal(len(x), 10.0, 1500.0, 12), 10.0, np.array([3.1, -40.0, 7.7]))
-    return Case(state, lennard_jones(0.05, 2.3, 5.0), VelocityVerlet(2.0))
+    return Case(state, lennard_jones(0.05, 2.3, 5.0), VelocityVerlet(2.0, 3 * len(x) - 3))
 
 
 def slab(comm: Comm, tiles: int | None = None) -> Case:
@@ -180,7 +186,7 @@ def slab(comm: Comm, tiles: int | None = None) -> Case:
     x = grid_points((9, 9, 6), 2.6, 0.1, 21) + np.array([0.0, 0.0, 17.0])
     rows = np.diag([23.4, 23.4, 60.0])
     state = spread(x, rows, (True,) * 3, comm, thermal(len(x), 10.0, 3000.0, 22), 10.0)
-    return Case(state, lennard_jones(0.2, 2.3, 5.0), VelocityVerlet(2.0))
+    return Case(state, lennard_jones(0.2, 2.3, 5.0), VelocityVerlet(2.0, 3 * len(x) - 3))
 
 
 def liquid(comm: Comm, tiles: int | None = None) -> Case:
@@ -188,7 +194,7 @@ def liquid(comm: Comm, tiles: int | None = None) -> Case:
     x = grid_points((5, 5, 5), 2.6, 0.1, 31)
     velocity = thermal(len(x), 4.0, 1500.0, 32) + np.array([0.06, 0.03, -0.04])
     state = spread(x, np.eye(3) * 13.0, (True,) * 3, comm, velocity, 4.0)
-    return Case(state, lennard_jones(0.05, 2.3, 5.5), VelocityVerlet(2.0))
+    return Case(state, lennard_jones(0.05, 2.3, 5.5), VelocityVerlet(2.0, 3 * len(x) - 3))
 
 
 def breathing(comm: Comm, tiles: int | None = None) -> Case:
@@ -202,11 +208,12 @@ def breathing(comm: Comm, tiles: int | None = None) -> Case:
 class Ideal:
     """Atoms that do not see each other."""
 
-    name, cutoff, halo_hops, bit_exact = "ideal", 1.0, 1, True
+    info = PotentialInfo("ideal", 1.0)
+    members: tuple[Potential, ...] = ()
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         n = state.n_local
-        return ForceResult.of(np.zeros(n), np.zeros((n, 6)), virial, state)
+        return Evaluation.of(state, needs, np.zeros(n), np.zeros((n, 6)))
 
 
 STRIDE = 0.0625
@@ -228,24 +235,25 @@ def crossing_start(apart: float) -> tuple[Array, Array]:
 def ideal(comm: Comm, tiles: int | None = None) -> Case:
     """Straight lines across faces, edges and corners."""
     x, v = crossing_start(0.0)
-    return Case(spread(x, np.eye(3) * 8.0, (True,) * 3, comm, v), Ideal(), VelocityVerlet(1.0))
+    return Case(spread(x, np.eye(3) * 8.0, (True,) * 3, comm, v), Ideal(), VelocityVerlet(1.0, 3 * len(x) - 3))
 
 
 def ideal_tilted(comm: Comm, tiles: int | None = None) -> Case:
     """The same in a tilted box, free along y: atoms that leave there never come back."""
     x, v = crossing_start(0.0)
     rows = np.array([[8.0, 0.0, 0.0], [4.0, 8.0, 0.0], [-8.0, 2.0, 8.0]])
-    return Case(spread(x, rows, (True, False, True), comm, v), Ideal(), VelocityVerlet(1.0))
+    return Case(spread(x, rows, (True, False, True), comm, v), Ideal(), VelocityVerlet(1.0, 3 * len(x) - 3))
 
 
 class Soft:
     """φ(r) = k (1 − r²/c²)², a gentle push: written with numpy, each pair for itself, by the rules of exactness."""
 
-    name, cutoff, halo_hops, bit_exact = "soft", 2.0, 1, True
+    info = PotentialInfo("soft", 2.0)
+    members: tuple[Potential, ...] = ()
     strength = 0.2
 
-    def __call__(self, state: AtomState, neighbors: NeighborList, virial: Virial) -> ForceResult:
-        i, j = np.repeat(np.arange(state.n_local), np.diff(neighbors.offsets)), neighbors.neighbors
+    def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
+        i, j = np.repeat(np.arange(state.n_local), np.diff(lists.offsets)), lists.neighbors
         x, s, h = state.all("position").numpy(), state.all("shift").numpy(), state.cell.matrix
         images = s[j] - s[i]
         d = np.stack(
@@ -255,8 +263,9 @@ class Soft:
             ],
             axis=1,
         )
-        closeness = np.maximum(0.0, 1.0 - (d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2]) / self.cutoff**2)
-        g = (-2.0 * self.strength / self.cutoff**2 * closeness)[:, None] * d
+        r2 = d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2]
+        closeness = np.maximum(0.0, 1.0 - r2 / self.info.cutoff**2)
+        g = (-2.0 * self.strength / self.info.cutoff**2 * closeness)[:, None] * d
         quanta = np.rint(g * FORCE_SCALE).astype(np.int64)
         np.add.at(state.all("force").numpy(), i, quanta)
         np.subtract.at(state.all("force").numpy(), j, quanta)
@@ -264,13 +273,13 @@ class Soft:
         np.add.at(energy, i, 0.5 * self.strength * closeness * closeness)
         for v, (a, b) in enumerate(VOIGT):
             np.add.at(w[:, v], i, -d[:, a] * g[:, b])
-        return ForceResult.of(energy, w, virial, state)
+        return Evaluation.of(state, needs, energy, w)
 
 
 def soft(comm: Comm, tiles: int | None = None) -> Case:
     """The same for atoms that push each other a little."""
     x, v = crossing_start(0.25)
-    return Case(spread(x, np.eye(3) * 8.0, (True,) * 3, comm, v), Soft(), VelocityVerlet(1.0))
+    return Case(spread(x, np.eye(3) * 8.0, (True,) * 3, comm, v), Soft(), VelocityVerlet(1.0, 3 * len(x) - 3))
 
 
 ALLOY: dict[str, Any] = {"symbols": ("Cu", "Ni"), "cutoff": 3.6, "average_neighbors": (9.0, 11.0)}
@@ -308,7 +317,8 @@ def fused(kind: str, comm: Comm, tiles: int | None = None) -> Case:
     network = FusedPotential(Network(architecture).initialize(5), architecture.symbols, tiles=tiles or 1)
     assert network.kind == kind
     table = np.ones((2, 2))
-    return Case(state, SumPotential([network, LennardJones(0.1 * table, 2.3 * table, 3.6)]), VelocityVerlet(2.0))
+    total = SumPotential([network, LennardJones(0.1 * table, 2.3 * table, 3.6)])
+    return Case(state, total, VelocityVerlet(2.0, 3 * len(x) - 3))
 
 
 CASES: dict[str, Callable[..., Case]] = {

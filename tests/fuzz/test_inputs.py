@@ -149,7 +149,7 @@ def checked(path: Path, capsys: pytest.CaptureFixture[str]) -> int:
     out, err = capsys.readouterr()
     assert status in (0, 2, 4), err
     if status:
-        assert err.startswith("allegro-md: ") and len(err.splitlines()) == 1, err
+        assert err and all(line.startswith("allegro-md: ") for line in err.splitlines()), err
     else:
         assert err == "" and "# memory per rank: " in out
     assert sorted(path.parent.rglob("*")) == before

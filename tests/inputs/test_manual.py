@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from allegro_md import config
-from allegro_md.config.dynamics import ENSEMBLES
-from allegro_md.config.potential import KINDS
+from allegro_md.config.dynamics import INTEGRATORS
+from allegro_md.config.potential import POTENTIALS
 
 MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "input.md").read_text()
 
@@ -20,8 +20,8 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[system.velocities]", config.VelocitiesConfig),
     ("[parallel]", config.ParallelConfig),
     ("[output]", config.OutputConfig),
-    *((name, table) for name, table in KINDS.items()),
-    *((name, table) for name, table in ENSEMBLES.items()),
+    *((name, POTENTIALS.table(name)) for name in POTENTIALS),
+    *((name, INTEGRATORS.table(name)) for name in INTEGRATORS),
 ]
 
 
@@ -36,7 +36,7 @@ def section(title: str) -> str:
 
 @pytest.mark.parametrize(("title", "table"), TABLES, ids=[table.__name__ for _, table in TABLES])
 def test_every_key_is_explained(title: str, table: type[BaseModel]) -> None:
-    shared = section("[dynamics]") if title in ENSEMBLES else section("[potential]") if title in KINDS else ""
+    shared = section("[dynamics]") if title in INTEGRATORS else section("[potential]") if title in POTENTIALS else ""
     text = section(title) + shared.split("\n### ")[0]
     missing = [key for key in table.model_fields if f"`{key}`" not in text and f"`{key} = " not in text]
     assert not missing

@@ -20,11 +20,12 @@ from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.structure import SystemBuilder
 from allegro_md.potentials.base import Potential
-from allegro_md.reporting import Snapshot, Thermo, Trigger
+from allegro_md.reporting import Snapshot, Thermo
 from allegro_md.simulation.forces import ForceEvaluator
-from allegro_md.simulation.loop import StepLoop, degrees_of_freedom
+from allegro_md.simulation.loop import StepLoop
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
+from allegro_md.triggers import Every, Trigger
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # the long tests and the benchmark scripts share their statistics
@@ -34,11 +35,12 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Recorder:
-    """Reporter that keeps the observables of each step in memory."""
+    """Observer that keeps the observables of each step in memory."""
 
     rows: list[Thermo] = field(default_factory=list)
     name: str = "recorder"
-    trigger: Trigger = Trigger(1)
+    priority: int = 10
+    trigger: Trigger = Every(1)
     needs: frozenset[str] = frozenset({"thermo"})
 
     def __call__(self, snapshot: Snapshot) -> None:
@@ -48,18 +50,6 @@ class Recorder:
     def __getitem__(self, name: str) -> Array:
         """One observable at every step so far."""
         return np.array([getattr(row, name) for row in self.rows])
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def atoms(
@@ -101,7 +91,8 @@ def simulate(state: AtomState, potential: Potential, integrator: Any, steps: int
     """Runs on one rank; observables of steps 0 … `steps`."""
     comm, timers, recorder = Comm.serial(), Timers(), Recorder()
     forces = ForceEvaluator(potential, comm, skin, None, timers)
-    loop = StepLoop(state, forces, integrator, comm, timers, [recorder])
+    loop = StepLoop(state, forces, integrator, comm, timers)
+    loop.observers = [recorder]
     loop.start()
     loop.advance(steps)
     return recorder
@@ -122,7 +113,6 @@ class Engine:
     copy = staticmethod(copy)
     simulate = staticmethod(simulate)
     by_id = staticmethod(by_id)
-    degrees_of_freedom = staticmethod(degrees_of_freedom)
     VelocityVerlet: type[VelocityVerlet] = VelocityVerlet
 
 

@@ -9,7 +9,8 @@ import pytest
 import series
 
 from allegro_md.comm import Comm
-from allegro_md.integrators.nvt_nose_hoover import NoseHooverChain
+from allegro_md.integrators.nvt_nose_hoover import NoseHoover
+from allegro_md.integrators.schedule import Ramp
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.units import BOLTZMANN
 
@@ -18,8 +19,8 @@ EPSILON, SIGMA, CUTOFF = 119.8 * BOLTZMANN, 3.405, 8.5
 MELTING = 10.0  # ps from the lattice to the liquid, left out
 
 
-def thermostat(n_atoms: int, steps: int, temperature: tuple[float, float] = (KELVIN, KELVIN)) -> NoseHooverChain:
-    return NoseHooverChain(TIMESTEP, temperature, steps, 200.0, 3, 3, 3 * n_atoms - 3, Comm.serial())
+def thermostat(n_atoms: int, steps: int, temperature: tuple[float, float] = (KELVIN, KELVIN)) -> NoseHoover:
+    return NoseHoover(TIMESTEP, Ramp(*temperature, steps), 200.0, 3, 3, 3 * n_atoms - 3, Comm.serial())
 
 
 def argon(*pairs: float) -> LennardJones:
@@ -97,7 +98,8 @@ def test_the_distribution_test_sees_a_wrong_ensemble(engine: Any, liquid: Any) -
     """Constant energy has the right mean but too narrow a distribution: it must not pass."""
     validation = pytest.importorskip("physical_validation")
     steps = round(8e3 / TIMESTEP)
-    record = engine.simulate(engine.copy(liquid[0]), argon(1.0), engine.VelocityVerlet(TIMESTEP), steps)
+    integrator = engine.VelocityVerlet(TIMESTEP, 3 * liquid[0].n_total - 3)
+    record = engine.simulate(engine.copy(liquid[0]), argon(1.0), integrator, steps)
     p = validation.kinetic_energy.distribution(observed(validation, record), strict=True, verbosity=0)
     assert p < 0.01
 

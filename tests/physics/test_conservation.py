@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import series
 
 from allegro_md.comm import Comm
+from allegro_md.evaluation import Evaluation, Needs
+from allegro_md.integrators.base import Clock
 from allegro_md.integrators.nve import VelocityVerlet
-from allegro_md.integrators.nvt_nose_hoover import NoseHooverChain
+from allegro_md.integrators.nvt_nose_hoover import NoseHoover
+from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import drift, kick
 from allegro_md.observables import momentum
 from allegro_md.potentials.allegro import AllegroPotential
@@ -25,22 +28,25 @@ INPUTS = Path(__file__).resolve().parents[2] / "inputs"
 class Euler:
     """A first-order integrator: what the tests of the order must refuse."""
 
-    needs_virial = False
+    needs: ClassVar[Needs] = frozenset()
+    degrees_of_freedom, max_temperature, finished = 3, 0.0, False
 
     def __init__(self, timestep: float) -> None:
         self.timestep = timestep
 
-    def step(self, state: Any, forces: Any, index: Any) -> None:
-        drift(state, self.timestep)
-        forces(state)
-        kick(state, self.timestep)
+    def step(self, state: Any, forces: Any, clock: Clock) -> Evaluation:
+        drift(state, clock.dt)
+        evaluation: Evaluation = forces(state, self.needs)
+        kick(state, clock.dt)
+        return evaluation
 
-    def thermostat_energy(self) -> Any:
+    def extended_energy(self) -> float:
         return 0.0
 
 
-def nose_hoover(timestep: float, n_atoms: int, steps: int = 1, temperature: Any = (600.0, 600.0)) -> NoseHooverChain:
-    return NoseHooverChain(timestep, temperature, steps, 50.0, 3, 3, 3 * n_atoms - 3, Comm.serial())
+def nose_hoover(timestep: float, n_atoms: int, steps: int = 1, temperature: Any = (600.0, 600.0)) -> NoseHoover:
+    first, last = temperature
+    return NoseHoover(timestep, Ramp(first, last, steps), 50.0, 3, 3, 3 * n_atoms - 3, Comm.serial())
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +70,8 @@ def fluctuations(engine: Any, start: Any, potential: Any, build: Any, timesteps:
 def test_second_order(engine: Any, silver: Any, method: str) -> None:
     start, potential = silver
     timesteps = np.array([1.0, 2.0, 4.0])
-    build = VelocityVerlet if method == "nve" else lambda timestep: nose_hoover(timestep, start.n_total)
+    makers = {"nve": lambda dt: VelocityVerlet(dt, 3), "nvt": lambda dt: nose_hoover(dt, start.n_total)}
+    build = makers["nve" if method == "nve" else "nvt"]
     errors = fluctuations(engine, start, potential, build, timesteps, 400.0)
     assert series.order(timesteps, errors) == pytest.approx(2.0, abs=0.1)
 
@@ -93,14 +100,14 @@ def test_allegro_second_order_and_single_precision_adds_no_drift(engine: Any, co
     double, mixed = (make(INPUTS / "models" / "cu.allegro", ("Cu",), precision) for precision in ("double", "mixed"))
     energies = []
     for timestep in timesteps:
-        integrator = VelocityVerlet(timestep)
+        integrator = VelocityVerlet(timestep, 3)
         record = engine.simulate(engine.copy(copper), double, integrator, round(length / timestep))
         energies.append(record["total"])
     errors = [series.detrended_rms(dt * np.arange(len(e)), e) for dt, e in zip(timesteps, energies, strict=True)]
     assert series.order(timesteps, np.array(errors)) == pytest.approx(2.0, abs=0.1)
     assert errors[1] < 5e-5 * copper.n_total  # 50 µeV/atom at 2 fs
 
-    total = engine.simulate(engine.copy(copper), mixed, VelocityVerlet(2.0), round(length / 2.0))["total"]
+    total = engine.simulate(engine.copy(copper), mixed, VelocityVerlet(2.0, 3), round(length / 2.0))["total"]
     time: Any = 2e-3 * np.arange(len(total))  # ps
     change = series.drift(time, total - energies[1]).per(copper.n_total)
     assert abs(change.slope) < 1e-6
@@ -111,11 +118,11 @@ def test_time_runs_backwards(engine: Any, silver: Any) -> None:
     """Back to the start within rounding, which chaos multiplies; a wrong half kick would miss by far."""
     start, potential = silver
     state = engine.copy(start)
-    record = engine.simulate(state, potential, VelocityVerlet(2.0), 100, skin=0.3)
+    record = engine.simulate(state, potential, VelocityVerlet(2.0, 3), 100, skin=0.3)
     there = engine.copy(state)
     assert np.abs(engine.by_id(there, "position") - engine.by_id(start, "position")).max() > 0.3
     there.local("velocity").neg_()
-    back = engine.simulate(there, potential, VelocityVerlet(2.0), 100, skin=0.3)
+    back = engine.simulate(there, potential, VelocityVerlet(2.0, 3), 100, skin=0.3)
     assert np.abs(engine.by_id(there, "position") - engine.by_id(start, "position")).max() < 1e-10
     assert np.abs(engine.by_id(there, "velocity") + engine.by_id(start, "velocity")).max() < 1e-12
     assert back["total"][::-1] == pytest.approx(record["total"], rel=1e-13)

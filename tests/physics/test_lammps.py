@@ -33,9 +33,10 @@ def trajectory(engine: Any, data: Path) -> Any:
     one = np.ones((1, 1))
     potential = LennardJones(reference["epsilon"] * one, reference["sigma"] * one, float(reference["cutoff"]))
     start = engine.atoms(reference["x0"], reference["v0"] * 1e-3, cell, [MASS])
-    engine.simulate(start, potential, VelocityVerlet(2.0), 0)
+    integrator = VelocityVerlet(2.0, 3 * start.n_total - 3)
+    engine.simulate(start, potential, integrator, 0)
     state = engine.atoms(reference["x0"], reference["v0"] * 1e-3, cell, [MASS])
-    return reference, engine.by_id(start, "force"), state, engine.simulate(state, potential, VelocityVerlet(2.0), 100)
+    return reference, engine.by_id(start, "force"), state, engine.simulate(state, potential, integrator, 100)
 
 
 def test_mass_that_stands_for_the_other_constants() -> None:
@@ -88,7 +89,7 @@ def test_copper_eam_step_0(engine: Any, shared: Path) -> None:
     state = engine.crystal("Cu", 3.615, 20, 1600.0)
     assert state.n_total == 32_000
     potential = Eam(read_eam(folder / "Cu_u3.eam"), state.species_table)
-    thermo = engine.simulate(state, potential, VelocityVerlet(2.0), 0).rows[0]
+    thermo = engine.simulate(state, potential, VelocityVerlet(2.0, 3 * state.n_total - 3), 0).rows[0]
     assert thermo.potential == pytest.approx(expected[2], rel=1e-8)
     # LAMMPS scales its start velocities to 1600 K; ours are as drawn. Pressure is linear in the kinetic energy.
     kinetic = 1.5 * (state.n_total - 1) * BOLTZMANN * 1600.0

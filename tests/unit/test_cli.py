@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from allegro_md.cli import COMMANDS, UNBUILT, main
+from allegro_md.cli import main
+from allegro_md.cli.program import COMMANDS, UNBUILT
 from allegro_md.config import Input, load_input
 from allegro_md.errors import InterruptedRun, PhysicsError, ResourceError
 
@@ -85,7 +87,8 @@ def test_exit_status_and_one_line(
     fake_simulation(monkeypatch, raising(error))
     assert main([str(argon)]) == status
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("allegro-md: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert out == f"reading {argon}\n" and "Traceback" not in err
+    assert err.startswith("allegro-md: ") and err.count("\n") == 1
 
 
 def test_interrupt_from_the_keyboard(monkeypatch: pytest.MonkeyPatch, argon: Path) -> None:
@@ -148,7 +151,7 @@ def test_wrong_command_lines(
     monkeypatch.chdir(argon.parent)
     assert main(arguments) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and all(word in err for word in words)
+    assert out in ("", "reading argon.toml\n") and err.count("\n") == 1 and all(word in err for word in words)
 
 
 def test_check_prints_an_input_and_the_plan(capsys: pytest.CaptureFixture[str], argon: Path) -> None:
@@ -183,7 +186,7 @@ def test_bad_input_is_refused_before_torch_is_loaded(argon: Path) -> None:
         "print(status, [m for m in ('torch', 'h5py', 'ase') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code, argon], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "2 []"
+    assert done.stdout.splitlines()[-1] == "2 []"
 
 
 FAULT = """
@@ -240,3 +243,29 @@ def test_a_launcher_of_another_mpi_is_refused(argon: Path, rank: int) -> None:
     assert done.returncode == 2
     assert done.stderr.count("allegro-md: ") == (1 if rank == 0 else 0)
     assert "mpirun" in done.stderr or rank > 0
+
+
+def test_all_faults_are_shown_a_line_each(argon: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faults = ["dynamics.steps=-1", "potential.cutof=3", "output.thermo.every=x"]
+    assert main([str(argon), *(word for fault in faults for word in ("--set", fault))]) == 2
+    shown = capsys.readouterr()
+    lines = shown.err.splitlines()
+    assert all(line.startswith("allegro-md: ") for line in lines) and shown.out == f"reading {argon}\n"
+    for key in ("dynamics.steps", "potential.cutof", "thermo.every"):
+        assert sum(key in line for line in lines) == 1
+
+
+def test_all_assignments_that_are_none_are_shown(argon: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(argon), "--set", "steps", "--set", "=3"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_in_the_first_second_ends_with_130(argon: Path, kind: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-m", "allegro_md", str(argon)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == f"reading {argon}\n"
+        process.send_signal(kind)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and errors.strip().startswith("allegro-md: interrupted")
+    assert "Traceback" not in errors and not (argon.parent / "run").exists()

@@ -11,6 +11,7 @@ import torch
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
+from allegro_md.evaluation import Evaluation
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.guards import ForceStdGuard, Guard, Limits
 from allegro_md.neighbors.list import NeighborList
@@ -40,18 +41,22 @@ def line(places: list[float], skin: float = 0.5) -> tuple[AtomState, NeighborLis
     return state, neighbors
 
 
+def look(guard: Guard, state: AtomState, neighbors: NeighborList, timestep: float) -> None:
+    guard.require(guard.measure(state, neighbors, timestep), state, neighbors, timestep)
+
+
 def raised(guard: Guard, state: AtomState, neighbors: NeighborList, timestep: float = 2.0) -> PhysicsError:
     with pytest.raises(PhysicsError) as caught:
-        guard(state, neighbors, timestep)
+        look(guard, state, neighbors, timestep)
     return caught.value
 
 
 def test_nothing_to_say() -> None:
     state, neighbors = line([0.0, 2.0, 4.5])
     state.local("velocity")[:] = 0.28  # 0.97 Å in 2 fs
-    Guard(LOOSE, Comm.serial())(state, neighbors, 2.0)
+    look(Guard(LOOSE, Comm.serial()), state, neighbors, 2.0)
     state, neighbors = line([])
-    Guard(LOOSE, Comm.serial())(state, neighbors, 2.0)
+    look(Guard(LOOSE, Comm.serial()), state, neighbors, 2.0)
 
 
 def test_force() -> None:
@@ -69,14 +74,14 @@ def test_displacement(speed: float) -> None:
     state.local("velocity")[1, 1] = speed
     error = raised(Guard(LOOSE, Comm.serial()), state, neighbors)
     assert error.atoms == (11,) and "guard.max_displacement" in str(error)
-    Guard(LOOSE, Comm.serial())(state, neighbors, 0.0) if np.isfinite(speed) else None
+    look(Guard(LOOSE, Comm.serial()), state, neighbors, 0.0) if np.isfinite(speed) else None
 
 
 def test_distance_by_pair_of_species() -> None:
     distance = np.array([[3.0, 1.5], [1.5, 2.0]])
     guard = Guard(Limits(1000.0, 1.0, distance, 1e4), Comm.serial())
     state, neighbors = line([0.0, 2.0, 4.5])  # Na–Cl 2.0, Cl–Na 2.5, Na–Na 4.5
-    guard(state, neighbors, 2.0)
+    look(guard, state, neighbors, 2.0)
     state.local("position")[1, 0] = 3.1  # Cl–Na 1.4
     assert neighbors.skin_excess(state) > 0.0  # the engine asks before every evaluation
     error = raised(guard, state, neighbors)
@@ -100,7 +105,7 @@ def test_distances_are_never_missed_between_rebuilds() -> None:
             state.local("position")[:, 0] = torch.from_numpy(1.35 * np.arange(12.0))
             neighbors.build(state)
         else:
-            guard(state, neighbors, 2.0)
+            look(guard, state, neighbors, 2.0)
     assert trips > 3
 
 
@@ -124,7 +129,7 @@ def test_pairs_are_not_measured_in_every_step_of_a_changing_cell(monkeypatch: py
     monkeypatch.setattr(Guard, "_closest", counted)
     for scale, moved in ((1.0, 0.0), (1.02, 0.1), (0.98, 0.1), (0.97, 0.05)):
         in_a_cell(state, neighbors, scale, moved)
-        guard(state, neighbors, 2.0)
+        look(guard, state, neighbors, 2.0)
     assert len(scans) == 1
 
 
@@ -134,7 +139,7 @@ def test_compression_is_found(first: float) -> None:
     state, neighbors = line([0.0, 2.0, 4.5])
     guard = Guard(Limits(1000.0, 1.0, np.full((2, 2), 1.5), 1e4), Comm.serial())
     in_a_cell(state, neighbors, first, 0.0)
-    guard(state, neighbors, 2.0)
+    look(guard, state, neighbors, 2.0)
     in_a_cell(state, neighbors, 0.74, 0.0)
     assert "(guard.min_distance)" in str(raised(guard, state, neighbors))
 
@@ -147,11 +152,15 @@ def test_temperature(kelvin: float) -> None:
     guard.temperature(Thermo(0, 0, 0, 0, 300.0, 0, 1, np.zeros(6)))
 
 
+def spread_of(*std: float) -> Evaluation:
+    return Evaluation({"force_std": torch.tensor(std, dtype=torch.float64)})
+
+
 def test_force_std() -> None:
     state, _ = line([0.0, 2.0, 4.5])
     guard = ForceStdGuard(0.25, 5, Comm.serial())
-    guard(Snapshot(0, 0.0, state, 0.0, force_std=np.array([0.25, 0.0, 0.1])))
+    guard(Snapshot(0, 0.0, state, 0.0, spread_of(0.25, 0.0, 0.1)))
     with pytest.raises(PhysicsError, match="force on atom 11 .Cl. is 0.5 eV/Å; 0.25 eV/Å are allowed") as caught:
-        guard(Snapshot(5, 5.0, state, 0.0, force_std=np.array([0.3, 0.5, 0.1])))
+        guard(Snapshot(5, 5.0, state, 0.0, spread_of(0.3, 0.5, 0.1)))
     assert caught.value.atoms == (11, 10) and "(guard.max_force_std); also atoms 10" in str(caught.value)
     assert [step for step in range(12) if guard.trigger(step)] == [0, 5, 10]

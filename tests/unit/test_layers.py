@@ -15,8 +15,10 @@ PACKAGE = Path(__file__).resolve().parents[2] / "allegro_md"
 
 # A component may import those of lower levels; above the ground, siblings may not import each other.
 LEVELS: dict[float, set[str]] = {
-    0: {"state", "cell", "exact", "rng", "units", "errors", "timers", "versions", "stopping", "allocator",
-        "kernel_cache"},  # fmt: skip
+    0: {
+        "state", "cell", "exact", "evaluation", "rng", "units", "errors", "timers", "triggers", "versions", "stopping",
+        "allocator", "cache_folder", "kernel_cache",
+    },
     1: {"comm", "config", "reporting"},
     2: {"kernels", "neighbors", "observables"},
     3: {"models", "integrators"},

@@ -80,3 +80,21 @@ def test_set_local_drops_ghosts() -> None:
     state.resize(4, 9)
     state.set_local({name: state.local(name)[:2].clone() for name, f in FIELDS.items() if f.migrates})
     assert (state.n_local, state.n_ghost) == (2, 0)
+
+
+def test_from_arrays() -> None:
+    """What is given is copied, the rest is zero; ids count on."""
+    rng = np.random.default_rng(1)
+    x, v, table = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), SpeciesTable(("H",), np.array([1]), np.array([1.0]))
+    state = AtomState.from_arrays(Cell(np.eye(3)), table, x)
+    assert (state.n_local, state.n_ghost, state.n_total) == (5, 0, 5)
+    assert np.array_equal(state.local("position").numpy(), x) and state.local("id").tolist() == [0, 1, 2, 3, 4]
+    assert not any(state.local(name).any() for name in FIELDS if name not in ("id", "position"))
+    part = AtomState.from_arrays(
+        Cell(np.eye(3)), table, x[:2], species=np.array([1, 0]), velocities=v[:2], ids=np.array([7, 3]), n_total=9
+    )
+    assert (part.n_local, part.n_total) == (2, 9)
+    assert part.local("species").tolist() == [1, 0] and part.local("id").tolist() == [7, 3]
+    part.local("velocity").zero_()
+    assert v[:2].all()
+    assert AtomState.from_arrays(Cell(np.eye(3)), table, np.zeros((0, 3))).n_local == 0

@@ -80,3 +80,11 @@ def test_every_signal_that_asks_for_an_end(number: signal.Signals) -> None:
     with request.on_signals():
         signal.raise_signal(number)
         assert request.wanted() == 1
+
+
+def test_a_signal_before_anything_can_be_saved_is_an_interruption() -> None:
+    before = [signal.getsignal(kind) for kind in stopping.SIGNALS]
+    for kind in stopping.SIGNALS:
+        with pytest.raises(KeyboardInterrupt), stopping.interrupt_on_signals():
+            signal.raise_signal(kind)
+    assert [signal.getsignal(kind) for kind in stopping.SIGNALS] == before

@@ -9,4 +9,4 @@ __all__ = [
     "Cosine", "DataConfig", "DenseModel", "TrainingConfig", "LabelsConfig", "LossConfig", "Plateau", "Ramp",
     "ResidualModel", "StartModel",
     "TrainingInput",
-]  # fmt: skip
+]

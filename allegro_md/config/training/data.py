@@ -20,7 +20,7 @@ from allegro_md.config.fields import (
     problem,
     show,
 )
-from allegro_md.units import DIMENSIONS
+from allegro_md.units import DIMENSIONS, FORCE_UNITS, STRESS_UNITS
 
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
@@ -71,7 +71,8 @@ class _Order(Marker):
 
 EnergyUnit = Annotated[str, Choice(tuple(DIMENSIONS["energy"]))]
 LengthUnit = Annotated[str, Choice(tuple(DIMENSIONS["length"]))]
-StressUnit = Annotated[str, Choice((*DIMENSIONS["pressure"], "energy/length^3"))]
+ForceUnit = Annotated[str, Choice(("energy/length", *FORCE_UNITS))]
+StressUnit = Annotated[str, Choice((*STRESS_UNITS, "energy/length^3"))]
 
 
 class LabelsConfig(Table):
@@ -81,12 +82,15 @@ class LabelsConfig(Table):
         energy: key of the energy, per frame.
         forces: key of the forces, per atom.
         stress: key of the stress (or, with `virial`, of −dE/dstrain), per frame.
-        energy_unit: of energies; forces are in it per length unit.
+        energy_unit: of energies.
         length_unit: of positions and cells.
-        stress_unit: of the stress; "energy/length^3" is that of energies over that of lengths, cubed.
-        stress_sign: "tension" (ASE) or "compression" (VASP): what is positive.
+        force_unit: of forces; "energy/length" is that of energies over that of lengths.
+        stress_unit: of the stress; "energy/length^3" is that of energies over that of lengths, cubed. Stated for a
+            virial, it says that the entry is a stress in spite of its name.
+        stress_sign: "tension" (ASE) or "compression" (VASP): what is positive; None: tension for a stress, compression
+            for a virial.
         stress_order: of six components.
-        virial: the key holds a virial, −dE/dstrain, in the unit of energies.
+        virial: the key holds a virial, −dE/dstrain, in the unit of energies; an entry called virial does so anyway.
     """
 
     energy: Annotated[str, _Name()] | None = None
@@ -94,8 +98,9 @@ class LabelsConfig(Table):
     stress: Annotated[str, _Name()] | None = None
     energy_unit: EnergyUnit = "eV"
     length_unit: LengthUnit = "Å"
+    force_unit: ForceUnit = "energy/length"
     stress_unit: StressUnit = "eV/Å^3"
-    stress_sign: Annotated[str, Choice(("tension", "compression"))] = "tension"
+    stress_sign: Annotated[str, Choice(("tension", "compression"))] | None = None
     stress_order: Annotated[tuple[str, ...], _Order()] = VOIGT
     virial: Flag = False
 

@@ -43,7 +43,7 @@ class _Weight(Marker):
             return Ramp.model_validate(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1e30:
             raise problem(f"expected a weight, got {show(value)}",
-                          "a number, or { first = 1.0, last = 10.0, begin = 100, end = 200 }")  # fmt: skip
+                          "a number, or { first = 1.0, last = 10.0, begin = 100, end = 200 }")
         return float(value)
 
 
@@ -134,7 +134,7 @@ class _Seeds(Marker):
 
 
 class TrainingConfig(Table):
-    """How the weights are found.
+    """Optimization of the weights.
 
     Attributes:
         epochs: passes over the training frames, at most.

@@ -79,7 +79,7 @@ class _PairCutoffs(Marker):
 
 
 class _Model(Table):
-    """What both forms share.
+    """Keys that both kinds of networks have.
 
     Attributes:
         cutoff: Å.
@@ -192,7 +192,7 @@ class ResidualModel(_Model):
 
 
 class StartModel(Table):
-    """A trained model to go on from.
+    """A trained model whose weights the training starts from.
 
     Attributes:
         start: the model file; its architecture, scales and shifts are kept.

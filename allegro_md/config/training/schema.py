@@ -14,7 +14,7 @@ from allegro_md.config.training.network import DenseModel, Model, ResidualModel
 
 
 class TrainingOutput(Table):
-    """Where the results go.
+    """Files that a training writes.
 
     Attributes:
         directory: log, history, checkpoints, plots and report; never overwritten without ``--overwrite``.

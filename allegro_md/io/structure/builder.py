@@ -209,7 +209,7 @@ class SystemBuilder:
         }
 
     def count(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> int:
-        """How many atoms, and images of atoms along periodic axes, a region holds, before any rattle; makes none.
+        """Counts the atoms in a region, with their images along periodic axes, before any rattle; creates none.
 
         Args:
             lower: (3,) fractional coordinates of the whole cell; −inf allowed on free axes.
@@ -243,7 +243,7 @@ class SystemBuilder:
         return np.asarray((self._fraction[0] + self._repeat // 2) / self._repeat)
 
     def neighbors(self, distance: float) -> float:
-        """How many atoms an atom has within a distance (Å), the mean over some atoms, before any rattle.
+        """Mean number of neighbors within a distance (Å), from some of the atoms, before any rattle.
 
         Atoms at the outside of what is repeated along a free axis count as if there were more copies beyond.
         """
@@ -260,7 +260,10 @@ class SystemBuilder:
         return float(found) / len(some) - 1.0
 
     def _candidates(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
-        """Base cells (n, 3) that may hold atoms of the region, in chunks."""
+        """Yields base cells (n, 3) that may hold atoms of the region, in chunks.
+
+        The region is `lower` (3,) to `upper` (3,), fractional coordinates of the whole cell.
+        """
         axes = []
         for axis, n in enumerate(self._repeat.tolist()):
             low, high = self._fraction[:, axis].min(), self._fraction[:, axis].max()
@@ -280,7 +283,13 @@ class SystemBuilder:
     def _within(
         self, cells: NDArray[np.int64], lower: NDArray[np.float64], upper: NDArray[np.float64]
     ) -> dict[str, NDArray[Any]]:
-        """Atoms of some base cells (n, 3) inside the region: id, index in the base cell and position."""
+        """Returns id, index in the base cell and position of the atoms of base cells that lie in a region.
+
+        Args:
+            cells: (n, 3) indices of the base cells.
+            lower: (3,) lower corner of the region, fractional.
+            upper: (3,) upper corner of the region, fractional.
+        """
         m, n = len(self._fraction), self._repeat
         base = np.tile(np.arange(m), len(cells))
         # `cells` is where an atom sits; the copy it belongs to differs by the whole cells taken off its fraction.

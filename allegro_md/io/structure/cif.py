@@ -48,10 +48,10 @@ def _refuse_disorder(block: Any, where: str) -> None:
             raise InputError(
                 f"site {label} is occupied to {occupancy:g}: partly empty or shared sites are not one structure", where,
                 "give an ordered structure, such as one cell of the supercells that the program supercell makes",
-            )  # fmt: skip
+            )
     for label, group in zip(labels, block.get("_atom_site_disorder_group") or [], strict=False):
         if str(group) not in (".", "?", "0"):
             raise InputError(
                 f"site {label} belongs to the disorder group {group}", where,
                 "leave one group in the file, and remove the column _atom_site_disorder_group",
-            )  # fmt: skip
+            )

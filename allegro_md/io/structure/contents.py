@@ -121,5 +121,5 @@ def set_masses(contents: Contents, masses: Mapping[str, float], where: str) -> N
     for symbol, mass in masses.items():
         if symbol not in present:
             raise InputError(f"system.masses names {symbol}, which is not in the system", where,
-                             f"it has {', '.join(present)}")  # fmt: skip
+                             f"it has {', '.join(present)}")
         contents.masses[contents.numbers == atomic_numbers[symbol]] = mass

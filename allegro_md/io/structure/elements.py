@@ -21,7 +21,7 @@ for nitrogen, 14.007, nor the 1 of reduced units for hydrogen, 1.008."""
 _NUCLIDES = {
     "H": (1.00783, 2.0141, 3.01605), "He": (4.0026,), "Li": (6.01512, 7.016), "B": (10.01294, 11.00931),
     "C": (12.0, 13.00335), "N": (14.00307, 15.00011), "O": (15.99491, 17.99916), "Si": (27.97693,), "U": (235.04393,),
-}  # fmt: skip
+}
 """Masses of isotopes that are simulated, amu. Helium 3 is not told from tritium: it is left out."""
 
 _NO_STANDARD_WEIGHT = {"Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac"}
@@ -171,7 +171,7 @@ def _refuse_unused(types: Mapping[str, str] | None, names: Iterable[str], where:
     absent = [name for name in types or () if name not in present and not name.isdigit()]
     if absent:
         raise InputError(f"system.types names {absent[0]}, which no atom is called", where,
-                         f"its atoms are called {', '.join(sorted(present)[:8])}")  # fmt: skip
+                         f"its atoms are called {', '.join(sorted(present)[:8])}")
 
 
 def _unknown(names: Sequence[str], where: str) -> InputError:
@@ -188,13 +188,13 @@ def _unknown(names: Sequence[str], where: str) -> InputError:
         return InputError(
             f"has dummy atoms ({name}), which are of no element", where,
             "remove them from the file, or say what they are, for example " + example([name]),
-        )  # fmt: skip
+        )
     if name.isdigit():
         return InputError(
             f"has numbers ({name}) in the column of the elements: atomic numbers or types?", where,
             f"write symbols, or name the elements, for example {example(names)}",
-        )  # fmt: skip
+        )
     return InputError(
         f"has atoms named {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}: no chemical symbols", where,
         f"write symbols, or name the elements, for example {example(names)}",
-    )  # fmt: skip
+    )

@@ -23,7 +23,7 @@ _KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc", "period
 _COLUMNS = {
     "species": "species", "symbols": "species", "element": "species", "pos": "pos", "positions": "pos", "z": "Z",
     "numbers": "Z", "mass": "masses", "masses": "masses", "momenta": "momenta", "move_mask": "move_mask",
-}  # fmt: skip
+}
 """Columns that mean something to us, in small letters, as ASE calls them."""
 
 _CELL_LIKE = {"cell", "box", "unit_cell", "cell_vectors"}
@@ -103,7 +103,7 @@ def _frames(lines: Iterator[tuple[int, str]], where: str) -> Iterator[_Frame]:
             raise InputError(
                 "begins with a byte order mark, which is not part of the format", where,
                 "save it as UTF-8 without a byte order mark (BOM)",
-            )  # fmt: skip
+            )
         if not line.split()[0].isdigit():
             raise InputError(
                 f"line {number}: a frame should begin with its number of atoms, found {line.strip()[:40]!r}",
@@ -268,8 +268,8 @@ def _cell(info: dict[str, Any], frame: _Frame, where: str) -> tuple[NDArray[np.f
 def _velocities(
     table: dict[str, NDArray[np.str_]], masses: NDArray[np.float64], unit: str | None, frame: _Frame, where: str,
     remarks: list[str],
-) -> NDArray[np.float64] | None:  # fmt: skip
-    """(n, 3) Å/fs of a column whose meaning is certain, or None."""
+) -> NDArray[np.float64] | None:
+    """Velocities (n, 3) Å/fs of a column whose meaning is certain, or None; `masses` (n,) amu."""
     from ase.units import fs
 
     momenta = _reals(table, "momenta", frame, where)
@@ -282,7 +282,7 @@ def _velocities(
             raise InputError(
                 "system.velocity_unit is given, but the file has no column of velocities", where,
                 "remove the key" + ("; momenta have the unit of ASE" if momenta is not None else ""),
-            )  # fmt: skip
+            )
         return None
     name = near[0]
     values = _reals(table, name, frame, where)

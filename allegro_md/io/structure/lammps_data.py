@@ -23,11 +23,11 @@ _HEADER = re.compile(r"(.*?)\s*\b(atoms|xlo xhi|ylo yhi|zlo zhi|xy xz yz|avec|bv
 _COLUMNS = {  # atom_style → columns before the coordinates, with the places of type and molecule
     "atomic": ("id", "type"), "charge": ("id", "type", "q"), "full": ("id", "molecule", "type", "q"),
     "molecular": ("id", "molecule", "type"), "bond": ("id", "molecule", "type"), "angle": ("id", "molecule", "type"),
-}  # fmt: skip
+}
 
 
 def looks_like(head: list[str]) -> bool:
-    """Whether the first lines of a file are the header of a LAMMPS data file."""
+    """Tells if the first lines of a file are the header of a LAMMPS data file."""
     return any(_COUNT.match(line) for line in head) and any(_BOX.match(line) for line in head)
 
 
@@ -212,7 +212,7 @@ def _masses(parts: _Parts, where: str) -> dict[int, float]:
 def _elements(
     parts: _Parts, kinds: set[int], masses: dict[int, float], types: Mapping[str, str] | None, where: str,
     remarks: list[str],
-) -> dict[int, int]:  # fmt: skip
+) -> dict[int, int]:
     """Atomic number of each type: the key `types`, what the file says, or the masses where they determine it."""
     named = {int(w[0]): c.split()[0] for _, w, c in parts.sections.get("Masses", []) if c}
     labels = [words for _, words, _ in parts.sections.get("Atom Type Labels", [])]
@@ -233,7 +233,7 @@ def _elements(
 
 
 def _velocities(parts: _Parts, ids: NDArray[np.int64], units: LammpsUnits, where: str) -> NDArray[np.float64] | None:
-    """(n, 3) Å/fs in the order of the ids, or None."""
+    """Velocities (n, 3) Å/fs in the order of `ids` (n,), or None."""
     table = parts.sections.get("Velocities")
     if table is None:
         return None

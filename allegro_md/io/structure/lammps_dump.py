@@ -37,7 +37,7 @@ class _Frame:
 
 
 def looks_like(head: list[str]) -> bool:
-    """Whether the first lines of a file are those of a dump."""
+    """Tells if the first lines of a file are those of a dump."""
     first = next((line for line in head if line.strip()), "")
     return first.startswith("ITEM:") and any(line.startswith("ITEM: TIMESTEP") for line in head)
 
@@ -170,7 +170,7 @@ def _box(frame: _Frame, where: str) -> tuple[NDArray[np.float64], NDArray[np.flo
 def _positions(
     table: dict[str, NDArray[np.str_]], rows: NDArray[np.float64], origin: NDArray[np.float64], where: str
 ) -> NDArray[np.float64]:
-    """(n, 3) coordinates in the file's unit."""
+    """Coordinates (n, 3) in the file's unit, as are the cell's `rows` (3, 3) and `origin` (3,)."""
     for names in _COORDINATES:
         if set(names) <= set(table):
             values = _vectors(table, names, where)

@@ -41,13 +41,13 @@ def read_gro(path: Path, options: ReadOptions, where: str) -> Contents:
         raise InputError(
             f"says {wanted} atoms, but has {len(lines) - 3} lines of them: it was cut, or holds several frames", where,
             "give one whole frame, such as gmx trjconv -dump writes",
-        )  # fmt: skip
+        )
     points = [match.start() for match in re.finditer(r"\.", lines[2][20:])]
     if len(points) < 3 or points[1] - points[0] != 8:
         raise InputError(
             "its coordinates are not written with three decimals, which the reader expects", where,
             "write it with three decimals (the default of gmx editconf)",
-        )  # fmt: skip
+        )
     with open_text(path) as file:
         atoms = read_gromacs(file)
     contents = from_ase(atoms, where, _SILENT)

@@ -21,7 +21,7 @@ def read_poscar(path: Path, options: ReadOptions, where: str) -> Contents:
         where: the file, for messages.
 
     Raises:
-        InputError: no elements, held atoms, velocities in direct coordinates, or a fault.
+        InputError: no elements, local and ghost atoms, velocities in direct coordinates, or a fault.
     """
     from ase.io.vasp import read_vasp
 
@@ -44,14 +44,14 @@ def read_poscar(path: Path, options: ReadOptions, where: str) -> Contents:
         raise InputError(
             f"says {sum(counts)} atoms, but has {max(0, len(lines) - first)} lines of them: it was cut", where,
             "give the whole file",
-        )  # fmt: skip
+        )
     if selective:
         for number, line in enumerate(lines[first:atoms_end]):
             if any(word.strip(".").upper().startswith("F") for word in line.split()[3:6]):
                 raise InputError(
                     f"holds atom {number} (selective dynamics), which is not yet available", where,
                     "set all flags to T, or remove the line Selective dynamics and the flags",
-                )  # fmt: skip
+                )
     _check_velocities(lines[atoms_end:], sum(counts), where, remarks)
     contents = from_ase(read_vasp(io.StringIO("\n".join(lines) + "\n")), where)
     contents.remarks += remarks
@@ -65,7 +65,7 @@ def _counts(lines: list[str], at: int, where: str) -> list[int]:
         raise InputError(
             f"line {at + 1} should hold the numbers of atoms of each element", where,
             'give a POSCAR or CONTCAR file, or say what it is with system.format',
-        )  # fmt: skip
+        )
     return [int(word) for word in words]
 
 
@@ -75,7 +75,7 @@ def _elements(title: str, n_kinds: int, options: ReadOptions, where: str, remark
         missing = [str(k) for k in range(1, n_kinds + 1) if str(k) not in options.types]
         if missing:
             raise InputError(f"has {n_kinds} kinds of atoms, and system.types does not name kind {missing[0]}", where,
-                             "name an element for each kind")  # fmt: skip
+                             "name an element for each kind")
         return [options.types[str(k)] for k in range(1, n_kinds + 1)]
     words = title.split()
     if len(words) == n_kinds and all(word in SYMBOLS for word in words):
@@ -85,7 +85,7 @@ def _elements(title: str, n_kinds: int, options: ReadOptions, where: str, remark
     raise InputError(
         "does not name its elements (VASP 4)", where,
         f"name them in the line before the numbers of atoms, or for example system.types = [{example}]",
-    )  # fmt: skip
+    )
 
 
 def _check_velocities(rest: list[str], n_atoms: int, where: str, remarks: list[str]) -> None:
@@ -104,4 +104,4 @@ def _check_velocities(rest: list[str], n_atoms: int, where: str, remarks: list[s
         raise InputError(
             "gives velocities in direct coordinates: in cell vectors per POTIM, and POTIM is in another file", where,
             "remove the block of velocities, or write it in cartesian coordinates (Å/fs)",
-        )  # fmt: skip
+        )

@@ -40,7 +40,7 @@ _READERS: dict[str, tuple[Callable[[Path, ReadOptions, str], Contents], set[str]
 """Format → reader, and the keys of `ReadOptions` that it heeds beside frame and format."""
 
 _SAME = {"xyz": "extxyz", "lammps-dump": "lammps-dump-text", "poscar": "vasp", "pdb": "proteindatabank",
-         "gro": "gromacs"}  # fmt: skip
+         "gro": "gromacs"}
 
 _GUESSING = {
     "lammps-dump-binary": "does not name the elements of its atoms",
@@ -105,7 +105,7 @@ def _format_of(path: Path, given: str | None, where: str) -> str:
         raise InputError(
             "is empty" if empty else "neither its name nor its content says which format it has", where,
             "give a whole file" if empty else 'name the format, for example system.format = "lammps-data" or "extxyz"',
-        )  # fmt: skip
+        )
     return _SAME.get(name, name)
 
 
@@ -148,7 +148,7 @@ def _frame(path: Path, name: str, frame: int) -> Any:
 
 
 def _failure(error: Exception, name: str, where: str) -> InputError:
-    """What the exception of a reader means to somebody who does not know the reader."""
+    """Explains the exception of a reader to somebody who does not know the reader."""
     text = " ".join(str(error).split())
     if isinstance(error, UnicodeDecodeError):
         text = "it is not a text file"
@@ -162,4 +162,4 @@ def _failure(error: Exception, name: str, where: str) -> InputError:
     return InputError(
         f"cannot be read as {name}: {text[:200]}", where,
         "give a whole, correct file, or where it is of another format, name that with system.format",
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""What was understood of a structure, for people: elements, cell, velocities, and what was left out or assumed."""
+"""Summary of a structure for the user: elements, cell, velocities, and what was left out or assumed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _axes(periodic: tuple[bool, bool, bool]) -> str:
 
 
 def _angle(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Degrees between two vectors (3,)."""
+    """Degrees between two vectors, `first` (3,) and `second` (3,)."""
     cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
     return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 

@@ -54,7 +54,7 @@ class Spline(_Frozen):
 
 
 class _Common(_Frozen):
-    """What both forms share.
+    """Hyper-parameters that both forms share.
 
     Attributes:
         symbols: chemical symbol per species index.

@@ -1,4 +1,9 @@
-"""Evaluation of the dense form: parameters made ready once, then edge energies block after block."""
+"""Evaluation of the dense form: parameters made ready once, then edge energies block after block.
+
+Arguments: x (E,) reduced distances; pair (E,) int64, center species · n + neighbor species; value and values (E,
+width); matrix and a linear map (width in, width out); paths (1 or C, paths) path weights. Real numbers are float32 or
+float64.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +71,7 @@ class DenseEvaluator:
         return energy[:, 0]
 
     def two_body(self, x: torch.Tensor, pair: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What consumers get from species and distance alone: consumer → (E, width).
+        """Evaluates all that depends on species and distance alone: consumer → (E, width).
 
         Args:
             x: (E,) reduced distance.
@@ -160,6 +165,7 @@ class MergedMaps:
     """
 
     def __init__(self, weights: DenseWeights, linear_two_body: torch.Tensor | None) -> None:
+        """`linear_two_body` is the matrix (embedding width, width) of a two-body MLP that is linear, else None."""
         a = self._a = weights.architecture
         self.feeds: dict[str, Form] = {}
         self.inner: dict[str, list[torch.Tensor]] = {}
@@ -196,7 +202,7 @@ class MergedMaps:
         self.inner["readout"] = readout[1:-1]
 
     def _two_body(self, mlp: MlpWeights, linear: torch.Tensor | None, weights: int) -> Form:
-        """The two-body scalars."""
+        """The form of the two-body scalars; `linear` (width in, width out) is the matrix of an MLP that is linear."""
         if linear is not None:
             return {"two_body": linear}
         matrices = mlp.matrices()
@@ -204,7 +210,7 @@ class MergedMaps:
         return self._block("two_body", {"two_body": matrices[-1]}, self._demand[0] + weights)
 
     def _latent(self, k: int, form: Form, matrices: list[torch.Tensor]) -> Form:
-        """What a layer's MLP emits: of its own last activation, or, if linear, of its inputs."""
+        """Output of a layer's MLP: of its own last activation, or, if linear, of its inputs."""
         if len(matrices) == 1:
             return form
         self.feeds[f"latent.{k}"] = form
@@ -233,7 +239,7 @@ def _channels(values: torch.Tensor, channels: int) -> torch.Tensor:
 
 
 def _coefficients(paths: torch.Tensor, tensor_product: TensorProduct, channels: int) -> torch.Tensor:
-    """(n, C): path weight times coupling coefficient of each term."""
+    """Path weight times coupling coefficient of each term, (n, C), from `paths` (1 or C, number of paths)."""
     per_path = paths.double().t().expand(-1, channels) if paths.shape[0] == 1 else paths.double().t()
     value = torch.as_tensor(tensor_product.value, device=paths.device)
     return per_path[torch.as_tensor(tensor_product.path, device=paths.device)] * value[:, None]

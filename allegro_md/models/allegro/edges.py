@@ -1,4 +1,4 @@
-"""What a network reads: edges sorted by center, and what is derived from them once."""
+"""Input of a network: edges sorted by center, and quantities that are derived from them once."""
 
 from __future__ import annotations
 

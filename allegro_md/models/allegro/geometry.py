@@ -1,4 +1,8 @@
-"""From edge vectors to what the networks read: distances, radial functions, spherical harmonics; all in float64."""
+"""From edge vectors to what the networks read: distances, radial functions, spherical harmonics; all in float64.
+
+Arguments: x (E,) reduced distances r / cutoff; roots (n,); d (E, 3) Å. Real numbers are float64, or float32 in a
+network.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tensors are carried through the layers, and the paths of the tensor products between them.
+"""Tensors that are carried through the layers, and the paths of the tensor products between them.
 
 A tensor is an irreducible representation (l, p) of O(3): degree and parity. Order everywhere: l ascending, and within
 one l even before odd. Paths: result slowest, then feature, then environment.
@@ -36,7 +36,7 @@ class Layer:
 
 
 def allowed(a: Irrep, b: Irrep, c: Irrep) -> bool:
-    """Whether the product of a and b contains c."""
+    """True if the product of a and b contains c."""
     return abs(a[0] - b[0]) <= c[0] <= a[0] + b[0] and a[1] * b[1] == c[1]
 
 
@@ -138,7 +138,7 @@ def separate_paths(layer: Layer, out: int) -> TensorProduct:
 def _product(
     layer: Layer, chosen: range | list[int], first: list[int], stride: list[int], width: int,
     offset: dict[int, int] | None,
-) -> TensorProduct:  # fmt: skip
+) -> TensorProduct:
     columns: list[tuple[int, int, int, int, float]] = []
     at_a, at_b = starts(layer.features), starts(layer.environment)
     for p in chosen:

@@ -3,6 +3,8 @@
 In the dense form the scalars of a layer are the output of a last, linear matrix and are read, linearly, by every later
 layer and by the readout. So each consumer's input is a sum over *sources* (values after an activation) of source @
 matrix.
+
+Arguments, float32 or float64: matrix (width, new width); value (rows, width).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def columns(form: Form, start: int, stop: int) -> Form:
 
 
 class LinearMaps:
-    """Who feeds whom: from consumer → form to the matrices of each source."""
+    """Regroups forms by source: from consumer → form to the matrices of each source."""
 
     def __init__(self, feeds: dict[str, Form], dtype: torch.dtype, device: torch.device) -> None:
         self._sources: dict[str, dict[str, torch.Tensor]] = {}

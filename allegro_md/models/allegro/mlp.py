@@ -32,7 +32,7 @@ class MlpWeights(torch.nn.Module):
     def __init__(
         self, widths: Sequence[int], activation: str | None, gain: float, dtype: torch.dtype,
         forward_normalize: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.activation = activation if len(widths) > 2 else None
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
@@ -66,20 +66,20 @@ def matrices_of(module: torch.nn.Module) -> list[torch.Tensor]:
 
 
 def uniform_(weight: torch.Tensor, generator: torch.Generator) -> None:
-    """Fills with U(−√3, √3)."""
+    """Fills `weight` (…) with U(−√3, √3)."""
     with torch.no_grad():
         drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
         weight.copy_((2.0 * drawn - 1.0) * math.sqrt(3.0))
 
 
 def normal_(weight: torch.Tensor, generator: torch.Generator) -> None:
-    """Fills with N(0, 1)."""
+    """Fills `weight` (…) with N(0, 1)."""
     with torch.no_grad():
         weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64))
 
 
 def apply_inner(x: torch.Tensor, matrices: Sequence[torch.Tensor], activation: str | None) -> torch.Tensor:
-    """From the value before the first activation to the value after the last: act, then matrix and act in turn."""
+    """Carries `x` (rows, width) from before the first activation to after the last, through the matrices in between."""
     if activation is None:
         return x
     act = ACTIVATIONS[activation]

@@ -56,7 +56,7 @@ class Network(torch.nn.Module):
         Args:
             dtype: of the network proper; geometry, scales, shifts and sums are always float64. Default: the weights'.
             device: where edges will live.
-            share: all energies are multiplied by it.
+            weight: all energies are multiplied by it.
         """
         return Evaluator(self, dtype or self.dtype, torch.device(device), weight)
 

@@ -19,7 +19,7 @@ SAMPLES = 4000
 
 
 def standardization(roots: torch.Tensor, cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and inverse unbiased standard deviation of the radial functions over the cutoff."""
+    """Mean and inverse unbiased standard deviation (n,) of the radial functions; `roots` (n,) float64."""
     x = torch.arange(1, SAMPLES + 1, dtype=torch.float64, device=roots.device) / SAMPLES
     values = bessel(x, roots) * prefactor(cutoff)
     return values.mean(0), 1.0 / values.std(0, unbiased=True)

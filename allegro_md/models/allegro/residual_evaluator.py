@@ -1,4 +1,8 @@
-"""Evaluation of the residual form: parameters made ready once, then edge energies block after block."""
+"""Evaluation of the residual form: parameters made ready once, then edge energies block after block.
+
+Arguments, float32 or float64: value (E, width); matrix (latents, columns); tensor and environment (rows, components,
+C); part (E, (2l + 1) · paths, C); mixing (numbers,) flat, as `ResidualWeights.mixings`.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +85,7 @@ class ResidualEvaluator:
         return _finish(matmul(latents, first), rest, a.readout.activation)[:, 0]
 
     def two_body(self, x: torch.Tensor, pair: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What depends on species and distance alone: the envelope (E, 1) and the first latents (E, latents).
+        """Evaluates all that depends on species and distance alone: envelope (E, 1) and first latents (E, latents).
 
         Args:
             x: (E,) reduced distance.

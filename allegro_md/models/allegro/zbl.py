@@ -13,7 +13,7 @@ HALF_E2 = 0.5 * 14.399645
 
 
 def screening_length(z_i: NDArray[np.float64], z_j: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Å, of two atomic numbers."""
+    """Screening length, Å, of atomic numbers z_i and z_j, both (n,) float64 or of another common shape."""
     length: NDArray[np.float64] = LENGTH / (z_i**EXPONENT + z_j**EXPONENT)
     return length
 

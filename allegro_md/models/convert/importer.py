@@ -10,6 +10,7 @@ import numpy as np
 
 from allegro_md.errors import InputError
 from allegro_md.models.allegro.network import Network
+from allegro_md.models.convert.archive import check_archive
 from allegro_md.models.convert.nequip_allegro import network_from_nequip
 from allegro_md.models.convert.nequip_package import network_from_file
 from allegro_md.models.modelfile import save_model
@@ -17,22 +18,27 @@ from allegro_md.models.modelfile import save_model
 _SOURCES = "give a folder with config.json and weights.npz, NAME.nequip.zip, or NAME.ckpt"
 
 
-def import_model(source: Path | str, out: Path | str) -> None:
+def import_model(source: Path | str, out: Path | str, *, trust: bool = False) -> None:
     """Converts a folder (config.json, weights.npz), a nequip-allegro package or a checkpoint, and writes `out`.
 
+    Args:
+        source: the folder or file.
+        out: NAME.allegro.
+        trust: code that a package or checkpoint holds or names may run.
+
     Raises:
-        InputError: the source is none of these, or holds something this program does not have.
+        InputError: the source is none of these, holds something this program does not have, or would run code.
     """
     source, out = Path(source), Path(out)
     if out.suffix != ".allegro":
         raise InputError("a model file is called NAME.allegro", str(out), "change its name")
     if not out.parent.is_dir():
         raise InputError("no such folder", str(out.parent), "make it, or choose another place")
-    network = load_foreign(source)
+    network = load_foreign(source, trust=trust)
     save_model(network, out, {"imported from": f"nequip-allegro, {source.name}"})
 
 
-def load_foreign(source: Path | str) -> Network:
+def load_foreign(source: Path | str, *, trust: bool = False) -> Network:
     """The network in a source of `import_model`."""
     source = Path(source)
     if source.is_dir():
@@ -41,6 +47,7 @@ def load_foreign(source: Path | str) -> Network:
         raise InputError("no such file or folder", str(source), _SOURCES)
     if not source.name.endswith((".nequip.zip", ".ckpt")):
         raise InputError("not a source of models", str(source), _SOURCES)
+    check_archive(source, trust)
     return network_from_file(source)
 
 

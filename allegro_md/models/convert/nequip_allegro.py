@@ -24,7 +24,7 @@ _NOT_ARCHITECTURE = {"_target_", "seed", "model_dtype", "compile_mode", "do_deri
 _DERIVED = (
     "w3j", "alpha", "norm_const", "_rtoi", "_rmax_recip", "lower", "upper", "atomic_numbers", "_qqr2exesquare",
     "_empty",
-)  # fmt: skip
+)
 _OFF = (None, "None", "null")
 
 

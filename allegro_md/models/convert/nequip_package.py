@@ -1,7 +1,7 @@
 """nequip-allegro's packages and checkpoints, through nequip-allegro itself (the extra `import`).
 
 A package holds a pickled model with its own code but no configuration, so the hyper-parameters are read off its
-modules. Loading either runs code from the file: import only what you trust.
+modules. Loading either runs code from the file: call `archive.check_archive` first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def network_from_file(path: Path) -> Network:
         from nequip.utils.global_state import set_global_state
     except ImportError as error:
         raise InputError("packages and checkpoints are read with the help of nequip-allegro", str(path),
-                         'install the extra: pip install "allegro-md[import]"') from error  # fmt: skip
+                         'install the extra: pip install "allegro-md[import]"') from error
     try:
         set_global_state()
         with warnings.catch_warnings():
@@ -107,7 +107,7 @@ def _normalized(parts: Mapping[str, Any]) -> list[Any]:
 
 
 def _by_fan_in(module: Any) -> bool:
-    """Whether a first matrix (or a product of matrices) is divided by the root of its fan in."""
+    """True if a first matrix (or a product of matrices) is divided by the root of its fan in."""
     whole = hasattr(module.mlp, "alpha")
     alpha = module.mlp.alpha if whole else module.mlp[0].alpha
     fan = float(np.prod(module.dims[:-1])) if whole else float(module.dims[0])
@@ -115,7 +115,7 @@ def _by_fan_in(module: Any) -> bool:
 
 
 def _neighbors(norm: torch.Tensor, names: list[str]) -> float | dict[str, float]:
-    """⟨N⟩ from 1/√⟨N⟩, one or one per species."""
+    """⟨N⟩ from `norm` (1,) or (n,), 1/√⟨N⟩ of all species or of each."""
     numbers = norm.double().reshape(-1).pow(-2).tolist()
     return numbers[0] if len(numbers) == 1 else dict(zip(names, numbers, strict=True))
 

@@ -1,4 +1,4 @@
-"""How far a folded network's forces are from the network's, and tables fine enough to keep them close."""
+"""Errors of a folded network's forces against the network's, and tables fine enough to keep them small."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.fused.fold import Fold, UnfoldableError
@@ -22,7 +23,7 @@ TOLERANCE = 1e-5
 """Of a force component: eV/Å, and relative to it, whichever is larger."""
 
 MARGIN = 0.25
-"""What one center may take of it: an atom feels its own center and those of its neighbors."""
+"""Fraction of it that one center may take: an atom feels its own center and those of its neighbors."""
 
 COARSEST, FINEST = 256, 8192
 """Intervals of a table."""
@@ -89,15 +90,18 @@ def folded_forces(model: FusedEvaluator, sample: Environments) -> Array:
     offsets = np.concatenate([[0], np.cumsum(np.bincount(sample.center, minlength=n))]).astype(np.int64)
     force = np.zeros((n + edges, 3), dtype=np.int64)
     neighbors = np.arange(n, n + edges, dtype=np.int32)
-    status = model(
-        position, np.zeros((n + edges, 3), np.int32), species, np.eye(3), offsets, neighbors, 0, n, force, np.zeros(n),
-        np.zeros((0, 6)),
-    )  # fmt: skip
+    atoms = Atoms(position, np.zeros((n + edges, 3), np.int32), species, np.eye(3))
+    status = model(atoms, Lists(offsets, neighbors), (0, n), Out(force, np.zeros(n), np.zeros((0, 6))))
     return force / FORCE_SCALE if status < 0 else np.full((n + edges, 3), np.inf)
 
 
 def excess(got: Array, wanted: Array) -> float:
-    """Largest error of a force component in units of what is allowed."""
+    """Largest error of a force component, in units of the allowed error.
+
+    Args:
+        got: (n, 3) float64, eV/Å.
+        wanted: (n, 3) float64, eV/Å.
+    """
     return float((np.abs(got - wanted) / np.maximum(TOLERANCE, TOLERANCE * np.abs(wanted))).max())
 
 
@@ -122,4 +126,4 @@ def refined(network: Network, fold: Fold, symbols: Sequence[str]) -> tuple[Array
     raise UnfoldableError(
         f"tables of {FINEST} intervals give forces {error:.2g} times further off than allowed", "model",
         'use engine = "reference"',
-    )  # fmt: skip
+    )

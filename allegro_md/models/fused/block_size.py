@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
+from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
 from allegro_md.models.fused.accuracy import Environments, environments, folded_forces
 from allegro_md.models.fused.fold import Fold
 from allegro_md.models.fused.packing import FusedEvaluator

@@ -11,6 +11,9 @@ images in every later pre-activation. What is left of an edge (i, j) with slots 
 with f_k (absent in most levels) and c_k (the envelope, or 1) radial. Two maps without an activation between them are
 one level. A model whose only level is z_K is *bilinear* in sums over the neighbors, since it is linear in s; else it
 is a *single-layer* network. Musaelian et al., Nat. Commun. 14, 579 (2023) for the network.
+
+Arguments: x (E,) float64 reduced distances; pair (E,) int64, center species · n + neighbor species; norms (n,) float64,
+1/√⟨N⟩ by species of the center; cutoffs (n, n) float64 Å.
 """
 
 from __future__ import annotations
@@ -26,7 +29,6 @@ from numpy.typing import NDArray
 from allegro_md.errors import InputError
 from allegro_md.models.allegro.architecture import Architecture
 from allegro_md.models.allegro.dense import DenseWeights
-from allegro_md.models.allegro.dense_evaluator import DenseEvaluator
 from allegro_md.models.allegro.irreps import coupling
 from allegro_md.models.allegro.mlp import matrices_of
 from allegro_md.models.allegro.network import Network
@@ -107,14 +109,14 @@ class Fold:
 
 
 def obstacle(a: Architecture) -> str | None:
-    """Why a network of this architecture cannot be folded; None where it can."""
+    """Names the reason why a network of this architecture cannot be folded; None if it can."""
     if a.l_max > MOST_DEGREES:
         return f"l_max = {a.l_max}; no more than {MOST_DEGREES} is built"
     return None
 
 
 def class_reason(a: Architecture) -> str:
-    """What decides the class of a network of this architecture, a phrase."""
+    """Says in a phrase what decides the class of a network of this architecture."""
     if a.layers > 1:
         return f"{a.layers} layers"
     maps = (("the latent MLP", a.latent), ("the readout", a.readout))
@@ -139,10 +141,10 @@ def fold(network: Network, symbols: Sequence[str]) -> Fold:
     with torch.no_grad():
         if isinstance(body, DenseWeights):
             shared, double_counting = True, 2.0
+            layers, columns = dense_layers(body, norms.rsqrt().numpy()[species])
             if a.layers == 1:
-                levels, columns = _dense(body, norms.rsqrt())
-            else:
-                layers, columns = dense_layers(body, norms.rsqrt().numpy()[species])
+                levels, columns = _lowered(layers, columns, norms.rsqrt())
+                layers = None
         else:
             assert isinstance(body, ResidualWeights)
             shared, double_counting = False, 1.0
@@ -159,7 +161,7 @@ def fold(network: Network, symbols: Sequence[str]) -> Fold:
         a.l_max + 1, a.channels, shared, levels, cutoffs, factors, shifts,
         _repulsion(symbols, cutoffs) if a.zbl else np.zeros((3, 0, 0)), species[:, None] * n + species, columns,
         layers,
-    )  # fmt: skip
+    )
 
 
 def _repulsion(symbols: Sequence[str], cutoffs: Array) -> Array:
@@ -168,41 +170,41 @@ def _repulsion(symbols: Sequence[str], cutoffs: Array) -> Array:
 
 
 def _coupling(degrees: int) -> torch.Tensor:
-    """(degrees,) the coefficient of l × l → scalar, the same for all components."""
+    """(degrees,) float64, coefficient of l × l → scalar, the same for all components."""
     return torch.tensor([coupling(degree, degree, 0)[0, 0, 0] for degree in range(degrees)], dtype=torch.float64)
 
 
-def _dense(weights: DenseWeights, norms: torch.Tensor) -> tuple[tuple[Level, ...], Columns]:
-    """The levels and radial functions of the dense form."""
-    a = weights.architecture
-    s, n, degrees = a.scalars, len(a.symbols), a.l_max + 1
-    latent, readout = matrices_of(weights.latents[0]), weights.readout.matrices()
-    first = readout[0][s:]
-    if len(latent) == 1:
-        chain = [Level((latent[0][s:] @ first).numpy(), True, False, a.readout.activation)]
-    else:
-        act = a.latent.activation
-        chain = [Level(latent[0][s:].numpy(), True, False, act)]
-        chain += [Level(m.numpy(), False, False, act) for m in latent[1:-1]]
-        chain.append(Level((latent[-1] @ first).numpy(), True, False, a.readout.activation))
-    chain += [Level(m.numpy(), False, False, a.readout.activation) for m in readout[1:]]
-    plan = DenseEvaluator(weights, torch.float64, torch.device("cpu"))
-    paths = weights.paths[0].double().expand(a.channels, -1).t() * _coupling(degrees)[:, None]  # (degrees, C)
-    consumers = [name for name, used in (("latent.0", len(latent) > 1), ("readout", True)) if used]
+def _lowered(layers: Layers, columns: Columns, norms: torch.Tensor) -> tuple[tuple[Level, ...], Columns]:
+    """The levels of a description with one layer, and its radial functions with norms and coefficients in them.
 
-    def columns(x: torch.Tensor, pair: torch.Tensor) -> list[torch.Tensor]:
-        inputs = plan.two_body(x, pair)
-        environment = inputs["environment.0"]
-        if not a.individual_weights:
-            environment = environment.repeat(1, degrees)
-        norm = norms[pair // n][:, None]
-        return [environment * norm, inputs["tensor"] * paths.reshape(1, -1), *(inputs[name] for name in consumers)]
+    Args:
+        layers: of one layer; nodes after its scalars have one source each.
+        columns: its radial functions: own, environment.0, those of the other nodes.
+        norms: (species,) float64, of the environments, by species of the model.
+    """
+    n = len(norms)
+    chain: list[Level] = []
+    merged: torch.Tensor | None = None
+    for node in layers.nodes[2:]:
+        ((_, array),) = node.sources.items()
+        matrix = torch.from_numpy(array) if merged is None else merged @ torch.from_numpy(array)
+        merged = matrix if node.activation is None and node.name != "energy" else None
+        if merged is None:
+            chain.append(Level(np.ascontiguousarray(matrix.numpy()), node.radial, False, node.activation))
+    ((product,),) = layers.products
+    degrees = int(product.terms.a.max(initial=0) ** 0.5) + 1
+    rows = [int(np.flatnonzero(product.terms.a == degree**2)[0]) for degree in range(degrees)]
+    paths = torch.from_numpy(product.coefficient[rows].reshape(1, -1))
 
-    return _finished(chain), columns
+    def lowered(x: torch.Tensor, pair: torch.Tensor) -> list[torch.Tensor]:
+        own, environment, *rest = columns(x, pair)
+        return [environment * norms[pair // n][:, None], own * paths, *rest]
+
+    return tuple(chain), lowered
 
 
 def _residual(weights: ResidualWeights, norms: torch.Tensor) -> tuple[tuple[Level, ...], Columns]:
-    """The levels and radial functions of the residual form."""
+    """Derives levels and radial functions of the residual form; norms (species,) float64."""
     a = weights.architecture
     n, degrees, width = len(a.symbols), a.l_max + 1, (a.l_max + 1) * a.channels
     latent, readout = matrices_of(weights.latents[0]), weights.readout.matrices()

@@ -12,6 +12,9 @@ them are one matrix. Layer k has a node of environment weights and one of scalar
     P_k[m, path, u] likewise, V_{k+1}[m, u] = Σ_path,v P_k[m, path, v] M[path, v, u], scalars.k = P_k[0] (residual form)
 
 and E_i = factor_i Σ_j energy + shift_i. In the dense form V_k is V_0 times numbers that belong to the center alone.
+
+Arguments: x (E,) float64 reduced distances; pair (E,) int64, center species · n + neighbor species; norms (n,) float64,
+1/√⟨N⟩ by species of the center.
 """
 
 from __future__ import annotations
@@ -76,7 +79,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Layers:
-    """What is left of the layers.
+    """Description of a tensor-product network beyond its radial functions.
 
     Attributes:
         nodes: in an order of evaluation: "scalars.k" after "environment.k" and before "environment.k + 1".

@@ -1,4 +1,9 @@
-"""A folded network in the arrays of its kernel."""
+"""A folded network in the arrays of its kernel.
+
+Arguments: per_spacing (n, n) float64 1/Å; table (n · n, intervals, 4, columns) float32 or float64; array (…). Those of
+a system: position (n_all, 3) Å, shift (n_all, 3), species (n_all,), h (3, 3) Å, offsets (n_centers + 1,), neighbors
+(pairs,); force (n_all, 3) in fixed-point units, energy (n_centers,) eV and virial (n_centers, 6) eV are written.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.errors import ResourceError
-from allegro_md.kernels import cpu_multi_layer_arrays, cpu_single_layer
+from allegro_md.kernels import cpu_multi_layer_arrays, cpu_single_layer_arrays
+from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.cpu_activation import CODES
 from allegro_md.kernels.cpu_bilinear import bilinear
 from allegro_md.kernels.cpu_bilinear_lanes import PackedBilinear
 from allegro_md.kernels.cpu_matrix import packed, whole
 from allegro_md.kernels.cpu_multi_layer import multi_layer
 from allegro_md.kernels.cpu_multi_layer_arrays import MultiLayerWorkspace, PackedMultiLayer
-from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS, PackedSingleLayer, Workspace, single_layer
+from allegro_md.kernels.cpu_single_layer import single_layer
+from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS, PackedSingleLayer, Workspace
 from allegro_md.kernels.cpu_vector import LANES, aligned
 from allegro_md.models.fused.fold import Fold
 from allegro_md.models.fused.packing_multi_layer import pack_multi_layer
@@ -37,7 +44,7 @@ class FusedEvaluator:
 
         Args:
             fold: the folded network.
-            table: of its radial functions (`radial.tabulate`).
+            table: (n · n, intervals, 4, columns) float64, of its radial functions (`splines.tabulate`).
             real: numpy.float32 or numpy.float64.
             tiles: per block, where the class needs blocks.
         """
@@ -62,27 +69,27 @@ class FusedEvaluator:
 
     def __call__(
         self,
-        position: Array,
-        shift: NDArray[np.int32],
-        species: NDArray[np.int16],
-        h: Array,
-        offsets: NDArray[np.int64],
-        neighbors: NDArray[np.int32],
-        first: int,
-        last: int,
-        force: NDArray[np.int64],
-        energy: Array,
-        virial: Array,
+        atoms: Atoms,
+        lists: Lists,
+        centers: tuple[int, int],
+        out: Out,
     ) -> int:
-        """Computes energies, forces and virials of some centers; arguments as `cpu_single_layer.single_layer`."""
-        writable = np.array(h)  # so kernels are compiled once
-        atoms = (position, shift, species, writable, offsets, neighbors, first, last)
+        """Computes energies, forces and virials of the centers from the first to before the last of `centers`.
+
+        Args:
+            atoms, lists, out: see `kernels.arguments`; species are indices into those of the fold.
+            centers: the first, and the one after the last.
+
+        Returns:
+            `fixed.FINE`, or the first center whose forces are out of range.
+        """
+        atoms = atoms._replace(cell=np.array(atoms.cell))  # writable, so kernels are compiled once
         if isinstance(self._model, PackedBilinear):
             cutoff = float(np.sqrt(self._cutoff2.max()))
-            return int(bilinear(*atoms, cutoff, self._model, self._repulsion, force, energy, virial))
-        work = self._memory(int(np.diff(offsets[first : last + 1]).max(initial=1)))
+            return int(bilinear(atoms, lists, centers, cutoff, self._model, self._repulsion, out))
+        work = self._memory(int(np.diff(lists.offsets[centers[0] : centers[1] + 1]).max(initial=1)))
         kernel = multi_layer if isinstance(self._model, PackedMultiLayer) else single_layer
-        return int(kernel(*atoms, self._cutoff2, self._model, self._repulsion, work, force, energy, virial))
+        return int(kernel(atoms, lists, centers, self._cutoff2, self._model, self._repulsion, work, out))
 
     def _memory(self, widest: int) -> Workspace | MultiLayerWorkspace:
         """Of one block with room for a center of so many neighbors; of half the tiles when memory runs out.
@@ -109,11 +116,17 @@ def allocate(
     if isinstance(model, PackedMultiLayer):
         return cpu_multi_layer_arrays.allocate(model, rows)
     assert isinstance(model, PackedSingleLayer)
-    return cpu_single_layer.allocate(model, rows)
+    return cpu_single_layer_arrays.allocate(model, rows)
 
 
 def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
-    """Channels and widths filled up to whole vectors: zeros that give zeros."""
+    """Fills up channels and widths to whole vectors, with zeros that give zeros.
+
+    Args:
+        fold: the network.
+        per_spacing: (n, n) float64, 1/Å.
+        table: (n · n, intervals, 4, columns) float32 or float64.
+    """
     real = table.dtype
     d, c, w = fold.degrees, fold.channels, _whole(fold.channels)
     columns = [_filled(table[..., : 2 * d * c].reshape(*table.shape[:3], 2 * d, c), 4, w).reshape(*table.shape[:3], -1)]
@@ -140,7 +153,7 @@ def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> P
         codes=np.array([CODES[level.activation] for level in fold.levels[:-1]], dtype=np.int64),
         fan_in=fan_in, widths=widths, matrices=aligned(np.concatenate(forward)),
         transposed=aligned(np.concatenate(back)), last=aligned(_filled(matrices[-1][:, 0], 0, widths[-1])),
-    )  # fmt: skip
+    )
 
 
 def _whole(width: int) -> int:
@@ -149,5 +162,5 @@ def _whole(width: int) -> int:
 
 
 def _filled(array: NDArray[Any], axis: int, width: int) -> NDArray[Any]:
-    """Zeros at the end of an axis."""
+    """Fills up an axis to `width` with zeros."""
     return np.pad(array, [(0, width - n if k == axis else 0) for k, n in enumerate(array.shape)])

@@ -1,4 +1,8 @@
-"""A network of several layers in the arrays of its kernel."""
+"""A network of several layers in the arrays of its kernel.
+
+Arguments: per_spacing (n, n) float64 1/Å; table (n · n, intervals, 4, columns), rows (n, C) and matrix (paths · C, C),
+float32 or float64.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ _KINDS = {"environment": ENVIRONMENT, "scalars": SCALARS, "energy": ENERGY}
 
 
 class _Space:
-    """Where numbers go when channels and widths are filled up to whole wide vectors."""
+    """Columns of numbers when channels and widths are filled up to whole wide vectors."""
 
     def __init__(self, channels: int, real: np.dtype[Any]) -> None:
         self._channels, self._real, self.padded = channels, real, whole(channels, real)
@@ -40,7 +44,14 @@ class _Space:
 def pack_multi_layer(
     fold: Fold, layers: Layers, per_spacing: NDArray[np.float64], table: NDArray[Any]
 ) -> PackedMultiLayer:
-    """The network in the precision of the table."""
+    """Packs the network in the precision of the table.
+
+    Args:
+        fold: the network.
+        layers: its description.
+        per_spacing: (n, n) float64, 1/Å, inverse spacing of the table of each ordered pair.
+        table: (n · n, intervals, 4, columns) float32 or float64.
+    """
     real = table.dtype
     space = _Space(fold.channels, real)
     nodes = layers.nodes
@@ -69,7 +80,7 @@ def pack_multi_layer(
         results=_results(layers, fold.channels), mixings=_joined(mixings, real),
         unmixings=_joined([m.T for m in mixings], real),
         mixing_places=_places([m.size for m in mixings]),
-    )  # fmt: skip
+    )
 
 
 def _layer(node: Node) -> int:
@@ -78,7 +89,7 @@ def _layer(node: Node) -> int:
 
 
 def _places(sizes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of several things begins that lie one after the other, and where the last one ends."""
+    """Starts of several things of these sizes that lie one after the other, and the end of the last one, int64."""
     return np.cumsum([0, *sizes])
 
 
@@ -115,7 +126,7 @@ def _results(layers: Layers, channels: int) -> NDArray[np.int64]:
 def _table(
     fold: Fold, nodes: tuple[Node, ...], space: _Space, table: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[np.int64], int]:
-    """The table with its columns filled up; where each node begins; where the envelope is."""
+    """Fills up the table's columns; returns it, the first column of each node, and that of the envelope."""
     width = fold.degrees * fold.channels
     own, at = space.place(width, True)
     places, starts = [own], []
@@ -136,7 +147,7 @@ def _table(
 def _matrices(
     nodes: tuple[Node, ...], space: _Space
 ) -> tuple[list[NDArray[Any]], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """What each node gives to all its readers: matrices side by side, their widths; links and first links."""
+    """Matrices of each node for all its readers, side by side, and their widths; links and first links."""
     index = {node.name: n for n, node in enumerate(nodes)}
     parts: list[list[NDArray[Any]]] = [[] for _ in nodes]
     fans, links, starts = np.zeros(len(nodes), dtype=np.int64), [], [0]

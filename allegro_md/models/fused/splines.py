@@ -36,7 +36,10 @@ def tabulate(fold: Fold, intervals: int) -> Array:
 
 
 def bilinear_sample(fold: Fold, center: int, neighbor: int, x: Array) -> Array:
-    """(len(x), 2 · degrees · C + 1): env_lu, q_lu, a of Σ_j a + Σ_lmu (Σ_j env_lu Y_lm) (Σ_j q_lu Y_lm) + shift."""
+    """Radial functions of a bilinear network at `x` (m,) reduced distances: (m, 2 · degrees · C + 1) env_lu, q_lu, a.
+
+    They make the energy Σ_j a + Σ_lmu (Σ_j env_lu Y_lm) (Σ_j q_lu Y_lm) + shift.
+    """
     (level,) = fold.levels
     width = fold.degrees * fold.channels
     values = fold.sample(center, neighbor, x)
@@ -50,7 +53,7 @@ def bilinear_sample(fold: Fold, center: int, neighbor: int, x: Array) -> Array:
 
 
 def scaled(fold: Fold, table: Array, weight: float) -> tuple[Fold, Array]:
-    """A folded network and its table with all energies multiplied by `weight`."""
+    """Multiplies all energies of a folded network and its table (n · n, intervals, 4, columns) by `weight`."""
     if weight == 1.0:
         return fold, table
     if fold.kind == "bilinear":  # whose factors are in the table, behind the environment

@@ -1,7 +1,7 @@
-"""Tables of folded networks, kept beside the model file they were made from: ``NAME.allegro.tables-DIGEST.npz``.
+"""Tables of folded networks, kept in the user's cache folder: ``NAME.allegro.tables-DIGEST.npz``.
 
 The digest is of all that decides them: network, species, libraries, and the sources that make tables. A file that is
-damaged or cannot be written is as good as none.
+damaged, can be written by others, or cannot be written is as good as none.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from allegro_md.cache_folder import NO_CACHE, cache_folder, is_private
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.fused.accuracy import refined
 from allegro_md.models.fused.fold import Fold
@@ -29,7 +30,7 @@ class Tables:
     """The tables of a folded network.
 
     Attributes:
-        table: of its radial functions (`radial.tabulate`).
+        table: (n · n, intervals, 4, columns) float64, of its radial functions (`splines.tabulate`).
         error: see `accuracy.refined`.
     """
 
@@ -46,7 +47,8 @@ class Tables:
             UnfoldableError: no table is fine enough.
         """
         self._key = _key(network, symbols)
-        self._path = model and model.with_name(f"{model.name}.tables-{self._key[:12]}.npz")
+        folder = None if model is None or NO_CACHE in os.environ else cache_folder()
+        self._path = folder and model and folder / f"{model.name}.tables-{self._key[:12]}.npz"
         found = None if self._path is None else self._read(self._path)
         self._new = found is None
         self.table, self.error = found or refined(network, fold, symbols)
@@ -61,16 +63,17 @@ class Tables:
                 checksum = _checksum(self._key, self.table, self.error)
                 np.savez(file, table=self.table, error=self.error, checksum=checksum)
                 file.flush()
-                os.chmod(file.name, 0o644)
                 os.replace(file.name, self._path)
             except OSError:
                 Path(file.name).unlink()
 
     def _read(self, path: Path) -> tuple[Array, float] | None:
         try:
+            if not is_private(path):
+                return None
             with np.load(path, allow_pickle=False) as kept:
                 table, error, checksum = kept["table"], float(kept["error"]), str(kept["checksum"])
-        except Exception:  # noqa: BLE001  bytes of any kind raise anything
+        except Exception:  # bytes of any kind raise anything
             return None
         return (table, error) if checksum == _checksum(self._key, table, error) else None
 
@@ -85,7 +88,7 @@ def _key(network: Network, symbols: Sequence[str]) -> str:
 
 
 def _checksum(key: str, table: Array, error: float) -> str:
-    """Over all that a file holds, and what it was made for."""
+    """SHA-256 over the key and the contents of a file: table (pairs, intervals, functions, 4), error."""
     total = hashlib.sha256(f"{key} {table.dtype} {table.shape} {error.hex()}".encode())
     total.update(np.ascontiguousarray(table).data)
     return total.hexdigest()

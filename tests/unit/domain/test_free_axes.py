@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
@@ -17,15 +16,7 @@ def test_each_brick_gets_its_share_of_a_lopsided_droplet() -> None:
     positions = rng.exponential(10.0, size=(n, 3))
     positions[0] = 2000.0  # one that has left
     table = SpeciesTable(("Ar",), np.array([18]), np.array([39.948]))
-    state = AtomState(Cell.from_rows(np.zeros((3, 3)), (False, False, False)), table, n)
-    state.set_local(
-        {
-            "id": torch.arange(n),
-            "species": torch.zeros(n, dtype=torch.int16),
-            "position": torch.from_numpy(positions),
-            "velocity": torch.zeros(n, 3, dtype=torch.float64),
-        }
-    )
+    state = AtomState.from_arrays(Cell.from_rows(np.zeros((3, 3)), (False, False, False)), table, positions)
     lower, upper = fractional_bounds(state, Comm.serial())
     cuts = _even_cuts(state, Comm.serial(), 0, 4, lower[0], upper[0])
     counts, _ = np.histogram(positions[:, 0], bins=[-np.inf, *cuts, np.inf])

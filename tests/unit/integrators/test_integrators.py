@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
+from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.integrators.base import Clock
+from allegro_md.integrators.chain import SUZUKI_YOSHIDA
 from allegro_md.integrators.nve import VelocityVerlet
-from allegro_md.integrators.nvt_nose_hoover import SUZUKI_YOSHIDA, NoseHooverChain
+from allegro_md.integrators.nvt_nose_hoover import NoseHoover
+from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
@@ -61,9 +65,10 @@ class Forces:
         self._field = field
         self.energy = math.nan
 
-    def __call__(self, state: AtomState) -> None:
+    def __call__(self, state: AtomState, needs: Needs = frozenset()) -> Evaluation:
         self.energy, force = self._field(state.local("position").numpy())
         state.local("force")[:] = torch.from_numpy(np.rint(force * FORCE_SCALE).astype(np.int64))
+        return Evaluation()
 
 
 def kinetic(state: AtomState) -> float:
@@ -75,23 +80,24 @@ def run(state: AtomState, integrator: Any, steps: int, field: Any = lennard_jone
     """Conserved quantity at every step."""
     forces = Forces(field)
     forces(state)
-    out = [forces.energy + kinetic(state) + integrator.thermostat_energy()]
+    out = [forces.energy + kinetic(state) + integrator.extended_energy()]
     for index in range(1, steps + 1):
-        integrator.step(state, forces, index)
-        out.append(forces.energy + kinetic(state) + integrator.thermostat_energy())
+        integrator.step(state, forces, Clock(index, integrator.timestep))
+        out.append(forces.energy + kinetic(state) + integrator.extended_energy())
     return out
 
 
-def chain(timestep: float, temperatures: tuple[float, float], steps: int, dof: int, **options: Any) -> NoseHooverChain:
+def chain(timestep: float, temperatures: tuple[float, float], steps: int, dof: int, **options: Any) -> NoseHoover:
     options = {"thermostat_time": 100.0, "chain": 3, "suzuki_yoshida": 3, **options}
-    return NoseHooverChain(timestep, temperatures, steps, degrees_of_freedom=dof, collective=Comm.serial(), **options)
+    target = Ramp(*temperatures, steps)
+    return NoseHoover(timestep, target, degrees_of_freedom=dof, collective=Comm.serial(), **options)
 
 
 def test_velocity_verlet_by_hand() -> None:
     state = cluster()
     state.local("velocity")[3] = torch.tensor([0.01, -0.02, 0.03], dtype=torch.float64)
     x, v = state.local("position").numpy().copy(), state.local("velocity").numpy().copy()
-    run(state, VelocityVerlet(2.0), 1)
+    run(state, VelocityVerlet(2.0, 36), 1)
     acceleration = lennard_jones(x)[1] / (39.948 * AMU_A2_PER_FS2)
     moved = x + 2.0 * v + 2.0 * acceleration
     np.testing.assert_allclose(state.local("position").numpy(), moved, rtol=0, atol=1e-14)
@@ -104,10 +110,10 @@ def test_time_reversal() -> None:
     state = cluster()
     maxwell_boltzmann(state, 15.0, 1, Comm.serial())
     x, v = state.local("position").clone(), state.local("velocity").clone()
-    run(state, VelocityVerlet(5.0), 300)
+    run(state, VelocityVerlet(5.0, 36), 300)
     assert (state.local("position") - x).abs().max() > 0.3
     state.local("velocity").neg_()
-    run(state, VelocityVerlet(5.0), 300)
+    run(state, VelocityVerlet(5.0, 36), 300)
     assert (state.local("position") - x).abs().max() < 1e-9
     assert (state.local("velocity") + v).abs().max() < 1e-11
 
@@ -118,7 +124,7 @@ def test_second_order() -> None:
     for timestep in (10.0, 5.0, 2.5, 1.25):
         state = cluster()
         maxwell_boltzmann(state, 15.0, 1, Comm.serial())
-        run(state, VelocityVerlet(timestep), round(400 / timestep))
+        run(state, VelocityVerlet(timestep, 36), round(400 / timestep))
         ends.append(state.local("position").numpy().copy())
     errors = [np.abs(a - b).max() for a, b in zip(ends, ends[1:], strict=False)]
     assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.1)
@@ -129,7 +135,7 @@ def test_momentum_is_conserved() -> None:
     state = cluster()
     maxwell_boltzmann(state, 15.0, 1, Comm.serial())
     assert state.local("velocity").sum(dim=0).abs().max() < 1e-15
-    run(state, VelocityVerlet(5.0), 200)
+    run(state, VelocityVerlet(5.0, 36), 200)
     assert state.local("velocity").sum(dim=0).abs().max() < 1e-13
 
 
@@ -204,7 +210,7 @@ def test_free_particles_follow_the_equations_of_a_chain() -> None:
     end = solve_ivp(rates, (0, 200.0), [2 * kinetic(state), 0, 0, 0, 0], rtol=1e-11, atol=1e-13).y[:, -1]
     integrator = chain(0.5, (300.0, 300.0), 1, f, thermostat_time=tau, chain=2)
     run(state, integrator, 400, lambda x: (0.0, np.zeros_like(x)))
-    got = [2 * kinetic(state), *integrator.velocities, *integrator.positions]
+    got = [2 * kinetic(state), *integrator.chain.velocities, *integrator.chain.positions]
     np.testing.assert_allclose(got, end, rtol=2e-4)
 
 
@@ -222,6 +228,6 @@ def test_state_dict_carries_everything() -> None:
         forces = Forces()
         forces(atoms_of)
         for index in range(51, 101):
-            integrator.step(atoms_of, forces, index)
+            integrator.step(atoms_of, forces, Clock(index, integrator.timestep))
     assert torch.equal(state.local("position"), other.local("position"))
     assert whole.state_dict() == taken_up.state_dict()

@@ -14,6 +14,7 @@ import torch
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import ResourceError
+from allegro_md.evaluation import Evaluation
 from allegro_md.io import uncertain
 from allegro_md.io.disk import pwrite_all
 from allegro_md.io.uncertain import UncertainWriter
@@ -34,7 +35,8 @@ def snapshot(step: int, std: list[float]) -> Snapshot:
             "position": torch.from_numpy(PLACES[ids]), "velocity": torch.zeros(3, 3, dtype=torch.float64),
         }
     )  # fmt: skip
-    return Snapshot(step=step, time=0.5 * step, state=state, wall=0.0, force_std=np.array(std)[ids])
+    evaluation = Evaluation({"force_std": torch.from_numpy(np.array(std)[ids])})
+    return Snapshot(step=step, time=0.5 * step, state=state, wall=0.0, evaluation=evaluation)
 
 
 def steps(path: Path) -> list[int]:

@@ -180,7 +180,11 @@ def test_package_and_checkpoint(name: str, trained: Any, tmp_path: Path, on_stru
     """Parity off, l_max 2, uncoupled paths, ⟨N⟩ per species, cutoffs per pair, ZBL: agrees with the package itself."""
     import ase.io
 
-    import_model(trained / name, tmp_path / "m.allegro")
+    runs_code = name.endswith(".zip")  # this checkpoint holds numbers and names of nequip's own classes only
+    if runs_code:
+        with pytest.raises(InputError, match="runs.* — .*add --trust"):
+            import_model(trained / name, tmp_path / "m.allegro")
+    import_model(trained / name, tmp_path / "m.allegro", trust=runs_code)
     network = load_model(tmp_path / "m.allegro")
     atoms: Any = ase.io.read(trained / "data.extxyz", 0)
     reference = np.load(trained / "out.npz")
@@ -193,7 +197,48 @@ def test_package_and_checkpoint(name: str, trained: Any, tmp_path: Path, on_stru
 
 
 def test_a_damaged_package_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("allegro", reason="nequip-allegro is not installed: pip install 'allegro-md[import]'")
     (tmp_path / "x.nequip.zip").write_bytes(b"PK nothing")
-    with pytest.raises(InputError, match="cannot load it"):
+    with pytest.raises(InputError, match="not an archive of torch"):
         load_foreign(tmp_path / "x.nequip.zip")
+
+
+class Harmful:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("pickle.ckpt", b"\x80\x04K\x01.", "not an archive of torch"),
+        ("weights.ckpt", {"weight": torch.zeros(3)}, "without the configuration of a model"),
+        ("hidden.ckpt", {"hyper_parameters": Harmful, "state_dict": {}}, r"runs code.*mkdir.*--trust"),
+        ("named.ckpt", {"hyper_parameters": {"model": {"_target_": "os.mkdir"}}}, r"runs code.*os.mkdir.*--trust"),
+        ("empty.nequip.zip", b"", "not an archive of torch"),
+    ],
+)
+def test_nothing_runs_without_trust(name: str, content: Any, complaint: str, tmp_path: Path) -> None:
+    """Wrong files are told apart, and code in right ones does not run, by looking into the archive only."""
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        made = {k: v(tmp_path / "made") if v is Harmful else v for k, v in content.items()}
+        torch.save(made, tmp_path / name)
+    with pytest.raises(InputError, match=complaint):
+        load_foreign(tmp_path / name)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_package_needs_trust(tmp_path: Path) -> None:
+    import zipfile
+
+    for name, entry, complaint in [("a", "model/a.pkl", "add --trust"), ("b", "readme.txt", "holds no model")]:
+        with zipfile.ZipFile(tmp_path / f"{name}.nequip.zip", "w") as archive:
+            archive.writestr(entry, "x")
+        with pytest.raises(InputError, match=complaint):
+            load_foreign(tmp_path / f"{name}.nequip.zip")

@@ -1,4 +1,4 @@
-"""Tables kept beside a model file: read when they are right, made anew when anything about them is not."""
+"""Tables kept in the user's cache folder: read when they are right, made anew when anything about them is not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ ARCHITECTURE = Residual(
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Any:
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "m.allegro"
     save_model(Network(ARCHITECTURE).initialize(3), path)
     return path
@@ -50,7 +51,8 @@ def opened(model: Any, symbols: Any = SYMBOLS) -> Any:
 
 
 def kept(model: Any) -> Any:
-    return sorted(path for path in model.parent.iterdir() if path != model)
+    assert set(model.parent.iterdir()) <= {model, model.parent / "cache"}  # nothing is left beside the model
+    return sorted((model.parent / "cache" / "allegro-md").glob("*"))
 
 
 def test_kept_tables_are_the_same(model: Any, made: Any) -> None:
@@ -58,7 +60,7 @@ def test_kept_tables_are_the_same(model: Any, made: Any) -> None:
     assert kept(model) == []  # not before they were found right
     first.keep()
     (path,) = kept(model)
-    assert path.name.startswith("m.allegro.tables-") and path.suffix == ".npz" and os.stat(path).st_mode & 0o044
+    assert path.name.startswith("m.allegro.tables-") and path.suffix == ".npz" and not os.stat(path).st_mode & 0o077
     before = path.stat().st_mtime_ns
     again = opened(model)
     again.keep()
@@ -130,3 +132,28 @@ def test_nowhere_to_write(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
     opened(model).keep()
     assert kept(model) == []
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o777])
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_others_can_write_is_not_read(model: Any, made: Any, what: str, mode: int) -> None:
+    opened(model).keep()
+    (path,) = kept(model)
+    (path if what == "file" else path.parent).chmod(mode)
+    opened(model)
+    assert len(made) == 2
+
+
+def test_a_link_is_not_followed(model: Any, made: Any) -> None:
+    opened(model).keep()
+    folder = model.parent / "cache" / "allegro-md"
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+    opened(model)
+    assert len(made) == 2
+
+
+def test_no_cache(model: Any, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLEGRO_MD_NO_CACHE", "1")
+    opened(model).keep()
+    assert kept(model) == [] and len(made) == 1

@@ -29,6 +29,9 @@ BOXES = {
 }
 
 
+ARGON = SpeciesTable(("Ar",), np.array([18]), np.array([40.0]))
+
+
 def held(box: str, travelled: bool = False) -> AtomState:
     """Random atoms of a box, and what one rank holds of them before ghosts are there."""
     rng = np.random.default_rng(7)
@@ -37,11 +40,8 @@ def held(box: str, travelled: bool = False) -> AtomState:
     fraction = rng.uniform(0, 1, (n, 3)) * ([1, 1, 0.05] if box == "slab" else [1, 1, 1])
     if travelled:
         fraction += rng.integers(-3, 4, (n, 3)) * np.array(periodic)
-    state = AtomState(Cell(rows, periodic), SpeciesTable(("Ar",), np.array([18]), np.array([40.0])), n)
-    values = {"id": rng.permutation(n), "position": fraction @ rows, "velocity": rng.normal(size=(n, 3))}
-    tensors = {name: torch.from_numpy(value) for name, value in values.items()}
-    state.set_local(tensors | {"species": torch.zeros(n, dtype=torch.int16)})
-    return state
+    ids, v = rng.permutation(n), rng.normal(size=(n, 3))
+    return AtomState.from_arrays(Cell(rows, periodic), ARGON, fraction @ rows, velocities=v, ids=ids)
 
 
 def settle(state: AtomState, neighbors: NeighborList, ordered: bool) -> None:
@@ -123,12 +123,9 @@ def test_approach_is_a_bound_and_not_far_off(edge: float) -> None:
     """Also in huge boxes, and for atoms that have travelled a million of them."""
     rng = np.random.default_rng(3)
     rows, n = np.eye(3) * edge, 200
-    state = AtomState(Cell(rows), SpeciesTable(("Ar",), np.array([18]), np.array([40.0])), n)
-    state.resize(n, 0)
-    state.local("id")[:] = torch.arange(n)
     shift = rng.integers(-(10**6), 10**6, (n, 3)) if edge < 1e6 else np.zeros((n, 3), dtype=np.int64)
+    state = AtomState.from_arrays(Cell(rows), ARGON, rng.uniform(0, edge, (n, 3)) - shift @ rows)
     state.local("shift")[:] = torch.from_numpy(shift)
-    state.local("position")[:] = torch.from_numpy(rng.uniform(0, edge, (n, 3)) - shift @ rows)
     neighbors = NeighborList(CUTOFF, SKIN)
     neighbors.build(state)
     for _ in range(10):

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import Virial
 from allegro_md.state import AtomState, SpeciesTable
 
 NUMBERS = {
@@ -101,16 +100,16 @@ def run(
     n = len(system.x)
     energy, quanta, virials = np.zeros(n), np.zeros((n, 3), np.int64), np.zeros((n, 6))
     for own in ranks or [np.arange(n)]:
-        state = hold(system, own, potential.halo_hops * potential.cutoff + skin)
-        neighbors = NeighborList(potential.cutoff, skin)
+        state = hold(system, own, potential.info.halo + skin)
+        neighbors = NeighborList(potential.info.cutoff, skin)
         neighbors.build(state)
-        result = potential(state, neighbors, Virial.PER_ATOM if virial else Virial.NONE)
+        result = potential(state, neighbors, frozenset({"virial", "virial_per_atom"}) if virial else frozenset())
         np.add.at(quanta, state.all("id").numpy(), state.all("force").numpy())
         energy[own] = result.energy.numpy()
-        if result.virials is None:
+        if result.virial_per_atom is None:
             virial = False
         else:
-            virials[own] = result.virials.numpy()
+            virials[own] = result.virial_per_atom.numpy()
     return Result(energy, quanta, virials if virial else None)
 
 

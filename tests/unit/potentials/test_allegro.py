@@ -19,7 +19,6 @@ from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.allegro.network import Network
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential
-from allegro_md.potentials.base import Virial
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.potentials.sum import SumPotential
 from allegro_md.state import AtomState
@@ -145,10 +144,10 @@ def test_no_atoms_and_no_neighbors(lab: Any) -> None:
     assert np.array_equal(got.energy, np.where(gas.kind == 0, -1.25, -2.5))
     assert not got.quanta.any() and not got.virial.any()
     state = AtomState(gas.cell, gas.species, 7)  # a rank without atoms
-    neighbors = NeighborList(potential.cutoff, 0.3)
+    neighbors = NeighborList(potential.info.cutoff, 0.3)
     neighbors.build(state)
-    empty = potential(state, neighbors, Virial.PER_ATOM)
-    assert empty.energy.shape == (0,) and empty.virials is not None and empty.virials.shape == (0, 6)
+    empty = potential(state, neighbors, frozenset({"virial", "virial_per_atom"}))
+    assert empty.per_atom["energy"].shape == (0,) and empty.per_atom["virial_per_atom"].shape == (0, 6)
 
 
 def test_species_are_matched_by_symbol(lab: Any, system: Any) -> None:
@@ -228,9 +227,9 @@ def test_a_runaway_force_is_an_error(lab: Any) -> None:
         lab.run(AllegroPotential(network, SYMBOLS), close)
     potential = AllegroPotential(network, SYMBOLS)
     lost = lab.System(np.array([[0.0, 0, 0], [2.5, 0, 0]]), close.cell, SYMBOLS, close.kind)
-    state = lab.hold(lost, np.arange(2), potential.cutoff + 0.3)
-    neighbors = NeighborList(potential.cutoff, 0.3)
+    state = lab.hold(lost, np.arange(2), potential.info.cutoff + 0.3)
+    neighbors = NeighborList(potential.info.cutoff, 0.3)
     neighbors.build(state)
     state.all("position")[1, 1] = float("nan")
     with pytest.raises(PhysicsError, match="forces on atom 0"):
-        potential(state, neighbors, Virial.NONE)
+        potential(state, neighbors, frozenset())

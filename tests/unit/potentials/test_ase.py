@@ -14,9 +14,8 @@ from ase.calculators.morse import MorsePotential
 from allegro_md.config import AseTerm, LennardJonesTerm, ZblTerm
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials import POTENTIALS, build_potential
-from allegro_md.potentials.ase import AsePotential
-from allegro_md.potentials.base import Virial
+from allegro_md.potentials import build_potential
+from allegro_md.potentials.ase import AsePotential, build
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.potentials.sum import SumPotential
 from allegro_md.potentials.zbl import Zbl
@@ -32,7 +31,7 @@ def test_emt_like_the_periodic_system(lab: Any, ranks: Any) -> None:
     result = lab.run(potential, system, ranks)
     assert np.abs(result.force - atoms.get_forces()).max() < 1e-10
     assert np.abs(result.energy - atoms.get_potential_energies()).max() < 1e-10
-    assert result.virial is None and not potential.provides_virial and not potential.bit_exact
+    assert result.virial is None and "virial" not in potential.info.provides and not potential.info.bit_exact
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -52,13 +51,14 @@ def test_a_rank_without_atoms_and_an_isolated_atom(lab: Any) -> None:
     state = lab.hold(system, np.arange(1), 13.3)
     neighbors = NeighborList(6.5, 0.3)
     neighbors.build(state)
-    assert potential(state, neighbors, Virial.PER_ATOM).energy.tolist() == [0.0]
+    assert potential(state, neighbors, frozenset()).per_atom["energy"].tolist() == [0.0]
     state.resize(0, 0)
     neighbors.build(state)
-    result = potential(state, neighbors, Virial.PER_ATOM)
-    assert result.energy.shape == (0,) and result.virials is not None and result.virials.shape == (0, 6)
-    empty = LennardJones(np.full((1, 1), 0.0104), np.full((1, 1), 3.4), 6.5)(state, neighbors, Virial.PER_ATOM)
-    assert empty.energy.shape == (0,) and empty.virials is not None and empty.virials.shape == (0, 6)
+    result = potential(state, neighbors, frozenset({"virial", "virial_per_atom"}))
+    assert result.per_atom["energy"].shape == (0,) and result.per_atom["virial_per_atom"].shape == (0, 6)
+    argon = LennardJones(np.full((1, 1), 0.0104), np.full((1, 1), 3.4), 6.5)
+    empty = argon(state, neighbors, frozenset({"virial", "virial_per_atom"}))
+    assert empty.per_atom["energy"].shape == (0,) and empty.per_atom["virial_per_atom"].shape == (0, 6)
 
 
 class WithoutEnergies(MorsePotential):
@@ -79,13 +79,13 @@ def test_errors(lab: Any) -> None:
         lab.run(AsePotential(Broken(), 6.0), system)
     for calculator in ("no_such_calculator", "ase.calculators.emt:NONE", "no.module:EMT"):
         with pytest.raises(InputError, match="no calculator"):
-            POTENTIALS["ase"](AseTerm(kind="ase", calculator=calculator, range=6.0), system.species)
+            build(AseTerm(kind="ase", calculator=calculator, range=6.0), system.species)
 
 
 @pytest.mark.parametrize("name", ["emt", "ase.calculators.emt:EMT"])
 def test_builder(lab: Any, name: str) -> None:
     system = lab.liquid(("Cu",), 2.6)
-    built = POTENTIALS["ase"](AseTerm(kind="ase", calculator=name, range=6.0), system.species)
+    built = build(AseTerm(kind="ase", calculator=name, range=6.0), system.species)
     assert (lab.run(built, system).quanta == lab.run(AsePotential(EMT(), 6.0), system).quanta).all()
 
 
@@ -93,7 +93,8 @@ def test_sum(lab: Any) -> None:
     system = lab.liquid(("Ar",), 3.0)
     lj = LennardJonesTerm(kind="lj", epsilon=0.0104, sigma=2.9, cutoff=6.5)
     total = build_potential([ZblTerm(kind="zbl", cutoff=3.5), lj], system.species)
-    assert isinstance(total, SumPotential) and total.cutoff == 6.5 and total.halo_hops == 1 and total.bit_exact
+    assert isinstance(total, SumPotential)
+    assert total.info.cutoff == 6.5 and total.info.hops == 1 and total.info.bit_exact
     terms = [Zbl(system.species.numbers, 3.5), LennardJones(np.full((1, 1), 0.0104), np.full((1, 1), 2.9), 6.5)]
     both, (first, second) = lab.run(total, system), (lab.run(term, system) for term in terms)
     assert np.abs(first.quanta).max() > 0
@@ -106,7 +107,7 @@ def test_halo_of_a_sum(lab: Any) -> None:
     system = lab.liquid(("Cu",), 2.6)
     lj = LennardJones(np.full((1, 1), 0.01), np.full((1, 1), 2.3), 4.0)
     total = SumPotential([lj, AsePotential(EMT(), 6.0)])
-    assert (total.cutoff, total.halo_hops, total.bit_exact) == (6.0, 2, False)
+    assert (total.info.cutoff, total.info.halo, total.info.bit_exact) == (6.0, 12.0, False)
     assert lab.run(total, system).virial is None
     wide = LennardJones(np.full((1, 1), 0.01), np.full((1, 1), 2.3), 12.5)
-    assert SumPotential([wide, AsePotential(EMT(), 6.0)]).halo_hops == 1
+    assert SumPotential([wide, AsePotential(EMT(), 6.0)]).info.halo == 12.5

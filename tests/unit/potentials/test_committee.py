@@ -10,18 +10,17 @@ import pytest
 import torch
 
 from allegro_md.ase import AllegroCalculator
-from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError
+from allegro_md.evaluation import force_std
 from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual
 from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import load_model, save_model
-from allegro_md.potentials import build_potential, descriptions, models_of
-from allegro_md.potentials.base import Virial
-from allegro_md.potentials.committee import Committee, force_std
-from allegro_md.simulation import assembly
+from allegro_md.potentials import build_potential, descriptions
+from allegro_md.potentials.committee import Committee
+from allegro_md.simulation.build import build_guard
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
@@ -109,7 +108,7 @@ def test_the_mean_of_networks_evaluated_alone(
 ) -> None:
     committee = Committee(files, SYMBOLS, engine, precision)
     result = lab.run(committee, system)
-    assert committee.engine == ("fused" if engine == "auto" else engine) and committee.cutoff == 3.6
+    assert committee.info.engine == ("fused" if engine == "auto" else engine) and committee.info.cutoff == 3.6
     scale = np.abs(mean(alone, 1)).max()
     assert scale > 0.05
     np.testing.assert_allclose(result.energy, mean(alone, 0), rtol=0, atol=close * (1.0 + scale))
@@ -134,21 +133,19 @@ def evaluated(system: Any, potential: Any) -> Any:
         }
     )  # fmt: skip
     forces = ForceEvaluator(potential, Comm.serial(), 0.3, None, Timers())
-    forces.want_virial, forces.want_force_std = Virial.TOTAL, True
-    forces(state)
-    return forces, state.local("id").numpy()
+    return forces(state, frozenset({"virial", "force_std"})), state.local("id").numpy()
 
 
 def test_std_is_that_of_the_members_forces(system: Any, files: Any, alone: Any) -> None:
-    forces, ids = evaluated(system, Committee(files, SYMBOLS, "reference", "double"))
-    np.testing.assert_allclose(forces.force_std, std_of(alone)[ids], rtol=1e-9)
+    result, ids = evaluated(system, Committee(files, SYMBOLS, "reference", "double"))
+    np.testing.assert_allclose(result.force_std, std_of(alone)[ids], rtol=1e-9)
     assert std_of(alone).min() > 0.01
 
 
 def test_std_by_hand() -> None:
     """K = 2, mean forces' parts F/2: (3, 0, 0) and (1, 4, 0) → deviations ±(1, −2, 0), σ = √5."""
     quanta = [np.array([[1.5, 0.0, 0.0], [1.0, 1.0, 1.0]]), np.array([[0.5, 2.0, 0.0], [1.0, 1.0, 1.0]])]
-    assert force_std([np.rint(q * 2.0**44).astype(np.int64) for q in quanta]).tolist() == [np.sqrt(5.0), 0.0]
+    assert force_std(np.rint(np.stack(quanta, axis=1) * 2.0**44).astype(np.int64)).tolist() == [np.sqrt(5.0), 0.0]
 
 
 def test_other_terms_leave_the_std_alone(system: Any, files: Any, tmp_path: Path) -> None:
@@ -162,14 +159,15 @@ def test_other_terms_leave_the_std_alone(system: Any, files: Any, tmp_path: Path
     alone, _ = evaluated(system, build_potential(terms[:1], table))
     both, _ = evaluated(system, build_potential(terms, table))
     assert np.array_equal(alone.force_std, both.force_std)
-    assert not np.array_equal(alone.result.energy, both.result.energy)
-    assert both._committee.take() == []
+    assert not np.array_equal(alone.energy, both.energy)
+    assert "member_force" not in both.per_atom
 
 
 def test_one_engine_for_all(files: Any) -> None:
     committee = Committee([load_model(files[0]), member(1, UNFOLDABLE)], SYMBOLS)
-    assert committee.engine == "reference"
-    assert "as another member" in committee.members[0].description and "l_max = 4" in committee.members[1].description
+    assert committee.info.engine == "reference"
+    first, second = (member.info.description for member in committee.members)
+    assert "as another member" in first and "l_max = 4" in second
     with pytest.raises(InputError, match="l_max = 4"):
         Committee([load_model(files[0]), member(1, UNFOLDABLE)], SYMBOLS, "fused")
 
@@ -206,9 +204,9 @@ def test_input(files: Any, tmp_path: Path) -> None:
     assert load_input(again) == config and term.models == tuple(files)
     table = SpeciesTable(SYMBOLS, np.array([29, 28]), np.ones(2))
     potential: Any = build_potential(config.potential, table)
-    assert list(descriptions(config.potential, potential)) == [file.name for file in files]
-    assert [part for *_, part in models_of(config.potential, potential)] == list(potential.members)
-    guard = assembly.guard(config, AtomState(Cell(np.eye(3)), table, 0), Comm.serial())
+    assert list(descriptions(potential)) == [file.name for file in files]
+    assert potential.info.files == tuple(files)
+    guard = build_guard(config.guard, table, potential.info, 1e4, Comm.serial())
     np.testing.assert_allclose(guard._limits.distance, 0.7 * np.array([[2.2, 2.4], [2.4, 0.0]]))
 
 

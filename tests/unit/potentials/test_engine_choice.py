@@ -14,7 +14,7 @@ from allegro_md.cli import main
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError, ResourceError
-from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
+from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
 from allegro_md.models.allegro.architecture import Mlp, Residual
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.fused import accuracy, block_size, packing
@@ -50,28 +50,28 @@ def test_a_model_that_can_be_folded_is(lab: Any, system: Any) -> None:
     ):
         potential = choose(model, SYMBOLS, precision="double")
         assert isinstance(potential, FusedPotential) and potential.kind == kind
-        assert f"{kind}: {why};" in potential.description
-        assert f"{potential.intervals} intervals" in potential.description
-        assert f"within {potential.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|)" in potential.description
+        said = potential.info.description
+        assert f"{kind}: {why};" in said and f"{potential.intervals} intervals" in said
+        assert f"within {potential.error:.2g} of max(1e-5 eV/Å, 1e-5 |F|)" in said
         same(lab.run(potential, system), lab.run(FusedPotential(model, SYMBOLS, "double", tiles=3), system))
 
 
 def test_the_reference_where_it_is_asked_for(lab: Any, system: Any) -> None:
     potential = choose(network(), SYMBOLS, "reference", "double")
-    assert isinstance(potential, AllegroPotential) and potential.description == "reference engine, asked for"
+    assert isinstance(potential, AllegroPotential) and potential.info.description == "reference engine, asked for"
     same(lab.run(potential, system), lab.run(AllegroPotential(network(), SYMBOLS, "double"), system))
 
 
 def test_the_reference_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A degree without kernels; tables that cannot be made fine enough."""
     potential = choose(network(l_max=4), SYMBOLS)
-    assert isinstance(potential, AllegroPotential) and "l_max = 4" in potential.description
+    assert isinstance(potential, AllegroPotential) and "l_max = 4" in potential.info.description
     with pytest.raises(UnfoldableError, match='l_max = 4.*engine = "reference"'):
         choose(network(l_max=4), SYMBOLS, "fused")
     monkeypatch.setattr(accuracy, "FINEST", accuracy.COARSEST)
     monkeypatch.setattr(accuracy, "MARGIN", 0.0)
     potential = choose(network(), SYMBOLS)
-    assert isinstance(potential, AllegroPotential) and "tables of 256 intervals" in potential.description
+    assert isinstance(potential, AllegroPotential) and "tables of 256 intervals" in potential.info.description
     with pytest.raises(UnfoldableError, match='further off than allowed.*engine = "reference"'):
         choose(network(), SYMBOLS, "fused")
     with pytest.raises(InputError, match="does not know Ar"):
@@ -82,7 +82,7 @@ def test_blocks_grow_while_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> No
     times = {1: 1.0, 2: 0.8, 4: 0.7, 8: 0.69}
     monkeypatch.setattr(block_size, "_seconds", lambda model, sample, tiles: times[tiles])
     potential = FusedPotential(network(), SYMBOLS)
-    assert potential._evaluate.tiles == 4 and "blocks of 4 x " in potential.description
+    assert potential._evaluate.tiles == 4 and "blocks of 4 x " in potential.info.description
 
 
 def test_out_of_memory_halves_the_block(lab: Any, system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +114,11 @@ def test_info_and_check_say_which(root: Path, capsys: pytest.CaptureFixture[str]
     assert "# cu.allegro: reference engine, asked for" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_with_the_engine_it_began_with(root: Path, tmp_path: Path) -> None:
-    """And the tables, found right at its start, stay beside the model."""
+def test_a_run_goes_on_with_the_engine_it_began_with(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the tables, found right at its start, stay in the cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = shutil.copy(root / "inputs" / "models" / "cu.allegro", tmp_path)
 
     def simulation(steps: int, engine: str, resume: bool) -> Simulation:
@@ -125,7 +128,7 @@ def test_a_run_goes_on_with_the_engine_it_began_with(root: Path, tmp_path: Path)
         return Simulation.from_config(config, Comm.serial(), resume=resume)
 
     simulation(1, "auto", resume=False).run()
-    assert len(list(tmp_path.glob("cu.allegro.tables-*.npz"))) == 1
+    assert len(list((tmp_path / "cache" / "allegro-md").glob("cu.allegro.tables-*.npz"))) == 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["input"]["potential"][0]["engine"] == "fused"
     assert "cu.allegro: fused engine, single-layer: one layer" in (tmp_path / "run" / "log.txt").read_text()
     with pytest.raises(InputError, match="engine = reference, but the run began with fused"):

@@ -13,7 +13,7 @@ import torch
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError, PhysicsError
-from allegro_md.kernels.cpu_single_layer import BLOCK_ROWS
+from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
 from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.convert.allegro_2023 import network_from_paper
@@ -21,7 +21,6 @@ from allegro_md.models.convert.importer import load_foreign
 from allegro_md.models.modelfile import load_model
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential
-from allegro_md.potentials.base import Virial
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.state import AtomState
 
@@ -194,10 +193,10 @@ def test_no_atoms_and_no_neighbors(name: str, lab: Any) -> None:
     assert np.array_equal(got.energy, np.where(gas.kind == 0, -1.25, -2.5))
     assert not got.quanta.any() and not got.virial.any()
     state = AtomState(gas.cell, gas.species, 7)  # a rank without atoms
-    neighbors = NeighborList(potential.cutoff, 0.3)
+    neighbors = NeighborList(potential.info.cutoff, 0.3)
     neighbors.build(state)
-    empty = potential(state, neighbors, Virial.PER_ATOM)
-    assert empty.energy.shape == (0,) and empty.virials is not None and empty.virials.shape == (0, 6)
+    empty = potential(state, neighbors, frozenset({"virial", "virial_per_atom"}))
+    assert empty.per_atom["energy"].shape == (0,) and empty.per_atom["virial_per_atom"].shape == (0, 6)
 
 
 @pytest.mark.parametrize("name", ["dense", "spline", "layers"])
@@ -212,7 +211,7 @@ def test_a_runaway_force_is_an_error(name: str, lab: Any) -> None:
     neighbors.build(state)
     state.all("position")[1, 1] = float("nan")
     with pytest.raises(PhysicsError, match="forces on atom 0"):
-        fused(name)(state, neighbors, virial=False)
+        fused(name)(state, neighbors, frozenset())
 
 
 def test_refused() -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from allegro_md.config import load_input
-from allegro_md.potentials import build_potential, resolved
+from allegro_md.potentials import build_potential
 from allegro_md.potentials.allegro import AllegroPotential
-from allegro_md.simulation.certificate import reference_potential
 from allegro_md.state import SpeciesTable
 
 COPPER = SpeciesTable(("Cu",), np.array([29]), np.array([63.546]))
@@ -31,5 +30,7 @@ def test_reference_is_the_network_itself(root: Path, engine: str, precision: str
     chosen = [f"potential.engine={engine}", f"potential.precision={precision}"]
     config = load_input(root / "inputs" / "quickstart.toml", chosen)
     potential = build_potential(config.potential, COPPER)
-    reference = reference_potential(resolved(config.potential, potential), potential, COPPER)
-    assert (reference is potential) == own and isinstance(reference, AllegroPotential)
+    make = potential.info.reference
+    assert (make is None) == own
+    reference = potential if make is None else make()
+    assert isinstance(reference, AllegroPotential) and reference.info.precision == "double"

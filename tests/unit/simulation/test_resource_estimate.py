@@ -18,9 +18,7 @@ from allegro_md.config import load_input
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.errors import ResourceError
 from allegro_md.io.structure import MARGIN, SystemBuilder
-from allegro_md.potentials import build_potential
 from allegro_md.simulation import Simulation, resource_estimate
-from allegro_md.simulation.assembly import build_structure
 from allegro_md.simulation.resource_estimate import ResourceEstimate
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -54,9 +52,7 @@ def write_input(folder: Path, source: str = CRYSTAL, potential: str = LJ, steps:
 
 
 def planned(path: Path) -> ResourceEstimate:
-    config, comm = load_input(path), Comm.serial()
-    system = build_structure(config, comm)
-    return ResourceEstimate(config, system, build_potential(config.potential, system.species_table), comm)
+    return resource_estimate.estimate_resources(load_input(path), Comm.serial())
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -136,8 +132,7 @@ def test_more_atoms_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     def with_memory(system: str, gigabytes: float) -> ResourceEstimate:
         config = load_input(write_input(tmp_path, system=system))
-        foreseen = ResourceEstimate(config, build_structure(config, Comm.serial()), build_potential(
-            config.potential, enough.system.species_table), Comm.serial())  # fmt: skip
+        foreseen = resource_estimate.estimate_resources(config, Comm.serial())
         foreseen._places[0]["memory"] = gigabytes * 1e9
         return foreseen
 

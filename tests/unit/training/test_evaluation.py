@@ -218,3 +218,21 @@ def test_a_committee_of_one_model_twice(labeled: Any, tmp_path: Path, capsys: py
     alone, both = evaluated([MODEL, path], capsys), evaluated([MODEL, MODEL, path], capsys)
     assert both["errors"] == alone["errors"] and both["members"] == [alone["errors"]] * 2
     assert both["calibration"] is None  # nothing to calibrate: they never differ
+
+
+def test_labels_are_checked_as_before_a_training(
+    labeled: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Positions in bohr are refused; the remedy, given on the command line, helps."""
+    images = ase.io.read(labeled[0], ":")
+    for atoms in images:
+        forces = atoms.get_forces()
+        atoms.set_cell(atoms.cell.array / 0.529177, scale_atoms=False)
+        atoms.positions /= 0.529177
+        atoms.calc = SinglePointCalculator(atoms, forces=forces * 0.529177)
+    ase.io.write(tmp_path / "bohr.extxyz", images)
+    assert main(["eval", str(MODEL), str(tmp_path / "bohr.extxyz")]) == 2
+    shown = capsys.readouterr().err
+    assert 'data.labels.length_unit = "bohr"' in shown
+    given = ["--set", "data.labels.length_unit=bohr"]
+    assert main(["eval", str(MODEL), str(tmp_path / "bohr.extxyz"), *given]) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,7 +13,7 @@ import pytest
 import torch
 
 from allegro_md.cli import main
-from allegro_md.potentials.base import ForceResult
+from allegro_md.evaluation import Evaluation
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.verify.result import VerifyReport
 
@@ -47,11 +46,11 @@ def source(tmp_path: Path) -> Path:
 def wrong_virial() -> Iterator[None]:
     right = LennardJones.__call__
 
-    def wrong(self: Any, state: Any, neighbors: Any, virial: Any) -> ForceResult:
-        result = right(self, state, neighbors, virial)
-        if result.virials is None:
-            return result
-        return replace(result, virials=result.virials * torch.tensor([1, 1, 1, 1, -1, 1]))
+    def wrong(self: Any, state: Any, lists: Any, needs: Any) -> Evaluation:
+        result = right(self, state, lists, needs)
+        if result.virial_per_atom is not None:
+            result.per_atom["virial_per_atom"] = result.virial_per_atom * torch.tensor([1, 1, 1, 1, -1, 1])
+        return result
 
     with mock.patch.object(LennardJones, "__call__", wrong):
         yield

@@ -11,7 +11,7 @@ import torch
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
-from allegro_md.potentials.base import Virial
+from allegro_md.evaluation import PotentialInfo
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState, SpeciesTable
@@ -68,21 +68,20 @@ def test_alone_has_the_bits_of_the_engine() -> None:
     state = state_of(x, TILTED, (True,) * 3, origin=(1.0, -2.0, 0.3))
     potential = LennardJones(np.array([[0.01]]), np.array([[3.4]]), 6.0)
     forces = ForceEvaluator(potential, Comm.serial(), 0.5, None, Timers())
-    forces.want_virial = Virial.PER_ATOM
-    forces(state)
+    result = forces(state, frozenset({"virial", "virial_per_atom"}))
     rows = np.arange(8)
     for row, environment in zip(rows, gather(state, rows, 12.0, Comm.serial()), strict=True):
-        cluster = Cluster(environment, 6.0, 6.0)
+        cluster = Cluster(environment, 6.0, potential.info)
         alone = cluster.evaluate(potential)
-        assert alone.virial is not None and forces.result.virials is not None
-        assert alone.energy[0] == float(forces.result.energy[row])
+        assert alone.virial is not None and result.virial_per_atom is not None
+        assert alone.energies[0] == float(result.per_atom["energy"][row])
         assert np.array_equal(alone.force[0], state.local("force")[row].numpy())
-        assert np.array_equal(alone.virial[0], forces.result.virials[row].numpy())
+        assert np.array_equal(alone.virial[0], result.virial_per_atom[row].numpy())
         near = np.linalg.norm(environment.place, axis=1) <= 6.0
         assert cluster.n_centers == near.sum()
         beside = cluster.elsewhere(potential, np.stack([cluster.place] * 3), cluster.n_centers)
         for other in beside:
-            np.testing.assert_allclose(other.energy, alone.energy, rtol=0, atol=1e-14)
+            np.testing.assert_allclose(other.energies, alone.energies, rtol=0, atol=1e-14)
             assert np.abs(other.force[0] - alone.force[0]).max() < 1e4  # quanta of 6e-14 eV/Å
 
 
@@ -91,8 +90,8 @@ def test_moving_one_copy_moves_no_image() -> None:
     state = state_of(np.array([[0.1, 0.2, 0.3]]), 4.0 * np.eye(3), (True,) * 3)
     potential = LennardJones(np.array([[0.01]]), np.array([[3.4]]), 5.0)
     (environment,) = gather(state, np.array([0]), 10.0, Comm.serial())
-    cluster = Cluster(environment, 5.0, 5.0)
+    cluster = Cluster(environment, 5.0, PotentialInfo("", 5.0))
     places = np.stack([cluster.place, cluster.place])
     places[1, 0] += [0.01, 0.0, 0.0]
     here, there = cluster.elsewhere(potential, places, 1)
-    assert here.energy[0] != there.energy[0] and there.force[0, 0] != 0
+    assert here.energies[0] != there.energies[0] and there.force[0, 0] != 0

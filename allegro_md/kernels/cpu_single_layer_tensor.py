@@ -1,8 +1,8 @@
 """The tensor sum of a single-layer network over a block of edges: environments, scalars, and the way back.
 
-Components lm of harmonics run over degrees², channels u fastest and in whole vectors (`cpu_vector.LANES`). Shapes: y
-(rows, d²); row, and slope of it (rows, columns), begins with env_lu, then own_lu; dots (rows, d C); environment and
-pulled (centers, d², C); scalars and their gradient are rows of `stride` elements, the first C or d C of which count.
+Components lm of harmonics run over degrees², channels u fastest and in whole vectors (`cpu_vector.LANES`). Arrays and
+their shapes: `cpu_single_layer_arrays.Workspace`; a row of radial functions begins with env_lu, then own_lu. Scalars
+and their gradient are rows of `network.widths[0]` elements, the first C or d C of which count.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.cpu_single_layer_arrays import PackedSingleLayer, Workspace
 from allegro_md.kernels.cpu_vector import LANES, fma, load, splat, store, sum_of, times
 
 
 @numba.njit(cache=True)
-def sum_environments(
-    edges: int, d: int, c: int, center: NDArray[np.int64], y: NDArray[Any], row: NDArray[Any], environment: NDArray[Any]
-) -> None:
+def sum_environments(edges: int, network: PackedSingleLayer, work: Workspace) -> None:
     """Adds env_lu Y_lm of each edge to its center."""
+    d, c = network.degrees, network.channels
+    center, y, row, environment = work.center, work.harmonics, work.row, work.environment
     for e in range(edges):
         at = center[e] * (d * d * c)
         for degree in range(d):
@@ -32,20 +32,10 @@ def sum_environments(
 
 
 @numba.njit(cache=True)
-def make_scalars(
-    edges: int,
-    d: int,
-    c: int,
-    shared: bool,
-    center: NDArray[np.int64],
-    y: NDArray[Any],
-    row: NDArray[Any],
-    environment: NDArray[Any],
-    dots: NDArray[Any],
-    scalars: NDArray[Any],
-    stride: int,
-) -> None:
-    """The scalars of each edge, and dots_lu = Σ_m Y_lm A[lm, u]."""
+def make_scalars(edges: int, network: PackedSingleLayer, work: Workspace, scalars: NDArray[Any]) -> None:
+    """Computes the scalars (edges, stride) of each edge, and dots_lu = Σ_m Y_lm A[lm, u]."""
+    d, c, shared, stride = network.degrees, network.channels, network.shared, network.widths[0]
+    center, y, row, environment, dots = work.center, work.harmonics, work.row, work.environment, work.dots
     nothing = splat(y.dtype.type(0.0))
     for e in range(edges):
         at, from_own, to = center[e] * (d * d * c), e * row.shape[1] + d * c, e * stride
@@ -66,22 +56,11 @@ def make_scalars(
 
 
 @numba.njit(cache=True)
-def scalars_backward(
-    edges: int,
-    d: int,
-    c: int,
-    shared: bool,
-    center: NDArray[np.int64],
-    y: NDArray[Any],
-    row: NDArray[Any],
-    slope: NDArray[Any],
-    gradient: NDArray[Any],
-    stride: int,
-    dots: NDArray[Any],
-    grad_environment: NDArray[Any],
-    by_fraction: NDArray[np.float64],
-) -> None:
-    """From dE/dscalars (`gradient`): dE/dA into `grad_environment`, dE/d(fraction) into own; dots become dE/d(dots)."""
+def scalars_backward(edges: int, network: PackedSingleLayer, work: Workspace, gradient: NDArray[Any]) -> None:
+    """Makes dE/dA, dE/d(fraction) and, in place of dots, dE/d(dots) of dE/dscalars, `gradient` (edges · stride,)."""
+    d, c, shared, stride = network.degrees, network.channels, network.shared, network.widths[0]
+    center, y, row, slope, dots = work.center, work.harmonics, work.row, work.row_slope, work.dots
+    grad_environment, by_fraction = work.grad_environment, work.by_fraction
     nothing = splat(y.dtype.type(0.0))
     for e in range(edges):
         at, from_own, by_own = center[e] * (d * d * c), e * row.shape[1] + d * c, nothing
@@ -100,21 +79,11 @@ def scalars_backward(
 
 
 @numba.njit(cache=True)
-def environments_backward(
-    edges: int,
-    d: int,
-    c: int,
-    center: NDArray[np.int64],
-    y: NDArray[Any],
-    row: NDArray[Any],
-    slope: NDArray[Any],
-    on_dots: NDArray[Any],
-    environment: NDArray[Any],
-    grad_environment: NDArray[Any],
-    on_y: NDArray[Any],
-    by_fraction: NDArray[np.float64],
-) -> None:
-    """dE/dY of each edge (not of the constant Y_0), and what env says of the fraction."""
+def environments_backward(edges: int, network: PackedSingleLayer, work: Workspace) -> None:
+    """Computes dE/dY of each edge (not of the constant Y_0), and dE/d(fraction) through env."""
+    d, c, on_y, by_fraction = network.degrees, network.channels, work.by_harmonics, work.by_fraction
+    center, y, row, slope, on_dots = work.center, work.harmonics, work.row, work.row_slope, work.dots
+    environment, grad_environment = work.environment, work.grad_environment
     nothing = splat(y.dtype.type(0.0))
     for e in range(edges):
         at, from_env, by_env = center[e] * (d * d * c), e * row.shape[1], nothing

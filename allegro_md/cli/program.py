@@ -1,0 +1,149 @@
+"""Finds the subcommand of `allegro-md`, and turns every failure into one message and one exit status.
+
+Torch and everything above it are imported inside the subcommands, after the input has been validated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from allegro_md.cli import check, doctor, evaluation, importing, info, launcher_rank, run, train, verify
+from allegro_md.comm import Comm
+from allegro_md.config.fields import nearest
+from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
+    "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
+}
+"""Subcommand → function; its file holds the help text."""
+
+UNBUILT = ("analyze", "report", "scale", "plan")
+"""Subcommands of the contract that are not built yet."""
+
+PATIENCE = 5.0
+"""Seconds within which all ranks are expected to fail together."""
+
+EXAMPLES = {
+    "run": "Example: mpirun -n 4 allegro-md argon.toml --set dynamics.steps=2000",
+    "check": "Example: mpirun -n 4 allegro-md check argon.toml",
+    "verify": "Example: mpirun -n 2 allegro-md verify argon.toml --json certificate.json",
+    "train": "Example: allegro-md train copper.toml --set training.epochs=100",
+    "eval": "Example: allegro-md eval cu.allegro test.extxyz --worst 10 --out errors",
+    "info": "Example: allegro-md info cu.allegro",
+    "import": "Example: allegro-md import trained_model/ cu.allegro",
+    "doctor": "Example: mpirun -n 4 allegro-md doctor",
+}
+
+app = typer.Typer(
+    name="allegro-md", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog="Example: mpirun -n 4 allegro-md argon.toml   (the same as: allegro-md run argon.toml)",
+)
+for _name, _function in COMMANDS.items():
+    app.command(_name, epilog=EXAMPLES[_name])(_function)
+
+
+@app.callback(invoke_without_command=True)
+def _program(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Molecular dynamics with strictly local Allegro models on any number of MPI ranks."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"allegro-md {installed('allegro-md')}")
+        raise typer.Exit
+
+
+def run_program(arguments: list[str]) -> int:
+    """Runs the program on this rank and returns its exit status, see `allegro_md.cli.main`."""
+    try:
+        comm = Comm.serial() if _needs_no_ranks(arguments) else Comm.world()
+    except AllegroError as error:  # every process takes itself for rank 0: only the launcher knows better
+        if launcher_rank() == 0:
+            _say(error)
+        return error.exit_status
+    is_root = (launcher_rank() if _needs_no_ranks(arguments) else comm.rank) == 0
+    with _only_root_prints(is_root), warnings.catch_warnings():
+        if not sys.warnoptions:  # what libraries remark, once per rank, would bury the message
+            warnings.simplefilter("ignore")
+        try:
+            return _dispatch(arguments, comm)
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where everything ends
+            expected = _expected(error)
+            if expected is None:
+                _crash(comm)
+            if is_root:
+                _say(expected)
+            if not comm.barrier(PATIENCE):  # raised on some ranks only: the others would wait for ever
+                if comm.rank > 0:
+                    _say(expected)
+                comm.abort(expected.exit_status)
+            return expected.exit_status
+
+
+def _needs_no_ranks(arguments: Sequence[str]) -> bool:
+    """True where MPI is not started, also below mpirun: every process does the same, and the first one prints."""
+    return not arguments or arguments[0] == "info" or any(a in ("--help", "-h", "--version") for a in arguments)
+
+
+def _dispatch(arguments: list[str], comm: Comm) -> int:
+    """Calls the subcommand; a first word that is none of them is an input file."""
+    first = arguments[0] if arguments else "--help"
+    if first in UNBUILT:
+        raise InputError(f"'{first}' is not yet available", "allegro-md", f"available: {', '.join(COMMANDS)}")
+    if first not in (*COMMANDS, "--help", "-h", "--version"):
+        near = nearest(first, COMMANDS)
+        if near and not Path(first).exists():
+            raise InputError("no such input file or subcommand", first, f"did you mean '{near}'?")
+        arguments = ["run", *arguments]
+    status = app(args=arguments or [first], prog_name="allegro-md", standalone_mode=False, obj=comm)
+    if status == InterruptedRun.exit_status:  # so typer answers a KeyboardInterrupt
+        raise InterruptedRun("interrupted")
+    return status if isinstance(status, int) else 0
+
+
+def _expected(error: BaseException) -> AllegroError | None:
+    """The failure as one of ours, or None for a fault of the program."""
+    if isinstance(error, AllegroError):
+        return error
+    if out_of_memory(error):
+        return ResourceError("out of memory — use more ranks or nodes, or a smaller system")
+    if isinstance(error, (typer.Abort, KeyboardInterrupt)):
+        return InterruptedRun("interrupted")
+    if hasattr(error, "format_message"):  # typer's usage errors share no public base class
+        return InputError(error.format_message().rstrip("."), "command line", "see allegro-md --help")
+    return None
+
+
+def _say(error: AllegroError) -> None:
+    """A line on the terminal for each fault."""
+    for fault in error.faults if isinstance(error, InputError) else (error,):
+        print("allegro-md: " + " ".join(str(fault).split()), file=sys.stderr, flush=True)
+
+
+def _crash(comm: Comm) -> NoReturn:
+    """Shows the traceback of an unexpected exception and ends all ranks."""
+    if comm.rank > 0:
+        time.sleep(1.0)  # when rank 0 has the same fault its report ends this process first
+    traceback.print_exc()
+    comm.abort(1)
+
+
+@contextlib.contextmanager
+def _only_root_prints(is_root: bool) -> Iterator[None]:
+    """Help texts and results appear once, not once per rank."""
+    if is_root:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield

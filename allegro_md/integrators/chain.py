@@ -1,0 +1,104 @@
+"""A Nosé–Hoover chain as a part of integrators: its own equations over half a time step.
+
+Martyna, Klein, Tuckerman, J. Chem. Phys. 97, 2635 (1992), doi:10.1063/1.463940; propagated as in Martyna, Tuckerman,
+Tobias, Klein, Mol. Phys. 87, 1117 (1996), doi:10.1080/00268979600100761, with Suzuki–Yoshida factors.
+
+| symbol | code |
+|---|---|
+| f, degrees of freedom | `degrees_of_freedom` |
+| ξ_k, v_k, Q_k | `positions[k]`, `velocities[k]` (1/fs), `masses[k]` (eV·fs²) |
+| τ, Q_1 = f k_B T τ², Q_k = k_B T τ² | `time` (fs) |
+| G_k, (Q_{k−1} v_{k−1}² − k_B T)/Q_k | `_push` |
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def _symmetric(*outer: float) -> tuple[float, ...]:
+    """The given weights, the middle one that makes the sum 1, and the given ones mirrored."""
+    return (*outer, 1.0 - 2.0 * sum(outer), *reversed(outer))
+
+
+_W3, _W5 = 1.0 / (2.0 - 2.0 ** (1 / 3)), 1.0 / (4.0 - 4.0 ** (1 / 3))
+
+SUZUKI_YOSHIDA: dict[int, tuple[float, ...]] = {
+    1: (1.0,),
+    3: _symmetric(_W3),
+    5: _symmetric(_W5, _W5),
+    7: _symmetric(0.784513610477560, 0.235573213359357, -1.17767998417887),
+}
+"""Number of factors → weights: fourth order with 3 and 5, sixth with 7 (Yoshida, Phys. Lett. A 150, 262 (1990))."""
+
+
+class NoseHooverChain:
+    """Thermostats, each of which drives the one before it; the first drives the atoms.
+
+    Attributes:
+        masses: Q_k, eV·fs².
+        positions: ξ_k.
+        velocities: v_k, 1/fs.
+        kT: target, eV.
+    """
+
+    def __init__(self, degrees_of_freedom: int, kT: float, time: float, length: int, factors: int) -> None:
+        """Makes a chain at rest.
+
+        Args:
+            degrees_of_freedom: f, of what the first thermostat drives.
+            kT: k_B T that sets the masses, eV.
+            time: τ, fs.
+            length: number of thermostats.
+            factors: key of `SUZUKI_YOSHIDA`.
+        """
+        self.degrees_of_freedom = degrees_of_freedom
+        self.kT = kT
+        self.masses = [kT * time**2 * (degrees_of_freedom if k == 0 else 1) for k in range(length)]
+        self.positions = [0.0] * length
+        self.velocities = [0.0] * length
+        self._weights = SUZUKI_YOSHIDA[factors]
+
+    @property
+    def winding(self) -> float:
+        """f ξ_1 + Σ_{k>1} ξ_k: the derivative of the chain's energy by k_B T."""
+        return self.degrees_of_freedom * self.positions[0] + sum(self.positions[1:])
+
+    def energy(self) -> float:
+        """Σ_k ½ Q_k v_k² + f k_B T ξ_1 + Σ_{k>1} k_B T ξ_k, eV."""
+        kinetic = sum(0.5 * q * v * v for q, v in zip(self.masses, self.velocities, strict=True))
+        return kinetic + self.kT * self.winding
+
+    def propagated(self, kinetic: float, time: float) -> tuple[float, list[float], list[float]]:
+        """The chain after a time (fs), driven by a kinetic energy (eV); changes nothing.
+
+        Returns:
+            The factor for the velocities of what is driven, and the chain's new positions and velocities.
+
+        Raises:
+            OverflowError: the kinetic energy is too far from the target.
+        """
+        x, v = list(self.positions), list(self.velocities)
+        twice_kinetic, factor = 2.0 * kinetic, 1.0
+        last = len(v) - 1
+        for weight in self._weights:
+            part = weight * time
+            for k in range(last, -1, -1):
+                self._push(v, k, twice_kinetic, part)
+            scale = math.exp(-v[0] * part)
+            factor *= scale
+            twice_kinetic *= scale * scale
+            for k in range(last + 1):
+                x[k] += v[k] * part
+            for k in range(last + 1):
+                self._push(v, k, twice_kinetic, part)
+        return factor, x, v
+
+    def _push(self, v: list[float], k: int, twice_kinetic: float, time: float) -> None:
+        """Half a factor's time on thermostat k: damped by the next one, driven by the one before (or the atoms)."""
+        if k == 0:
+            drive = twice_kinetic - self.degrees_of_freedom * self.kT
+        else:
+            drive = self.masses[k - 1] * v[k - 1] ** 2 - self.kT
+        damping = math.exp(-0.25 * time * v[k + 1]) if k + 1 < len(v) else 1.0
+        v[k] = (v[k] * damping + 0.5 * time * drive / self.masses[k]) * damping

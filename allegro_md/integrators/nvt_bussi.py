@@ -1,0 +1,117 @@
+"""Constant temperature: stochastic velocity rescaling.
+
+Bussi, Donadio, Parrinello, J. Chem. Phys. 126, 014101 (2007), doi:10.1063/1.2408420:
+
+    kick(dt/2)  drift(dt)  forces  kick(dt/2)  rescale(dt)
+
+α² = c + (1 − c) K̄/(f K) (R² + S) + 2 R sqrt(c (1 − c) K̄/(f K)), c = exp(−dt/τ), K̄ = f k_B T/2; R is a standard
+normal deviate, S a sum of f − 1 squares of such deviates. α has the sign of R + sqrt(c f K/((1 − c) K̄)).
+Conserved: K + U less the sum of all changes of K by rescaling.
+
+| symbol | code |
+|---|---|
+| f, τ | `degrees_of_freedom`, `_time` (fs) |
+| K, K̄ | `kinetic`, `aim` (eV) |
+| α | `factor` |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from allegro_md.config.dynamics import ThermostatConfig
+from allegro_md.config.fields import Seed
+from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
+from allegro_md.integrators.schedule import Ramp
+from allegro_md.integrators.steps import drift, kick, scale_velocities
+from allegro_md.observables import kinetic_energy
+from allegro_md.state import AtomState
+from allegro_md.units import BOLTZMANN
+
+
+class NvtBussiConfig(ThermostatConfig):
+    """Stochastic velocity rescaling at constant volume (Bussi, Donadio, Parrinello).
+
+    Attributes:
+        seed: of the random numbers.
+    """
+
+    ensemble: Literal["nvt-bussi"]
+    seed: Seed = 1
+
+
+class StochasticRescaling:
+    """Canonical ensemble.
+
+    Attributes:
+        target: temperature over the run, K.
+    """
+
+    needs: ClassVar[Needs] = NOTHING_MORE
+    stochastic: ClassVar[bool] = True
+    order: ClassVar[int] = 2
+    heats_atoms_at_rest: ClassVar[bool] = False
+
+    def __init__(self, table: NvtBussiConfig, setting: Setting) -> None:
+        """Prepares the integrator of a ``[dynamics]`` table.
+
+        Raises:
+            InputError: there is no degree of freedom.
+        """
+        self.timestep = table.timestep
+        self.degrees_of_freedom = setting.degrees_of_freedom(table.remove_momentum)
+        require_degrees_of_freedom(self.degrees_of_freedom)
+        self.target = Ramp(*table.ramp, table.steps)
+        self.max_temperature = self.target.highest
+        self.finished = False
+        self._time, self._seed = table.thermostat_time, table.seed
+        self._collective = setting.collective
+        self._given = 0.0
+
+    def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
+        """Makes one step; see the module."""
+        kick(state, 0.5 * clock.dt)
+        drift(state, clock.dt)
+        evaluation = forces(state, self.needs)
+        kick(state, 0.5 * clock.dt)
+        kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
+        if kinetic > 0.0:
+            factor = self._collective.on_root(lambda: self._factor(kinetic, clock))
+            scale_velocities(state, factor)
+            self._given += float(self._collective.reduce(kinetic_energy(state))[0]) - kinetic
+        return evaluation
+
+    def extended_energy(self) -> float:
+        """Less the energy that rescaling has given to the atoms, eV."""
+        return -self._given
+
+    def state_dict(self) -> dict[str, Any]:
+        """The energy given so far; random numbers follow from seed and step."""
+        return {"given": self._given}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up from a `state_dict`."""
+        self._given = state["given"]
+
+    def _factor(self, kinetic: float, clock: Clock) -> float:
+        """The factor α for all velocities."""
+        f, aim = self.degrees_of_freedom, 0.5 * self.degrees_of_freedom * BOLTZMANN * self.target(clock.end)
+        counter = np.array([0, 0, clock.substep, clock.step], dtype=np.uint64)
+        random = np.random.Generator(np.random.Philox(key=self._seed, counter=counter))
+        r = float(random.standard_normal())
+        s = 2.0 * float(random.standard_gamma(0.5 * (f - 1))) if f > 1 else 0.0
+        keep = math.exp(-clock.dt / self._time)
+        share = (1.0 - keep) * aim / (f * kinetic)
+        square = keep + share * (r * r + s) + 2.0 * r * math.sqrt(keep * share)
+        sign = 1.0 if share == 0.0 or r + math.sqrt(keep / share) >= 0.0 else -1.0
+        return sign * math.sqrt(max(0.0, square))
+
+
+def build(table: NvtBussiConfig, setting: Setting) -> StochasticRescaling:
+    """Builds the integrator of a ``[dynamics]`` table."""
+    return StochasticRescaling(table, setting)

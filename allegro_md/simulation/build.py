@@ -1,0 +1,203 @@
+"""From a validated input to a simulation that can be stepped: the one place where the engine is put together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.allocator import return_large_arrays
+from allegro_md.comm import Comm
+from allegro_md.config import Input
+from allegro_md.config.guard import GuardConfig
+from allegro_md.config.output import ParallelConfig
+from allegro_md.config.system import SystemConfig as SystemTable
+from allegro_md.domain.balance import build_balancer
+from allegro_md.domain.decomposition import Decomposition, choose_grid
+from allegro_md.domain.migrate import assign_initial_owners
+from allegro_md.evaluation import PotentialInfo
+from allegro_md.guards import ForceStdGuard, Guard, Limits
+from allegro_md.integrators import build_integrator
+from allegro_md.integrators.base import Integrator, Setting
+from allegro_md.integrators.thermalize import maxwell_boltzmann
+from allegro_md.io.checkpoint import Checkpoint
+from allegro_md.io.h5md import TrajectoryWriter
+from allegro_md.io.structure import ReadOptions, SystemBuilder
+from allegro_md.io.thermo import ThermoWriter
+from allegro_md.io.uncertain import UNCERTAIN, UncertainWriter
+from allegro_md.potentials import Potential, build_potential, resolved
+from allegro_md.reporting import Observer
+from allegro_md.simulation.continuation import restore
+from allegro_md.simulation.forces import ForceEvaluator
+from allegro_md.simulation.loop import StepLoop, Substepping
+from allegro_md.simulation.motion import remove_momentum
+from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.timers import Timers
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of a simulation, before any atom is made.
+
+    Attributes:
+        config: the input, with the engines that models run on.
+        system: its atoms, of which each rank can make its part.
+        potential: of all terms.
+    """
+
+    config: Input
+    system: SystemBuilder
+    potential: Potential
+
+
+def build_parts(config: Input, comm: Comm) -> Parts:
+    """Reads the structure and builds the potential of an input (collective).
+
+    Raises:
+        InputError: the system or its potential cannot be made.
+    """
+    return_large_arrays()
+    torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
+    system = build_structure(config.system, comm)
+    with comm.collective_errors():
+        potential = build_potential(config.potential, system.species_table)
+    config = config.model_copy(update={"potential": resolved(config.potential, potential)})
+    return Parts(config, system, potential)
+
+
+def build_engine(parts: Parts, comm: Comm, checkpoint: Checkpoint | None = None) -> tuple[StepLoop, list[str]]:
+    """Makes the atoms, or restores those of a checkpoint; joins them with forces, integrator and guard (collective).
+
+    Returns:
+        The simulation before its first evaluation of forces, and lines for the log.
+
+    Raises:
+        InputError: the parts do not fit each other, or the checkpoint is of another system.
+    """
+    config, info, remarks = parts.config, parts.potential.info, []
+    state = AtomState(parts.system.cell, parts.system.species_table, parts.system.n_total)
+    if checkpoint is None:
+        create_atoms(state, parts.system, config.system, config.parallel, comm)
+        remarks = remove_momentum(state, config.dynamics, info, comm)
+    else:
+        restore(state, checkpoint)
+    timers = Timers()
+    grid, balancer = config.parallel.grid_for(comm.size), build_balancer(config.parallel.balance)
+    forces = ForceEvaluator(parts.potential, comm, config.parallel.skin, grid, timers, balancer)
+    integrator = new_integrator(parts, comm)
+    guard = build_guard(config.guard, state.species_table, info, hottest(config, integrator), comm)
+    loop = StepLoop(state, forces, integrator, comm, timers, guard)
+    if checkpoint is not None:
+        integrator.load_state_dict(checkpoint.extras["integrator"])
+        wall, refinement = float(checkpoint.extras["wall"]), Substepping(*checkpoint.extras["refinement"])
+        loop.resume(checkpoint.step, wall, refinement)
+    return loop, remarks
+
+
+def build_structure(table: SystemTable, comm: Comm) -> SystemBuilder:
+    """Describes the system of a ``[system]`` table, so that each rank can make its part (collective).
+
+    Raises:
+        InputError: the structure cannot be read.
+    """
+    if table.crystal is None:
+        assert table.structure is not None
+        return SystemBuilder.from_structure(
+            table.structure,
+            options=ReadOptions(table.frame, table.format, table.element_of_type, table.units, table.velocity_unit),
+            repeat=table.repeat,
+            periodic=table.periodic,
+            masses=table.masses,
+            comm=comm,
+        )
+    crystal = table.crystal
+    return SystemBuilder.from_crystal(
+        crystal.symbol,
+        crystal.lattice,
+        crystal.a,
+        c=crystal.c,
+        repeat=tuple(a * b for a, b in zip(crystal.repeat, table.repeat, strict=True)),
+        periodic=table.periodic,
+        rattle=crystal.rattle,
+        seed=crystal.seed,
+        masses=table.masses,
+    )
+
+
+def create_atoms(
+    state: AtomState, system: SystemBuilder, table: SystemTable, parallel: ParallelConfig, comm: Comm
+) -> None:
+    """Makes each rank's part of the system and its start velocities (collective)."""
+    nowhere, everywhere = np.zeros(3), np.ones(3)
+    shape = parallel.grid_for(comm.size) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
+    decomposition = Decomposition.even(shape, state.cell.periodic)
+    with comm.collective_errors():
+        part = system.select(*decomposition.brick(comm.rank))
+        state.set_local({name: torch.from_numpy(values) for name, values in part.items()})
+    del part
+    assign_initial_owners(state, decomposition, comm)
+    if table.velocities is not None:
+        maxwell_boltzmann(state, table.velocities.temperature, table.velocities.seed, comm)
+
+
+def new_integrator(parts: Parts, comm: Comm) -> Integrator:
+    """Builds the integrator of an input, as it is before the first step."""
+    return build_integrator(parts.config.dynamics, Setting(parts.potential.info, parts.system.n_total, comm))
+
+
+def hottest(config: Input, integrator: Integrator) -> float:
+    """Temperature beyond which a run has broken, K: as the input says, or ten times the highest it asks for."""
+    if config.guard.max_temperature != "auto":
+        return float(config.guard.max_temperature)
+    velocities = config.system.velocities
+    start = 0.0 if velocities is None else velocities.temperature
+    return max(10_000.0, 10.0 * max(start, integrator.max_temperature))
+
+
+def build_guard(
+    table: GuardConfig, species: SpeciesTable, info: PotentialInfo, hottest: float, comm: Comm
+) -> Guard:
+    """Builds the guard of a ``[guard]`` table.
+
+    Args:
+        table: the limits of the input.
+        species: of the system.
+        info: of the potential, for the shortest distance it was made for.
+        hottest: temperature limit, K.
+        comm: all ranks.
+    """
+    distance: NDArray[np.float64] = np.zeros((len(species.symbols), len(species.symbols)))
+    for pair, shortest in info.min_distance.items():
+        symbols = pair.split("-")
+        for i, first in enumerate(species.symbols):
+            for j, second in enumerate(species.symbols):  # isotopes are species of one symbol
+                if sorted((first, second)) == sorted(symbols):
+                    distance[i, j] = table.min_distance * float(shortest)
+    limits = Limits(
+        force=table.max_force,
+        displacement=table.max_displacement or math.inf,
+        distance=distance,
+        temperature=hottest,
+    )
+    return Guard(limits, comm)
+
+
+def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
+    """Builds the observers of an input that write into its run directory; nothing is written before the first call."""
+    output, table = config.output, config.guard
+    directory: Path = output.directory
+    observers: list[Observer] = [ThermoWriter(directory / "thermo.csv", output.thermo.every, comm)]
+    if table.max_force_std is not None:
+        every = table.force_std_every or output.thermo.every
+        if table.on_force_std == "stop":
+            observers.append(ForceStdGuard(table.max_force_std, every, comm))
+        else:
+            observers.append(UncertainWriter(directory / UNCERTAIN, table.max_force_std, every, comm))
+    if output.trajectory is not None:
+        frames = output.trajectory
+        observers.append(TrajectoryWriter(directory, frames.every, frames.fields, frames.dtype, comm))
+    return observers

@@ -1,0 +1,76 @@
+"""The motion a run starts with: net momentum, and thermostats that could not work."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from allegro_md.comm import Comm
+from allegro_md.config.dynamics import DynamicsConfig
+from allegro_md.errors import InputError
+from allegro_md.evaluation import PotentialInfo
+from allegro_md.exact import FORCE_SCALE
+from allegro_md.integrators.base import Integrator
+from allegro_md.kernels.guard import largest_length
+from allegro_md.observables import kinetic_energy, momentum, temperature, total_mass
+from allegro_md.state import AtomState
+
+DRIFT = 1e-6
+"""K; net momentum that is worth less than this is rounding."""
+
+AT_REST = 1e-3
+"""eV/Å; atoms at rest whose forces are weaker do not begin to move by themselves."""
+
+
+def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo, comm: Comm) -> list[str]:
+    """Removes the net momentum of the start where the potential would conserve it (collective).
+
+    Temperature, thermostats and pressure count 3N − 3 degrees of freedom then, which is wrong for a system that moves
+    as a whole.
+
+    Returns:
+        Lines for the log: what was removed, or what is kept.
+    """
+    if not info.conserves_momentum:
+        return []
+    mass = float(comm.reduce(total_mass(state))[0])
+    velocity = comm.reduce(momentum(state)) / mass if mass > 0.0 else np.zeros(3)
+    before = comm.reduce(kinetic_energy(state))[0]
+    moved = state.local("velocity").clone()
+    state.local("velocity").sub_(torch.from_numpy(velocity).to(state.device))
+    share = float(before - comm.reduce(kinetic_energy(state))[0])
+    if temperature(share, 3 * state.n_total) > DRIFT and table.remove_momentum:
+        speed = float(np.linalg.norm(velocity))
+        return [
+            f"the net momentum of the start velocities was removed: the system moved as a whole at {speed:.4g} Å/fs "
+            f"({share:.4g} eV). dynamics.remove_momentum = false keeps it and counts 3N degrees of freedom"
+        ]
+    state.local("velocity").copy_(moved)
+    return []
+
+
+def require_motion(state: AtomState, integrator: Integrator, comm: Comm) -> list[str]:
+    """Refuses a thermostat that only multiplies velocities where all atoms are at rest and stay so (collective).
+
+    Args:
+        state: with the forces at the start.
+        integrator: of the run.
+        comm: all ranks.
+
+    Returns:
+        Lines for the log: atoms begin at rest, but their forces will move them.
+
+    Raises:
+        InputError: nothing would ever move.
+    """
+    if integrator.heats_atoms_at_rest or float(comm.reduce(kinetic_energy(state))[0]) > 0.0:
+        return []
+    force = float(comm.max(largest_length(state.local("force").cpu().numpy()) / FORCE_SCALE))
+    remedy = f"set [system.velocities] temperature, for example {max(integrator.max_temperature, 1.0):g}"
+    if force < AT_REST:
+        raise InputError(
+            "all atoms are at rest and no force moves them: this thermostat multiplies velocities, and zero stays zero",
+            "[dynamics] ensemble",
+            remedy,
+        )
+    return [f"all atoms begin at rest; the thermostat heats what the forces set in motion. To begin warm, {remedy}"]

@@ -1,0 +1,83 @@
+"""The programs and inputs of docs/examples run and do what the pages say."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import allegro_md
+from allegro_md.comm import Comm
+from allegro_md.config import load_input
+from allegro_md.simulation.run import Simulation
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+
+
+def execute(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> None:
+    """Runs a program of docs/examples in this process."""
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def argon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of 256 argon atoms: 20 steps, a frame every 5, with images."""
+    folder = tmp_path_factory.mktemp("argon")
+    (folder / "argon.toml").write_text(
+        """
+        [system]
+        crystal = { symbol = "Ar", lattice = "fcc", a = 5.3, repeat = [4, 4, 4] }
+        velocities = { temperature = 80.0, seed = 1 }
+        [potential]
+        kind = "lj"
+        epsilon = 0.0103
+        sigma = 3.405
+        cutoff = 8.5
+        [dynamics]
+        ensemble = "nve"
+        timestep = 2.0
+        steps = 20
+        [output]
+        thermo = { every = 1 }
+        trajectory = { every = 5, fields = ["position", "image"], dtype = "float64" }
+        """
+    )
+    Simulation.from_config(load_input(folder / "argon.toml"), Comm.world()).run()
+    return folder / "run"
+
+
+def test_trajectory_is_read(argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(monkeypatch, "read_trajectory.py", str(argon / "trajectory.h5"))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "5 frames of 256 atoms, steps 0 to 20, 40 fs"
+    # 40 fs from a perfect lattice are nearly free flight: v² t², with ⟨v²⟩ = 3 k_B T/m = 4.995e-6 Å²/fs² at 80 K.
+    assert float(second.split()[-1]) == pytest.approx(4.995e-6 * 40**2, rel=0.15)
+
+
+def test_trajectory_in_mdanalysis(
+    argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("MDAnalysis")
+    execute(monkeypatch, "read_mdanalysis.py", str(argon / "trajectory.h5"))
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()][-1] == "0.04"
+
+
+def test_conserved_quantity(argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(monkeypatch, "conserved.py", str(argon), "256")
+    drift, temperature = capsys.readouterr().out.splitlines()
+    assert abs(float(drift.split()[1])) < 1.0
+    thermo = np.genfromtxt(argon / "thermo.csv", delimiter=",", names=True)
+    assert float(temperature.split()[1]) == pytest.approx(thermo["temperature_K"][5:].mean(), abs=0.1)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_inputs_make_steps(path: Path, tmp_path: Path) -> None:
+    """Two steps of each with Lennard-Jones in place of the network, whose kernels other tests run."""
+    stand_in = "potential={kind='lj', epsilon=0.4, sigma=2.3, cutoff=5.0}"
+    config = load_input(path, ["dynamics.steps=2", f"output.directory='{tmp_path / 'run'}'", stand_in])
+    allegro_md.Simulation.from_config(config, Comm.world()).run()
+    assert len((tmp_path / "run" / "thermo.csv").read_text().splitlines()) >= 2
