@@ -22,6 +22,7 @@ from allegro_md.config.fields import (
     problem,
     show,
 )
+from allegro_md.config.registry import Chosen, Registry
 from allegro_md.errors import InputError
 
 FIELDS = ("position", "velocity", "force", "image")
@@ -120,13 +121,19 @@ class CheckpointConfig(Table):
     keep: Annotated[int, Whole(1)] = 2
 
 
+OBSERVERS = Registry("kind", {}, unbuilt=("rdf", "adf", "msd", "vacf"))
+"""Observers by name; a builder takes the table and a an `io.observer_setting.ObserverSetting`.
+
+None is built into the package yet."""
+
+
 class _Observe(Marker):
-    def parse(self, value: Any, info: ValidationInfo) -> tuple[()]:
+    def parse(self, value: Any, info: ValidationInfo) -> tuple[Table, ...]:
         if not isinstance(value, (list, tuple)):
             raise problem(f"expected a list of tables, got {show(value)}")
-        if value:
+        if value and not OBSERVERS:
             raise later("an observable computed during the run")
-        return ()
+        return tuple(Chosen(OBSERVERS, "rdf").parse(table, info) for table in value)
 
 
 class OutputConfig(Table):
@@ -137,11 +144,11 @@ class OutputConfig(Table):
         trajectory: None writes none.
         thermo: rows of ``thermo.csv``.
         checkpoint: restart files.
-        observe: observables computed during the run (none is built yet).
+        observe: observables computed during the run.
     """
 
     directory: Annotated[Path, FilePath(exists=False)] = Field(default=Path("run"), validate_default=True)
     trajectory: TrajectoryConfig | None = None
     thermo: ThermoConfig = ThermoConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
-    observe: Annotated[tuple[()], _Observe()] = ()
+    observe: Annotated[tuple[Table, ...], _Observe()] = ()

@@ -81,7 +81,7 @@ class StochasticRescaling:
         kick(state, 0.5 * clock.dt)
         kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
         if kinetic > 0.0:
-            factor = self._collective.on_root(lambda: self._factor(kinetic, clock))
+            factor = self._collective.on_root(lambda: self.factor(kinetic, clock))
             scale_velocities(state, factor)
             self._given += float(self._collective.reduce(kinetic_energy(state))[0]) - kinetic
         return evaluation
@@ -98,8 +98,8 @@ class StochasticRescaling:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
 
-    def _factor(self, kinetic: float, clock: Clock) -> float:
-        """The factor α for all velocities."""
+    def factor(self, kinetic: float, clock: Clock) -> float:
+        """The factor α for all velocities, at a kinetic energy in eV."""
         f, aim = self.degrees_of_freedom, 0.5 * self.degrees_of_freedom * BOLTZMANN * self.target(clock.end)
         counter = np.array([0, 0, clock.substep, clock.step], dtype=np.uint64)
         random = np.random.Generator(np.random.Philox(key=self._seed, counter=counter))

@@ -14,7 +14,7 @@ from allegro_md.allocator import return_large_arrays
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.config.guard import GuardConfig
-from allegro_md.config.output import ParallelConfig
+from allegro_md.config.output import OBSERVERS, ParallelConfig
 from allegro_md.config.system import SystemConfig as SystemTable
 from allegro_md.domain.balance import build_balancer
 from allegro_md.domain.decomposition import Decomposition, choose_grid
@@ -26,6 +26,7 @@ from allegro_md.integrators.base import Integrator, Setting
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.checkpoint import Checkpoint
 from allegro_md.io.h5md import TrajectoryWriter
+from allegro_md.io.observer_setting import ObserverSetting
 from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.io.thermo import ThermoWriter
 from allegro_md.io.uncertain import UNCERTAIN, UncertainWriter
@@ -200,4 +201,7 @@ def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
     if output.trajectory is not None:
         frames = output.trajectory
         observers.append(TrajectoryWriter(directory, frames.every, frames.fields, frames.dtype, comm))
+    setting = ObserverSetting(directory, n_total, comm)
+    for observe in output.observe:
+        observers.append(OBSERVERS.builder(getattr(observe, OBSERVERS.key))(observe, setting))
     return observers

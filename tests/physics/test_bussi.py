@@ -72,5 +72,5 @@ def test_seeds_and_parts_of_steps_draw_their_own_numbers(engine: Any) -> None:
     assert series(engine, 3, KELVIN, 1)[0][-1] != series(engine, 3, KELVIN, 2)[0][-1]
     table = NvtBussiConfig(ensemble="nvt-bussi", timestep=1.0, steps=9, temperature=KELVIN)
     integrator = StochasticRescaling(table, Setting(PotentialInfo("free", 1.0), N, Comm.serial()))
-    drawn = {integrator._factor(0.2, Clock(step, 0.5, part, 2)) for step in (1, 2) for part in (0, 1)}
+    drawn = {integrator.factor(0.2, Clock(step, 0.5, part, 2)) for step in (1, 2) for part in (0, 1)}
     assert len(drawn) == 4

@@ -1,0 +1,94 @@
+"""A mean-square-displacement observer in one file; its accumulator serves a running simulation and a stored one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.comm import Comm
+from allegro_md.config.fields import Every, Table
+from allegro_md.evaluation import Needs
+from allegro_md.exact import ExactSum
+from allegro_md.io.observer_setting import ObserverSetting
+from allegro_md.reporting import PRIORITY, Snapshot
+from allegro_md.triggers import Every as EveryStep
+
+
+class DisplacementConfig(Table):
+    """Keys of the observer in the input."""
+
+    kind: Literal["displacement"]
+    every: Every
+
+
+class Accumulator:
+    """⟨|x(t) − x(0)|²⟩ over all atoms, by exact sums."""
+
+    def __init__(self, comm: Comm) -> None:
+        self._comm = comm
+        self._origin: NDArray[np.float64] | None = None
+        self.rows: list[list[float]] = []
+
+    def add(self, time: float, ids: NDArray[np.int64], position: NDArray[np.float64], n_total: int) -> None:
+        """Adds a sample: the local atoms' ids (n,) and unwrapped positions (n, 3), Å."""
+        if self._origin is None:
+            parts = self._comm.allgather((ids, position.copy()))
+            self._origin = np.empty((n_total, 3))
+            for others, places in parts:
+                self._origin[others] = places
+        square = ((position - self._origin[ids]) ** 2).sum(axis=1)
+        self.rows.append([time, float(self._comm.reduce(ExactSum.of(square, "energy"))[0]) / n_total])
+
+
+class Displacement:
+    """Observer of the mean square displacement."""
+
+    name, priority = "displacement", PRIORITY["write"]
+    needs: Needs = frozenset()
+
+    def __init__(self, every: int, setting: ObserverSetting) -> None:
+        self.trigger = EveryStep(every)
+        self._accumulator, self._setting = Accumulator(setting.comm), setting
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        state = snapshot.state
+        ids, position = state.local("id").numpy(), state.local("position").numpy()
+        self._accumulator.add(snapshot.time, ids, position, state.n_total)
+
+    def bytes_per_sample(self, n_atoms: int) -> float:
+        return 50.0
+
+    def flush(self) -> None:
+        if self._setting.comm.rank == 0:
+            folder = self._setting.directory / "observe"
+            folder.mkdir(exist_ok=True)
+            np.savetxt(folder / "displacement.csv", self._accumulator.rows, delimiter=",", fmt="%.17g")
+
+    def close(self) -> None:
+        self.flush()
+
+
+def cell(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) Å, of the edges of a frame: lengths or rows."""
+    return np.diag(edges) if edges.ndim == 1 else edges
+
+
+def offline(path: Path) -> list[list[float]]:
+    """The same of a stored trajectory with positions in float64 and images."""
+    accumulator = Accumulator(Comm.serial())
+    with h5py.File(path) as file:
+        atoms: Any = file["particles/all"]
+        for frame, time in enumerate(atoms["position/time"][:]):
+            position, image = atoms["position/value"][frame], atoms["image/value"][frame]
+            unwrapped = position + image @ cell(atoms["box/edges/value"][frame])
+            accumulator.add(float(time), np.arange(len(position)), unwrapped, len(position))
+    return accumulator.rows
+
+
+def build(table: DisplacementConfig, setting: ObserverSetting) -> Displacement:
+    """Makes the observer of an input table."""
+    return Displacement(table.every, setting)
