@@ -129,13 +129,5 @@ class AllegroCalculator(Calculator):
         table = SpeciesTable(tuple(chemical_symbols[z] for z in distinct), distinct, atomic_masses[distinct])
         networks, options = self._networks, (table.symbols, *self._options)
         potential = Committee(networks, *options) if len(networks) > 1 else choose(networks[0], *options)
-        self._state = AtomState(cell, table, len(numbers))
-        self._state.set_local(
-            {
-                "id": torch.arange(len(numbers)),
-                "species": torch.from_numpy(species.astype(np.int16)),
-                "position": torch.zeros(len(numbers), 3, dtype=torch.float64),
-                "velocity": torch.zeros(len(numbers), 3, dtype=torch.float64),
-            }
-        )
+        self._state = AtomState.from_arrays(cell, table, np.zeros((len(numbers), 3)), species=species)
         self._forces = ForceEvaluator(potential, Comm.serial(), SKIN, None, Timers())

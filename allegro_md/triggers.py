@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 
-class Trigger:
+class Trigger(ABC):
     """Trigger of an event at some steps; ``a & b`` and ``a | b`` combine two triggers."""
 
+    @abstractmethod
     def __call__(self, step: int) -> bool:
         """Tells if the event is due."""
-        raise NotImplementedError
 
     def __and__(self, other: Trigger) -> Trigger:
         return Both(self, other)
@@ -25,19 +26,18 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Every(Trigger):
-    """Due at every multiple of `period` steps, counted from `phase`; never when `period` is 0."""
+    """Due at every multiple of `period` steps; never when `period` is 0."""
 
     period: int
-    phase: int = 0
 
     def __call__(self, step: int) -> bool:
-        return self.period > 0 and (step - self.phase) % self.period == 0
+        return self.period > 0 and step % self.period == 0
 
     def count(self, first: int, last: int) -> int:
         """Number of multiples from `first` to `last`."""
         if self.period == 0 or last < first:
             return 0
-        return (last - self.phase) // self.period - (first - 1 - self.phase) // self.period
+        return last // self.period - (first - 1) // self.period
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ No bit of a result depends on where the planes are. A new way to balance is one 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.config.output import BALANCERS
+from allegro_md.config.registry import load
 from allegro_md.domain.decomposition import Decomposition
 
 
@@ -32,6 +32,5 @@ def build_balancer(name: str) -> Balancer | None:
     """Makes the balancer that ``parallel.balance`` names; None where planes stay ("auto")."""
     if name not in BALANCERS:
         return None
-    module, _, attribute = BALANCERS[name].partition(":")
-    balancer: Balancer = getattr(import_module(module), attribute)()
+    balancer: Balancer = load(BALANCERS[name])()
     return balancer

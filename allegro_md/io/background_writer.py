@@ -19,11 +19,13 @@ class BackgroundWriter:
     def __init__(self, ahead: int) -> None:
         self.error: Exception | None = None
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=ahead)
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def put(self, job: Callable[[], None]) -> None:
         """Hands a job over; waits while too many are pending."""
+        if self._thread is None:  # one that never writes has no thread
+            self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+            self._thread.start()
         self._jobs.put(job)
 
     def drain(self) -> None:
@@ -32,7 +34,7 @@ class BackgroundWriter:
 
     def close(self) -> None:
         """Ends the thread after the jobs it has."""
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._jobs.put(None)
             self._thread.join()
 

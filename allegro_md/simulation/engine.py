@@ -69,16 +69,9 @@ class WholeEngine:
         """This rank's part of a system, by `order` (n_total,) of ids; None: ascending."""
         n = len(system.position)
         ids = (np.arange(n) if order is None else order)[self._comm.rank :: self._comm.size]
-        state = AtomState(system.cell, system.species_table, n)
-        state.set_local(
-            {
-                "id": torch.from_numpy(ids),
-                "species": torch.from_numpy(system.species[ids]),
-                "position": torch.from_numpy(system.position[ids]),
-                "velocity": torch.zeros((len(ids), 3), dtype=torch.float64),
-            }
+        return AtomState.from_arrays(
+            system.cell, system.species_table, system.position[ids], species=system.species[ids], ids=ids, n_total=n
         )
-        return state
 
 
 def gathered(state: AtomState, comm: Comm) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
@@ -95,16 +94,7 @@ def _evaluate(
         table: species of the cluster.
         weight: factor of the energies.
     """
-    n = len(position)
-    state = AtomState(Cell(np.eye(3), (False, False, False)), table, n)
-    state.set_local(
-        {
-            "id": torch.arange(n), "species": torch.from_numpy(species.astype(np.int16)),
-            "position": torch.from_numpy(position), "velocity": torch.zeros(n, 3, dtype=torch.float64),
-        }
-    )  # fmt: skip
-    state.local("shift").zero_()
-    state.local("force").zero_()
+    state = AtomState.from_arrays(Cell(np.eye(3), (False, False, False)), table, position, species=species)
     lists = NeighborList(potential.info.cutoff, 0.0, hops=potential.info.hops)
     lists.build(state)
     result = potential(state, lists, frozenset({"virial", "virial_per_atom"}))

@@ -87,7 +87,7 @@ VALUES = (
     Case("unknown element", sets("system.crystal.symbol=Xy"), ("system.crystal.symbol", "Xy")),
     Case("mass of an absent element", sets("system.masses={ Kr = 80 }"), ("system.masses", "Kr", "Ar")),
     Case("lattice constant too small", sets("system.crystal.a=0.3"), ("crystal", "Å", "closer")),
-    Case("two terms, one unknown", sets("potential=[{ kind = 'lj' }, { kind = 'x' }]"), ("potential",)),
+    Case("two terms, one unknown", sets("potential=[{ kind = 'lj' }, { kind = 'x' }]"), ("potential",), faults=2),
 )
 
 

@@ -55,6 +55,7 @@ class Case:
         words: all must be in the message.
         make: spoils the good folder.
         status: exit status.
+        faults: of the input, each with its line.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Case:
     words: tuple[str, ...]
     make: Callable[[Path], object] = lambda folder: None
     status: int = 2
+    faults: int = 1
 
 
 def make_good(folder: Path) -> None:

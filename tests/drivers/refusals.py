@@ -47,7 +47,7 @@ def complaints(case: Case, status: int, said: str, changed: bool, seconds: float
     lines = said.splitlines()
     checks = {
         f"status {status} instead of {case.status}": status == case.status,
-        "not a line for each fault": 0 < len(lines) == len({*lines}),
+        f"not exactly {case.faults} line(s)": len(lines) == case.faults,
         "does not begin with 'allegro-md: '": all(line.startswith("allegro-md: ") for line in lines),
         "no remedy": " — " in said,
         "a traceback": "Traceback" not in said,
