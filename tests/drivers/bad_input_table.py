@@ -105,7 +105,7 @@ def _structures() -> Sequence[Case]:
             ("empty structure", "", ("is empty",)),
             ("garbage for a structure", "once upon a time\n" * 9, ("line 1", "once upon a time")),
             ("truncated structure", extxyz()[:-12], ("frame 0", "cut short")),
-            ("no atoms", "0\n" + HEADER + "\n", ("start.extxyz", "ends too early")),
+            ("no atoms", "0\n" + HEADER + "\n", ("no atoms",)),
             ("unknown symbol", extxyz("Xy 1 1 1"), ("Xy",)),
             ("NaN coordinate", extxyz("Ar 1 1 1", "Ar 2 nan 2"), ("atom 1", "not finite")),
             ("infinite coordinate", extxyz("Ar inf 1 1", "Ar 2 2 2"), ("atom 0", "not finite")),

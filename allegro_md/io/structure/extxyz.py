@@ -68,6 +68,8 @@ def read_extxyz(path: Path, options: ReadOptions, where: str) -> Contents:
     """
     with open_text(path) as file:
         frame, number, count = pick(_frames(numbered(file), where), options.frame, where)
+    if not frame.lines:
+        raise InputError("holds no atoms", where, "give a structure with atoms")
     info = _info(frame, where)
     columns = _columns(info.pop("Properties", "species:S:1:pos:R:3"), frame, where)
     before = number - 1 if count is not None and number == count - 1 else None
