@@ -21,9 +21,17 @@ REPEAT_SECONDS = 1.0
 """Within these a signal that arrives twice is one: launchers pass on what the terminal has sent already."""
 
 
+class EarlyInterrupt(KeyboardInterrupt):
+    """Raised where a signal arrives before a run has begun.
+
+    Not KeyboardInterrupt itself: where that leaves text that is executed, as imports do to make classes, Python
+    remembers it and ends the process by SIGINT instead of with the program's status, although it was caught.
+    """
+
+
 @contextmanager
 def interrupt_on_signals() -> Iterator[None]:
-    """Within: a signal raises KeyboardInterrupt; a second one, later, ends the process with status 130 at once.
+    """Within: a signal raises `EarlyInterrupt`; a second one, later, ends the process with status 130 at once.
 
     For the time in which nothing is there yet that could be saved. Outside the main thread nothing is changed.
     """
@@ -33,7 +41,7 @@ def interrupt_on_signals() -> Iterator[None]:
         now = time.monotonic()
         if not signaled_at:
             signaled_at.append(now)
-            raise KeyboardInterrupt
+            raise EarlyInterrupt
         if now - signaled_at[0] > REPEAT_SECONDS:
             os._exit(130)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +92,19 @@ def test_a_signal_before_anything_can_be_saved_is_an_interruption() -> None:
         with pytest.raises(KeyboardInterrupt), stopping.interrupt_on_signals():
             signal.raise_signal(kind)
     assert [signal.getsignal(kind) for kind in stopping.SIGNALS] == before
+
+
+def test_an_interrupt_within_executed_text_is_handled_like_any_other(tmp_path: Path) -> None:
+    """Imports make classes by executing text. Python ends `python -m` by SIGINT where a KeyboardInterrupt has left such
+    text, although it was caught.
+    """
+    program = (
+        "import sys\nfrom allegro_md.stopping import interrupt_on_signals\n"
+        "with interrupt_on_signals():\n    try:\n"
+        "        exec('import os, signal; os.kill(os.getpid(), signal.SIGTERM)\\nfor _ in range(10**9): pass')\n"
+        "    except KeyboardInterrupt:\n        sys.exit(130)\n"
+    )
+    (tmp_path / "interrupted.py").write_text(program)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    ended = subprocess.run([sys.executable, "-m", "interrupted"], timeout=60, env={**os.environ, "PYTHONPATH": path})
+    assert ended.returncode == 130
