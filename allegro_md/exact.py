@@ -13,7 +13,6 @@ A term outside the range of its format is an error, never a wrap.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numba
 import numpy as np
@@ -115,7 +114,8 @@ class ExactSum:
             owner = f"row {bad}" if culprit is None else f"atom {culprit}"
             fault = f"the {kind} of {owner} is not finite or out of range: {table[bad].tolist()}"
         high = words[:, 0] + (words[:, 1] >> 32)
-        limbs = np.stack([high >> 32, high & 0xFFFFFFFF, words[:, 1] & 0xFFFFFFFF], axis=1)
+        limbs = np.empty((len(words), 3), dtype=np.int64)
+        limbs[:, 0], limbs[:, 1], limbs[:, 2] = high >> 32, high & 0xFFFFFFFF, words[:, 1] & 0xFFFFFFFF
         return ExactSum(limbs, kind, fault, culprit)
 
     def plus(self, other: ExactSum) -> ExactSum:
@@ -136,5 +136,5 @@ class ExactSum:
         """
         if self.error is not None:
             raise self.error
-        quanta = Fraction(1, 2 ** GLOBAL_BITS[self.kind])
-        return np.array([float(quanta * ((int(a) << 64) + (int(b) << 32) + int(c))) for a, b, c in self.limbs])
+        unit = 1 << GLOBAL_BITS[self.kind]  # Python rounds the quotient of two integers correctly
+        return np.array([((a << 64) + (b << 32) + c) / unit for a, b, c in self.limbs.tolist()])

@@ -5,17 +5,18 @@ A blow-up is found in the step in which it happens, with the atoms that caused i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from allegro_md.backends import backend_for
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.kernels.arguments import Atoms, Lists
-from allegro_md.kernels.guard import largest_length, least_clearance
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.reporting import PRIORITY, Snapshot, Thermo
 from allegro_md.state import AtomState
@@ -56,7 +57,7 @@ class Guard:
         self._limits, self._comm = limits, comm
         self._watches_distance = bool((limits.distance > 0.0).any())
         self._measured: NeighborList | None = None
-        self._offsets: NDArray[np.int64] | None = None
+        self._offsets: torch.Tensor | None = None
         self._clearance = 0.0
 
     def measure(self, state: AtomState, lists: NeighborList, timestep: float) -> NDArray[np.float64]:
@@ -70,11 +71,11 @@ class Guard:
         Returns:
             (3,) float64; not positive within the limits.
         """
-        force, velocity = state.local("force").cpu().numpy(), state.local("velocity").cpu().numpy()
+        largest_length = backend_for(state.device).limits.largest_length
         return np.array(
             [
-                largest_length(force) / FORCE_SCALE - self._limits.force,
-                largest_length(velocity) * timestep - self._limits.displacement,
+                largest_length(state.local("force")) / FORCE_SCALE - self._limits.force,
+                largest_length(state.local("velocity")) * timestep - self._limits.displacement,
                 -self._least_clearance(state, lists) if self._watches_distance else -1.0,
             ]
         )
@@ -91,10 +92,10 @@ class Guard:
         """
         limits = self._limits
         if beyond[0] > 0.0:
-            force = state.local("force").cpu().numpy() / FORCE_SCALE
+            force = state.local("force") / FORCE_SCALE
             _blame(self._comm, "max_force", _long(state, force, limits.force, "the force on", "eV/Å"))
         if beyond[1] > 0.0:
-            move = state.local("velocity").cpu().numpy() * timestep
+            move = state.local("velocity") * timestep
             _blame(self._comm, "max_displacement", _long(state, move, limits.displacement, "a step of", "Å"))
         if beyond[2] > 0.0:
             _blame(self._comm, "min_distance", self._close_pair(state, lists))
@@ -123,10 +124,8 @@ class Guard:
         return bound if bound >= 0.0 else self._closest(state, neighbors)[0]
 
     def _closest(self, state: AtomState, neighbors: NeighborList) -> tuple[float, int, int]:
-        found: tuple[float, int, int] = least_clearance(
-            _atoms(state), Lists(neighbors.offsets, neighbors.neighbors), self._limits.distance
-        )
-        return found
+        lists = neighbors.offsets, neighbors.neighbors
+        return backend_for(state.device).limits.least_clearance(state, lists, self._limits.distance)
 
     def _close_pair(self, state: AtomState, neighbors: NeighborList) -> list[_Offence]:
         """The worst pair of this rank's atoms: one suffices to see what happens."""
@@ -159,8 +158,8 @@ class ForceStdGuard:
         std = snapshot.force_std
         assert std is not None
         if self._comm.max(float(std.max(initial=0.0))) > self._limit:
-            what = "the standard deviation of the force on"
-            _blame(self._comm, "max_force_std", _long(snapshot.state, std[:, None], self._limit, what, "eV/Å"))
+            what, rows = "the standard deviation of the force on", torch.from_numpy(std[:, None])
+            _blame(self._comm, "max_force_std", _long(snapshot.state, rows, self._limit, what, "eV/Å"))
 
 
 @dataclass(frozen=True)
@@ -189,23 +188,16 @@ def _name(state: AtomState, index: int) -> str:
     return f"atom {int(state.all('id')[index])} ({symbol})"
 
 
-def _long(state: AtomState, rows: NDArray[np.float64], limit: float, what: str, unit: str) -> list[_Offence]:
+def _long(state: AtomState, rows: torch.Tensor, limit: float, what: str, unit: str) -> list[_Offence]:
     """The local atoms with the longest `rows` (n_local, 3), in `unit`, beyond the limit."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        length = np.nan_to_num(np.linalg.norm(rows, axis=1), nan=np.inf)
-    far = np.flatnonzero(length > limit)
-    far = far[np.argsort(-length[far], kind="stable")][:MOST_ATOMS]
+    length = torch.linalg.vector_norm(rows, dim=1).nan_to_num(nan=math.inf)
+    far = (length > limit).nonzero().flatten()
+    far = far[torch.argsort(length[far], descending=True, stable=True)][:MOST_ATOMS].tolist()
     ids = state.local("id")
     return [
         _Offence(
             float(length[i] - limit), int(ids[i]),
-            f"{what} {_name(state, i)} is {length[i]:.6g} {unit}; {limit:g} {unit} are allowed",
+            f"{what} {_name(state, i)} is {float(length[i]):.6g} {unit}; {limit:g} {unit} are allowed",
         )
-        for i in far.tolist()
+        for i in far
     ]  # fmt: skip
-
-
-def _atoms(state: AtomState) -> Atoms:
-    """All atoms of a rank, in the arrays of kernels."""
-    position, shift, species = (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
-    return Atoms(position, shift, species, state.cell.matrix)

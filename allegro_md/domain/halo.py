@@ -11,26 +11,17 @@ pair vector has the same bits wherever it is evaluated.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from allegro_md.backends import backend_for
+from allegro_md.backends.base import Side
 from allegro_md.comm import Comm, SendRecv
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.state import FIELDS, AtomState
 
 _SLACK = 1e-6  # Å, far above rounding
-
-
-class _Side(NamedTuple):
-    """Points whose fractional coordinate along an axis is at or above a bound (direction 1), or below it (−1)."""
-
-    axis: int
-    direction: int
-    bound: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +33,10 @@ class _Route:
     send: torch.Tensor  # indices of local and ghost atoms
     first: int
     last: int
+
+    def stays_on(self, rank: int) -> bool:
+        """Tells if this rank sends to itself: its own atoms are the images it needs."""
+        return self.to == self.source == rank
 
 
 class HaloExchange:
@@ -90,18 +85,17 @@ class HaloExchange:
         """One route: selects from local and ghost atoms, exchanges all halo fields, appends the ghosts received."""
         to, crossing = decomposition.neighbor(self._comm.rank, axis, direction)
         source, _ = decomposition.neighbor(self._comm.rank, axis, -direction)
-        chosen = np.zeros(0, dtype=np.int64)
+        chosen = torch.zeros(0, dtype=torch.int64, device=state.device)
         if to >= 0:
             lower, upper = decomposition.brick(self._comm.rank)
             bound = upper[axis] - width if direction > 0 else lower[axis] + width
-            where = state.all("position").cpu().numpy(), state.all("shift").cpu().numpy()
-            side = _Side(axis, direction, bound)
-            chosen = _beyond(*where, state.cell.origin, state.cell.inverse, side, *candidates)
+            side = Side(axis, direction, bound)
+            chosen = backend_for(state.device).domain.beyond(state, side, *candidates)
         count = np.zeros(1, dtype=np.int64)
         self._comm.send_receive([SendRecv(np.array([len(chosen)]), to, count, source)])
         first = state.n_all
         state.resize(state.n_local, state.n_ghost + int(count[0]))
-        route = _Route(to, source, torch.from_numpy(chosen).to(state.device), first, state.n_all)
+        route = _Route(to, source, chosen, first, state.n_all)
         for name, field in FIELDS.items():
             if not field.halo:
                 continue
@@ -118,10 +112,13 @@ class HaloExchange:
         legs, staged = [], []
         for buffer, route in zip(outgoing, routes, strict=True):
             target = values[route.first : route.last]
+            if route.stays_on(self._comm.rank):
+                target.copy_(buffer)
+                continue
             if not direct:
                 staged.append((target, torch.empty(target.shape, dtype=target.dtype)))
             recv_buffer = target if direct else staged[-1][1]
-            legs.append(SendRecv(buffer.cpu().numpy(), route.to, recv_buffer.numpy(), route.source))
+            legs.append(SendRecv(buffer.cpu().numpy(), route.to, recv_buffer.cpu().numpy(), route.source))
         self._comm.send_receive(legs)
         for target, recv_buffer in staged:
             target.copy_(recv_buffer)
@@ -134,53 +131,17 @@ class HaloExchange:
     def reverse_add(self, values: torch.Tensor) -> None:
         """Adds the ghost rows of an integer field, `values` (n_all, …), into the rows of their owners, in place."""
         for routes in reversed(self.hops):
-            legs, arrivals = [], []
+            legs, arrivals, between_ranks = [], [], []
             for route in routes:
+                if route.stays_on(self._comm.rank):
+                    # Atoms come before their ghosts, so a route may be done before the others of its hop.
+                    values[: route.first].index_add_(0, route.send, values[route.first : route.last])
+                    continue
+                between_ranks.append(route)
                 recv_buffer = torch.empty((len(route.send), *values.shape[1:]), dtype=values.dtype)
-                ghosts = values[route.first : route.last].cpu()
-                legs.append(SendRecv(ghosts.numpy(), route.source, recv_buffer.numpy(), route.to))
-                arrivals.append(recv_buffer.to(values.device))
+                ghosts = values[route.first : route.last].cpu().numpy()
+                legs.append(SendRecv(ghosts, route.source, recv_buffer.cpu().numpy(), route.to))
+                arrivals.append(recv_buffer)
             self._comm.send_receive(legs)
-            for route, recv_buffer in zip(routes, arrivals, strict=True):
-                # An atom appears at most once among those sent along one route, so a plain add is complete.
-                values.index_copy_(0, route.send, values.index_select(0, route.send) + recv_buffer)
-
-
-@numba.njit(cache=True)
-def _beyond(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    origin: NDArray[np.float64],
-    inverse: NDArray[np.float64],
-    side: _Side,
-    first: int,
-    last: int,
-) -> NDArray[np.int64]:
-    """Atoms from `first` to before `last` whose fractional coordinate is beyond a bound, (m,).
-
-    They are counted, then written: no temporary array has the size of what is searched.
-
-    Args:
-        position: (n, 3) Å, unwrapped.
-        shift: (n, 3) lattice translations.
-        origin: (3,) Å, of the cell.
-        inverse: (3, 3) 1/Å, of the cell matrix.
-        axis: of the coordinate.
-        direction: 1: at or above the bound; −1: below it.
-        bound: fractional.
-        first: first atom.
-        last: atom after the last.
-    """
-    axis, direction, bound = side
-    a, b, c = inverse[0, axis], inverse[1, axis], inverse[2, axis]
-    found, n = np.empty(0, dtype=np.int64), 0
-    for writes in (False, True):
-        found, n = np.empty(n, dtype=np.int64), 0
-        for i in range(first, last):
-            x, y, z = position[i, 0] - origin[0], position[i, 1] - origin[1], position[i, 2] - origin[2]
-            coordinate = x * a + y * b + z * c + shift[i, axis]
-            if (coordinate >= bound) if direction > 0 else (coordinate < bound):
-                if writes:
-                    found[n] = i
-                n += 1
-    return found
+            for route, recv_buffer in zip(between_ranks, arrivals, strict=True):
+                values.index_add_(0, route.send, recv_buffer.to(values.device))

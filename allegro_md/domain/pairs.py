@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from allegro_md.comm import Comm
 from allegro_md.domain.decomposition import Decomposition
@@ -19,13 +18,13 @@ class Pairs(NamedTuple):
 
     Attributes:
         state: the atoms that indices refer to; local ones as in the state that was searched. Ghosts may be others.
-        offsets: (n_local + 1,) int64; the neighbors of i are ``neighbors[offsets[i]:offsets[i + 1]]``.
+        offsets: (n_local + 1,) int64, on the state's device; those of i are ``neighbors[offsets[i]:offsets[i + 1]]``.
         neighbors: (offsets[-1],) int32, in ascending (id, S) order.
     """
 
     state: AtomState
-    offsets: NDArray[np.int64]
-    neighbors: NDArray[np.int32]
+    offsets: torch.Tensor
+    neighbors: torch.Tensor
 
 
 def find_pairs(

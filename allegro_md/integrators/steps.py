@@ -1,15 +1,8 @@
-"""The sub-steps integrators are made of: functions of the state, in place, local atoms only, one pass each.
-
-Each product and each sum is rounded on its own (no fused multiply-add), so an atom's result does not depend on its
-place in the arrays. No array of the size of the system is made.
-"""
+"""The sub-steps integrators are made of: functions of the state, in place, local atoms only, one pass each."""
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-from numpy.typing import NDArray
-
+from allegro_md.backends import backend_for
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2
@@ -18,40 +11,14 @@ from allegro_md.units import AMU_A2_PER_FS2
 def kick(state: AtomState, time: float) -> None:
     """Adds force/mass · time (fs) to the velocities."""
     factors = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses
-    _kick(*(state.local(name).numpy() for name in ("force", "species", "velocity")), factors)
+    backend_for(state.device).steps.kick(state, factors)
 
 
 def drift(state: AtomState, time: float) -> None:
     """Adds velocity · time (fs) to the positions."""
-    _drift(state.local("velocity").numpy(), time, state.local("position").numpy())
+    backend_for(state.device).steps.drift(state, time)
 
 
 def scale_velocities(state: AtomState, factor: float) -> None:
     """Multiplies all velocities."""
     state.local("velocity").mul_(factor)
-
-
-@numba.njit(cache=True)
-def _kick(
-    force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64]
-) -> None:
-    """Adds force · factor of the species to the velocities, in place.
-
-    Args:
-        force: (n, 3) fixed-point units.
-        species: (n,) indices.
-        velocity: (n, 3) Å/fs, written.
-        factors: (n_species,) time / mass, Å/fs per fixed-point unit.
-    """
-    for i in range(len(velocity)):
-        factor = factors[species[i]]
-        for k in range(3):
-            velocity[i, k] += np.float64(force[i, k]) * factor
-
-
-@numba.njit(cache=True)
-def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.float64]) -> None:
-    """Adds velocity · time to the positions, in place: `velocity` (n, 3) Å/fs, `position` (n, 3) Å."""
-    x, v = position.reshape(-1), velocity.reshape(-1)
-    for i in range(len(x)):
-        x[i] += v[i] * time

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 
 from allegro_md.integrators.base import Collective
-from allegro_md.observables import CHUNK, momentum, total_mass
+from allegro_md.observables import momentum, total_mass
 from allegro_md.rng import Stream, normals
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
+
+_CHUNK = 1 << 16  # atoms drawn at a time, so that no temporary array has the size of the system
 
 
 def maxwell_boltzmann(state: AtomState, temperature: float, seed: int, collective: Collective) -> None:
@@ -17,10 +19,11 @@ def maxwell_boltzmann(state: AtomState, temperature: float, seed: int, collectiv
 
     The numbers depend on seed and atom id only. As drawn, the kinetic energy fluctuates about its mean.
     """
-    ids, species, velocity = (state.local(name).numpy() for name in ("id", "species", "velocity"))
     width = np.sqrt(BOLTZMANN * temperature / (AMU_A2_PER_FS2 * state.species_table.masses))
-    for start in range(0, len(ids), CHUNK):
-        rows = slice(start, start + CHUNK)
-        velocity[rows] = width[species[rows]][:, None] * normals(ids[rows], 0, seed, Stream.VELOCITIES)
+    for start in range(0, state.n_local, _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        ids, species = (state.local(name)[rows].cpu().numpy() for name in ("id", "species"))
+        drawn = width[species][:, None] * normals(ids, 0, seed, Stream.VELOCITIES)
+        state.local("velocity")[rows] = torch.from_numpy(drawn)
     mean = collective.reduce(momentum(state)) / collective.reduce(total_mass(state))
     state.local("velocity").sub_(torch.from_numpy(mean).to(state.device))

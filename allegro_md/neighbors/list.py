@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.neighbors.cell_list import build_pairs
-from allegro_md.neighbors.grid import cells_around, place_of, sorted_into
+from allegro_md.backends import backend_for
 from allegro_md.state import AtomState
 
 _MARGIN = 1e-6  # Å, far above rounding: with skin 0 a pair at the cutoff must not be lost to the last bit
@@ -32,9 +28,10 @@ class NeighborList:
         skin: Å.
         hops: through how many pairs the energy of a local atom depends on others.
         reach: how far from local atoms ghosts are held, Å.
-        offsets: (n_centers + 1,) int64; the neighbors of center i are ``neighbors[offsets[i]:offsets[i + 1]]``. There
-            are n_local centers with one hop, else n_all; the lists of ghosts that are not needed are empty.
-        neighbors: (offsets[-1],) int32 indices of atoms held; those of local atoms come first.
+        offsets: (n_centers + 1,) int64, on the state's device; the neighbors of center i are
+            ``neighbors[offsets[i]:offsets[i + 1]]``. There are n_local centers with one hop, else n_all; the lists of
+            ghosts that are not needed are empty.
+        neighbors: (offsets[-1],) int32, on the same device, indices of atoms held; those of local atoms come first.
         displacement: largest distance, Å, that a local atom has moved since the list was built, apart from what the
             deformation of the cell does; brought up to date by `skin_excess`.
         max_approach: Å, upper bound of how much closer any two atoms of the list have come since it was built; brought
@@ -60,12 +57,12 @@ class NeighborList:
             raise ValueError(f"{hops} hops of {cutoff} Å need ghosts as far away, not only {self.reach} Å")
         self.cutoff = cutoff
         self.skin = skin
-        self.offsets: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+        self.offsets = torch.zeros(1, dtype=torch.int64)
         self.displacement = np.inf
-        self.neighbors: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self.neighbors = torch.zeros(0, dtype=torch.int32)
         self.max_approach = self.max_separation = np.inf
         self._distance = cutoff + skin + _MARGIN
-        self._reference: NDArray[Any] = np.zeros((0, 3))
+        self._reference = torch.zeros((0, 3), dtype=torch.float64)
         self._rounding = 0.0
         self._reference_inverse = np.eye(3)
         self._reference_matrix: NDArray[np.float64] | None = None
@@ -77,7 +74,7 @@ class NeighborList:
 
     def clear(self) -> None:
         """Forgets the pairs, the largest array of a run, so that its memory is free while atoms migrate."""
-        self.offsets, self.neighbors = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        self.offsets, self.neighbors = torch.zeros(1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32)
         self._reference_matrix = None
 
     def sort_atoms(self, state: AtomState) -> None:
@@ -86,18 +83,14 @@ class NeighborList:
         Shifts must be set; ghosts are dropped.
         """
         state.resize(state.n_local, 0)
-        if state.n_local == 0:
-            return
-        position, shift = state.local("position").cpu().numpy(), state.local("shift").cpu().numpy()
-        grid = cells_around(position, shift, state.cell, self._distance)
-        _, members = sorted_into(grid, position, shift, 0, state.n_local)
-        if len(members):
-            state.permute(torch.from_numpy(members))
+        order = backend_for(state.device).lists.sort_order(state, self._distance)
+        if order is not None:
+            state.permute(order)
 
     def build(self, state: AtomState) -> None:
         """Finds all pairs from the state's positions and shifts; ghosts must be in place."""
         self.clear()
-        self.offsets, self.neighbors = self._pairs(state, self._distance)
+        self.offsets, self.neighbors = self._find(state, self._distance)
         for _ in range(self.hops - 1):
             self._add_ghosts(state)
         self._remember(state)
@@ -105,7 +98,7 @@ class NeighborList:
         self._reference_inverse = state.cell.inverse
         self.max_approach = self.max_separation = self.displacement = 0.0
 
-    def pairs(self, state: AtomState, distance: float) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    def pairs(self, state: AtomState, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Finds the neighbors that local atoms have within a distance now, which may be more than the cutoff.
 
         Args:
@@ -120,11 +113,11 @@ class NeighborList:
         """
         if distance > self.reach:
             raise ValueError(f"pairs within {distance} Å: ghosts are held up to {self.reach} Å only")
-        return self._pairs(state, distance)
+        return self._find(state, distance)
 
-    def _pairs(self, state: AtomState, distance: float) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        position, shift, ids = (state.all(name).cpu().numpy() for name in ("position", "shift", "id"))
-        return build_pairs(position, shift, ids, state.cell, state.n_local, distance)
+    @staticmethod
+    def _find(state: AtomState, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
+        return backend_for(state.device).lists.find_pairs(state, state.n_local, distance)
 
     def _add_ghosts(self, state: AtomState) -> None:
         """Lists the neighbors of all ghosts that are in a list so far, anew for those that have one.
@@ -132,30 +125,29 @@ class NeighborList:
         The lists of local atoms stay as they are. Any atom within the cutoff of such a ghost is held: through the same
         chain of pairs it is within reach of a local atom.
         """
-        listed = np.zeros(state.n_all, dtype=np.bool_)
-        listed[self.neighbors] = True
+        listed = torch.zeros(state.n_all, dtype=torch.bool, device=state.device)
+        listed[self.neighbors.long()] = True
         listed[: state.n_local] = False
-        centers = np.flatnonzero(listed)
-        order = np.concatenate([centers, np.flatnonzero(~listed)])
-        position, shift, ids = (state.all(name).cpu().numpy()[order] for name in ("position", "shift", "id"))
-        offsets, neighbors = build_pairs(position, shift, ids, state.cell, len(centers), self._distance)
-        counts = np.zeros(state.n_ghost, dtype=np.int64)
-        counts[centers - state.n_local] = np.diff(offsets)
+        centers = listed.nonzero().flatten()
+        order = torch.cat([centers, (~listed).nonzero().flatten()])
+        offsets, neighbors = backend_for(state.device).lists.find_pairs(state, len(centers), self._distance, order)
+        counts = torch.zeros(state.n_ghost, dtype=torch.int64, device=state.device)
+        counts[centers - state.n_local] = offsets.diff()
         of_local = self.offsets[: state.n_local + 1]
-        self.neighbors = np.concatenate([self.neighbors[: of_local[-1]], order[neighbors].astype(np.int32)])
-        self.offsets = np.concatenate([of_local, of_local[-1] + np.cumsum(counts)])
+        of_ghosts = order[neighbors.long()].to(torch.int32)
+        self.neighbors = torch.cat([self.neighbors[: int(of_local[-1])], of_ghosts])
+        self.offsets = torch.cat([of_local, of_local[-1] + counts.cumsum(0)])
 
     def _remember(self, state: AtomState) -> None:
         """Keeps the wrapped positions of the local atoms, as float32 unless rounding would use up the skin.
 
         Wrapped positions are near the box however far the unwrapped ones have travelled.
         """
-        where = state.local("position").cpu().numpy(), state.local("shift").cpu().numpy(), np.array(state.cell.matrix)
-        rounding = np.sqrt(3.0) * 2.0**-24 * _farthest(*where)
+        lists = backend_for(state.device).lists
+        rounding = np.sqrt(3.0) * 2.0**-24 * lists.farthest(state)
         fits = 2.0 * rounding <= _SHARE * self.skin
         self._rounding = rounding if fits else 0.0
-        self._reference = np.empty((state.n_local, 3), dtype=np.float32 if fits else np.float64)
-        _places(*where, self._reference)
+        self._reference = lists.wrapped(state, torch.float32 if fits else torch.float64)
 
     def skin_excess(self, state: AtomState) -> float:
         """Distance by which atoms have moved beyond the skin of this rank's list, Å; stale if positive on any rank.
@@ -169,89 +161,16 @@ class NeighborList:
         """
         if self._reference_matrix is None:
             return np.inf
-        matrix = np.array(state.cell.matrix)
-        fixed = np.array_equal(matrix, self._reference_matrix)
-        deformation = np.eye(3) if fixed else self._reference_inverse @ matrix
-        displacement = _largest_displacement(
-            state.local("position").cpu().numpy(), state.local("shift").cpu().numpy(), matrix, self._reference,
-            deformation, fixed,
-        ) + self._rounding * float(np.linalg.norm(deformation, 2))  # fmt: skip
-        self.displacement = displacement
-        if fixed:
-            self.max_approach = self.max_separation = 2.0 * displacement
+        fixed = np.array_equal(state.cell.matrix, self._reference_matrix)
+        deformation = None if fixed else self._reference_inverse @ state.cell.matrix
+        displacement = backend_for(state.device).lists.largest_displacement(state, self._reference, deformation)
+        if deformation is None:
+            self.displacement = displacement + self._rounding
+            self.max_approach = self.max_separation = 2.0 * self.displacement
             return self.max_approach - self.skin
+        displacement += self._rounding * float(np.linalg.norm(deformation, 2))
+        self.displacement = displacement
         stretches = np.linalg.svd(deformation, compute_uv=False)
         self.max_approach = 2.0 * displacement + max(0.0, 1.0 - float(stretches[-1])) * self._distance
         self.max_separation = 2.0 * displacement + max(0.0, float(stretches[0]) - 1.0) * self._distance
         return (self.reach + 2.0 * displacement) / float(stretches[-1]) - (self.reach + self.skin)
-
-
-@numba.njit(cache=True)
-def _farthest(position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64]) -> float:
-    """Largest absolute coordinate of a wrapped position, Å.
-
-    Args:
-        position: (n, 3) Å, unwrapped.
-        shift: (n, 3) lattice translations.
-        matrix: (3, 3) Å, lattice rows.
-    """
-    largest = 0.0
-    for i in range(len(position)):
-        x, y, z = place_of(position, shift, matrix, i)
-        largest = max(largest, abs(x), abs(y), abs(z))
-    return largest
-
-
-@numba.njit(cache=True)
-def _places(
-    position: NDArray[np.float64], shift: NDArray[np.int32], matrix: NDArray[np.float64], places: NDArray[Any]
-) -> None:
-    """Writes the wrapped positions.
-
-    Args:
-        position: (n, 3) Å, unwrapped.
-        shift: (n, 3) lattice translations.
-        matrix: (3, 3) Å, lattice rows.
-        places: (n, 3) float32 or float64 Å, written.
-    """
-    for i in range(len(position)):
-        places[i, 0], places[i, 1], places[i, 2] = place_of(position, shift, matrix, i)
-
-
-@numba.njit(cache=True)
-def _largest_displacement(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    matrix: NDArray[np.float64],
-    reference: NDArray[Any],
-    deformation: NDArray[np.float64],
-    fixed_cell: bool,
-) -> float:
-    """Largest displacement from the positions at the last build, deformed with the cell, Å.
-
-    Args:
-        position: (n, 3) Å, unwrapped.
-        shift: (n, 3) lattice translations.
-        matrix: (3, 3) Å, lattice rows.
-        reference: (n, 3) float32 or float64 Å, wrapped positions at the build.
-        deformation: (3, 3) F = h₀⁻¹h.
-        fixed_cell: F is the identity.
-
-    Returns:
-        The displacement; infinite if a position is not finite.
-    """
-    largest, sane = 0.0, True
-    for i in range(len(position)):
-        x, y, z = place_of(position, shift, matrix, i)
-        a, b, c = np.float64(reference[i, 0]), np.float64(reference[i, 1]), np.float64(reference[i, 2])
-        if not fixed_cell:
-            a, b, c = (
-                a * deformation[0, 0] + b * deformation[1, 0] + c * deformation[2, 0],
-                a * deformation[0, 1] + b * deformation[1, 1] + c * deformation[2, 1],
-                a * deformation[0, 2] + b * deformation[1, 2] + c * deformation[2, 2],
-            )
-        squared = (x - a) * (x - a) + (y - b) * (y - b) + (z - c) * (z - c)
-        sane &= squared < np.inf
-        if squared > largest:
-            largest = squared
-    return np.sqrt(largest) if sane else np.inf

@@ -24,7 +24,7 @@ from allegro_md.models.allegro.network import Evaluator, Network
 from allegro_md.models.fused.fold import UnfoldableError
 from allegro_md.models.modelfile import read_document
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import Potential
+from allegro_md.potentials.base import Potential, host_arguments
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.pair import PACKED
 from allegro_md.potentials.trained import trained
@@ -96,10 +96,9 @@ class AllegroPotential:
         quanta = force.cpu()  # the same memory where the state is on the host
         n = state.n_local
         energy, virials = np.empty(n), np.zeros((n if wants_virial(needs) else 0, 6))
-        species = self._species[state.all("species").cpu().numpy()]
-        position, shift = (state.all(name).cpu().numpy() for name in ("position", "shift"))
-        atoms = Atoms(position, shift, species, state.cell.matrix)
-        pairs = Lists(lists.offsets[: n + 1], lists.neighbors)
+        atoms, pairs = host_arguments(state, lists)
+        species = self._species[atoms.species]
+        atoms = atoms._replace(species=species)
         first = 0
         while first < n:
             taken = 0

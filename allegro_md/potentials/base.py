@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
+from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.state import AtomState
 
@@ -37,6 +38,13 @@ class Potential(Protocol):
         Raises:
             PhysicsError: a force is beyond the range of the fixed-point format, or not finite.
         """
+
+
+def host_arguments(state: AtomState, lists: NeighborList) -> tuple[Atoms, Lists]:
+    """All atoms, and the lists of the local ones, in the arguments of kernels that run on the host."""
+    position, shift, species = (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
+    offsets = lists.offsets[: state.n_local + 1].cpu().numpy()
+    return Atoms(position, shift, species, state.cell.matrix), Lists(offsets, lists.neighbors.cpu().numpy())
 
 
 def leaves(potential: Potential) -> Iterator[Potential]:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
+from allegro_md.backends import backend_for
 from allegro_md.config import AllegroTerm
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.blocks import LIMIT
-from allegro_md.kernels.guard import largest_length
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.modelfile import read_document
 from allegro_md.neighbors.list import NeighborList
@@ -73,7 +73,7 @@ class Committee:
 
         def look(index: int, force: torch.Tensor) -> None:
             """Checks, and keeps if asked, the forces of a member: `force` (n_all, 3) fixed-point units."""
-            if not largest_length(force.cpu().numpy()) <= limit:
+            if not backend_for(force.device).limits.largest_length(force) <= limit:
                 worst = int(torch.argmax(force.double().abs().amax(dim=1)))
                 atom = int(state.all("id")[worst])
                 raise PhysicsError(f"{self.info.name}: the forces on atom {atom} are out of range", [atom])

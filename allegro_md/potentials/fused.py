@@ -12,7 +12,7 @@ import torch
 from allegro_md.errors import PhysicsError
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo, wants_virial
 from allegro_md.exact import ExactSum
-from allegro_md.kernels.arguments import Atoms, Lists, Out
+from allegro_md.kernels.arguments import Out
 from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.allegro.network import Network
@@ -23,7 +23,7 @@ from allegro_md.models.fused.packing import FusedEvaluator
 from allegro_md.models.fused.splines import scaled
 from allegro_md.models.fused.tables import Tables
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.potentials.base import Potential
+from allegro_md.potentials.base import Potential, host_arguments
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState
 
@@ -115,9 +115,7 @@ class FusedPotential:
         energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
         virials = np.zeros((n if per_atom else 0, 6))
         ids = state.all("id").numpy()
-        position, shift, species = (state.all(name).numpy() for name in ("position", "shift", "species"))
-        atoms = Atoms(position, shift, species, state.cell.matrix)
-        pairs = Lists(lists.offsets[: n + 1], lists.neighbors)
+        atoms, pairs = host_arguments(state, lists)
         for first in range(0, n, CENTERS):
             last = min(n, first + CENTERS)
             part = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))

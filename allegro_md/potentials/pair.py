@@ -12,6 +12,7 @@ from allegro_md.evaluation import Evaluation, Needs, wants_virial
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
 from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials.base import host_arguments
 from allegro_md.state import AtomState
 
 PACKED = 32.0
@@ -43,23 +44,20 @@ def evaluate(
     quanta = force.cpu()  # the same memory where the state is on the host
     n = state.n_local
     energy, virial = np.empty(n), np.empty((n if wants_virial(needs) else 0, 6))
-    position, shift, species = (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
-    atoms = Atoms(position, shift, species, state.cell.matrix)
-    pairs = Lists(lists.offsets[: n + 1], lists.neighbors)
+    atoms, pairs = host_arguments(state, lists)
     status = kernel(atoms, pairs, *parameters, Out(quanta.numpy(), energy, virial))
     if status != FINE:
         center = int(status)
-        raise PhysicsError(_complaint(name, center, state, lists), [int(state.all("id")[center])])
+        raise PhysicsError(_complaint(name, center, state, atoms, pairs), [int(state.all("id")[center])])
     if quanta is not force:
         force.copy_(quanta)
     return Evaluation.of(state, needs, energy, virial)
 
 
-def _complaint(name: str, center: int, state: AtomState, lists: NeighborList) -> str:
+def _complaint(name: str, center: int, state: AtomState, atoms: Atoms, lists: Lists) -> str:
     """Names the atom, and the distance of its nearest neighbor."""
-    position, shift = state.all("position").cpu().numpy(), state.all("shift").cpu().numpy()
     near = lists.neighbors[lists.offsets[center] : lists.offsets[center + 1]]
-    d = position[near] - position[center] + (shift[near] - shift[center]) @ state.cell.matrix
+    d = atoms.position[near] - atoms.position[center] + (atoms.shift[near] - atoms.shift[center]) @ atoms.cell
     r = np.linalg.norm(d, axis=1)
     where = ""
     if len(r) and np.isfinite(r).all():

@@ -329,10 +329,11 @@ def _displaced(
     chunks = range(0, len(ids), CHUNK)
     rows = torch.from_numpy(
         np.concatenate([np.flatnonzero(np.isin(ids[k : k + CHUNK], touched)) + k for k in chunks] or [touched[:0]])
-    )
+    ).to(state.device)
     position = state.local("position")
     kept = position[rows].clone()
-    position[rows] = kept + torch.from_numpy(most * directions(state.local("id")[rows].cpu().numpy()))
+    away = most * directions(state.local("id")[rows].cpu().numpy())
+    position[rows] = kept + torch.from_numpy(away).to(state.device)
     try:
         yield [e.displaced(most * directions(e.id)) for e in environments]
     finally:

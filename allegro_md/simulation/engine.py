@@ -52,7 +52,7 @@ class WholeEngine:
         `velocity` (n_total, 3) Å/fs, in the order of ids.
         """
         state = self._state(system, None)
-        state.local("velocity")[:] = torch.from_numpy(velocity)[state.local("id")]
+        state.local("velocity")[:] = torch.from_numpy(velocity).to(state.device)[state.local("id")]
         loop = StepLoop(state, self._forces(None), integrator, self._comm, Timers())
         loop.resume(0, 0.0, Substepping(parts, steps))
         loop.start()

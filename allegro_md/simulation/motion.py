@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from allegro_md.backends import backend_for
 from allegro_md.comm import Comm
 from allegro_md.config.dynamics import DynamicsConfig
 from allegro_md.errors import InputError
 from allegro_md.evaluation import PotentialInfo
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import Integrator
-from allegro_md.kernels.guard import largest_length
 from allegro_md.observables import kinetic_energy, momentum, temperature, total_mass
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2
@@ -63,7 +63,7 @@ def require_motion(state: AtomState, integrator: Integrator, comm: Comm) -> list
     """
     if integrator.heats_atoms_at_rest or float(comm.reduce(kinetic_energy(state))[0]) > 0.0:
         return []
-    force = float(comm.max(largest_length(state.local("force").cpu().numpy()) / FORCE_SCALE))
+    force = float(comm.max(backend_for(state.device).limits.largest_length(state.local("force")) / FORCE_SCALE))
     remedy = f"set [system.velocities] temperature, for example {max(integrator.max_temperature, 1.0):g}"
     if force < AT_REST:
         raise InputError(

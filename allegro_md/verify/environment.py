@@ -182,9 +182,10 @@ class Cluster:
         copy, center = listed // n, listed % n
         first, count = self._offsets[center], np.diff(self._offsets)[center]
         lists = NeighborList(self._info.cutoff, MARGIN)
-        lists.offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-        entry = np.repeat(first - lists.offsets[:-1], count) + np.arange(lists.offsets[-1])
-        lists.neighbors = rows[np.repeat(copy, count), self._neighbors_of[entry]].astype(np.int32)
+        offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+        entry = np.repeat(first - offsets[:-1], count) + np.arange(offsets[-1])
+        neighbors = rows[np.repeat(copy, count), self._neighbors_of[entry]].astype(np.int32)
+        lists.offsets, lists.neighbors = torch.from_numpy(offsets), torch.from_numpy(neighbors)
         return lists
 
 

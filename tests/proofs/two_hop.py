@@ -50,8 +50,8 @@ class PassingEam:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         tables, h, n = self._tables, state.cell.matrix, state.n_local
-        i = np.repeat(np.arange(len(lists.offsets) - 1), np.diff(lists.offsets))
-        j = lists.neighbors[: len(i)]
+        i = np.repeat(np.arange(len(lists.offsets) - 1), np.diff(lists.offsets.numpy()))
+        j = lists.neighbors[: len(i)].numpy()
         x, shift = state.all("position").numpy(), state.all("shift").numpy().astype(np.float64)
         s = shift[j] - shift[i]
         d = (x[j] - x[i]) + (s[:, :1] * h[0] + s[:, 1:2] * h[1] + s[:, 2:] * h[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ LEVELS: dict[float, set[str]] = {
         "allocator", "cache_folder", "kernel_cache",
     },
     1: {"comm", "config", "reporting"},
-    2: {"kernels", "neighbors", "observables"},
+    1.5: {"kernels"},
+    2: {"backends"},
+    2.5: {"neighbors", "observables"},
     3: {"models", "integrators"},
     4: {"potentials", "domain", "io", "guards"},
     4.5: {"verify", "analysis"},
@@ -36,6 +39,7 @@ LEVEL = {component: level for level, components in LEVELS.items() for component 
 FORBIDDEN: dict[str, set[str]] = {
     "kernels": {"comm", "config"},  # tensors in, tensors out
     "models": {"comm", "config"},  # a strictly local model knows no ranks
+    "backends": {"comm", "config"},
     "integrators": {"comm", "neighbors"},  # they see a state and a `forces` callable
     "potentials": {"comm"},  # a potential never talks to MPI
     "domain": {"models"},  # it is given a width and a list of fields
@@ -45,6 +49,10 @@ FORBIDDEN: dict[str, set[str]] = {
 
 # The only door to a package; what is not named here may be imported anywhere above the ground.
 DOORS: dict[str, set[str]] = {"mpi4py": {"comm"}, "h5py": {"io"}, "triton": {"kernels"}, "typer": {"cli"}}
+
+# What goes over atoms is in backends/, in the kernels of CPU engines, or copied to the host first (`.cpu().numpy()`).
+ON_CPUS = {"backends", "kernels", "models", "training", "potentials"}
+NUMBA = {"backends", "kernels", "exact", "rng", "io"}  # on ids and host copies: exact sums, random numbers, frames
 GROUND_PACKAGES = {"numpy", "scipy", "torch", "numba"} | set(sys.stdlib_module_names)
 
 # Imported inside functions because they are optional, or slow to load and needed at the edge only.
@@ -169,6 +177,14 @@ def test_size(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < FUNCTION_LINES, f"{node.name} is too long"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_any_device(path: Path) -> None:
+    """A second kind of device is a folder beside backends/cpu: no other file takes a state's tensor for host memory."""
+    source, me = path.read_text(), component_of(module_of(path)[0])
+    assert me in ON_CPUS or not re.search(r"(?<!\.cpu\(\))\.numpy\(\)", source)
+    assert me in NUMBA or not re.search(r"^(import|from) numba", source, re.MULTILINE)
 
 
 def test_no_cycles() -> None:

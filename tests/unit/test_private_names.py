@@ -21,7 +21,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "_set_shifts": "the fault is in the middle of the migration",
     },
     "unit/domain/test_free_axes.py": {"_even_cuts": "planes that a whole run would not show"},
-    "unit/domain/test_decomposition.py": {"_assign_owners": "positions on faces, by the bit"},
     "unit/io/test_h5md.py": dict.fromkeys(("_worker", "_jobs", "_thread"), "holds the writing thread at one moment"),
     "unit/kernels/test_contract.py": {"_on_device": "the path of a GPU, compared on the CPU"},
     "unit/potentials/test_allegro.py": dict.fromkeys(

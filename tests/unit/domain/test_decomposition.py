@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allegro_md.backends import backend_for
 from allegro_md.cell import Cell
 from allegro_md.domain.decomposition import Decomposition, choose_grid
-from allegro_md.domain.migrate import _assign_owners
+from allegro_md.state import AtomState, SpeciesTable
 
 Grid = tuple[int, int, int]
 GRIDS = [(1, 1, 1), (2, 1, 1), (1, 3, 2), (2, 2, 2), (5, 1, 2), (3, 4, 7)]
@@ -19,9 +20,9 @@ ALL = (True, True, True)
 
 
 def owners(decomposition: Decomposition, x: np.ndarray, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    owner, shift = np.empty(len(x), dtype=np.int32), np.empty((len(x), 3), dtype=np.int32)
-    _assign_owners(x, cell.origin, cell.inverse, np.array(cell.periodic), decomposition.planes, owner, shift)
-    return owner, shift
+    state = AtomState.from_arrays(cell, SpeciesTable(("Ar",), np.array([18]), np.array([39.95])), x)
+    owner = backend_for(state.device).domain.assign_owners(state, decomposition.planes)
+    return owner.numpy(), state.local("shift").numpy()
 
 
 def even(grid: Grid, periodic: tuple[bool, bool, bool] = ALL) -> Decomposition:

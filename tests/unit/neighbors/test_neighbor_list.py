@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from allegro_md.backends.cpu.cell_list import build_pairs
 from allegro_md.cell import Cell
-from allegro_md.neighbors.cell_list import build_pairs
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.state import AtomState, SpeciesTable
 
@@ -96,7 +96,7 @@ def pairs_within(state: AtomState, distance: float) -> set[tuple[int, int]]:
 
 
 def listed(neighbors: NeighborList) -> set[tuple[int, int]]:
-    return {(i, j) for i, row in enumerate(rows(neighbors.offsets, neighbors.neighbors)) for j in row}
+    return {(i, j) for i, row in enumerate(rows(neighbors.offsets.numpy(), neighbors.neighbors.numpy())) for j in row}
 
 
 @settings(max_examples=80, deadline=None)

@@ -8,11 +8,11 @@ import torch
 from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
+from allegro_md.backends.cpu.grid import cells_around, sorted_into
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.domain.halo import HaloExchange
 from allegro_md.domain.migrate import decompose, migrate
-from allegro_md.neighbors.grid import cells_around, sorted_into
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.state import AtomState, SpeciesTable
 

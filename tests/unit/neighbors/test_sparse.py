@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from allegro_md.backends.cpu.cell_list import build_pairs
+from allegro_md.backends.cpu.grid import cells_around, sorted_into
 from allegro_md.cell import Cell
-from allegro_md.neighbors.cell_list import build_pairs
-from allegro_md.neighbors.grid import cells_around, sorted_into
 
 DISTANCE = 3.0
 

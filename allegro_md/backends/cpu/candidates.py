@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.neighbors.grid import REACH, column_start, place_of
+from allegro_md.backends.cpu.grid import REACH, column_start, place_of
 
 STRETCH = 16
 """Cells of a column that are worked on together where atoms are in the order of cells: some 100 kB."""

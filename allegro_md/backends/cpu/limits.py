@@ -1,18 +1,36 @@
-"""The extremes that guards look at, one pass each."""
+"""The extremes that guards look at, one pass each: see `base.LimitFunctions`."""
 
 from __future__ import annotations
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.kernels.geometry import pair_vector
 from allegro_md.kernels.no_refcount import no_refcount
+from allegro_md.state import AtomState
+
+
+def largest_length(rows: torch.Tensor) -> float:
+    """Largest length of `rows` (n, 3) float64 or int64, in their unit; infinite if one is not finite."""
+    return float(_largest_length(rows.numpy()))
+
+
+def least_clearance(
+    state: AtomState, lists: tuple[torch.Tensor, torch.Tensor], shortest: NDArray[np.float64]
+) -> tuple[float, int, int]:
+    """Finds the listed pair that is closest to its limit; `shortest` (n_species, n_species) Å."""
+    position, shift, species = (state.all(name).numpy() for name in ("position", "shift", "species"))
+    offsets, neighbors = lists
+    atoms = Atoms(position, shift, species, state.cell.matrix)
+    least, i, j = _least_clearance(atoms, Lists(offsets.numpy(), neighbors.numpy()), shortest)
+    return float(least), int(i), int(j)
 
 
 @numba.njit(cache=True)
-def largest_length(rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
+def _largest_length(rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
     """Largest length of `rows` (n, 3), in their unit; infinite if one is not finite."""
     largest = 0.0
     for i in range(len(rows)):
@@ -25,7 +43,7 @@ def largest_length(rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
 
 
 @numba.njit(cache=True)
-def least_clearance(
+def _least_clearance(
     atoms: Atoms,
     lists: Lists,
     shortest: NDArray[np.float64],

@@ -10,10 +10,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.backends.cpu.candidates import STRETCH, Binned, Candidates, Held, columns_around, gather, room_for
+from allegro_md.backends.cpu.grid import REACH, Grid, bin_at, cells_around, column_start, place_of, sorted_into
+from allegro_md.backends.cpu.lanes import LANES, WORD, count_smaller, lowest, near
 from allegro_md.cell import Cell
-from allegro_md.neighbors.candidates import STRETCH, Binned, Candidates, Held, columns_around, gather, room_for
-from allegro_md.neighbors.grid import REACH, Grid, bin_at, cells_around, column_start, place_of, sorted_into
-from allegro_md.neighbors.lanes import LANES, WORD, count_smaller, lowest, near
 
 _BY_COUNTING = 256  # up to so many neighbors a place in the list is found by counting smaller keys
 

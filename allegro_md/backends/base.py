@@ -1,0 +1,166 @@
+"""The functions of a backend. Tensors are those of the state and live on its device; numpy arrays are small.
+
+Results do not depend on the order of atoms in the arrays nor on the number of ranks, bit for bit, and not on the
+backend: every operation is rounded on its own, in the order in which it is written in `cpu`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.exact import ExactSum
+from allegro_md.state import AtomState
+
+
+class Side(NamedTuple):
+    """Half-space of the fractional coordinate along an axis: at or above a bound (direction 1), or below it (−1)."""
+
+    axis: int
+    direction: int
+    bound: float
+
+
+class StepFunctions(Protocol):
+    """Sub-steps of integrators on the local atoms, in place."""
+
+    def kick(self, state: AtomState, factors: NDArray[np.float64]) -> None:
+        """Adds force · factor of the species to the velocities.
+
+        Args:
+            state: with forces.
+            factors: (n_species,) time / mass, Å/fs per fixed-point unit of force.
+        """
+
+    def drift(self, state: AtomState, time: float) -> None:
+        """Adds velocity · time (fs) to the positions."""
+
+
+class SumFunctions(Protocol):
+    """Exact sums over the local atoms; the caller reduces them over ranks."""
+
+    def kinetic_energy(self, state: AtomState) -> ExactSum:
+        """Σ ½ m v², eV; one component."""
+
+    def kinetic_tensor(self, state: AtomState) -> ExactSum:
+        """Σ m v ⊗ v, eV; six components in Voigt order xx yy zz yz xz xy."""
+
+    def momentum(self, state: AtomState) -> ExactSum:
+        """Σ m v, amu·Å/fs; three components."""
+
+    def total_mass(self, state: AtomState) -> ExactSum:
+        """Σ m, amu; one component."""
+
+    def summed(self, values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
+        """Σ of a quantity: `values` (n_local,) or (n_local, k) float64, in the unit of the exact sum's `kind`."""
+
+
+class LimitFunctions(Protocol):
+    """The extremes that guards look at."""
+
+    def largest_length(self, rows: torch.Tensor) -> float:
+        """Largest length of `rows` (n, 3) float64 or int64, in their unit; infinite if one is not finite."""
+
+    def least_clearance(
+        self, state: AtomState, lists: tuple[torch.Tensor, torch.Tensor], shortest: NDArray[np.float64]
+    ) -> tuple[float, int, int]:
+        """Finds the listed pair that is closest to its limit.
+
+        Args:
+            state: local atoms and ghosts.
+            lists: offsets (n_centers + 1,) int64 and neighbors (offsets[-1],) int32.
+            shortest: (n_species, n_species) Å; pairs with 0 have no limit.
+
+        Returns:
+            Least distance − limit, Å, and the indices of the two atoms; (inf, −1, −1) without such pairs.
+        """
+
+
+class ListFunctions(Protocol):
+    """Neighbor lists, and how far atoms have moved since one was built."""
+
+    def sort_order(self, state: AtomState, distance: float) -> torch.Tensor | None:
+        """Returns the order of the local atoms by cells for pairs within `distance` (Å), (n_local,); None: they are."""
+
+    def find_pairs(
+        self, state: AtomState, n_centers: int, distance: float, order: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Finds all neighbors of some atoms.
+
+        Args:
+            state: local atoms and ghosts.
+            n_centers: the first so many atoms get a list; fastest if these are in the order of cells.
+            distance: Å.
+            order: (n_all,) int64, indices of atoms: they are taken in this order; None: as they are held.
+
+        Returns:
+            offsets (n_centers + 1,) int64 and neighbors int32, per center in ascending (id, shift) order; indices count
+            atoms in the order asked for.
+        """
+
+    def farthest(self, state: AtomState) -> float:
+        """Largest absolute coordinate of a wrapped position of the local atoms, Å."""
+
+    def wrapped(self, state: AtomState, dtype: torch.dtype) -> torch.Tensor:
+        """Positions of the local atoms in the rank's frame, x + shift · h, (n_local, 3) of a floating-point type, Å."""
+
+    def largest_displacement(
+        self, state: AtomState, reference: torch.Tensor, deformation: NDArray[np.float64] | None
+    ) -> float:
+        """Largest displacement of a local atom beyond the deformation of the cell, Å; infinite if one is not finite.
+
+        Args:
+            state: now.
+            reference: (n_local, 3) float32 or float64 Å, wrapped positions then.
+            deformation: (3, 3) h₀⁻¹h of the cell since then; None: the cell is the same.
+        """
+
+
+class DomainFunctions(Protocol):
+    """The rank an atom belongs to, and the ranks that need it as a ghost."""
+
+    def first_beyond(self, state: AtomState, farthest: float) -> int:
+        """The first local atom with a coordinate that is NaN or not below `farthest` (Å) in size; −1: none."""
+
+    def extremes(self, state: AtomState) -> NDArray[np.float64]:
+        """(6,) the largest −f, then the largest f, of the fractional coordinates f; −infinity without atoms."""
+
+    def histogram(self, state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
+        """Number of local atoms by their fractional coordinate along an axis, (n_bins,).
+
+        Args:
+            state: local atoms.
+            axis: 0, 1 or 2.
+            lower: where the first bin begins; what is below counts there, what is above the last bin in the last.
+            width: of a bin.
+            n_bins: their number.
+        """
+
+    def assign_owners(
+        self, state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    ) -> torch.Tensor:
+        """Finds the rank that owns each local atom, and sets the lattice shifts that wrap them into the box.
+
+        Args:
+            state: its shifts are written.
+            planes: of the decomposition, fractional, (bricks + 1,) along each axis.
+
+        Returns:
+            (n_local,) int32 ranks.
+        """
+
+    def beyond(self, state: AtomState, side: Side, first: int, last: int) -> torch.Tensor:
+        """Indices, (m,) int64, of the atoms or ghosts from `first` to before `last` that are on a side of a bound."""
+
+
+class Backend(NamedTuple):
+    """All that a device must be able to do: modules, or objects, with these functions."""
+
+    steps: StepFunctions
+    sums: SumFunctions
+    limits: LimitFunctions
+    lists: ListFunctions
+    domain: DomainFunctions

@@ -1,0 +1,6 @@
+"""The backend of CPUs: numba on the memory of the tensors, one thread."""
+
+from allegro_md.backends.base import Backend
+from allegro_md.backends.cpu import domain, limits, lists, steps, sums
+
+BACKEND = Backend(steps, sums, limits, lists, domain)

@@ -1,0 +1,155 @@
+"""Ownership of atoms, and which of them become ghosts: see `base.DomainFunctions`."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.backends.base import Side
+from allegro_md.state import AtomState
+
+
+def first_beyond(state: AtomState, farthest: float) -> int:
+    """The first local atom with a coordinate that is NaN or not below `farthest` (Å) in size; −1: none."""
+    return int(_first_beyond(state.local("position").numpy(), farthest))
+
+
+def extremes(state: AtomState) -> NDArray[np.float64]:
+    """(6,) the largest −f, then the largest f, of the fractional coordinates f; −infinity without atoms."""
+    found: NDArray[np.float64] = _extremes(state.local("position").numpy(), state.cell.origin, state.cell.inverse)
+    return found
+
+
+def histogram(state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
+    """Number of local atoms by their fractional coordinate along an axis, (n_bins,)."""
+    fraction = (state.local("position").numpy() - state.cell.origin) @ state.cell.inverse[:, axis]
+    bins = np.clip((fraction - lower) / width, 0, n_bins - 1).astype(np.int64)
+    return np.bincount(bins, minlength=n_bins).astype(np.int64)
+
+
+def assign_owners(
+    state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+) -> torch.Tensor:
+    """Finds the rank that owns each local atom, (n_local,) int32, by fractional planes; sets the lattice shifts."""
+    owner, cell = torch.empty(state.n_local, dtype=torch.int32), state.cell
+    _assign_owners(
+        state.local("position").numpy(), cell.origin, cell.inverse, np.array(cell.periodic), planes, owner.numpy(),
+        state.local("shift").numpy(),
+    )  # fmt: skip
+    return owner
+
+
+def beyond(state: AtomState, side: Side, first: int, last: int) -> torch.Tensor:
+    """Indices, (m,) int64, of the atoms or ghosts from `first` to before `last` that are on a side of a bound."""
+    where = state.all("position").numpy(), state.all("shift").numpy()
+    return torch.from_numpy(_beyond(*where, state.cell.origin, state.cell.inverse, side, first, last))
+
+
+@numba.njit(cache=True)
+def _first_beyond(positions: NDArray[np.float64], farthest: float) -> int:
+    """The first of `positions` (n, 3) Å with a coordinate that is NaN or not below a bound in size; −1: none."""
+    for i in range(len(positions)):
+        x, y, z = abs(positions[i, 0]), abs(positions[i, 1]), abs(positions[i, 2])
+        if not (x < farthest and y < farthest and z < farthest):
+            return i
+    return -1
+
+
+@numba.njit(cache=True)
+def _extremes(
+    positions: NDArray[np.float64], origin: NDArray[np.float64], inverse: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(6,) the largest −f, then the largest f, of the fractional coordinates f; −infinity without atoms.
+
+    Args:
+        positions: (n, 3) Å.
+        origin: (3,) Å, corner of the box.
+        inverse: (3, 3) 1/Å, see `Cell.inverse`.
+    """
+    extremes = np.full(6, -np.inf)
+    for i in range(len(positions)):
+        for axis in range(3):
+            fraction = 0.0
+            for k in range(3):
+                fraction += (positions[i, k] - origin[k]) * inverse[k, axis]
+            extremes[axis] = max(extremes[axis], -fraction)
+            extremes[axis + 3] = max(extremes[axis + 3], fraction)
+    return extremes
+
+
+@numba.njit(cache=True)
+def _assign_owners(
+    positions: NDArray[np.float64],
+    origin: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    periodic: NDArray[np.bool_],
+    planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    owner: NDArray[np.int32],
+    shift: NDArray[np.int32],
+) -> None:
+    """Writes each atom's owner and the lattice shift that wraps it into the box.
+
+    Args:
+        positions: (n, 3) Å, unwrapped.
+        origin: (3,) Å, corner of the box.
+        inverse: (3, 3) 1/Å, see `Cell.inverse`.
+        periodic: (3,) flags.
+        planes: of the decomposition, fractional.
+        owner: (n,) ranks, written.
+        shift: (n, 3) lattice translations, written.
+    """
+    for i in range(len(positions)):
+        rank = 0
+        for axis in range(3):
+            fraction = 0.0
+            for k in range(3):
+                fraction += (positions[i, k] - origin[k]) * inverse[k, axis]
+            wraps = 0.0
+            if periodic[axis]:
+                wraps = -np.floor(fraction)
+                fraction += wraps  # may round to 1.0, which belongs to the last brick
+            shift[i, axis] = np.int32(wraps)
+            n = len(planes[axis]) - 1
+            brick = int(np.searchsorted(planes[axis], fraction, side="right")) - 1
+            rank = rank * n + min(max(brick, 0), n - 1)
+        owner[i] = rank
+
+
+@numba.njit(cache=True)
+def _beyond(
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    origin: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    side: Side,
+    first: int,
+    last: int,
+) -> NDArray[np.int64]:
+    """Atoms from `first` to before `last` whose fractional coordinate is beyond a bound, (m,).
+
+    They are counted, then written: no temporary array has the size of what is searched.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        origin: (3,) Å, of the cell.
+        inverse: (3, 3) 1/Å, of the cell matrix.
+        side: fractional.
+        first: first atom.
+        last: atom after the last.
+    """
+    axis, direction, bound = side
+    a, b, c = inverse[0, axis], inverse[1, axis], inverse[2, axis]
+    found, n = np.empty(0, dtype=np.int64), 0
+    for writes in (False, True):
+        found, n = np.empty(n, dtype=np.int64), 0
+        for i in range(first, last):
+            x, y, z = position[i, 0] - origin[0], position[i, 1] - origin[1], position[i, 2] - origin[2]
+            coordinate = x * a + y * b + z * c + shift[i, axis]
+            if (coordinate >= bound) if direction > 0 else (coordinate < bound):
+                if writes:
+                    found[n] = i
+                n += 1
+    return found

@@ -1,0 +1,157 @@
+"""A second backend in plain torch operations: short and slow, all pairs tried."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.backends.base import Backend, Side
+from allegro_md.exact import ExactSum
+from allegro_md.state import AtomState
+from allegro_md.units import AMU_A2_PER_FS2
+
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+CALLS: set[str] = set()
+
+
+def place(state: AtomState, n: int) -> torch.Tensor:
+    """Wrapped positions of the first n atoms, x + shift · h, each product and sum rounded on its own."""
+    h, s = torch.from_numpy(np.array(state.cell.matrix)), state.all("shift")[:n].double()
+    return state.all("position")[:n] + (s[:, :1] * h[0] + s[:, 1:2] * h[1] + s[:, 2:] * h[2])
+
+
+def fraction(state: AtomState, axis: int) -> torch.Tensor:
+    x, inverse = state.local("position") - torch.from_numpy(state.cell.origin.copy()), state.cell.inverse[:, axis]
+    return x[:, 0] * float(inverse[0]) + x[:, 1] * float(inverse[1]) + x[:, 2] * float(inverse[2])
+
+
+class Steps:
+    def kick(self, state: AtomState, factors: NDArray[np.float64]) -> None:
+        CALLS.add("kick")
+        factor = torch.from_numpy(factors)[state.local("species").long()]
+        state.local("velocity").add_(state.local("force").double() * factor[:, None])
+
+    def drift(self, state: AtomState, time: float) -> None:
+        CALLS.add("drift")
+        state.local("position").add_(state.local("velocity") * time)
+
+
+class Sums:
+    def kinetic_energy(self, state: AtomState) -> ExactSum:
+        v = state.local("velocity")
+        squares = v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1] + v[:, 2] * v[:, 2]
+        return self.summed(0.5 * self._mass(state) * AMU_A2_PER_FS2 * squares, "kinetic", state)
+
+    def kinetic_tensor(self, state: AtomState) -> ExactSum:
+        v, mass = state.local("velocity"), self._mass(state) * AMU_A2_PER_FS2
+        terms = torch.stack([mass * v[:, a] * v[:, b] for a, b in VOIGT], dim=1)
+        return self.summed(terms, "kinetic", state)
+
+    def momentum(self, state: AtomState) -> ExactSum:
+        return self.summed(self._mass(state)[:, None] * state.local("velocity"), "momentum", state)
+
+    def total_mass(self, state: AtomState) -> ExactSum:
+        return self.summed(self._mass(state), "mass", state)
+
+    def summed(self, values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
+        CALLS.add(kind)
+        return ExactSum.of(values.numpy(), kind, state.local("id").numpy())
+
+    def _mass(self, state: AtomState) -> torch.Tensor:
+        return torch.from_numpy(state.species_table.masses)[state.local("species").long()]
+
+
+class Limits:
+    def largest_length(self, rows: torch.Tensor) -> float:
+        CALLS.add("largest_length")
+        return float(torch.linalg.vector_norm(rows.double(), dim=1).max()) if len(rows) else 0.0
+
+    def least_clearance(
+        self, state: AtomState, lists: tuple[torch.Tensor, torch.Tensor], shortest: NDArray[np.float64]
+    ) -> tuple[float, int, int]:
+        return math.inf, -1, -1
+
+
+class Lists:
+    def sort_order(self, state: AtomState, distance: float) -> torch.Tensor | None:
+        return torch.argsort(-state.local("id")) if state.n_local else None  # any order will do
+
+    def find_pairs(
+        self, state: AtomState, n_centers: int, distance: float, order: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        CALLS.add("find_pairs")
+        chosen = torch.arange(state.n_all) if order is None else order
+        where, ids, shift = place(state, state.n_all)[chosen], state.all("id")[chosen], state.all("shift")[chosen]
+        key = np.lexsort((*(shift[:, k].numpy() for k in (2, 1, 0)), ids.numpy()))
+        near = torch.cdist(where[:n_centers], where[key], compute_mode="donot_use_mm_for_euclid_dist") < distance
+        near[torch.from_numpy(key) == torch.arange(n_centers)[:, None]] = False
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), near.sum(1).cumsum(0)])
+        return offsets, torch.from_numpy(key)[near.nonzero()[:, 1]].to(torch.int32)
+
+    def farthest(self, state: AtomState) -> float:
+        return float(place(state, state.n_local).abs().max()) if state.n_local else 0.0
+
+    def wrapped(self, state: AtomState, dtype: torch.dtype) -> torch.Tensor:
+        return place(state, state.n_local).to(dtype)
+
+    def largest_displacement(
+        self, state: AtomState, reference: torch.Tensor, deformation: NDArray[np.float64] | None
+    ) -> float:
+        stretch = torch.eye(3, dtype=torch.float64) if deformation is None else torch.from_numpy(deformation)
+        moved = torch.linalg.vector_norm(place(state, state.n_local) - reference.double() @ stretch, dim=1)
+        return float(moved.max()) if len(moved) else 0.0
+
+
+class Domain:
+    def first_beyond(self, state: AtomState, farthest: float) -> int:
+        bad = (~(state.local("position").abs() < farthest)).any(dim=1).nonzero().flatten()
+        return int(bad[0]) if len(bad) else -1
+
+    def extremes(self, state: AtomState) -> NDArray[np.float64]:
+        found = np.full(6, -np.inf)
+        for axis in range(3):
+            f = fraction(state, axis)
+            if len(f):
+                found[axis], found[axis + 3] = float((-f).max()), float(f.max())
+        return found
+
+    def histogram(self, state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
+        bins = ((fraction(state, axis) - lower) / width).clamp(0, n_bins - 1).long()
+        return np.asarray(torch.bincount(bins, minlength=n_bins).numpy(), dtype=np.int64)
+
+    def assign_owners(
+        self, state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    ) -> torch.Tensor:
+        CALLS.add("assign_owners")
+        rank = torch.zeros(state.n_local, dtype=torch.int64)
+        for axis in range(3):
+            f = fraction(state, axis)
+            wraps = -f.floor() if state.cell.periodic[axis] else torch.zeros_like(f)
+            state.local("shift")[:, axis] = wraps.to(torch.int32)
+            n = len(planes[axis]) - 1
+            brick = torch.searchsorted(torch.from_numpy(planes[axis].copy()), f + wraps, right=True) - 1
+            rank = rank * n + brick.clamp(0, n - 1)
+        return rank.to(torch.int32)
+
+    def beyond(self, state: AtomState, side: Side, first: int, last: int) -> torch.Tensor:
+        CALLS.add("beyond")
+        x, inverse = state.all("position")[first:last] - torch.from_numpy(state.cell.origin.copy()), state.cell.inverse
+        a, b, c = (float(inverse[k, side.axis]) for k in range(3))
+        f = x[:, 0] * a + x[:, 1] * b + x[:, 2] * c + state.all("shift")[first:last, side.axis]
+        return first + ((f >= side.bound) if side.direction > 0 else (f < side.bound)).nonzero().flatten()
+
+
+BACKEND = Backend(Steps(), Sums(), Limits(), Lists(), Domain())
+
+if __name__ == "__main__":  # the program with this backend
+    from allegro_md.backends import BACKENDS
+    from allegro_md.cli import main
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    BACKENDS["cpu"] = Path(__file__).stem
+    main()
