@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,14 +29,9 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
 from allegro_md.models.allegro.architecture import Architecture
-from allegro_md.models.allegro.dense import DenseWeights
-from allegro_md.models.allegro.irreps import coupling
-from allegro_md.models.allegro.mlp import matrices_of
 from allegro_md.models.allegro.network import Network
-from allegro_md.models.allegro.residual import ResidualWeights
-from allegro_md.models.allegro.residual_evaluator import NEW, OLD, ResidualEvaluator
 from allegro_md.models.allegro.zbl import HALF_E2, screening_length
-from allegro_md.models.fused.layers import Array, Columns, Layers, dense_layers, residual_layers
+from allegro_md.models.fused.layers import Array, Columns, Layers, Node, describe
 
 MOST_DEGREES = 3
 """Highest l_max with kernels."""
@@ -139,26 +135,19 @@ def fold(network: Network, symbols: Sequence[str]) -> Fold:
     layers: Layers | None = None
     levels: tuple[Level, ...] = ()
     with torch.no_grad():
-        if isinstance(body, DenseWeights):
-            shared, double_counting = True, 2.0
-            layers, columns = dense_layers(body, norms.rsqrt().numpy()[species])
-            if a.layers == 1:
-                levels, columns = _lowered(layers, columns, norms.rsqrt())
-                layers = None
+        described, columns = describe(body, norms.rsqrt().numpy()[species])
+        if a.layers == 1:
+            levels, columns = _lowered(described, columns, norms.rsqrt())
         else:
-            assert isinstance(body, ResidualWeights)
-            shared, double_counting = False, 1.0
-            if a.layers == 1:
-                levels, columns = _residual(body, norms.rsqrt())
-            else:
-                layers, columns = residual_layers(body, norms.rsqrt().numpy()[species])
+            layers = described
+        double_counting = 1.0 if described.mixed else 2.0
         factors = (network.scales / torch.sqrt(double_counting * norms)).numpy()[species]
         shifts = network.shifts.numpy()[species]
     n = len(a.symbols)
     every = np.array(a.pair_cutoffs) if a.pair_cutoffs else np.full((n, n), a.cutoff)
     cutoffs = every[np.ix_(species, species)]
     return Fold(
-        a.l_max + 1, a.channels, shared, levels, cutoffs, factors, shifts,
+        a.l_max + 1, a.channels, not described.mixed, levels, cutoffs, factors, shifts,
         _repulsion(symbols, cutoffs) if a.zbl else np.zeros((3, 0, 0)), species[:, None] * n + species, columns,
         layers,
     )
@@ -169,75 +158,69 @@ def _repulsion(symbols: Sequence[str], cutoffs: Array) -> Array:
     return np.stack([HALF_E2 * np.outer(numbers, numbers), 1.0 / screening_length(numbers[:, None], numbers), cutoffs])
 
 
-def _coupling(degrees: int) -> torch.Tensor:
-    """(degrees,) float64, coefficient of l × l → scalar, the same for all components."""
-    return torch.tensor([coupling(degree, degree, 0)[0, 0, 0] for degree in range(degrees)], dtype=torch.float64)
-
-
 def _lowered(layers: Layers, columns: Columns, norms: torch.Tensor) -> tuple[tuple[Level, ...], Columns]:
     """The levels of a description with one layer, and its radial functions with norms and coefficients in them.
 
+    A node without an activation becomes part of the one it gives to: z' = f' + c · (f + s @ M) @ M'.
+
     Args:
         layers: of one layer; nodes after its scalars have one source each.
-        columns: its radial functions: own, environment.0, those of the other nodes.
+        columns: its radial functions: own, environment.0, those of the other nodes, the envelope if it is used.
         norms: (species,) float64, of the environments, by species of the model.
     """
-    n = len(norms)
-    chain: list[Level] = []
-    merged: torch.Tensor | None = None
-    for node in layers.nodes[2:]:
-        ((_, array),) = node.sources.items()
-        matrix = torch.from_numpy(array) if merged is None else merged @ torch.from_numpy(array)
-        merged = matrix if node.activation is None and node.name != "energy" else None
-        if merged is None:
-            chain.append(Level(np.ascontiguousarray(matrix.numpy()), node.radial, False, node.activation))
-    ((product,),) = layers.products
+    n, product = len(norms), layers.products[0][0]
     degrees = int(product.terms.a.max(initial=0) ** 0.5) + 1
     rows = [int(np.flatnonzero(product.terms.a == degree**2)[0]) for degree in range(degrees)]
     paths = torch.from_numpy(product.coefficient[rows].reshape(1, -1))
+    steps = _merged(layers.nodes)
+    widths = [paths.shape[1], *(node.width for node in layers.nodes if node.radial)]
+    names = ["own", *(node.name for node in layers.nodes if node.radial)]
 
     def lowered(x: torch.Tensor, pair: torch.Tensor) -> list[torch.Tensor]:
-        own, environment, *rest = columns(x, pair)
-        return [environment * norms[pair // n][:, None], own * paths, *rest]
+        values = torch.cat(columns(x, pair), dim=1)
+        cut = [values[:, sum(widths) :]] if any(step.level.cut for step in steps) else []
+        radial = dict(zip(names, values[:, : sum(widths)].split(widths, dim=1), strict=True))
+        found = [radial["environment.0"] * norms[pair // n][:, None], radial["own"] * paths]
+        for step in steps:
+            parts = [radial[name] @ m * (cut[0] if is_cut else 1.0) for name, m, is_cut in step.sources]
+            parts += [radial[step.name]] if step.name in radial else []
+            found += [sum(parts[1:], parts[0])] if parts else []
+        return [*found, *cut]
 
-    return tuple(chain), lowered
-
-
-def _residual(weights: ResidualWeights, norms: torch.Tensor) -> tuple[tuple[Level, ...], Columns]:
-    """Derives levels and radial functions of the residual form; norms (species,) float64."""
-    a = weights.architecture
-    n, degrees, width = len(a.symbols), a.l_max + 1, (a.l_max + 1) * a.channels
-    latent, readout = matrices_of(weights.latents[0]), weights.readout.matrices()
-    from_latents, from_scalars = latent[0][: a.latents], latent[0][a.latents :]
-    by_degree = from_scalars.reshape(a.channels, degrees, -1).transpose(0, 1).reshape(width, -1)
-    first, linear = readout[0], len(latent) == 1
-    if linear:
-        chain = [Level((NEW * by_degree @ first).numpy(), True, True, a.readout.activation)]
-    else:
-        act = a.latent.activation
-        chain = [Level(by_degree.numpy(), True, False, act)]
-        chain += [Level(m.numpy(), False, False, act) for m in latent[1:-1]]
-        chain.append(Level((NEW * latent[-1] @ first).numpy(), True, True, a.readout.activation))
-    chain += [Level(m.numpy(), False, False, a.readout.activation) for m in readout[1:]]
-    plan = ResidualEvaluator(weights, torch.float64, torch.device("cpu"))
-    split = matrices_of(weights.environments[0])[0].reshape(a.latents, 2, a.channels, degrees).transpose(2, 3)
-    own, environment = (split[:, k].reshape(a.latents, width) for k in range(2))
-    own = own * _coupling(degrees).repeat_interleave(a.channels)
-
-    def columns(x: torch.Tensor, pair: torch.Tensor) -> list[torch.Tensor]:
-        cut, latents = plan.two_body(x, pair)
-        parts = [latents @ environment * norms[pair // n][:, None], latents @ own]
-        old = OLD * latents
-        if linear:
-            old = old + NEW * cut * (latents @ from_latents)
-        else:
-            parts.append(latents @ from_latents)
-        return [*parts, old @ first, cut]
-
-    return _finished(chain), columns
+    return tuple(step.level for step in steps), lowered
 
 
-def _finished(chain: list[Level]) -> tuple[Level, ...]:
-    """The last level has no activation."""
-    last = chain[-1]
-    return (*chain[:-1], Level(np.ascontiguousarray(last.matrix), last.radial, last.cut, None))
+class _Step(NamedTuple):
+    """A level, the node that it ends in, and the linear nodes with radial functions that went into it.
+
+    Attributes:
+        name: of the node.
+        level: the maps put together.
+        sources: name of a node, what its radial function is multiplied by, and whether the envelope is a factor.
+    """
+
+    name: str
+    level: Level
+    sources: list[tuple[str, torch.Tensor, bool]]
+
+
+def _merged(nodes: Sequence[Node]) -> list[_Step]:
+    """Goes along the nodes after the scalars, one source each, and puts linear ones into those that follow."""
+    cut_of = {node.name: node.cut for node in nodes}
+    radial_nodes = {node.name for node in nodes if node.radial}
+    steps: list[_Step] = []
+    before: _Step | None = None  # linear, not yet part of a level
+    for node in nodes[2:]:
+        ((source, array),) = node.sources.items()
+        matrix, cut = torch.from_numpy(array), cut_of[source]
+        sources: list[tuple[str, torch.Tensor, bool]] = []
+        if before is not None:
+            sources = [(name, m @ matrix, is_cut or cut) for name, m, is_cut in before.sources]
+            sources += [(source, matrix, cut)] if source in radial_nodes else []
+            matrix, cut = torch.from_numpy(before.level.matrix) @ matrix, before.level.cut or cut
+        level = Level(np.ascontiguousarray(matrix.numpy()), node.radial or bool(sources), cut, node.activation)
+        step = _Step(node.name, level, sources)
+        before = step if node.activation is None and node.name != "energy" else None
+        if before is None:
+            steps.append(step)
+    return steps

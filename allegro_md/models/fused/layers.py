@@ -1,4 +1,4 @@
-"""A trained network of several layers, rewritten: radial functions per ordered species pair, tensors, merged matrices.
+"""A trained network, rewritten: radial functions per ordered species pair, tensors, merged matrices.
 
 What an edge (i, j) holds beside its tensor are *nodes*, each a vector of numbers,
 
@@ -132,7 +132,19 @@ class _Chain:
         self._made_by[node.name] = node.name
 
 
-def dense_layers(weights: DenseWeights, norms: Array) -> tuple[Layers, Columns]:
+def describe(weights: DenseWeights | ResidualWeights, norms: Array) -> tuple[Layers, Columns]:
+    """Describes a network of either form; `norms` (n,) float64 by species of the center.
+
+    Returns:
+        The layers, and the radial functions: own, then those of the nodes that have one, then the envelope if it is
+        used.
+    """
+    if isinstance(weights, DenseWeights):
+        return _dense_layers(weights, norms)
+    return _residual_layers(weights, norms)
+
+
+def _dense_layers(weights: DenseWeights, norms: Array) -> tuple[Layers, Columns]:
     """Layers and radial functions (own, then those of the nodes) of the dense form."""
     a = weights.architecture
     plan = DenseEvaluator(weights, torch.float64, torch.device("cpu"))
@@ -168,7 +180,7 @@ def dense_layers(weights: DenseWeights, norms: Array) -> tuple[Layers, Columns]:
     return Layers(nodes, products, mixed=False, norms=norms), columns
 
 
-def residual_layers(weights: ResidualWeights, norms: Array) -> tuple[Layers, Columns]:
+def _residual_layers(weights: ResidualWeights, norms: Array) -> tuple[Layers, Columns]:
     """Layers and radial functions (own, those of the nodes, the envelope) of the residual form."""
     a = weights.architecture
     plan = ResidualEvaluator(weights, torch.float64, torch.device("cpu"))
