@@ -22,12 +22,12 @@ from unittest import mock
 
 import numpy as np
 import torch
-from mutants import FloatSum, _float_reduce, _wrap_in_place
+from mutants import FloatSum, _float_reduce, wrap_in_place
 
+from allegro_md.backends.cpu import domain, lists
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
-from allegro_md.domain import migrate
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
 from allegro_md.evaluation import Evaluation, Needs
@@ -36,7 +36,6 @@ from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.steps import drift, kick
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.fused.tables import Tables
-from allegro_md.neighbors import list as lists
 from allegro_md.potentials import allegro, build_potential, eam, lj
 from allegro_md.simulation import certificate
 from allegro_md.simulation.build import Parts, build_structure, create_atoms, new_integrator
@@ -105,11 +104,10 @@ def rough(self: Any, state: Any, result: Evaluation) -> Evaluation:
 def corner_lost(right: Any) -> Any:
     """Ghosts received along one axis are not handed on along the next: those at edges and corners never arrive."""
 
-    def extend(self: Any, state: Any, domain: Any, axis: int, direction: int, candidates: Any, width: Any) -> Any:
-        first, last = candidates
-        return right(self, state, domain, axis, direction, (first, min(last, state.n_local)), width)
+    def beyond(state: Any, side: Any, first: int, last: int) -> Any:
+        return right(state, side, first, max(first, min(last, state.n_local)))
 
-    return extend
+    return beyond
 
 
 def other_table(right: Any) -> Any:
@@ -271,7 +269,7 @@ FAULTS: dict[str, Fault] = {
     "stale-halo": Fault(
         "lj", "environment", patch(HaloExchange, "forward", lambda f: lambda self, x: None), ranks=BOTH
     ),
-    "lost-corner": Fault("lj", "environment", patch(HaloExchange, "_extend", corner_lost), ranks=BOTH),
+    "lost-corner": Fault("lj", "environment", patch(domain, "beyond", corner_lost), ranks=BOTH),
     "missing-image": Fault(
         "small", "environment", patch(Decomposition, "hops", lambda f: lambda *a: min(1, f(*a))), ranks=BOTH
     ),
@@ -289,7 +287,7 @@ FAULTS: dict[str, Fault] = {
     "float-forces": Fault("lj", "net force", patch(lj, "lj", floating), ranks=BOTH),
     "float-reduce": Fault("lj", "rebuild", float_reduce, start=False),
     "float-reduce-ranks": Fault("lj", "ranks", float_reduce, start=False, ranks=(2,)),
-    "wrapped-in-place": Fault("lj", "wrapping", patch(migrate, "_set_shifts", _wrap_in_place), start=False, ranks=BOTH),
+    "wrapped-in-place": Fault("lj", "wrapping", patch(domain, "assign_owners", wrap_in_place), start=False, ranks=BOTH),
     "hidden-state": Fault("lj", "repeat", lambda: [changed_result(lj.LennardJones, remembering())]),
     "rough-precision": Fault("allegro", "reference", result_of(allegro.AllegroPotential, rough)),
     "anisotropic": Fault("lj", "rotation", patch(lj, "lj", stretched), start=False),

@@ -10,8 +10,8 @@ from unittest import mock
 import numpy as np
 import torch
 
+from allegro_md.backends.cpu import domain
 from allegro_md.comm import Comm
-from allegro_md.domain import migrate
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs, PotentialInfo
 from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.neighbors.list import NeighborList
@@ -41,8 +41,8 @@ class FloatLennardJones:
         self._a, self._b, self._c = potential._table[0, 0]
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
-        i = np.repeat(np.arange(state.n_local), np.diff(lists.offsets))
-        j = lists.neighbors
+        i = np.repeat(np.arange(state.n_local), np.diff(lists.offsets.numpy()))
+        j = lists.neighbors.numpy()
         x, s = state.all("position").numpy(), state.all("shift").numpy()
         d = (x[j] - x[i]) + (s[j] - s[i]) @ state.cell.matrix
         r2 = (d * d).sum(axis=1)
@@ -83,14 +83,17 @@ class FloatForces(ForceEvaluator):
         self._halo = _FloatHalo(self._halo)  # type: ignore[assignment]
 
 
-def _wrap_in_place(settle: Callable[..., None]) -> Callable[..., None]:
-    def wrapped(state: AtomState, *rest: Any) -> None:
-        settle(state, *rest)
+def wrap_in_place(right: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Positions are moved into the box when owners are found, instead of keeping a shift beside them."""
+
+    def assign_owners(state: AtomState, planes: Any) -> torch.Tensor:
+        owner = right(state, planes)
         x, s = state.local("position").numpy(), state.local("shift").numpy()
         x += s @ state.cell.matrix
         s[:] = 0
+        return owner
 
-    return wrapped
+    return assign_owners
 
 
 @contextmanager
@@ -101,7 +104,7 @@ def mutated(name: str) -> Iterator[type[ForceEvaluator]]:
             stack.enter_context(mock.patch.object(ExactSum, "of", staticmethod(FloatSum)))
             stack.enter_context(mock.patch.object(Comm, "reduce", _float_reduce))
         elif name == "wrap":
-            stack.enter_context(mock.patch.object(migrate, "_set_shifts", _wrap_in_place(migrate._set_shifts)))
+            stack.enter_context(mock.patch.object(domain, "assign_owners", wrap_in_place(domain.assign_owners)))
         elif name not in ("", "float-forces"):
             raise ValueError(name)
         yield FloatForces if name == "float-forces" else ForceEvaluator

@@ -36,8 +36,8 @@ class Crowded:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         n, h = state.n_local, state.cell.matrix
-        i = np.repeat(np.arange(n), np.diff(lists.offsets[: n + 1]))
-        j = lists.neighbors[: len(i)]
+        i = np.repeat(np.arange(n), np.diff(lists.offsets[: n + 1].numpy()))
+        j = lists.neighbors[: len(i)].numpy()
         x, shift = state.all("position").numpy(), state.all("shift").numpy().astype(np.float64)
         s = shift[j] - shift[i]
         d = (x[j] - x[i]) + (s[:, :1] * h[0] + s[:, 1:2] * h[1] + s[:, 2:] * h[2])

@@ -57,7 +57,7 @@ def read_by_compiled_code() -> set[str]:
 
 def test_the_digest_covers_all_compiled_code() -> None:
     found, wanted = set(compiled_sources(PACKAGE)), read_by_compiled_code()
-    assert len(wanted) > 35 and "neighbors/grid.py" in wanted and "exact.py" in wanted
+    assert len(wanted) > 35 and "backends/cpu/grid.py" in wanted and "exact.py" in wanted
     assert wanted <= found
     assert len(found - wanted) <= 4  # edits of other files need not compile anything
 
@@ -71,13 +71,16 @@ def test_the_digest_is_of_names_and_contents() -> None:
 
 PLACE = """
 import numpy as np
-from allegro_md.neighbors.list import _farthest
-print(_farthest(np.ones((1, 3)), np.zeros((1, 3), dtype=np.int32), np.eye(3)))
+from allegro_md.backends.cpu.lists import farthest
+from allegro_md.cell import Cell
+from allegro_md.state import AtomState, SpeciesTable
+argon = SpeciesTable(("Ar",), np.array([18]), np.array([39.95]))
+print(farthest(AtomState.from_arrays(Cell.from_rows(np.eye(3), (True, True, True)), argon, np.ones((1, 3)))))
 """
 
 
 def test_an_edit_takes_effect_where_the_cache_is_warm(tmp_path: Path) -> None:
-    """An edit of the callee in neighbors/grid.py: its caller is in neighbors/list.py, which stays as it is."""
+    """An edit of the callee in grid.py: its caller is in lists.py, which stays as it is."""
     shutil.copytree(PACKAGE, tmp_path / "allegro_md", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     environment |= {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
@@ -89,7 +92,7 @@ def test_an_edit_takes_effect_where_the_cache_is_warm(tmp_path: Path) -> None:
 
     assert largest() == 1.0
     assert list((tmp_path / "cache").rglob("*.nbc"))  # it is warm now
-    grid = tmp_path / "allegro_md" / "neighbors" / "grid.py"
+    grid = tmp_path / "allegro_md" / "backends" / "cpu" / "grid.py"
     text = grid.read_text()
     assert "return (\n        position[i, 0] + (" in text
     grid.write_text(text.replace("return (\n        position[i, 0] + (", "return (\n        position[i, 0] + 2.0 + ("))

@@ -11,14 +11,11 @@ PACKAGE = TESTS.parent / "allegro_md"
 
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "drivers/faults.py": {
-        "_extend": "the fault is in the middle of the halo exchange",
-        "_set_shifts": "the fault is in the middle of the migration",
         "_dtype": "tells the two networks of a potential apart",
     },
     "drivers/mutants.py": {
         "_table": "the same parameters, summed in another way",
         "_rebuild": "replaces the halo, which is made anew in each rebuild",
-        "_set_shifts": "the fault is in the middle of the migration",
     },
     "unit/domain/test_free_axes.py": {"_even_cuts": "planes that a whole run would not show"},
     "unit/io/test_h5md.py": dict.fromkeys(("_worker", "_jobs", "_thread"), "holds the writing thread at one moment"),
