@@ -5,6 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Two files of tests at a time, then those that start MPI ranks, which need the cores to themselves.
+TESTS_OF_ONE_PROCESS := -n 2 --dist loadfile --no-loadscope-reorder -m 'not parallel and not long'
+TESTS_OF_RANKS := -m 'parallel and not long'
+
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
@@ -19,14 +23,16 @@ demo: .venv/run.stamp
 	@sed -n '1,2p' inputs/run-quickstart/thermo.csv; tail -n 2 inputs/run-quickstart/thermo.csv
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS_OF_ONE_PROCESS)
+	$(BIN)/python -m pytest $(TESTS_OF_RANKS)
 
 test-long: .venv/dev.stamp
 	$(BIN)/python -m pytest -m long --timeout 3600
 
 coverage: .venv/dev.stamp
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest $(TESTS_OF_ONE_PROCESS)
+	$(BIN)/coverage run -m pytest $(TESTS_OF_RANKS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ class RankServer:
         self._folder = Path(tempfile.mkdtemp(prefix="ranks-"))  # short: the paths of sockets have 108 bytes
         self._process: subprocess.Popen[str] | None = None
         self._starts = 0
+        self._starting = threading.Lock()
 
     def socket(self) -> Path:
         """Where it listens.
@@ -61,17 +63,21 @@ class RankServer:
         Raises:
             Failed: it did not start.
         """
-        if self._process is None or self._process.poll() is not None:
-            self._starts += 1
-            self._process = subprocess.Popen(
-                [sys.executable, str(DRIVERS / "rank_server.py"), str(self._path())], text=True, bufsize=1,
-                env={**os.environ, **SINGLE_THREAD}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=(self._folder / "errors").open("w"), start_new_session=True,
-            )  # fmt: skip
-            assert self._process.stdout is not None
-            if self._process.stdout.readline() != "ready\n":
-                pytest.fail(f"no server of ranks:\n{(self._folder / 'errors').read_text()}")
+        with self._starting:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
         return self._path()
+
+    def _start(self) -> None:
+        self._starts += 1
+        self._process = subprocess.Popen(
+            [sys.executable, str(DRIVERS / "rank_server.py"), str(self._path())], text=True, bufsize=1,
+            env={**os.environ, **SINGLE_THREAD}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=(self._folder / "errors").open("w"), start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            pytest.fail(f"no server of ranks:\n{(self._folder / 'errors').read_text()}")
 
     def _path(self) -> Path:
         return self._folder / f"{self._starts}"

@@ -22,7 +22,10 @@ INPUTS = sorted((ROOT / "inputs").glob("*.toml"))
 NAMES = [path.stem for path in INPUTS]
 
 # On two ranks: what nothing in tests/mpi runs there, embedded atoms and a calculator of ASE. Others are in it.
-RUNS = [*((name, 1) for name in NAMES), ("triclinic", 2), ("molecule", 2)]
+RUNS = [
+    *((name, 1) for name in NAMES),
+    *(pytest.param(name, 2, marks=pytest.mark.parallel) for name in ("triclinic", "molecule")),
+]
 STEPS = {"molecule": 400}
 
 
@@ -73,7 +76,6 @@ def test_opens_with_what_to_expect(path: Path) -> None:
     assert f"allegro-md inputs/{path.name}" in head
 
 
-@pytest.mark.parallel
 @pytest.mark.parametrize(("name", "ranks"), RUNS)
 def test_run_directory_is_complete(run: Any, name: str, ranks: int) -> None:
     result = run(name, ranks)
@@ -96,7 +98,6 @@ def test_two_ranks_give_the_bits_of_one(run: Any) -> None:
     assert run("triclinic", 1).bits() == run("triclinic", 2).bits()
 
 
-@pytest.mark.parallel
 def test_silver_has_the_cohesive_energy_it_was_fitted_to(run: Any) -> None:
     # The tilted cell starts from the perfect crystal, at rest but for the motion of its atoms.
     perfect = run("triclinic", 1)
@@ -117,7 +118,6 @@ def test_the_record_is_that_of_the_paper() -> None:
     assert 71 * np.prod(sibling.repeat) == 1_022_400
 
 
-@pytest.mark.parallel
 @pytest.mark.parametrize("name", ["silver", "record-ag"])
 def test_the_record_starts_in_equilibrium(run: Any, name: str) -> None:
     result = run(name, 1)
@@ -126,14 +126,12 @@ def test_the_record_starts_in_equilibrium(run: Any, name: str) -> None:
     assert np.ptp(result.column("conserved_eV")) / 2556 < 5e-5
 
 
-@pytest.mark.parallel
 def test_argon_has_the_density_of_rahman(run: Any) -> None:
     volume = run("argon-lj", 1).column("volume_A3")[0]
     assert 864 * 39.948 * 1.66053907 / volume == pytest.approx(1.374, abs=1e-3)  # g/cm³
 
 
-@pytest.mark.parallel
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.parallel)])
 def test_nitrogen_vibrates_at_its_frequency(run: Any, ranks: int) -> None:
     result = run("molecule", ranks)
     with h5py.File(result.directory / "trajectory.h5") as file:

@@ -89,8 +89,10 @@ def launch(mpirun: MpiRun, ranks: int, case: Case, good: Path, folder: Path) -> 
     return [*found, *([f"said: {done.stderr}{done.stdout}"] if found or printed else [])]
 
 
-@pytest.mark.parallel
-@pytest.mark.parametrize(("case", "ranks"), LAUNCHED.items())
+@pytest.mark.parametrize(
+    ("case", "ranks"),
+    [pytest.param(*each, marks=pytest.mark.parallel if each[1] > 1 else []) for each in LAUNCHED.items()],
+)
 def test_refused_when_launched(mpirun: MpiRun, good: Path, tmp_path: Path, ranks: int, case: str) -> None:
     assert launch(mpirun, ranks, BY_NAME[case], good, tmp_path) == []
 

@@ -17,9 +17,8 @@ def printed(mpirun: Any) -> Any:
     return once(lambda ranks: mpirun(ranks, [DRIVER], timeout=200).stdout)
 
 
-@pytest.mark.parallel
 @pytest.mark.parametrize("check", [check.__name__ for check in CHECKS])
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.parallel)])
 def test_holds(printed: Any, ranks: int, check: str) -> None:
     text = printed(ranks)
     assert f"holds: {check}\n" in text, text

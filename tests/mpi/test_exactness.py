@@ -7,6 +7,7 @@ mutants.py) must be told from it by the same comparison.
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 from once import once
 from systems import crossing_start
+
+pytestmark = pytest.mark.parallel
 
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "exactness.py"
 
@@ -83,7 +86,16 @@ class Launcher:
 
     def __init__(self, mpirun: Any, folder: Path) -> None:
         self._mpirun, self._folder = mpirun, folder
-        self.get = once(self._get)
+        self._alone, self._together = once(self._get_alone), once(self._get)
+
+    def get(self, ranks: int, kind: str) -> dict[str, dict[str, Any]]:
+        """The results by name; kind and ranks as for `_get`."""
+        return dict(self._alone(kind)[ranks] if ranks < 2 else self._together(ranks, kind))
+
+    def _get_alone(self, kind: str) -> list[dict[str, dict[str, Any]]]:
+        """One rank without mpirun and one rank with it, side by side, since each needs one core."""
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(self._get, (0, 1), (kind, kind)))
 
     def _get(self, ranks: int, kind: str) -> dict[str, dict[str, Any]]:
         """kind: "default" or "long". Rank 0 is one rank without mpirun, with the runs all others are compared to."""
@@ -136,14 +148,12 @@ def check(case: str, reference: dict[str, Any], ranks: int, results: dict[str, d
             assert run["migrations"] >= 100, name
 
 
-@pytest.mark.parallel
 @pytest.mark.parametrize(("ranks", "case"), [(r, c) for r, cases in ((1, ONE), (2, TWO), (4, FOUR)) for c in cases])
 def test_same_bits(launcher: Launcher, case: str, ranks: int) -> None:
     check(case, launcher.get(0, "default")[f"{case}-base"], ranks, launcher.get(ranks, "default"))
 
 
 @pytest.mark.long
-@pytest.mark.parallel
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("case", LONG_STEPS)
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
@@ -168,7 +178,6 @@ def test_liquid_leaves_the_box(launcher: Launcher) -> None:
     assert np.ptp(images, axis=0).max() >= 2
 
 
-@pytest.mark.parallel
 @pytest.mark.parametrize(
     ("ranks", "case"), [(0, "ideal"), (2, "ideal"), (0, "ideal-tilted"), (2, "ideal-tilted"), (4, "ideal-tilted")]
 )
@@ -181,7 +190,6 @@ def test_straight_lines(launcher: Launcher, case: str, ranks: int) -> None:
     assert np.array_equal(run["position"], x + 1000 * v)
 
 
-@pytest.mark.parallel
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_a_balancer_moves_planes(launcher: Launcher, ranks: int) -> None:
     """It comes from a file of the tests and a line in the registry; `test_same_bits` compares its run."""
@@ -189,13 +197,11 @@ def test_a_balancer_moves_planes(launcher: Launcher, ranks: int) -> None:
     assert not np.array_equal(runs["triclinic-balanced"]["planes"], runs["triclinic-base"]["planes"])
 
 
-@pytest.mark.parallel
 def test_slab_leaves_ranks_empty(launcher: Launcher) -> None:
     run = launcher.get(4, "default")["slab-base"]
     assert tuple(run["grid"]) == (1, 1, 4) and run["empty"] >= 1
 
 
-@pytest.mark.parallel
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_mutants_are_found(launcher: Launcher, mutant: str) -> None:
     """A wrong engine follows the right trajectory closely for a while, but not to the bit."""

@@ -98,8 +98,7 @@ def assert_evidence(run: Path, message: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(d, axis=1), picture.arrays["distance_A"], atol=1e-6)
 
 
-@pytest.mark.parallel
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.parallel)])
 def test_wrong_tables_do_not_start(
     ranks: int, root: Path, tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

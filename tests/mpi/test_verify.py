@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DRIVER = ROOT / "tests" / "drivers" / "faults.py"
 
 INPUTS = sorted((ROOT / "inputs").glob("*.toml"))
+ON: dict[int, list[pytest.MarkDecorator]] = {1: [], 2: [pytest.mark.parallel]}
+"""Number of ranks → marks of its tests."""
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,10 @@ def failed(certificate: dict[str, Any]) -> dict[str, Any]:
     return {check["name"]: check for check in certificate["checks"] if not check["passed"]}
 
 
-@pytest.mark.parallel
-@pytest.mark.parametrize(("ranks", "name"), [(r, name) for name, f in FAULTS.items() for r in f.ranks])
+@pytest.mark.parametrize(
+    ("ranks", "name"),
+    [pytest.param(r, name, marks=ON[r]) for name, f in FAULTS.items() for r in f.ranks],
+)
 def test_faults_are_found(found: Any, ranks: int, name: str) -> None:
     """Each by the check that is there for it; where that is about atoms, one is named."""
     certificate = found(ranks)[name]
@@ -48,8 +52,7 @@ def test_faults_are_found(found: Any, ranks: int, name: str) -> None:
         assert isinstance(check["atom"], int)
 
 
-@pytest.mark.parallel
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(r, marks=ON[r]) for r in (1, 2)])
 def test_what_is_right_passes(found: Any, ranks: int) -> None:
     """The same systems without a fault; every check has compared something somewhere."""
     right = {name: certificate for name, certificate in found(ranks).items() if name.startswith("right")}
