@@ -108,6 +108,8 @@ class Launcher:
         """The running program: ``launch(2, ["-m", "allegro_md", …])``; its group is that of the launcher."""
         if n and self._mpirun is None:
             pytest.skip("no mpirun: install the mpi extra")
+        if n > 1 and "PYTEST_XDIST_WORKER" in os.environ:
+            pytest.fail(f"{n} ranks beside other tests: mark this one parallel, and run those without -n")
         python = [sys.executable]
         if self._forks and not fresh:
             python += ["-I", "-S", str(DRIVERS / "rank.py"), str(self._server.socket())]
