@@ -52,9 +52,10 @@ docs: .venv/docs.stamp
 	$(INSTALL) -e '.[mpi]'
 	touch $@
 
-.venv/dev.stamp: .venv/run.stamp
+# What `make demo` needs is among it: one installation instead of two.
+.venv/dev.stamp: pyproject.toml constraints.txt .venv/python.stamp
 	$(INSTALL) -e '.[mpi,dev,import,lmdb]'
-	touch $@
+	touch .venv/run.stamp $@
 
 .venv/docs.stamp: pyproject.toml constraints.txt .venv/python.stamp
 	$(INSTALL) -e '.[docs]'
