@@ -142,6 +142,7 @@ def test_stop_and_resume_on_other_ranks(
 
 
 @pytest.mark.long
+@pytest.mark.parallel
 def test_check_and_verify(folder: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     said = mpirun(1, ["-m", "allegro_md", "check", folder / "in.toml"]).stdout
     assert all(f"a-{k}.allegro" in said for k in range(3)) and "memory per rank" in said

@@ -188,19 +188,19 @@ def predicted_and_measured(mpirun: MpiRun, path: Path, ranks: int) -> tuple[floa
 ARGON_200K = CRYSTAL.replace("}", ", rattle = 0.05 }") + "\nvelocities = { temperature = 200.0 }"
 COPPER = 'structure = "cu.extxyz"\nvelocities = { temperature = 600.0 }'
 EVERYTHING = 'trajectory = { every = 1, fields = ["position", "velocity", "force", "image"], dtype = "float64" }'
+LONG_AND_PARALLEL = [pytest.mark.long, pytest.mark.parallel]
 
 
-@pytest.mark.parallel
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("ranks", "source", "repeat", "output"),
     [
         pytest.param(1, "lj", [37, 37, 37], "", id="200,000 of lj, 1 rank"),
-        pytest.param(2, "lj", [46, 33, 33], "", id="200,000 of lj, 2 ranks", marks=pytest.mark.long),
-        pytest.param(2, "lj", [74, 37, 37], EVERYTHING, id="400,000 with frames, 2 ranks", marks=pytest.mark.long),
-        pytest.param(4, "lj", [80, 40, 40], "", id="512,000 of lj, 4 ranks", marks=pytest.mark.long),
+        pytest.param(2, "lj", [46, 33, 33], "", id="200,000 of lj, 2 ranks", marks=LONG_AND_PARALLEL),
+        pytest.param(2, "lj", [74, 37, 37], EVERYTHING, id="400,000 with frames, 2 ranks", marks=LONG_AND_PARALLEL),
+        pytest.param(4, "lj", [80, 40, 40], "", id="512,000 of lj, 4 ranks", marks=LONG_AND_PARALLEL),
         pytest.param(1, "allegro", [4, 4, 4], "", id="Allegro, 1 rank", marks=pytest.mark.long),
-        pytest.param(2, "allegro", [8, 4, 4], "", id="Allegro, 2 ranks", marks=pytest.mark.long),
+        pytest.param(2, "allegro", [8, 4, 4], "", id="Allegro, 2 ranks", marks=LONG_AND_PARALLEL),
     ],
 )
 def test_memory_within_ten_percent(
