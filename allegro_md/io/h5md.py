@@ -226,7 +226,7 @@ class TrajectoryWriter:
         cell = state.cell
         self._box = Box(cell.periodic, cell.bounded)
         species, ids = state.local("species").cpu().numpy(), state.local("id").cpu().numpy()
-        numbers = state.species_table.numbers.astype(np.int32)
+        numbers, masses = state.species_table.numbers.astype(np.int32), state.species_table.masses
         path = self._folder / ATOMS
         with self._comm.collective_errors(), disk_errors(path):
             if self._comm.rank == 0:
@@ -237,7 +237,12 @@ class TrajectoryWriter:
                 lay_out(unfinished(path), FIXED, state.n_total, 1, 1)
         with self._comm.collective_errors(), disk_errors(path):
             where = placements(unfinished(path), FIXED)
-        pieces = self._slabs.pieces(ids, {"species": lambda rows: numbers[species[rows]], "id": ids.__getitem__})
+        made: dict[str, Rows] = {
+            "species": lambda rows: numbers[species[rows]],
+            "id": ids.__getitem__,
+            "mass": lambda rows: masses[species[rows]],
+        }
+        pieces = self._slabs.pieces(ids, made)
         for first, piece, _ in pieces:
             with self._comm.collective_errors(), disk_errors(path), open(unfinished(path), "r+b", buffering=0) as file:
                 for column in FIXED:
@@ -341,6 +346,8 @@ class TrajectoryWriter:
         complete_ones, in_open = int(state["segments"]), int(state["open"])
         tail = segment_path(self._folder, complete_ones)
         try:
+            if not (self._folder / ATOMS).exists():
+                raise FileNotFoundError(f"there is no {FOLDER}/{ATOMS}")
             self._history = read_index(self._directory, complete_ones)
             if in_open:
                 if not tail.exists():

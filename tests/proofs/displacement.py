@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from allegro_md.config.fields import Every, Table
 from allegro_md.evaluation import Needs
 from allegro_md.exact import ExactSum
 from allegro_md.io.observer_setting import ObserverSetting
+from allegro_md.io.trajectory import read_trajectory
 from allegro_md.reporting import PRIORITY, Snapshot
 from allegro_md.triggers import Every as EveryStep
 
@@ -72,20 +72,13 @@ class Displacement:
         self.flush()
 
 
-def cell(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, 3) Å, of the edges of a frame: lengths or rows."""
-    return np.diag(edges) if edges.ndim == 1 else edges
-
-
 def offline(path: Path) -> list[list[float]]:
     """The same of a stored trajectory with positions in float64 and images."""
     accumulator = Accumulator(Comm.serial())
-    with h5py.File(path) as file:
-        atoms: Any = file["particles/all"]
-        for frame, time in enumerate(atoms["position/time"][:]):
-            position, image = atoms["position/value"][frame], atoms["image/value"][frame]
-            unwrapped = position + image @ cell(atoms["box/edges/value"][frame])
-            accumulator.add(float(time), np.arange(len(position)), unwrapped, len(position))
+    with read_trajectory(path) as trajectory:
+        ids = np.arange(trajectory.n_atoms)
+        for frame in trajectory:
+            accumulator.add(frame.time, ids, frame.unwrapped, trajectory.n_atoms)
     return accumulator.rows
 
 
