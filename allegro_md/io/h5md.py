@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
+from allegro_md.config.output import TrajectoryConfig
 from allegro_md.errors import InputError
 from allegro_md.io.background_writer import BackgroundWriter
 from allegro_md.io.disk import disk_errors, finish, unfinished
@@ -27,11 +28,11 @@ from allegro_md.io.frame_index import (
     read_index,
     write_index,
 )
-from allegro_md.io.id_partition import IdPartition, Rows
+from allegro_md.io.id_partition import ORDERING, PIECE, IdPartition, Rows
 from allegro_md.io.layout import Column, Placement, lay_out, placements
 from allegro_md.io.segments import DOUBLING, FOLDER, Segment, capacity, complete, recover, segment_path
 from allegro_md.io.wrapping import wrap
-from allegro_md.reporting import PRIORITY, Snapshot
+from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot
 from allegro_md.state import FIELDS, AtomState
 from allegro_md.triggers import Every
 
@@ -43,6 +44,10 @@ UNITS = {f.name: NOTATION[f.unit] for f in FIELDS.values() if f.trajectory and f
 
 AHEAD = 4
 """Pieces per rank, and ends of frames, that may wait for the disk before the simulation does."""
+
+FRAMING = 200
+"""Bytes per atom of a piece (`id_partition.PIECE`) while it is put in order, beside the pieces that wait. Measured; see
+tests/unit/simulation/test_resource_estimate.py."""
 
 FIRST_INTERVAL = 1.0
 """Seconds after which frames become visible at the latest, early in a run; see `DOUBLING`."""
@@ -62,6 +67,7 @@ class TrajectoryWriter:
     name = "trajectory"
     priority = PRIORITY["write"]
     needs = frozenset({"thermo"})
+    files = (NAME, FOLDER)
 
     def __init__(
         self,
@@ -129,6 +135,10 @@ class TrajectoryWriter:
     def bytes_per_sample(self, n_atoms: int) -> float:
         """Bytes of a frame."""
         return float(n_atoms * sum(column.row_bytes for column in self._fields))
+
+    def bytes_in_memory(self, n_local: int) -> float:
+        """Bytes while a frame is put in order, and for the pieces that wait for the disk."""
+        return (FRAMING + AHEAD * self.bytes_per_sample(1)) * min(n_local, PIECE) + ORDERING * n_local
 
     def flush(self) -> None:
         """Collective; call before a checkpoint: all frames so far are on the disk when it returns.
@@ -372,6 +382,11 @@ class TrajectoryWriter:
         for path in _pieces(self._folder):
             if path not in keep:
                 path.unlink()
+
+
+def build(table: TrajectoryConfig, setting: ObserverSetting) -> TrajectoryWriter:
+    """Makes the observer of an input table."""
+    return TrajectoryWriter(setting.directory, table.every, table.fields, table.dtype, setting.comm)
 
 
 def _without_atoms(snapshot: Snapshot) -> dict[str, NDArray[Any]]:

@@ -12,9 +12,8 @@ from allegro_md.comm import Comm
 from allegro_md.config.fields import Every, Table
 from allegro_md.evaluation import Needs
 from allegro_md.exact import ExactSum
-from allegro_md.io.observer_setting import ObserverSetting
 from allegro_md.io.trajectory import read_trajectory
-from allegro_md.reporting import PRIORITY, Snapshot
+from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
 from allegro_md.triggers import Every as EveryStep
 
 
@@ -49,6 +48,7 @@ class Displacement:
 
     name, priority = "displacement", PRIORITY["write"]
     needs: Needs = frozenset()
+    files = (f"{OBSERVE}/displacement.csv",)
 
     def __init__(self, every: int, setting: ObserverSetting) -> None:
         self.trigger = EveryStep(every)
@@ -64,9 +64,9 @@ class Displacement:
 
     def flush(self) -> None:
         if self._setting.comm.rank == 0:
-            folder = self._setting.directory / "observe"
-            folder.mkdir(exist_ok=True)
-            np.savetxt(folder / "displacement.csv", self._accumulator.rows, delimiter=",", fmt="%.17g")
+            path = self._setting.directory / self.files[0]
+            path.parent.mkdir(exist_ok=True)
+            np.savetxt(path, self._accumulator.rows, delimiter=",", fmt="%.17g")
 
     def close(self) -> None:
         self.flush()
