@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.accumulators import Total, reduced
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Every, Table
 from allegro_md.evaluation import Needs
-from allegro_md.exact import ExactSum
 from allegro_md.io.trajectory import read_trajectory
 from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
 from allegro_md.triggers import Every as EveryStep
@@ -40,7 +40,9 @@ class Accumulator:
             for others, places in parts:
                 self._origin[others] = places
         square = ((position - self._origin[ids]) ** 2).sum(axis=1)
-        self.rows.append([time, float(self._comm.reduce(ExactSum.of(square, "energy"))[0]) / n_total])
+        total = Total()
+        total.add(square)
+        self.rows.append([time, float(reduced(total, self._comm).value()[0]) / n_total])
 
 
 class Displacement:
