@@ -47,7 +47,7 @@ class Histogram:
         """
         if self._faults:
             raise PhysicsError(f"{self._faults} samples of a histogram are not numbers")
-        return self._counts
+        return self._counts.copy()
 
     def add(self, values: NDArray[np.floating[Any]]) -> None:
         """Adds samples: `values` (…), any shape."""

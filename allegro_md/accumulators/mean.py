@@ -27,7 +27,7 @@ class Estimate:
         mean: (columns,) float64, in the unit of the samples.
         error: (columns,) float64, standard error of the mean; NaN with fewer than two samples.
         block: (columns,) int64, length of the blocks from which the error is taken, in samples.
-        converged: (columns,) bool; False: the series is too short for its correlation, and the error is at least this.
+        converged: (columns,) bool; False: the series is too short for its correlation, the true error probably larger.
         n_samples: length of the series.
     """
 

@@ -27,7 +27,7 @@ from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.checkpoint import Checkpoint
 from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.potentials import Potential, build_potential, resolved
-from allegro_md.reporting import Observer, ObserverSetting
+from allegro_md.reporting import Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop, Substepping
@@ -188,13 +188,26 @@ def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
 
     Raises:
         InputError: two of them have one name, under which a checkpoint keeps the state of only one.
+        TypeError: one has a part of a protocol only, so that its files or its state would be lost.
     """
     setting = ObserverSetting(config.output.directory, n_total, config.output.thermo.every, comm)
     chosen = [*config.output.observers(), *config.guard.observers()]
     observers: list[Observer] = [build(table, setting) for build, table in chosen]
+    for observer in observers:
+        _require_whole(observer)
     names = [observer.name for observer in observers]
     for name in names:
         if names.count(name) > 1:
             what = f"{names.count(name)} observers are named '{name}'"
             raise InputError(what, "output.observe", "give each of them a name of its own, or remove one")
     return observers
+
+
+def _require_whole(observer: Observer) -> None:
+    """Refuses an observer with some but not all methods of `Stateful` or `Writes`."""
+    for protocol in (Stateful, Writes):
+        names = [name for name in vars(protocol) if not name.startswith("_")]
+        missing = [name for name in names if not hasattr(observer, name)]
+        if 0 < len(missing) < len(names):
+            what = f"observer '{observer.name}' lacks {', '.join(missing)}"
+            raise TypeError(f"{what}: reporting.{protocol.__name__} is all of {', '.join(names)}")

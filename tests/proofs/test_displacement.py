@@ -80,3 +80,11 @@ def test_two_observers_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 observers are named 'displacement' — give each of them a name"):
         run(tmp_path, [twice])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("lost", ["files", "flush"])
+def test_part_of_a_protocol_is_refused(tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would not be called to write its file."""
+    monkeypatch.delattr(import_module("displacement").Displacement, lost)
+    with pytest.raises(TypeError, match=f"'displacement' lacks {lost}: reporting.Writes is all of files, bytes_per_"):
+        run(tmp_path)
