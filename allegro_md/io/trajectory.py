@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
+from allegro_md.io.disk import damage
 from allegro_md.io.frame_index import NAME
 from allegro_md.io.h5md import UNITS
 from allegro_md.io.segments import FOLDER, segment_path
 from allegro_md.io.wrapping import unwrap
+
+COPY_AGAIN = f"copy it again, together with its folder {FOLDER}/"
 
 H5MD_UNITS = UNITS | {"time": "fs", "cell": "Angstrom"}
 """Units of what a frame holds, as H5MD writes them."""
@@ -164,12 +167,9 @@ class Trajectory(AbstractContextManager["Trajectory"]):
         self.path = path
         self._file = _opened(path)
         try:
-            self._describe(self._file["particles/all"])
-        except (KeyError, OSError, RuntimeError, StopIteration, ValueError) as error:
-            self.close()
-            what = f"is damaged: a part of it is missing or cannot be read ({str(error).splitlines()[0]})"
-            raise InputError(what, str(path), "copy it again, together with its folder trajectory/") from error
-        except InputError:
+            with damage(path, COPY_AGAIN):
+                self._describe(self._file["particles/all"])
+        except Exception:
             self.close()
             raise
 
@@ -193,13 +193,12 @@ class Trajectory(AbstractContextManager["Trajectory"]):
     @cached_property
     def species(self) -> NDArray[np.int32]:
         """(n_atoms,) int32, atomic numbers in the order of the ids."""
-        numbers: NDArray[np.int32] = self._dataset("species")[:]
-        return numbers
+        return self._read("species", slice(None))
 
     @cached_property
     def masses(self) -> NDArray[np.float64] | None:
         """(n_atoms,) float64, amu, in the order of the ids; None in a file of an earlier version."""
-        return self._dataset("mass")[:] if self._has_masses else None
+        return self._read("mass", slice(None)) if self._has_masses else None
 
     def close(self) -> None:
         """Closes the file; frames keep what they have read."""
@@ -228,12 +227,7 @@ class Trajectory(AbstractContextManager["Trajectory"]):
             InputError: it was not written, or the file that holds it is missing.
         """
         self.require(field)
-        stored = self._dataset(f"{field}/value")
-        try:
-            values: NDArray[Any] = stored[index, first:last]
-        except (OSError, RuntimeError) as error:
-            what = f"cannot be read at frame {index} ({str(error).splitlines()[0]})"
-            raise InputError(what, str(self.path), "copy the trajectory again") from error
+        values = self._read(f"{field}/value", (index, slice(first, last)))
         absent = np.iinfo(values.dtype).min if values.dtype.kind == "i" else np.nan
         if len(values) and np.array_equal(values[0], np.full(3, absent), equal_nan=values.dtype.kind == "f"):
             raise InputError(
@@ -257,20 +251,26 @@ class Trajectory(AbstractContextManager["Trajectory"]):
         self.periodic = (x, y, z)
         edges = atoms.get("box/edges/value")  # H5MD: none where nothing is periodic and there is no box
         self._cells = np.zeros((self.n_frames, 3, 3)) if edges is None else edges[:].astype(np.float64)
+        shapes = {atoms[f"{name}/value"].shape for name in self.fields}
+        if shapes != {(self.n_frames, self.n_atoms, 3)} or self._cells.shape != (self.n_frames, 3, 3):
+            raise ValueError(f"fields of {shapes} and cells of {self._cells.shape} for {self.n_frames} frames")
         self.units = {name: unit for name, unit in H5MD_UNITS.items() if name in (*self.fields, "time", "cell")}
         if atoms["species"][0] < 0:  # the value that stands for what is not there
             remedy = f"copy the folder {FOLDER}/ together with {NAME}"
             raise InputError(f"its folder {FOLDER}/ is missing or incomplete", str(self.path), remedy)
 
-    def _dataset(self, name: str) -> h5py.Dataset:
-        """A dataset of the atoms.
+    def _read(self, name: str, selection: Any) -> NDArray[Any]:
+        """Reads a part of a dataset of the atoms.
 
         Raises:
             ValueError: the file has been closed.
+            InputError: it is damaged.
         """
         if not self._file:
             raise ValueError(f"{self.path} has been closed")
-        return self._file[f"particles/all/{name}"]
+        with damage(self.path, COPY_AGAIN):
+            values: NDArray[Any] = self._file[f"particles/all/{name}"][selection]
+        return values
 
     def _segment_of(self, index: int) -> Path:
         """The file that holds a frame."""
@@ -294,12 +294,21 @@ def _opened(path: Path) -> h5py.File:
     except OSError as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(f"is not a readable HDF5 file ({reason})", str(path), "give a trajectory.h5") from None
+    try:
+        with damage(path, COPY_AGAIN):
+            _require_ours(file, path)
+    except Exception:
+        file.close()
+        raise
+    return file
+
+
+def _require_ours(file: h5py.File, path: Path) -> None:
+    """Raises InputError for a file that another program wrote."""
     creator = file["h5md/creator"].attrs.get("name") if "h5md/creator" in file else None
     if creator == "allegro-md":
-        return file
-    h5md = "h5md" in file
-    file.close()
-    if h5md:
+        return
+    if "h5md" in file:
         raise InputError(
             f"is an H5MD file that {creator or 'another program'} wrote: order of atoms, units and images may differ",
             str(path),

@@ -248,7 +248,7 @@ def test_what_is_no_trajectory_of_ours_is_refused(tmp_path: Path, path: Path) ->
     shutil.copytree(path.parent, tmp_path / "copy")
     with h5py.File(tmp_path / "copy" / "trajectory.h5", "r+") as file:
         del file["particles/all/species"]
-    with pytest.raises(InputError, match="is damaged.*copy it again"):
+    with pytest.raises(InputError, match="damaged .*copy it again"):
         read_trajectory(tmp_path / "copy" / "trajectory.h5")
 
 
