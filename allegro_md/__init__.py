@@ -11,9 +11,13 @@ from typing import Any
 
 from allegro_md.kernel_cache import configure_numba
 
-_PUBLIC = {"Simulation": "allegro_md.simulation", "load_model": "allegro_md.models.modelfile"}
+_PUBLIC = {
+    "Simulation": "allegro_md.simulation",
+    "load_model": "allegro_md.models.modelfile",
+    "read_trajectory": "allegro_md.io.trajectory",
+}
 
-__all__ = ["Simulation", "__version__", "load_model"]  # provided by __getattr__
+__all__ = ["Simulation", "__version__", "load_model", "read_trajectory"]  # provided by __getattr__
 
 
 def __getattr__(name: str) -> Any:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
 from allegro_md.comm import Comm
+from allegro_md.config.guard import GuardConfig
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.reporting import PRIORITY, Snapshot, Thermo
+from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot, Thermo
 from allegro_md.state import AtomState
 from allegro_md.triggers import Every
 
@@ -160,6 +161,12 @@ class ForceStdGuard:
         if self._comm.max(float(std.max(initial=0.0))) > self._limit:
             what, rows = "the standard deviation of the force on", torch.from_numpy(std[:, None])
             _blame(self._comm, "max_force_std", _long(snapshot.state, rows, self._limit, what, "eV/Å"))
+
+
+def build(table: GuardConfig, setting: ObserverSetting) -> ForceStdGuard:
+    """Makes the observer of an input table that has a limit."""
+    assert table.max_force_std is not None
+    return ForceStdGuard(table.max_force_std, table.force_std_every or setting.thermo_every, setting.comm)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.comm import Comm
 from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.state import AtomState
 from allegro_md.triggers import Trigger
@@ -100,6 +102,13 @@ class Stateful(Protocol):
 class Writes(Protocol):
     """An observer that writes files into the run directory."""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files and folders that it writes, as names or patterns relative to the run directory.
+
+        ``run.json`` lists them. ``--overwrite``, and a run that begins anew, remove what fits.
+        """
+
     def bytes_per_sample(self, n_atoms: int) -> float:
         """Bytes on disk for one call in a system of `n_atoms`."""
 
@@ -109,6 +118,34 @@ class Writes(Protocol):
     def close(self) -> None:
         """Brings everything to the disk and closes the files (collective)."""
 
+
+@runtime_checkable
+class HoldsMemory(Protocol):
+    """An observer that needs memory for every atom."""
+
+    def bytes_in_memory(self, n_local: int) -> float:
+        """Bytes that a rank with `n_local` atoms needs for it at most, while it is called."""
+
+
+@dataclass(frozen=True)
+class ObserverSetting:
+    """A run, as far as its observers are concerned: a builder takes a table of the input and this.
+
+    Attributes:
+        directory: of the run; results of ``output.observe`` are in its folder `OBSERVE`.
+        n_total: atoms of the whole system.
+        thermo_every: steps between rows of ``thermo.csv``, for observers without a period of their own.
+        comm: all ranks.
+    """
+
+    directory: Path
+    n_total: int
+    thermo_every: int
+    comm: Comm
+
+
+OBSERVE = "observe"
+"""Folder of a run directory for the results of observers; all of it belongs to the run."""
 
 PRIORITY = {"stop": 0, "write": 10, "log": 20}
 """An observer that may end the run comes before those that write the step, and the log is last."""

@@ -15,11 +15,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import h5py
 import launch
 import numpy as np
 import series
 from ase import Atoms, units
+
+from allegro_md import read_trajectory
 
 LATTICE, KELVIN = 3.64, 600.0
 TIMESTEPS = (4.0, 2.0, 1.0, 0.5)  # the cheap ones first
@@ -111,9 +112,8 @@ def equilibrated(folder: Path, engine: str, cells: int, ranks: int, length: floa
     steps = round(1e3 * length / 2.0)
     trajectory = f'trajectory = {{ every = {steps}, fields = ["position", "velocity"], dtype = "float64" }}'
     launch.run_input(text(system, engine, dynamics, "mixed", 2.0, steps, trajectory), "equilibration", folder, ranks)
-    with h5py.File(folder / "equilibration" / "trajectory.h5") as file:
-        position = file["particles/all/position/value"][-1]
-        velocity = file["particles/all/velocity/value"][-1]
+    with read_trajectory(folder / "equilibration" / "trajectory.h5") as trajectory:
+        position, velocity = trajectory[-1].position, trajectory[-1].velocity
     edge = LATTICE * cells
     atoms = Atoms("Cu" * len(position), position, cell=[edge] * 3, pbc=True, velocities=velocity / units.fs)
     atoms.write(path.with_suffix(".part"), format="traj")

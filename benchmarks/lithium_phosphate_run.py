@@ -19,12 +19,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import h5py
 import launch
 import numpy as np
 from ase import Atoms
 from ase.io import read, write
 from ase.neighborlist import neighbor_list
+
+from allegro_md import read_trajectory
 
 TEMPERATURE = 600.0
 SETTLED = 0.1
@@ -77,8 +78,8 @@ def examined(directory: Path, atoms: Atoms) -> dict[str, float]:
     thermo = thermo[int(SETTLED * len(thermo)) :]
     picoseconds = thermo["time_fs"] / 1e3
     slope = np.polyfit(picoseconds, thermo["conserved_eV"], 1)[0] if len(thermo) > 1 else np.nan
-    with h5py.File(directory / "trajectory.h5") as file:
-        frames = file["particles/all/position/value"][...]
+    with read_trajectory(directory / "trajectory.h5") as trajectory:
+        n_atoms, frames = trajectory.n_atoms, [frame.position for frame in trajectory]
     lengths: list[float] = []
     counts: list[int] = []
     for positions in frames[int(SETTLED * len(frames)) :]:
@@ -91,7 +92,7 @@ def examined(directory: Path, atoms: Atoms) -> dict[str, float]:
     return {
         "drift_meV_atom": float(1e3 * slope * (picoseconds[-1] - picoseconds[0]) / len(atoms)),
         "temperature_K": float(thermo["temperature_K"].mean()),
-        "atoms": frames.shape[1],
+        "atoms": n_atoms,
         "bond_A": float(np.median(lengths)),
         "least_oxygens": min(counts),
         "most_oxygens": max(counts),

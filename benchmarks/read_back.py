@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md import read_trajectory
+
 BLOCK = 16384
 """Atoms per checksum of a checkpoint."""
 
@@ -29,22 +31,22 @@ def read_back(directory: Path) -> dict[str, Any]:
     """
     began = time.perf_counter()
     newest = max(directory.glob("checkpoint-*.h5"), key=lambda path: int(path.stem.partition("-")[2]))
-    with h5py.File(newest) as saved, h5py.File(directory / "trajectory.h5") as shown:
+    shown = directory / "trajectory.h5"
+    with h5py.File(newest) as saved, read_trajectory(shown) as trajectory, h5py.File(shown) as raw:
         header = json.loads(saved["header"][:].tobytes())
-        frames = shown["particles/all/position"]
-        steps = frames["step"][:].tolist()
+        steps = trajectory.steps.tolist()
         same = header["step"] in steps
-        frame = steps.index(header["step"]) if same else len(steps) - 1
+        frame = trajectory[steps.index(header["step"]) if same else -1]
         n_atoms = header["n_total"]
         figures: dict[str, Any] = {
             "checkpoint": newest.name,
-            "frame_of_step": steps[frame],
-            "atoms": [n_atoms, int(saved["id"].shape[1]), int(shown["particles/all/id"].shape[0])],
+            "frame_of_step": frame.step,
+            "atoms": [n_atoms, int(saved["id"].shape[1]), trajectory.n_atoms],
             "ids_once_in_checkpoint": all(in_order(saved["id"][0, a:b], a) for a, b in pieces(n_atoms)),
-            "ids_once_in_frame": all(in_order(shown["particles/all/id"][a:b], a) for a, b in pieces(n_atoms)),
+            "ids_once_in_frame": all(in_order(raw["particles/all/id"][a:b], a) for a, b in pieces(n_atoms)),
             "checksums_agree": all(checksums(saved, name, header) for name in header["digests"]),
         }
-        far = [distance(saved["position"][0, a:b], frames["value"][frame, a:b], header["cell"]["matrix"])
+        far = [distance(saved["position"][0, a:b], frame.atoms(a, b).position, header["cell"]["matrix"])
                for a, b in pieces(n_atoms)]
     figures["positions_finite"] = bool(np.isfinite(far).all())
     if same:

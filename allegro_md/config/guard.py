@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import ValidationInfo, model_validator
 
 from allegro_md.config.fields import Choice, LengthOrZero, Marker, Quantity, Table, Temperature, Whole, problem, show
+from allegro_md.config.registry import Entry, Registry
+
+FORCE_STD = Registry(
+    "on_force_std",
+    {
+        "stop": Entry("allegro_md.config.guard:GuardConfig", "allegro_md.guards:build"),
+        "save": Entry("allegro_md.config.guard:GuardConfig", "allegro_md.io.uncertain:build"),
+    },
+)
+"""Observers of the force standard deviation of a committee, built as those of `config.output.OBSERVERS`."""
 
 
 class _Fraction(Marker):
@@ -42,7 +53,7 @@ class GuardConfig(Table):
     rollback: Annotated[int, Whole(0)] = 0
     max_force_std: Annotated[float, Quantity("force")] | None = None
     force_std_every: Annotated[int, Whole(1)] | None = None
-    on_force_std: Annotated[str, Choice(("stop", "save"))] = "stop"
+    on_force_std: Annotated[str, Choice(tuple(FORCE_STD))] = "stop"
 
     @model_validator(mode="after")
     def _limit_of_std(self) -> GuardConfig:
@@ -51,6 +62,10 @@ class GuardConfig(Table):
             for key in (key for key, value in given.items() if value):
                 raise problem("has no effect without max_force_std", "set guard.max_force_std, eV/Å", key)
         return self
+
+    def observers(self) -> list[tuple[Callable[..., Any], Table]]:
+        """Builder and table of the observer of force standard deviations, if there is a limit."""
+        return [] if self.max_force_std is None else [(FORCE_STD.builder(self.on_force_std), self)]
 
 
 class StopConfig(Table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ from allegro_md.config.fields import (
     problem,
     show,
 )
-from allegro_md.config.registry import Chosen, Registry
+from allegro_md.config.registry import Chosen, Entry, Registry
 from allegro_md.errors import InputError
 
 FIELDS = ("position", "velocity", "force", "image")
@@ -121,8 +122,17 @@ class CheckpointConfig(Table):
     keep: Annotated[int, Whole(1)] = 2
 
 
+TABLES = Registry(
+    "table of [output]",
+    {
+        "thermo": Entry("allegro_md.config.output:ThermoConfig", "allegro_md.io.thermo:build"),
+        "trajectory": Entry("allegro_md.config.output:TrajectoryConfig", "allegro_md.io.h5md:build"),
+    },
+)
+"""Observers with a key of their own in ``[output]``, built as those of `OBSERVERS`."""
+
 OBSERVERS = Registry("kind", {}, unbuilt=("rdf", "adf", "msd", "vacf"))
-"""Observers by name; a builder takes the table and a an `io.observer_setting.ObserverSetting`.
+"""Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`.
 
 None is built into the package yet."""
 
@@ -152,3 +162,8 @@ class OutputConfig(Table):
     thermo: ThermoConfig = ThermoConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     observe: Annotated[tuple[Table, ...], _Observe()] = ()
+
+    def observers(self) -> list[tuple[Callable[..., Any], Table]]:
+        """Builder and table of every observer that is asked for here."""
+        own = [(TABLES.builder(name), getattr(self, name)) for name in TABLES if getattr(self, name) is not None]
+        return own + [(OBSERVERS.builder(getattr(table, OBSERVERS.key)), table) for table in self.observe]

@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError, PhysicsError, ResourceError
-from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.disk import damage, disk_errors, finish, unfinished
 from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.layout import Column, lay_out, placements
 from allegro_md.state import FIELDS, AtomState, SpeciesTable
@@ -129,7 +128,7 @@ def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
         InputError: it is damaged, or of a version this program does not read.
     """
     header: dict[str, Any] = {}
-    with comm.collective_errors(), _damage(path):
+    with comm.collective_errors(), damage(path):
         if comm.rank == 0:
             header = _read_header(path)
             _system(header)
@@ -137,7 +136,7 @@ def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
     step, n, cell, table = _system(header)
     slabs = IdPartition(n, comm, BLOCK)
     slab: dict[str, NDArray[Any]] = {}
-    with comm.collective_errors(), _damage(path), h5py.File(path, "r") as file:
+    with comm.collective_errors(), damage(path), h5py.File(path, "r") as file:
         for column in COLUMNS:
             dataset = file[column.name]
             if dataset.shape != (1, n, *column.shape) or dataset.dtype != np.dtype(column.dtype):
@@ -256,15 +255,3 @@ def _system(header: dict[str, Any]) -> tuple[int, int, Cell, SpeciesTable]:
     return step, n, Cell(matrix, periodic, origin, absent), SpeciesTable(
         tuple(species["symbols"]), numbers, masses
     )
-
-
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Anything that goes wrong while reading means: the file is damaged."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # HDF5 and JSON raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"damaged ({reason})", str(path)) from error

@@ -1,4 +1,4 @@
-"""Writing that survives a kill and a full disk: errors with a name, files replaced as a whole."""
+"""Files that survive a kill and a full disk: errors with a name, files replaced as a whole."""
 
 from __future__ import annotations
 
@@ -29,6 +29,18 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise ResourceError(
             f"cannot write {path}: {text} — free disk space or raise the quota, then --resume"
         ) from error
+
+
+@contextmanager
+def damage(path: Path, remedy: str = "") -> Iterator[None]:
+    """Turns whatever goes wrong while a file of ours is read into an InputError: the file is damaged."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # HDF5 and JSON raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"damaged ({reason})", str(path), remedy) from error
 
 
 def unfinished(path: Path) -> Path:

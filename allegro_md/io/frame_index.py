@@ -42,7 +42,7 @@ PER_FRAME = (
 )
 """Datasets of a segment that are not per atom."""
 
-FIXED = (Column("species", (), "int32"), Column("id", (), "int64"))
+FIXED = (Column("species", (), "int32"), Column("id", (), "int64"), Column("mass", (), "float64", "amu"))
 """Per-atom columns that do not change with time, kept in `ATOMS`."""
 
 
@@ -86,7 +86,7 @@ def write_index(directory: Path, history: FrameIndex, columns: Sequence[Column],
         with h5py.File(unfinished(path), "w") as file:
             _about(file)
             everything = file.create_group("particles/all")
-            _fixed(everything, n_atoms)
+            _fixed(everything, directory / FOLDER / ATOMS, n_atoms)
             first: h5py.Group | None = None
             for column in columns:
                 group = everything.create_group(column.name)
@@ -110,7 +110,7 @@ def read_index(directory: Path, segments: int) -> FrameIndex:
     with h5py.File(directory / NAME, "r") as file:
         counts = file["parameters/segment_frames"][:segments].tolist()
         n = sum(counts)
-        group = next(g for g in file["particles/all"].values() if "step" in g)
+        group = next(g for g in file["particles/all"].values() if isinstance(g, h5py.Group) and "step" in g)
         edges = file.get("particles/all/box/edges/value")
         values = {
             "step": group["step"][:n],
@@ -135,12 +135,16 @@ def _about(file: h5py.File) -> None:
     group.create_group("modules/units").attrs["version"] = np.array([1, 0], dtype=np.int32)
 
 
-def _fixed(group: h5py.Group, n_atoms: int) -> None:
-    """Elements without time: plain datasets, as H5MD has them."""
-    for column in FIXED:
+def _fixed(group: h5py.Group, source: Path, n_atoms: int) -> None:
+    """Elements without time: plain datasets, as H5MD has them; `source` is the file that holds them."""
+    with h5py.File(source, "r") as atoms:
+        columns = [column for column in FIXED if column.name in atoms]  # masses are missing in earlier versions' files
+    for column in columns:
         layout = h5py.VirtualLayout((n_atoms,), column.dtype)
         layout[:] = h5py.VirtualSource(f"{FOLDER}/{ATOMS}", column.name, (1, n_atoms), column.dtype)[0]
         group.create_virtual_dataset(column.name, layout, fillvalue=-1)
+        if column.unit:
+            group[column.name].attrs["unit"] = column.unit
 
 
 def _virtual(history: FrameIndex, column: Column, n_atoms: int) -> tuple[h5py.VirtualLayout, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
+from allegro_md.config.output import TrajectoryConfig
 from allegro_md.errors import InputError
 from allegro_md.io.background_writer import BackgroundWriter
 from allegro_md.io.disk import disk_errors, finish, unfinished
@@ -27,11 +28,11 @@ from allegro_md.io.frame_index import (
     read_index,
     write_index,
 )
-from allegro_md.io.id_partition import IdPartition, Rows
+from allegro_md.io.id_partition import ORDERING, PIECE, IdPartition, Rows
 from allegro_md.io.layout import Column, Placement, lay_out, placements
 from allegro_md.io.segments import DOUBLING, FOLDER, Segment, capacity, complete, recover, segment_path
 from allegro_md.io.wrapping import wrap
-from allegro_md.reporting import PRIORITY, Snapshot
+from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot
 from allegro_md.state import FIELDS, AtomState
 from allegro_md.triggers import Every
 
@@ -43,6 +44,10 @@ UNITS = {f.name: NOTATION[f.unit] for f in FIELDS.values() if f.trajectory and f
 
 AHEAD = 4
 """Pieces per rank, and ends of frames, that may wait for the disk before the simulation does."""
+
+FRAMING = 200
+"""Bytes per atom of a piece (`id_partition.PIECE`) while it is put in order, beside the pieces that wait. Measured; see
+tests/unit/simulation/test_resource_estimate.py."""
 
 FIRST_INTERVAL = 1.0
 """Seconds after which frames become visible at the latest, early in a run; see `DOUBLING`."""
@@ -62,6 +67,7 @@ class TrajectoryWriter:
     name = "trajectory"
     priority = PRIORITY["write"]
     needs = frozenset({"thermo"})
+    files = (NAME, FOLDER)
 
     def __init__(
         self,
@@ -129,6 +135,10 @@ class TrajectoryWriter:
     def bytes_per_sample(self, n_atoms: int) -> float:
         """Bytes of a frame."""
         return float(n_atoms * sum(column.row_bytes for column in self._fields))
+
+    def bytes_in_memory(self, n_local: int) -> float:
+        """Bytes while a frame is put in order, and for the pieces that wait for the disk."""
+        return (FRAMING + AHEAD * self.bytes_per_sample(1)) * min(n_local, PIECE) + ORDERING * n_local
 
     def flush(self) -> None:
         """Collective; call before a checkpoint: all frames so far are on the disk when it returns.
@@ -226,7 +236,7 @@ class TrajectoryWriter:
         cell = state.cell
         self._box = Box(cell.periodic, cell.bounded)
         species, ids = state.local("species").cpu().numpy(), state.local("id").cpu().numpy()
-        numbers = state.species_table.numbers.astype(np.int32)
+        numbers, masses = state.species_table.numbers.astype(np.int32), state.species_table.masses
         path = self._folder / ATOMS
         with self._comm.collective_errors(), disk_errors(path):
             if self._comm.rank == 0:
@@ -237,7 +247,12 @@ class TrajectoryWriter:
                 lay_out(unfinished(path), FIXED, state.n_total, 1, 1)
         with self._comm.collective_errors(), disk_errors(path):
             where = placements(unfinished(path), FIXED)
-        pieces = self._slabs.pieces(ids, {"species": lambda rows: numbers[species[rows]], "id": ids.__getitem__})
+        made: dict[str, Rows] = {
+            "species": lambda rows: numbers[species[rows]],
+            "id": ids.__getitem__,
+            "mass": lambda rows: masses[species[rows]],
+        }
+        pieces = self._slabs.pieces(ids, made)
         for first, piece, _ in pieces:
             with self._comm.collective_errors(), disk_errors(path), open(unfinished(path), "r+b", buffering=0) as file:
                 for column in FIXED:
@@ -341,6 +356,8 @@ class TrajectoryWriter:
         complete_ones, in_open = int(state["segments"]), int(state["open"])
         tail = segment_path(self._folder, complete_ones)
         try:
+            if not (self._folder / ATOMS).exists():
+                raise FileNotFoundError(f"there is no {FOLDER}/{ATOMS}")
             self._history = read_index(self._directory, complete_ones)
             if in_open:
                 if not tail.exists():
@@ -365,6 +382,11 @@ class TrajectoryWriter:
         for path in _pieces(self._folder):
             if path not in keep:
                 path.unlink()
+
+
+def build(table: TrajectoryConfig, setting: ObserverSetting) -> TrajectoryWriter:
+    """Makes the observer of an input table."""
+    return TrajectoryWriter(setting.directory, table.every, table.fields, table.dtype, setting.comm)
 
 
 def _without_atoms(snapshot: Snapshot) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,9 @@ from allegro_md.errors import PhysicsError
 PIECE = 1 << 19
 """Atoms that a rank puts in order at a time: nothing of the size of the system is made on the way to the disk."""
 
+ORDERING = 4
+"""Bytes per local atom while its data are put in order: its place in the order of ids."""
+
 Rows = Callable[[NDArray[np.int32]], NDArray[Any]]
 """Maps indices of local atoms to their rows."""
 

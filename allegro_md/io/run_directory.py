@@ -7,16 +7,19 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.reporting import OBSERVE
 
 LOCK = ".lock"
+LISTED = "files"
+"""Entry of a record: files of the observers of the run, as names or patterns."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,11 @@ class Contents:
 
     Attributes:
         record: the file that tells what was run: the sign that the directory is ours.
-        results: files that a run from the first step replaces.
+        results: files that a run from the first step replaces, beside those that its record lists.
         checkpoints: files that a run can continue from.
         rest: all else that `overwrite` removes.
         early: files that together tell of a run killed before its record was written.
+        unlisted: further results of a run whose record lists none: it is of an earlier version, or missing.
     """
 
     record: str
@@ -36,19 +40,29 @@ class Contents:
     checkpoints: tuple[str, ...]
     rest: tuple[str, ...]
     early: frozenset[str]
+    unlisted: tuple[str, ...] = ()
 
-    @property
-    def all(self) -> tuple[str, ...]:
-        """The sign that the directory is ours comes last."""
-        return (*self.results, *self.checkpoints, *self.rest, self.record)
+    def listed(self, directory: Path) -> tuple[str, ...]:
+        """Files of the observers of the run in a directory, as names or patterns within it."""
+        try:
+            patterns = json.loads((directory / self.record).read_text())[LISTED]
+            return tuple(pattern for pattern in patterns if _is_inside(pattern))
+        except (OSError, ValueError, KeyError, TypeError):  # no record, or not as this version writes it
+            return self.unlisted
+
+    def doomed(self, directory: Path, everything: bool) -> tuple[str, ...]:
+        """Patterns of what a run from the first step replaces, or of `everything` that `overwrite` removes."""
+        results = (*self.results, *self.listed(directory))
+        return (*results, *self.checkpoints, *self.rest, self.record) if everything else results
 
 
 DYNAMICS = Contents(
     record="run.json",
-    results=("thermo.csv", "uncertain.extxyz", "trajectory.h5", "trajectory", "*.part"),
+    results=(OBSERVE, "*.part"),
     checkpoints=("checkpoint-*.h5",),
     rest=("emergency-*.h5", "emergency-*.extxyz", "log.txt"),
     early=frozenset({"log.txt", "thermo.csv"}),
+    unlisted=("thermo.csv", "uncertain.extxyz", "trajectory.h5", "trajectory"),
 )
 TRAINING = Contents(
     record="train.json",
@@ -83,6 +97,7 @@ class RunDirectory:
         """
         self.path, self._comm, self._contents = path, comm, contents
         self._lock: int | None = None
+        self._files: set[str] = set()
         with comm.collective_errors():
             if comm.rank == 0:
                 self._enter(overwrite, resume)
@@ -105,7 +120,7 @@ class RunDirectory:
                 str(path),
                 "--resume continues it, --overwrite replaces it, or choose another output.directory",
             )
-        doomed = _found(path, contents.all if overwrite else contents.results)
+        doomed = _found(path, contents.doomed(path, everything=overwrite))
         if doomed and (overwrite or _starts_anew(path, contents)) and not _of_a_run(path, contents):
             raise InputError(
                 f"holds {doomed[0].name}, which would be removed, but no {contents.record}: not the directory of a run",
@@ -119,9 +134,25 @@ class RunDirectory:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def add_files(self, patterns: Iterable[str]) -> None:
+        """Lists files of observers in the records to come, beside those of the run that is continued.
+
+        Args:
+            patterns: names or patterns, relative to the directory.
+
+        Raises:
+            ValueError: one leads out of the directory.
+        """
+        for pattern in patterns:
+            if not _is_inside(pattern):
+                raise ValueError(f"'{pattern}' is not a file within the run directory")
+            self._files.add(pattern)
+
     def write_record(self, record: dict[str, Any]) -> None:
         """Replaces the record (``run.json``); collective, rank 0's counts."""
         path = self.path / self._contents.record
+        if self._files:
+            record = record | {LISTED: sorted(self._files)}
         with self._comm.collective_errors(), disk_errors(path):
             if self._comm.rank == 0:
                 unfinished(path).write_text(json.dumps(record, indent=2, default=str) + "\n")
@@ -140,9 +171,11 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / LOCK)
             if overwrite and not resume:
-                _remove(self.path, self._contents.all)
+                _remove(self.path, self._contents.doomed(self.path, everything=True))
             elif resume and _starts_anew(self.path, self._contents):
-                _remove(self.path, self._contents.results)
+                _remove(self.path, self._contents.doomed(self.path, everything=False))
+            elif resume:
+                self._files.update(self._contents.listed(self.path))
         except OSError as error:
             what = f"cannot be used as run directory: {error.strerror}"
             raise InputError(what, str(self.path), "choose another output.directory") from error
@@ -152,6 +185,12 @@ def _of_a_run(directory: Path, contents: Contents) -> bool:
     """Tells if the directory holds a run, even one that was killed before it wrote its record."""
     names = {path.name for path in directory.iterdir()}
     return contents.record in names or LOCK in names or contents.early <= names
+
+
+def _is_inside(pattern: str) -> bool:
+    """Tells if a name or pattern stays within the folder that it is relative to."""
+    path = PurePosixPath(pattern)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _starts_anew(directory: Path, contents: Contents) -> bool:
@@ -169,7 +208,7 @@ def _remove(directory: Path, patterns: Sequence[str]) -> None:
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)  # its folder may have fitted another pattern
 
 
 def _lock(path: Path) -> int:

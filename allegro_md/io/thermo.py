@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from allegro_md.comm import Comm
+from allegro_md.config.output import ThermoConfig
 from allegro_md.io.disk import cut_back, disk_errors
-from allegro_md.reporting import PRIORITY, Snapshot
+from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot
 from allegro_md.triggers import Every
+
+NAME = "thermo.csv"
+"""In the run directory."""
 
 HEADER = (
     "step,time_fs,potential_eV,kinetic_eV,total_eV,conserved_eV,temperature_K,pressure_GPa,volume_A3,"
@@ -27,6 +31,7 @@ class ThermoWriter:
     name = "thermo"
     priority = PRIORITY["write"]
     needs = frozenset({"thermo"})
+    files = (NAME,)
 
     def __init__(self, path: Path, every: int, comm: Comm) -> None:
         """Nothing is written before the first row.
@@ -126,3 +131,8 @@ def _row(snapshot: Snapshot) -> bytes:
         *([] if thermo.max_force_std is None else [thermo.max_force_std]),
     )
     return ",".join([str(int(snapshot.step)), *(repr(float(x)) for x in numbers)]).encode() + b"\n"
+
+
+def build(table: ThermoConfig, setting: ObserverSetting) -> ThermoWriter:
+    """Makes the observer of an input table."""
+    return ThermoWriter(setting.directory / NAME, table.every, setting.comm)

@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
+from allegro_md.config.guard import GuardConfig
 from allegro_md.errors import AllegroError
 from allegro_md.io.disk import cut_back, disk_errors, pwrite_all
 from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.wrapping import wrap
-from allegro_md.reporting import PRIORITY, Snapshot
+from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot
 from allegro_md.state import AtomState
 from allegro_md.triggers import Every
 
-UNCERTAIN = "uncertain.extxyz"
+NAME = "uncertain.extxyz"
 """In the run directory."""
 
 ROW = "%-2s" + 4 * " %24.16e" + "\n"
@@ -42,6 +43,7 @@ class UncertainWriter:
     name = "uncertain"
     priority = PRIORITY["write"]
     needs = frozenset({"force_std"})
+    files = (NAME,)
 
     def __init__(self, path: Path, limit: float, every: int, comm: Comm) -> None:
         """Nothing is written before the first frame.
@@ -72,6 +74,16 @@ class UncertainWriter:
                         os.truncate(self._path, self._size)
                 raise
         self._last_step = snapshot.step
+
+    def bytes_per_sample(self, n_atoms: int) -> float:
+        """Zero: nobody can know how many frames will be beyond the limit."""
+        return 0.0
+
+    def flush(self) -> None:
+        """Does nothing: a frame is on the disk when the call that writes it returns."""
+
+    def close(self) -> None:
+        """Does nothing; see `flush`."""
 
     def state_dict(self) -> dict[str, Any]:
         """Length of the file in bytes and the last step looked at."""
@@ -146,3 +158,10 @@ def _opened(path: Path) -> Iterator[int]:
 
 def _write(fd: int, offset: int, data: bytes) -> None:
     pwrite_all(fd, np.frombuffer(data, dtype=np.uint8), offset)
+
+
+def build(table: GuardConfig, setting: ObserverSetting) -> UncertainWriter:
+    """Makes the observer of an input table that has a limit."""
+    assert table.max_force_std is not None
+    every = table.force_std_every or setting.thermo_every
+    return UncertainWriter(setting.directory / NAME, table.max_force_std, every, setting.comm)

@@ -50,6 +50,20 @@ def wrap(position: NDArray[np.float64], cell: Cell, dtype: Any) -> tuple[NDArray
     return wrapped, image.astype(np.int32)
 
 
+def unwrap(position: NDArray[Any], image: NDArray[np.int32], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unwraps stored positions, elementwise as `wrap`, so that the bits do not depend on which atoms are read together.
+
+    Args:
+        position: (n, 3) float32 or float64, Å, wrapped.
+        image: (n, 3) int32.
+        matrix: (3, 3) Å, rows are the lattice vectors; zero where the cell has none.
+
+    Returns:
+        (n, 3) Å: position + image·h.
+    """
+    return position.astype(np.float64) + _times(image.astype(np.float64), matrix)
+
+
 def _fraction(position: NDArray[np.float64], cell: Cell) -> NDArray[np.float64]:
     """Fractional coordinates (n, 3) of `position` (n, 3) Å."""
     return _times(position - cell.origin, cell.inverse)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,24 +13,21 @@ from allegro_md.allocator import return_large_arrays
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.config.guard import GuardConfig
-from allegro_md.config.output import OBSERVERS, ParallelConfig
+from allegro_md.config.output import ParallelConfig
 from allegro_md.config.system import SystemConfig as SystemTable
 from allegro_md.domain.balance import build_balancer
 from allegro_md.domain.decomposition import Decomposition, choose_grid
 from allegro_md.domain.migrate import assign_initial_owners
+from allegro_md.errors import InputError
 from allegro_md.evaluation import PotentialInfo
-from allegro_md.guards import ForceStdGuard, Guard, Limits
+from allegro_md.guards import Guard, Limits
 from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Integrator, Setting
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.checkpoint import Checkpoint
-from allegro_md.io.h5md import TrajectoryWriter
-from allegro_md.io.observer_setting import ObserverSetting
 from allegro_md.io.structure import ReadOptions, SystemBuilder
-from allegro_md.io.thermo import ThermoWriter
-from allegro_md.io.uncertain import UNCERTAIN, UncertainWriter
 from allegro_md.potentials import Potential, build_potential, resolved
-from allegro_md.reporting import Observer
+from allegro_md.reporting import Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop, Substepping
@@ -188,20 +184,30 @@ def build_guard(
 
 
 def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
-    """Builds the observers of an input that write into its run directory; nothing is written before the first call."""
-    output, table = config.output, config.guard
-    directory: Path = output.directory
-    observers: list[Observer] = [ThermoWriter(directory / "thermo.csv", output.thermo.every, comm)]
-    if table.max_force_std is not None:
-        every = table.force_std_every or output.thermo.every
-        if table.on_force_std == "stop":
-            observers.append(ForceStdGuard(table.max_force_std, every, comm))
-        else:
-            observers.append(UncertainWriter(directory / UNCERTAIN, table.max_force_std, every, comm))
-    if output.trajectory is not None:
-        frames = output.trajectory
-        observers.append(TrajectoryWriter(directory, frames.every, frames.fields, frames.dtype, comm))
-    setting = ObserverSetting(directory, n_total, comm)
-    for observe in output.observe:
-        observers.append(OBSERVERS.builder(getattr(observe, OBSERVERS.key))(observe, setting))
+    """Builds the observers that an input asks for; nothing is written before the first call.
+
+    Raises:
+        InputError: two of them have one name, under which a checkpoint keeps the state of only one.
+        TypeError: one has a part of a protocol only, so that its files or its state would be lost.
+    """
+    setting = ObserverSetting(config.output.directory, n_total, config.output.thermo.every, comm)
+    chosen = [*config.output.observers(), *config.guard.observers()]
+    observers: list[Observer] = [build(table, setting) for build, table in chosen]
+    for observer in observers:
+        _require_whole(observer)
+    names = [observer.name for observer in observers]
+    for name in names:
+        if names.count(name) > 1:
+            what = f"{names.count(name)} observers are named '{name}'"
+            raise InputError(what, "output.observe", "give each of them a name of its own, or remove one")
     return observers
+
+
+def _require_whole(observer: Observer) -> None:
+    """Refuses an observer with some but not all methods of `Stateful` or `Writes`."""
+    for protocol in (Stateful, Writes):
+        names = [name for name in vars(protocol) if not name.startswith("_")]
+        missing = [name for name in names if not hasattr(observer, name)]
+        if 0 < len(missing) < len(names):
+            what = f"observer '{observer.name}' lacks {', '.join(missing)}"
+            raise TypeError(f"{what}: reporting.{protocol.__name__} is all of {', '.join(names)}")

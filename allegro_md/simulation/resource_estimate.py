@@ -14,11 +14,10 @@ from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.domain.decomposition import Decomposition, choose_grid
 from allegro_md.errors import ResourceError
-from allegro_md.io.h5md import AHEAD
-from allegro_md.io.id_partition import PIECE
+from allegro_md.io.id_partition import ORDERING, PIECE
 from allegro_md.io.structure import SystemBuilder
 from allegro_md.potentials import Potential, descriptions
-from allegro_md.reporting import Writes
+from allegro_md.reporting import HoldsMemory, Writes
 from allegro_md.simulation.build import build_observers, build_parts
 from allegro_md.simulation.host_info import by_host, host_info, resident_memory
 from allegro_md.simulation.loop import MOST_VIRIALS
@@ -34,13 +33,10 @@ GHOST_ROW = ROW - FIELDS["velocity"].row_bytes
 LISTED = 8 + 12 + 8
 """Per local atom: offset and reference position of the neighbor list, energy of the last evaluation."""
 
-MIGRATING, SAVING, FRAMING = 90, 120, 200
+MIGRATING, SAVING = 90, 120
 """Memory on top for a moment: per local atom while atoms migrate (when there is no neighbor list), and per atom of a
-piece (`id_partition.PIECE`) that is put in order for a checkpoint or a frame. Measured; see
+piece (`id_partition.PIECE`) that is put in order for a checkpoint. Measured; see
 tests/unit/simulation/test_resource_estimate.py."""
-
-ORDERING = 4
-"""Per local atom while a checkpoint or a frame is written: the order of ids."""
 
 VIRIALS = 48
 """Per local atom whose virial is kept."""
@@ -79,7 +75,11 @@ class ResourceEstimate:
         self._halo = potential.info.halo + skin
         self.neighbors = system.neighbors(potential.info.cutoff + skin)
         self._remarks = descriptions(potential)
-        self._observers = build_observers(config, system.n_total, comm)
+        self._observers = [
+            observer
+            for observer in build_observers(config, system.n_total, comm)
+            if observer.trigger.count(0, config.dynamics.steps)
+        ]
         self._comm, self._places = comm, host_info(comm)
         self._loads: dict[int, Load] = {}
         now, self._most = comm.max(np.array(resident_memory(), dtype=np.float64))
@@ -142,7 +142,7 @@ class ResourceEstimate:
         moments = (
             MIGRATING * load.own - lists,
             SAVING * piece + ORDERING * load.own,
-            ((FRAMING + AHEAD * self._frame_row) * piece + ORDERING * load.own) if self._frame_row else 0,
+            sum(o.bytes_in_memory(load.own) for o in self._observers if isinstance(o, HoldsMemory)),
             virials + packed + self.block,
         )
         return state + lists + max(moments)
@@ -153,13 +153,6 @@ class ResourceEstimate:
         upper = np.where(periodic, 1.0, np.inf)
         upper[axis] = plane
         return self.system.count(np.where(periodic, 0.0, -np.inf), upper)
-
-    @property
-    def _frame_row(self) -> float:
-        """Bytes of an atom in a frame of the trajectory."""
-        due = (o for o in self._observers if o.trigger.count(0, self.config.dynamics.steps))
-        frames = [o.bytes_per_sample(1) for o in due if o.name == "trajectory" and isinstance(o, Writes)]
-        return max(frames, default=0.0)
 
     def rows(self, n_ranks: int) -> dict[str, str]:
         """Describes a run on a number of ranks, line by line."""

@@ -111,6 +111,7 @@ class Simulation:
             log = Log(directory.path / "log.txt", self.comm.rank == 0)
             began = time.time()
             self.loop.observers = self._observers(log)
+            directory.add_files(name for writer in self._writers() for name in writer.files)
             self._say_what_runs(log)
             directory.write_record(self._record("running", began))
             try:

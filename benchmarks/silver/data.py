@@ -13,14 +13,13 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 from numpy.typing import NDArray
 
-from allegro_md import Simulation
+from allegro_md import Simulation, read_trajectory
 from allegro_md.units import AMU_A2_PER_FS2, EV_PER_A3_IN_GPA
 
 Array = NDArray[np.float64]
@@ -161,15 +160,13 @@ def label(kind: str, atoms: Atoms, source: str, repeat: tuple[int, int, int] = (
         with contextlib.redirect_stdout(io.StringIO()):
             Simulation.from_toml(folder / "run.toml").run()
         columns = np.genfromtxt(folder / "run" / "thermo.csv", delimiter=",", names=True)
-        with h5py.File(folder / "run" / "trajectory.h5") as file:
-            position, velocity, force = (
-                file[f"particles/all/{field}/value"][...] for field in ("position", "velocity", "force")
-            )
+        with read_trajectory(folder / "run" / "trajectory.h5") as trajectory:
+            frames = [(frame.position, frame.velocity, frame.force) for frame in trajectory]
     cell, mass = atoms.cell.array * np.array(repeat)[:, None], atoms.get_masses()[0] * AMU_A2_PER_FS2
     volume = abs(np.linalg.det(cell))
     return [
         Frame(kind, cell, p, float(row["potential_eV"]), f, _stress(row) + mass * v.T @ v / volume)
-        for p, v, f, row in zip(position, velocity, force, np.atleast_1d(columns), strict=True)
+        for (p, v, f), row in zip(frames, np.atleast_1d(columns), strict=True)
     ]
 
 

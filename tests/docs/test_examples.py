@@ -50,12 +50,25 @@ def argon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+# 40 fs from a perfect lattice are nearly free flight: v² t², with ⟨v²⟩ = 3 k_B T/m = 4.995e-6 Å²/fs² at 80 K.
+FREE_FLIGHT = 4.995e-6
+
+
 def test_trajectory_is_read(argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     execute(monkeypatch, "read_trajectory.py", str(argon / "trajectory.h5"))
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "5 frames of 256 atoms, 40 fs"
+    assert [line.split(":")[0] for line in others] == ["step 5", "step 15"]
+    for line, time in zip(others, (10.0, 30.0), strict=True):
+        assert float(line.split()[5]) == pytest.approx(FREE_FLIGHT * time**2, rel=0.1)
+        assert float(line.split()[-2]) == pytest.approx((4 * 5.3) ** 3, abs=0.1)
+
+
+def test_trajectory_in_h5py(argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(monkeypatch, "read_h5py.py", str(argon / "trajectory.h5"))
     first, second = capsys.readouterr().out.splitlines()
     assert first == "5 frames of 256 atoms, steps 0 to 20, 40 fs"
-    # 40 fs from a perfect lattice are nearly free flight: v² t², with ⟨v²⟩ = 3 k_B T/m = 4.995e-6 Å²/fs² at 80 K.
-    assert float(second.split()[-1]) == pytest.approx(4.995e-6 * 40**2, rel=0.15)
+    assert float(second.split()[-1]) == pytest.approx(FREE_FLIGHT * 40**2, rel=0.15)
 
 
 def test_trajectory_in_mdanalysis(

@@ -12,6 +12,7 @@ import pytest
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.config.dynamics import INTEGRATORS
+from allegro_md.config.output import OBSERVERS
 from allegro_md.config.potential import POTENTIALS
 from allegro_md.config.registry import Entry
 from allegro_md.simulation.run import Simulation
@@ -38,10 +39,12 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(EXAMPLES))
     POTENTIALS.register("soft", Entry("soft:SoftTerm", "soft:build"))
     INTEGRATORS.register("isokinetic", Entry("isokinetic:IsokineticConfig", "isokinetic:build"))
+    OBSERVERS.register("averages", Entry("averages:AveragesConfig", "averages:build"))
     yield
+    OBSERVERS.unregister("averages")
     POTENTIALS.unregister("soft")
     INTEGRATORS.unregister("isokinetic")
-    for name in ("soft", "isokinetic"):
+    for name in ("soft", "isokinetic", "averages"):
         sys.modules.pop(name, None)
 
 
@@ -59,3 +62,27 @@ def test_potential(tmp_path: Path) -> None:
 def test_integrator(tmp_path: Path) -> None:
     rows = thermo(tmp_path, LENNARD_JONES, 'ensemble = "isokinetic"\ntemperature = 80.0')
     assert rows["temperature_K"][1:] == pytest.approx(80.0, abs=1e-9)
+
+
+def test_observer(tmp_path: Path) -> None:
+    """Means are those of thermo.csv, errors those of numpy's blocks, and a continuation changes nothing."""
+    (tmp_path / "input.toml").write_text(ARGON % (LENNARD_JONES, 'ensemble = "nve"'))
+
+    def run(folder: str, steps: int, resume: bool = False) -> bytes:
+        settings = [f"output.directory={folder}", f"dynamics.steps={steps}"]
+        config = load_input(tmp_path / "input.toml", [*settings, "output.observe=[{kind='averages', every=1}]"])
+        Simulation.from_config(config, Comm.world(), resume=resume).run()
+        return (tmp_path / folder / "observe" / "averages.csv").read_bytes()
+
+    whole = run("whole", 40)
+    run("parts", 13)
+    assert run("parts", 40, resume=True) == whole
+    rows = np.genfromtxt(tmp_path / "whole" / "thermo.csv", delimiter=",", names=True)
+    header, *lines = whole.decode().splitlines()
+    assert header == "quantity,mean,standard_error,converged" and len(lines) == 2
+    for line in lines:
+        name, mean, error, _ = line.split(",")
+        assert float(mean) == pytest.approx(rows[name].mean(), rel=1e-13)
+        blocks = [rows[name][: 41 // b * b].reshape(-1, b).mean(axis=1) for b in (1, 2, 4, 8, 16)]
+        errors = [block.std(ddof=1) / np.sqrt(len(block)) for block in blocks]
+        assert min(abs(float(error) / each - 1.0) for each in errors) < 1e-6

@@ -13,6 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from allegro_md import read_trajectory
+
 INPUT = """
 [system]
 crystal = {{ symbol = "Ar", lattice = "fcc", a = 5.4, repeat = [4, 4, 4], rattle = 0.1, seed = 3 }}
@@ -80,6 +82,23 @@ def frames(directory: Path) -> dict[str, np.ndarray]:
     with h5py.File(directory / "trajectory.h5") as file:
         values = {name: file[f"particles/all/{name}/value"][()] for name in FRAME}
         return {"step": file["particles/all/position/step"][()], **values}
+
+
+def assert_whole_frames(directory: Path, undisturbed: Path) -> int:
+    """The package's reader sees frames of the undisturbed run, from the first on, each of them whole, or no file yet.
+
+    Returns:
+        How many there are.
+    """
+    if not (directory / "trajectory.h5").exists():
+        return 0
+    expected = frames(undisturbed)
+    with read_trajectory(directory / "trajectory.h5") as trajectory:
+        for k, frame in enumerate(trajectory):
+            assert frame.step == expected["step"][k]
+            for name in FRAME:
+                assert getattr(frame, name).tobytes() == expected[name][k].tobytes(), name
+        return trajectory.n_frames
 
 
 def end_state(directory: Path, step: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import assert_same, write_input
+from runs import assert_same, assert_whole_frames, write_input
 
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "dying.py"
 STEPS = 120
@@ -55,8 +55,10 @@ def kill_and_resume(seed: int, folder: Path, undisturbed: dict[str, Any], mpirun
         call = call * 2 // 3
     assert log.read_text().startswith("struck")
     assert killed.returncode not in (0, 1, 2, 3, 4), killed.stderr
+    assert_whole_frames(folder / "run", undisturbed["directory"])
     mpirun(draw.choice([n for n in (1, 2, 3, 4) if n != ranks]), ["-m", "allegro_md", path, *OFTEN, "--resume"])
     assert_same(folder / "run", undisturbed["directory"], STEPS)
+    assert assert_whole_frames(folder / "run", undisturbed["directory"]) == STEPS + 1
 
 
 @pytest.mark.parallel
@@ -95,6 +97,7 @@ def test_stopped_by_a_signal_to_the_launcher(
     assert record["status"].startswith("InterruptedRun") and 0 < record["step"] < STEPS, out + err
     assert (tmp_path / "run" / f"checkpoint-{record['step']}.h5").exists()
     assert job.returncode == 130 and "Traceback" not in err, err
+    assert assert_whole_frames(tmp_path / "run", undisturbed["directory"]) == record["step"] + 1
     mpirun(1, ["-m", "allegro_md", path, *OFTEN, "--resume"])
     assert_same(tmp_path / "run", undisturbed["directory"], STEPS)
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.accumulators import Total, reduced
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Every, Table
 from allegro_md.evaluation import Needs
-from allegro_md.exact import ExactSum
-from allegro_md.io.observer_setting import ObserverSetting
-from allegro_md.reporting import PRIORITY, Snapshot
+from allegro_md.io.trajectory import read_trajectory
+from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
 from allegro_md.triggers import Every as EveryStep
 
 
@@ -41,7 +40,9 @@ class Accumulator:
             for others, places in parts:
                 self._origin[others] = places
         square = ((position - self._origin[ids]) ** 2).sum(axis=1)
-        self.rows.append([time, float(self._comm.reduce(ExactSum.of(square, "energy"))[0]) / n_total])
+        total = Total()
+        total.add(square)
+        self.rows.append([time, float(reduced(total, self._comm).value()[0]) / n_total])
 
 
 class Displacement:
@@ -49,6 +50,7 @@ class Displacement:
 
     name, priority = "displacement", PRIORITY["write"]
     needs: Needs = frozenset()
+    files = (f"{OBSERVE}/displacement.csv",)
 
     def __init__(self, every: int, setting: ObserverSetting) -> None:
         self.trigger = EveryStep(every)
@@ -64,28 +66,21 @@ class Displacement:
 
     def flush(self) -> None:
         if self._setting.comm.rank == 0:
-            folder = self._setting.directory / "observe"
-            folder.mkdir(exist_ok=True)
-            np.savetxt(folder / "displacement.csv", self._accumulator.rows, delimiter=",", fmt="%.17g")
+            path = self._setting.directory / self.files[0]
+            path.parent.mkdir(exist_ok=True)
+            np.savetxt(path, self._accumulator.rows, delimiter=",", fmt="%.17g")
 
     def close(self) -> None:
         self.flush()
 
 
-def cell(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, 3) Å, of the edges of a frame: lengths or rows."""
-    return np.diag(edges) if edges.ndim == 1 else edges
-
-
 def offline(path: Path) -> list[list[float]]:
     """The same of a stored trajectory with positions in float64 and images."""
     accumulator = Accumulator(Comm.serial())
-    with h5py.File(path) as file:
-        atoms: Any = file["particles/all"]
-        for frame, time in enumerate(atoms["position/time"][:]):
-            position, image = atoms["position/value"][frame], atoms["image/value"][frame]
-            unwrapped = position + image @ cell(atoms["box/edges/value"][frame])
-            accumulator.add(float(time), np.arange(len(position)), unwrapped, len(position))
+    with read_trajectory(path) as trajectory:
+        ids = np.arange(trajectory.n_atoms)
+        for frame in trajectory:
+            accumulator.add(frame.time, ids, frame.unwrapped, trajectory.n_atoms)
     return accumulator.rows
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.config.output import OBSERVERS
 from allegro_md.config.registry import Entry
+from allegro_md.errors import InputError
 from allegro_md.simulation.run import Simulation
 
 INPUT = """
@@ -34,17 +37,54 @@ observe = [{ kind = "displacement", every = 10 }]
 """
 
 
-def test_streaming_equals_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     OBSERVERS.register("displacement", Entry("displacement:DisplacementConfig", "displacement:build"))
-    try:
-        (tmp_path / "input.toml").write_text(INPUT)
-        Simulation.from_config(load_input(tmp_path / "input.toml"), Comm.serial()).run()
-        offline = import_module("displacement").offline
-        streamed = np.loadtxt(tmp_path / "run" / "observe" / "displacement.csv", delimiter=",")
-        stored = np.array(offline(tmp_path / "run" / "trajectory.h5"))
-    finally:
-        OBSERVERS.unregister("displacement")
-        sys.modules.pop("displacement", None)
+    yield
+    OBSERVERS.unregister("displacement")
+    sys.modules.pop("displacement", None)
+
+
+def run(folder: Path, settings: Sequence[str] = (), overwrite: bool = False) -> None:
+    (folder / "input.toml").write_text(INPUT)
+    config = load_input(folder / "input.toml", settings)
+    Simulation.from_config(config, Comm.serial(), overwrite=overwrite).run()
+
+
+def test_streaming_equals_offline(tmp_path: Path) -> None:
+    run(tmp_path)
+    offline = import_module("displacement").offline
+    streamed = np.loadtxt(tmp_path / "run" / "observe" / "displacement.csv", delimiter=",")
+    stored = np.array(offline(tmp_path / "run" / "trajectory.h5"))
     assert streamed.shape == stored.shape == (31, 2) and streamed[-1, 1] > 1.0
     np.testing.assert_allclose(streamed, stored, rtol=1e-12, atol=1e-12)
+
+
+def test_its_files_are_listed_and_replaced(tmp_path: Path) -> None:
+    """A run without the observer that replaces one with it leaves none of its files."""
+    run(tmp_path, ["dynamics.steps=10"])
+    record = tmp_path / "run" / "run.json"
+    files = ["observe/displacement.csv", "thermo.csv", "trajectory", "trajectory.h5"]
+    assert json.loads(record.read_text())["files"] == files
+    (tmp_path / "run" / "notes.txt").write_text("keep")
+    run(tmp_path, ["dynamics.steps=5", "output.observe=[]"], overwrite=True)
+    assert json.loads(record.read_text())["files"] == files[1:]
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"notes.txt", "run.json", "log.txt", "checkpoint-5.h5", *files[1:]}
+
+
+def test_two_observers_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A checkpoint would keep the state of only one."""
+    twice = "output.observe=[{kind='displacement', every=10}, {kind='displacement', every=20}]"
+    with pytest.raises(InputError, match="2 observers are named 'displacement' — give each of them a name"):
+        run(tmp_path, [twice])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("lost", ["files", "flush"])
+def test_part_of_a_protocol_is_refused(tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would not be called to write its file."""
+    monkeypatch.delattr(import_module("displacement").Displacement, lost)
+    with pytest.raises(TypeError, match=f"'displacement' lacks {lost}: reporting.Writes is all of files, bytes_per_"):
+        run(tmp_path)

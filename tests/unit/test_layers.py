@@ -20,8 +20,8 @@ LEVELS: dict[float, set[str]] = {
         "state", "cell", "exact", "evaluation", "rng", "units", "errors", "timers", "triggers", "versions", "stopping",
         "allocator", "cache_folder", "kernel_cache",
     },
-    1: {"comm", "config", "reporting"},
-    1.5: {"kernels"},
+    1: {"comm", "config"},
+    1.5: {"kernels", "reporting", "accumulators"},
     2: {"backends"},
     2.5: {"neighbors", "observables"},
     3: {"models", "integrators"},
@@ -52,7 +52,8 @@ DOORS: dict[str, set[str]] = {"mpi4py": {"comm"}, "h5py": {"io"}, "triton": {"ke
 
 # What goes over atoms is in backends/, in the kernels of CPU engines, or copied to the host first (`.cpu().numpy()`).
 ON_CPUS = {"backends", "kernels", "models", "training", "potentials"}
-NUMBA = {"backends", "kernels", "exact", "rng", "io"}  # on ids and host copies: exact sums, random numbers, frames
+# On ids and host copies: exact sums, random numbers, frames.
+NUMBA = {"backends", "kernels", "exact", "rng", "io", "accumulators"}
 GROUND_PACKAGES = {"numpy", "scipy", "torch", "numba"} | set(sys.stdlib_module_names)
 
 # Imported inside functions because they are optional, or slow to load and needed at the edge only.

@@ -43,8 +43,58 @@ def test_overwrite_removes_runs_and_nothing_else(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["my notes.txt"]
 
 
+def finished_run(path: Path, files: tuple[str, ...] = ("rdf-*.csv", "thermo.csv", "observe/msd.csv")) -> None:
+    """A run directory as a run with some observers leaves it, with two files of the user."""
+    with RunDirectory(path, SERIAL) as directory:
+        directory.add_files(files)
+        directory.write_record({"status": "done"})
+    (path / "observe").mkdir()
+    for name in ("thermo.csv", "rdf-a.csv", "rdf-b.csv", "observe/msd.csv", "observe/msd.png", "rdf.txt", "mine.csv"):
+        (path / name).write_text("old")
+
+
 @pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}])
-@pytest.mark.parametrize("name", ["thermo.csv", "trajectory", "paper.part"])
+def test_files_of_the_observers_of_the_earlier_run_are_removed(tmp_path: Path, options: Any) -> None:
+    """Whatever observers the new run has: `--overwrite`, and `--resume` without a checkpoint."""
+    finished_run(tmp_path)
+    RunDirectory(tmp_path, SERIAL, **options).close()
+    kept = {"mine.csv", "rdf.txt"} | ({"run.json"} if "resume" in options else set())
+    assert {p.name for p in tmp_path.iterdir()} == kept
+
+
+def test_a_continuation_lists_the_files_of_both_runs(tmp_path: Path) -> None:
+    finished_run(tmp_path)
+    (tmp_path / "checkpoint-3.h5").write_text("whole")
+    with RunDirectory(tmp_path, SERIAL, resume=True) as directory:
+        directory.add_files(["adf.csv", "thermo.csv"])
+        directory.write_record({"status": "running"})
+    listed = json.loads((tmp_path / "run.json").read_text())["files"]
+    assert listed == ["adf.csv", "observe/msd.csv", "rdf-*.csv", "thermo.csv"]
+
+
+@pytest.mark.parametrize("pattern", ["../*", "/etc/passwd", "a/../../b", "", "."])
+def test_nothing_outside_is_listed_or_removed(tmp_path: Path, pattern: str) -> None:
+    run = tmp_path / "run"
+    (tmp_path / "precious.csv").write_text("keep")
+    with RunDirectory(run, SERIAL) as directory, pytest.raises(ValueError, match="not a file within"):
+        directory.add_files([pattern])
+    (run / "run.json").write_text(json.dumps({"files": [pattern, "mine.csv"]}))
+    (run / "mine.csv").write_text("old")
+    RunDirectory(run, SERIAL, overwrite=True).close()
+    assert [p.name for p in tmp_path.iterdir()].count("precious.csv") == 1 and not list(run.iterdir())
+
+
+@pytest.mark.parametrize("record", ["{}", "[1, 2]", "{ torn", '{"files": 3}'])
+def test_records_that_list_nothing_are_of_earlier_versions(tmp_path: Path, record: str) -> None:
+    for name in ("thermo.csv", "uncertain.extxyz", "mine.csv"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "run.json").write_text(record)
+    RunDirectory(tmp_path, SERIAL, overwrite=True).close()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.csv"]
+
+
+@pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}])
+@pytest.mark.parametrize("name", ["thermo.csv", "trajectory", "observe", "paper.part"])
 def test_a_folder_that_was_never_a_run_is_left_alone(tmp_path: Path, name: str, options: Any) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / "mine.txt").write_text("keep")

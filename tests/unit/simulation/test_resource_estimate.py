@@ -17,6 +17,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.errors import ResourceError
+from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.io.structure import MARGIN, SystemBuilder
 from allegro_md.simulation import Simulation, resource_estimate
 from allegro_md.simulation.resource_estimate import ResourceEstimate
@@ -169,6 +170,19 @@ def test_more_frames_than_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thermo.csv").write_text("old")
     foreseen.require(replaces=True)
+
+
+def test_memory_that_observers_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that look at any step."""
+
+    def memory(output: str, bytes_per_atom: float) -> float:
+        monkeypatch.setattr(TrajectoryWriter, "bytes_in_memory", lambda self, n_local: bytes_per_atom * n_local)
+        return planned(write_input(tmp_path, system="repeat = [30, 30, 30]", output=output)).memory(1)
+
+    program = planned(write_input(tmp_path)).program
+    small, large = memory(EVERYTHING, 1e5), memory(EVERYTHING, 2e5)
+    assert large - small == pytest.approx(1e5 * 4 * 30**3, abs=0.1 * program)
+    assert memory(EVERYTHING.replace("every = 1", "every = 0"), 1e5) < 1e5 * 4 * 30**3
 
 
 # --- memory as it is measured -------------------------------------------------------------------------------------
