@@ -65,6 +65,8 @@ class Simulation:
         self.loop, self._remarks = build_engine(parts, comm, checkpoint)
         self._structure = log_lines(parts.system)
         self.state = self.loop.state
+        if self.loop.step == 0:
+            self._remarks += require_motion(self.state, self.loop.forces, self.loop.integrator, comm)
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
         first_checkpoint = 56.0 * self.state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
         self._stop = StopRequest(config.stop.walltime, first_checkpoint)
@@ -195,13 +197,9 @@ class Simulation:
         """Makes the cheap part of the physics certificate, once per process.
 
         Raises:
-            InputError: the thermostat cannot set the atoms in motion.
             PhysicsError: a check failed; the run does not start.
         """
         if self._certificate is None:
-            if self.loop.step == 0:
-                for line in require_motion(self.state, self.loop.integrator, self.comm):
-                    log.say(f"note: {line}")
             with self.loop.timers.phase("verify"):
                 self._certificate = verify_start(self.config, self.loop)
             for line in self._certificate.lines():

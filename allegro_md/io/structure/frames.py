@@ -52,7 +52,7 @@ def require_unmarked(path: Path, where: str) -> None:
 
 
 def number_remedy(text: str, otherwise: str = "correct it") -> str:
-    """What to do about text that should hold numbers."""
+    """The remedy for text that should hold numbers: exponents with E where it has D, or else `otherwise`."""
     found = _FORTRAN.search(text)
     if found is None:
         return otherwise

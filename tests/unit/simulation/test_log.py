@@ -63,7 +63,8 @@ def test_compiling_is_no_part_of_the_estimate(
     """The first step compiles for longer than all steps take; speed, time left and phases are those without."""
     assert main([str(source)]) == 0  # all kernels there are
     capsys.readouterr()
-    step, compiled = VelocityVerlet.step, []
+    step = VelocityVerlet.step
+    compiled: list[bool] = []
 
     def slow(self: Any, *arguments: Any) -> Any:
         if not compiled:
