@@ -51,13 +51,16 @@ def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo
     ]
 
 
-def require_motion(state: AtomState, forces: ForceEvaluator, integrator: Integrator, comm: Comm) -> list[str]:
+def require_motion(
+    state: AtomState, forces: ForceEvaluator, integrator: Integrator, removed: bool, comm: Comm
+) -> list[str]:
     """Refuses a thermostat that only multiplies velocities where all atoms are at rest and stay so (collective).
 
     Args:
         state: at the start.
         forces: evaluated only where all atoms are at rest.
         integrator: of the run.
+        removed: the net momentum was removed.
         comm: all ranks.
 
     Returns:
@@ -71,10 +74,11 @@ def require_motion(state: AtomState, forces: ForceEvaluator, integrator: Integra
     forces(state, frozenset())
     force = float(comm.max(backend_for(state.device).limits.largest_length(state.local("force")) / FORCE_SCALE))
     remedy = f"set [system.velocities] temperature, for example {max(integrator.max_temperature, 1.0):g}"
+    rest = "all atoms are at rest" + (" once the net momentum is removed" if removed else "")
     if force < AT_REST:
         raise InputError(
-            "all atoms are at rest and no force moves them: this thermostat multiplies velocities, and zero stays zero",
+            f"{rest}, and no force moves them: this thermostat multiplies velocities, and zero stays zero",
             "[dynamics] ensemble",
             remedy,
         )
-    return [f"all atoms begin at rest; the thermostat heats what the forces set in motion. To begin warm, {remedy}"]
+    return [f"{rest}; the thermostat heats what the forces set in motion. To begin warm, {remedy}"]

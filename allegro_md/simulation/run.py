@@ -66,7 +66,8 @@ class Simulation:
         self._structure = log_lines(parts.system)
         self.state = self.loop.state
         if self.loop.step == 0:
-            self._remarks += require_motion(self.state, self.loop.forces, self.loop.integrator, comm)
+            integrator, removed = self.loop.integrator, bool(self._remarks)
+            self._remarks += require_motion(self.state, self.loop.forces, integrator, removed, comm)
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
         first_checkpoint = 56.0 * self.state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
         self._stop = StopRequest(config.stop.walltime, first_checkpoint)

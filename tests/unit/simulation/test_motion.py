@@ -64,7 +64,7 @@ def test_net_momentum_is_removed_and_said(tmp_path: Path) -> None:
 
 
 def test_a_thermostat_on_a_perfect_crystal_at_rest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="all atoms are at rest and no force moves them") as error:
+    with pytest.raises(InputError, match="all atoms are at rest, and no force moves them") as error:
         simulation(tmp_path, crystal()).run()
     assert "[system.velocities] temperature" in error.value.remedy
     assert not (tmp_path / "run").exists()  # the remedy needs no --overwrite
@@ -77,7 +77,18 @@ def test_atoms_that_forces_move_are_thermostatted(tmp_path: Path) -> None:
     atoms = crystal()
     atoms.rattle(0.1, seed=1)
     simulation(tmp_path, atoms).run()
-    assert "all atoms begin at rest" in (tmp_path / "run" / "log.txt").read_text()
+    assert "all atoms are at rest; the thermostat" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_a_crystal_that_only_drifts_is_at_rest(tmp_path: Path) -> None:
+    """The message says where the motion in the file went."""
+    atoms = crystal()
+    atoms.set_momenta(np.full((32, 3), 0.1) * atoms.get_masses()[:, None])
+    with pytest.raises(InputError, match="at rest once the net momentum is removed, and no force moves them"):
+        simulation(tmp_path, atoms)
+    kept = simulation(tmp_path, atoms, "dynamics.remove_momentum=false")
+    kept.run()
+    assert kept.loop.measure().temperature > 0.0
 
 
 def test_the_only_atom_flies(tmp_path: Path) -> None:
