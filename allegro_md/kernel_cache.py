@@ -17,6 +17,9 @@ from pathlib import Path
 
 from allegro_md.cache_folder import cache_folder
 
+_FOR_THIS_PROCESS = "allegro-md-"
+"""How the names of temporary cache folders begin."""
+
 _NUMBA = re.compile(rb"^[ \t]*(?:import|from) (?:numba|llvmlite)\b", re.MULTILINE)
 _IMPORT = re.compile(rb"^[ \t]*from allegro_md\.([\w.]+) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 _CONSTANT = re.compile(rb"^_?[A-Z][A-Z0-9_]*$")
@@ -38,9 +41,17 @@ def configure_numba() -> None:
 
 
 def _folder_of_this_process() -> Path:
-    folder = tempfile.mkdtemp(prefix="allegro-md-")
+    folder = tempfile.mkdtemp(prefix=_FOR_THIS_PROCESS)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def kept_kernels() -> Path | None:
+    """The folder in which compiled kernels are kept; None where they are kept for this process only."""
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    above = folder.parent
+    temporary = above.name.startswith(_FOR_THIS_PROCESS) and above.parent == Path(tempfile.gettempdir())
+    return None if temporary else folder
 
 
 def digest(sources: dict[str, bytes]) -> str:

@@ -19,9 +19,11 @@ from typing import Any
 
 import torch
 
+from allegro_md.cache_folder import cache_folder
 from allegro_md.cli.mpi_check import round_trip
 from allegro_md.comm import Comm
 from allegro_md.io.layout import Column, lay_out, placements
+from allegro_md.kernel_cache import kept_kernels
 from allegro_md.simulation.host_info import warnings
 
 PACKAGES = ("allegro-md", "torch", "numpy", "scipy", "numba", "h5py", "e3nn", "ase", "pydantic", "safetensors")
@@ -31,6 +33,8 @@ PATIENCE = 30.0
 SCRATCH_BYTES = 1e9
 """Room that temporary files should have."""
 
+_NO_FOLDER = "there is no cache folder that only this user can write"
+_OWN_FOLDER = "set XDG_CACHE_HOME to a folder of your own that others cannot write"
 _DRIVER = Path("/proc/driver/nvidia/version")
 _WHEEL = "pip install 'allegro-md[mpi]' and use the mpirun beside this Python"
 
@@ -58,7 +62,8 @@ def diagnose(comm: Comm, places: Sequence[dict[str, Any]]) -> list[Finding]:
     if comm.rank > 0:
         return []
     message = ranks_found(comm.library, comm.size, exchanged) if comm.size > 1 else launcher()
-    return [*versions(), *message, *cores(places), gpu(), hdf5(), kernel_cache(), scratch(), locking(Path.cwd())]
+    folders = [kernel_cache(), table_cache(), scratch(), locking(Path.cwd())]
+    return [*versions(), *message, *cores(places), gpu(), hdf5(), *folders]
 
 
 def versions() -> list[Finding]:
@@ -159,11 +164,22 @@ def hdf5() -> Finding:
 
 def kernel_cache() -> Finding:
     """Checks that compiled kernels can be kept on disk."""
-    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    folder = kept_kernels()
+    if folder is None:
+        return Finding("warning", "kernel cache", f"{_NO_FOLDER}; every start compiles the kernels anew", _OWN_FOLDER)
     if error := _cannot_write(folder):
         return Finding("warning", "kernel cache", f"{folder}: {error}; every start compiles the kernels anew",
                        "set NUMBA_CACHE_DIR to a folder you can write to")
     return Finding("ok", "kernel cache", str(folder))
+
+
+def table_cache() -> Finding:
+    """Checks that tables of models can be kept on disk."""
+    folder = cache_folder()
+    if folder is None:
+        found = f"{_NO_FOLDER}; every start makes tables of models anew"
+        return Finding("warning", "table cache", found, _OWN_FOLDER)
+    return Finding("ok", "table cache", f"{folder} (run --no-cache neither reads nor keeps tables)")
 
 
 def scratch() -> Finding:

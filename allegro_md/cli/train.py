@@ -25,6 +25,7 @@ def train(
         raise InputError("--resume and --overwrite exclude each other", "command line", "use one of them")
     comm = context.obj
     config = load_with(load_training, comm, input_file, assignments)
+    from allegro_md.compilation import CompilationWatch
     from allegro_md.io.run_directory import TRAINING, RunDirectory
     from allegro_md.training.session import TrainingRun
 
@@ -32,4 +33,5 @@ def train(
         if comm.rank == 0:
             RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite, contents=TRAINING)
     keep_freed_memory()
-    TrainingRun(config, comm).run(resume=resume, overwrite=overwrite)
+    with CompilationWatch(comm.rank == 0):
+        TrainingRun(config, comm).run(resume=resume, overwrite=overwrite)

@@ -93,8 +93,13 @@ def _load(schema: type[Schema], path: Path, overrides: Sequence[str]) -> Schema:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        text = path.read_bytes().decode()
+        if text.startswith("\ufeff"):
+            raise InputError(
+                "begins with a byte order mark, which TOML does not have", str(path),
+                "save it as UTF-8 without a byte order mark (BOM)",
+            )
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise InputError("no such input file", str(path), "give the path of a TOML file") from None
     except IsADirectoryError:
@@ -102,7 +107,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", str(path)) from None
     except UnicodeDecodeError:
-        raise InputError("is not a text file in UTF-8", str(path), "give a TOML file") from None
+        raise InputError("is not a text file in UTF-8", str(path), "save it as UTF-8, or give a TOML file") from None
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or a number of more digits than Python reads
         where = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error), re.DOTALL)
         what, place = (where.group(1), f"{path}, line {where.group(2)}") if where else (str(error), str(path))

@@ -17,6 +17,7 @@ from allegro_md.errors import InputError
 from allegro_md.io.frame import Raw
 from allegro_md.io.labeled_foreign import check_dump, unmarked, vasp_convergence, with_marked_stresses
 from allegro_md.io.stress_labels import symmetric
+from allegro_md.io.structure.frames import number_remedy, require_unmarked
 
 _EXPAND: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress,
@@ -33,12 +34,13 @@ def read_ase(path: Path) -> list[Raw]:
     Raises:
         InputError: ASE cannot read it, or would invent its elements.
     """
+    require_unmarked(path, str(path))
     try:
         images, kind, text = _images(path)
     except (MemoryError, InputError):
         raise
     except Exception as error:  # ASE's readers raise anything
-        remedy = "give a whole file in a format ASE knows, such as extxyz"
+        remedy = number_remedy(str(error), "give a whole file in a format ASE knows, such as extxyz")
         raise InputError(f"ASE cannot read it ({reason_of(error)})", str(path), remedy) from None
     raws = [raw_of(atoms, f"{path.name}, frame {index}") for index, atoms in enumerate(images)]
     if kind.startswith("lammps-dump"):

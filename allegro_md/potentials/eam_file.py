@@ -181,8 +181,8 @@ class _Lines:
             n_r: number of values of ρ(r).
             zeros_may_follow: the last block; programs that write setfl fill up the last lines.
         """
-        rest = [word for words in self._words[self._next :] for word in words]
-        numbers = [float(word) for word in rest if NUMBER.fullmatch(word)]
+        rest = [words for words in self._words[self._next :] if all(NUMBER.fullmatch(word) for word in words)]
+        numbers = [float(word) for words in rest for word in words]  # those within a line of text are no values
         if np.count_nonzero(numbers) >= n_r:
             raise self.fail(
                 f"{len(numbers)} numbers follow the last table of a plain EAM file, as in Finnis–Sinclair (.fs), ADP "

@@ -13,6 +13,7 @@ from allegro_md.evaluation import PotentialInfo
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import Integrator
 from allegro_md.observables import kinetic_energy, momentum, temperature, total_mass
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2
 
@@ -34,6 +35,9 @@ def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo
     """
     if not (info.conserves_momentum and table.remove_momentum):
         return []
+    if state.n_total == 1:
+        return ["the only atom keeps its velocity, although a temperature is that of the motion of atoms relative to "
+                "each other: it is 0 K"]  # fmt: skip
     mass = float(comm.reduce(total_mass(state))[0])
     velocity = comm.reduce(momentum(state)) / mass if mass > 0.0 else np.zeros(3)
     speed = float(np.linalg.norm(velocity))
@@ -47,12 +51,16 @@ def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo
     ]
 
 
-def require_motion(state: AtomState, integrator: Integrator, comm: Comm) -> list[str]:
+def require_motion(
+    state: AtomState, forces: ForceEvaluator, integrator: Integrator, removed: bool, comm: Comm
+) -> list[str]:
     """Refuses a thermostat that only multiplies velocities where all atoms are at rest and stay so (collective).
 
     Args:
-        state: with the forces at the start.
+        state: at the start.
+        forces: evaluated only where all atoms are at rest.
         integrator: of the run.
+        removed: the net momentum was removed.
         comm: all ranks.
 
     Returns:
@@ -63,12 +71,14 @@ def require_motion(state: AtomState, integrator: Integrator, comm: Comm) -> list
     """
     if integrator.heats_atoms_at_rest or float(comm.reduce(kinetic_energy(state))[0]) > 0.0:
         return []
+    forces(state, frozenset())
     force = float(comm.max(backend_for(state.device).limits.largest_length(state.local("force")) / FORCE_SCALE))
     remedy = f"set [system.velocities] temperature, for example {max(integrator.max_temperature, 1.0):g}"
+    rest = "all atoms are at rest" + (" once the net momentum is removed" if removed else "")
     if force < AT_REST:
         raise InputError(
-            "all atoms are at rest and no force moves them: this thermostat multiplies velocities, and zero stays zero",
+            f"{rest}, and no force moves them: this thermostat multiplies velocities, and zero stays zero",
             "[dynamics] ensemble",
             remedy,
         )
-    return [f"all atoms begin at rest; the thermostat heats what the forces set in motion. To begin warm, {remedy}"]
+    return [f"{rest}; the thermostat heats what the forces set in motion. To begin warm, {remedy}"]

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from allegro_md.compilation import COMPILE
 from allegro_md.reporting import PRIORITY, Snapshot
-from allegro_md.timers import duration
+from allegro_md.timers import Timers, duration
 from allegro_md.triggers import Every
 
 LIVE_SECONDS = 0.5
@@ -50,7 +51,7 @@ class Progress:
     priority = PRIORITY["log"]
     needs = frozenset({"thermo"})
 
-    def __init__(self, log: Log, every: int, last_step: int, n_atoms: int, active: bool) -> None:
+    def __init__(self, log: Log, every: int, last_step: int, n_atoms: int, active: bool, timers: Timers) -> None:
         """Prints nothing before its second call: speed needs two.
 
         Args:
@@ -59,9 +60,11 @@ class Progress:
             last_step: of the run.
             n_atoms: of the whole system.
             active: on rank 0 only.
+            timers: what they count as compiling is no part of the speed.
         """
         self.trigger = Every(every)
         self._log, self._last_step, self._n_atoms, self._active = log, last_step, n_atoms, active
+        self._timers = timers
         self._first: tuple[int, float, float, float] | None = None  # step, time, conserved energy, clock
         self._shown = -1e300
         console = Console(file=sys.stdout)
@@ -69,7 +72,7 @@ class Progress:
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Shows the present state when it is time."""
-        now = time.monotonic()
+        now = time.monotonic() - self._timers.seconds.get(COMPILE, 0.0)
         assert snapshot.thermo is not None
         if self._first is None:
             self._first = (snapshot.step, snapshot.time, snapshot.thermo.conserved, now)

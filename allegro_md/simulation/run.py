@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from allegro_md.comm import Comm
+from allegro_md.compilation import CompilationWatch
 from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
 from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
@@ -43,11 +44,13 @@ class Simulation:
     """
 
     def __init__(
-        self, parts: Parts, comm: Comm, checkpoint: Checkpoint | None, resume: bool, overwrite: bool
+        self, parts: Parts, comm: Comm, checkpoint: Checkpoint | None, resume: bool, overwrite: bool,
+        compilation: CompilationWatch,
     ) -> None:
         """Use `from_toml` or `from_config`."""
         self.config = config = parts.config
         self.comm = comm
+        self._compilation = compilation
         self._resume, self._overwrite = resume, overwrite
         self._saved_at = -1
         with comm.collective_errors():
@@ -62,6 +65,9 @@ class Simulation:
         self.loop, self._remarks = build_engine(parts, comm, checkpoint)
         self._structure = log_lines(parts.system)
         self.state = self.loop.state
+        if self.loop.step == 0:
+            integrator, removed = self.loop.integrator, bool(self._remarks)
+            self._remarks += require_motion(self.state, self.loop.forces, integrator, removed, comm)
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
         first_checkpoint = 56.0 * self.state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
         self._stop = StopRequest(config.stop.walltime, first_checkpoint)
@@ -93,12 +99,13 @@ class Simulation:
         with comm.collective_errors():
             if comm.rank == 0:
                 RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite)
-        parts = build_parts(config, comm)
-        with comm.collective_errors():
-            made = max(checkpoint_steps(config.output.directory), default=0) if resume else 0
-        ResourceEstimate(parts.config, parts.system, parts.potential, comm).require(made, overwrite)
-        checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
-        return Simulation(parts, comm, checkpoint, resume, overwrite)
+        with CompilationWatch(comm.rank == 0) as compilation:
+            parts = build_parts(config, comm)
+            with comm.collective_errors():
+                made = max(checkpoint_steps(config.output.directory), default=0) if resume else 0
+            ResourceEstimate(parts.config, parts.system, parts.potential, comm).require(made, overwrite)
+            checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
+            return Simulation(parts, comm, checkpoint, resume, overwrite, compilation)
 
     def run(self) -> None:
         """Makes all steps; the run directory is complete when it returns, and as complete as can be when it raises.
@@ -106,9 +113,13 @@ class Simulation:
         Raises:
             AllegroError: the run ended early, on all ranks alike.
         """
-        output = self.config.output
-        with RunDirectory(output.directory, self.comm, resume=self._resume, overwrite=self._overwrite) as directory:
-            log = Log(directory.path / "log.txt", self.comm.rank == 0)
+        place, comm = self.config.output.directory, self.comm
+        self._compilation.timers = self.loop.timers
+        with (
+            self._compilation,
+            RunDirectory(place, comm, resume=self._resume, overwrite=self._overwrite) as directory,
+        ):
+            log = Log(directory.path / "log.txt", comm.rank == 0)
             began = time.time()
             self.loop.observers = self._observers(log)
             directory.add_files(name for writer in self._writers() for name in writer.files)
@@ -119,9 +130,9 @@ class Simulation:
                     self._run_to_the_end(log, lambda: directory.write_record(self._record("running", began)))
             except AllegroError as error:  # on all ranks alike; after any other fault nothing collective is safe
                 log.note(str(error))
-                self._finish(directory, f"{type(error).__name__}: {error}", began)
+                self._finish(directory, f"{type(error).__name__}: {error}", began, log)
                 raise
-            self._finish(directory, "done", began)
+            self._finish(directory, "done", began, log)
             log.say(f"done: {self.loop.step} steps in {self.loop.wall:.1f} s; results in {directory.path}")
 
     def _record(self, status: str, began: float) -> dict[str, Any]:
@@ -132,8 +143,12 @@ class Simulation:
         }
         return record.describe(self.config, self._digests, self.loop, self._places, status, began) | story
 
-    def _finish(self, directory: RunDirectory, status: str, began: float) -> None:
-        """Closes all reporters, also when one of them cannot save its last data, and says how the run ended."""
+    def _finish(self, directory: RunDirectory, status: str, began: float, log: Log) -> None:
+        """Closes all reporters, also when one of them cannot save its last data, and says how the run ended.
+
+        Raises:
+            AllegroError: data could not be saved.
+        """
         faults = []
         for writer in self._writers():
             try:
@@ -142,7 +157,9 @@ class Simulation:
                 faults.append(error)
         if faults and status == "done":
             status = f"{type(faults[0]).__name__}: {faults[0]}"
-        directory.write_record(self._record(status, began))
+        story = self._record(status, began)
+        directory.write_record(story)
+        log.say(record.time_by_phase([rank["seconds"] for rank in story["ranks"]], time.time() - began))
         if faults:
             raise faults[0]
 
@@ -182,13 +199,9 @@ class Simulation:
         """Makes the cheap part of the physics certificate, once per process.
 
         Raises:
-            InputError: the thermostat cannot set the atoms in motion.
             PhysicsError: a check failed; the run does not start.
         """
         if self._certificate is None:
-            if self.loop.step == 0:
-                for line in require_motion(self.state, self.loop.integrator, self.comm):
-                    log.say(f"note: {line}")
             with self.loop.timers.phase("verify"):
                 self._certificate = verify_start(self.config, self.loop)
             for line in self._certificate.lines():
@@ -229,7 +242,8 @@ class Simulation:
     def _observers(self, log: Log) -> list[Observer]:
         """The observers of the input, with the state that the checkpoint holds of each."""
         output, comm = self.config.output, self.comm
-        progress = Progress(log, output.thermo.every, self.config.dynamics.steps, self.state.n_total, comm.rank == 0)
+        last, n_atoms = self.config.dynamics.steps, self.state.n_total
+        progress = Progress(log, output.thermo.every, last, n_atoms, comm.rank == 0, self.loop.timers)
         observers: list[Observer] = [*build_observers(self.config, self.state.n_total, comm), progress]
         if self._checkpoint is not None:
             saved = self._checkpoint.extras["reporters"]

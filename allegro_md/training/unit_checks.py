@@ -6,7 +6,7 @@ themselves contradict it.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -128,17 +128,29 @@ def _forces(sample: Sample) -> Iterator[Doubt]:
     if not forces:
         return
     size, unit = rms(forces), sample.labels.energy_unit
-    energies = [frame.energy for frame in sample.frames if frame.energy is not None]
     if size > LARGEST_FORCE:
         what = f"the forces are {size:.3g} eV/Å (root mean square)"
         yield Doubt(what, "energy_unit", _state("energy_unit", unit, "kcal/mol" if unit == "eV" else "eV"), "forces")
-    elif size < SMALLEST_FORCE and len(energies) > 1 and np.ptp(energies) > 0.01:
-        what = f"the forces are {size:.1g} eV/Å (root mean square), although the energies differ"
+    elif size < SMALLEST_FORCE and _energies_differ(sample.frames, one_cell=True):
+        what = f"the forces are {size:.1g} eV/Å (root mean square), although energies in one and the same cell differ"
         yield Doubt(what, "forces", "name the entry that holds the forces: data.labels.forces", "forces")
+    elif size < SMALLEST_FORCE and _energies_differ(sample.frames, one_cell=False):
+        what = f"the forces are {size:.1g} eV/Å (root mean square): right by symmetry, or missing?"
+        yield Doubt(what, None, "", "forces")
     stiffness = _stiffness(sample.frames)
     if stiffness > STIFFEST and size > STRONG:
         what = f"forces of {size:.3g} eV/Å and the spread of the energies would make bonds of {stiffness:.0f} eV/Å²"
         yield Doubt(what, "energy_unit", _state("energy_unit", unit, "kcal/mol" if unit == "eV" else "eV"), "forces")
+
+
+def _energies_differ(frames: Sequence[Frame], one_cell: bool) -> bool:
+    """True where frames of the same elements, and of `one_cell`, have different energies; single atoms do not count."""
+    groups: dict[bytes, list[float]] = defaultdict(list)
+    for frame in frames:
+        if frame.energy is not None and len(frame.numbers) > 1:
+            cell = np.round(frame.cell, 6).tobytes() if one_cell else b""
+            groups[np.sort(frame.numbers).tobytes() + cell].append(frame.energy)
+    return any(np.ptp(energies) > 0.01 for energies in groups.values())
 
 
 def _stiffness(sample: Sequence[Frame]) -> float:

@@ -325,6 +325,9 @@ def test_bad_files(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
     assert "UTF-8" in message(binary)
+    marked = tmp_path / "marked.toml"
+    marked.write_text("[system]\n", encoding="utf-8-sig")
+    assert "byte order mark" in message(marked) and "save it as UTF-8 without" in message(marked)
     digits = tmp_path / "digits.toml"
     digits.write_text("a = " + "1" * 10000)
     assert "valid TOML" in message(digits)

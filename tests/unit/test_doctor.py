@@ -29,7 +29,8 @@ LAUNCHERS = {
 def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    for word in ("torch", "h5py", "launcher", "MPI", "messages", "kernel cache", "file locking", "cores"):
+    caches = ("kernel cache", "table cache", "--no-cache")
+    for word in ("torch", "h5py", "launcher", "MPI", "messages", *caches, "file locking", "cores"):
         assert word in out
     assert "wrong" not in out
 

@@ -5,8 +5,10 @@ from allegro_md.config.training.fit import Cosine, LossConfig, Plateau, Ramp, Tr
 from allegro_md.config.training.network import DenseModel, ResidualModel, StartModel
 from allegro_md.config.training.schema import TrainingInput
 
+Labels = LabelsConfig
+"""The former name, which scripts that read labeled frames import."""
+
 __all__ = [
-    "Cosine", "DataConfig", "DenseModel", "TrainingConfig", "LabelsConfig", "LossConfig", "Plateau", "Ramp",
-    "ResidualModel", "StartModel",
-    "TrainingInput",
+    "Cosine", "DataConfig", "DenseModel", "Labels", "LabelsConfig", "LossConfig", "Plateau", "Ramp", "ResidualModel",
+    "StartModel", "TrainingConfig", "TrainingInput",
 ]

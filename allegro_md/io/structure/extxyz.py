@@ -15,7 +15,7 @@ from allegro_md.config.fields import SYMBOLS
 from allegro_md.errors import InputError
 from allegro_md.io.structure.contents import Contents, ReadOptions, left_out, standard_masses
 from allegro_md.io.structure.elements import of_symbols
-from allegro_md.io.structure.frames import CutShort, numbered, open_text, pick
+from allegro_md.io.structure.frames import CutShort, number_remedy, numbered, open_text, pick
 
 _KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc", "periodic": "pbc"}
 """Keys of the comment line that mean something to us, in small letters, as ASE writes them."""
@@ -101,11 +101,6 @@ def _frames(lines: Iterator[tuple[int, str]], where: str) -> Iterator[_Frame]:
     for number, line in lines:
         if not line.strip():
             continue
-        if line.startswith("\ufeff"):
-            raise InputError(
-                "begins with a byte order mark, which is not part of the format", where,
-                "save it as UTF-8 without a byte order mark (BOM)",
-            )
         if not line.split()[0].isdigit():
             raise InputError(
                 f"line {number}: a frame should begin with its number of atoms, found {line.strip()[:40]!r}",
@@ -149,7 +144,8 @@ def _info(frame: _Frame, where: str) -> dict[str, Any]:
     try:
         info = {key.removesuffix("_"): value for key, value in key_val_str_to_dict(comment).items()}
     except ValueError:
-        raise InputError(f"line {line}: Lattice should be nine numbers", where, "correct it") from None
+        remedy = number_remedy(frame.comment)
+        raise InputError(f"line {line}: Lattice should be nine numbers", where, remedy) from None
     if not {"Lattice", "Properties", "pbc"} & set(info):  # an ordinary comment
         info = {key: value for key, value in info.items() if key.lower() in _CELL_LIKE and np.size(value) in (3, 9)}
     near = [key for key in info if key.lower() in _CELL_LIKE]
@@ -226,9 +222,8 @@ def _reals(table: dict[str, NDArray[np.str_]], name: str, frame: _Frame, where: 
         for index, row in enumerate(table[name].tolist()):
             for word in row:
                 if not _NUMBER.fullmatch(word):
-                    remedy = "write exponents with E" if re.fullmatch(r"[-+.\d]+[dD][-+]?\d+", word) else "correct it"
                     what = f"line {frame.start + 2 + index}: {word!r} in the column {name} is not a number"
-                    raise InputError(what, where, remedy) from None
+                    raise InputError(what, where, number_remedy(word)) from None
         raise InputError(f"the column {name} does not consist of numbers", where, "correct it") from None
 
 
@@ -257,7 +252,8 @@ def _cell(info: dict[str, Any], frame: _Frame, where: str) -> tuple[NDArray[np.f
     """(3, 3) Å lattice rows and which axes are periodic; both entries are taken out of `info`."""
     lattice, flags = info.pop("Lattice", None), info.pop("pbc", None)
     if lattice is not None and np.shape(lattice) != (3, 3):
-        raise InputError(f"line {frame.start + 1}: Lattice should be nine numbers", where, "correct it")
+        remedy = number_remedy(frame.comment)
+        raise InputError(f"line {frame.start + 1}: Lattice should be nine numbers", where, remedy)
     if flags is None:
         flags = lattice is not None
     three = np.ravel(flags).tolist() * (3 if np.ndim(flags) == 0 else 1)

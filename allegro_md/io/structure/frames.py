@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +12,14 @@ from typing import IO, Any, TypeVar
 from allegro_md.errors import InputError
 
 T = TypeVar("T")
+
+_MARKS = {
+    codecs.BOM_UTF8: "begins with a byte order mark, which is not part of the format",
+    codecs.BOM_UTF16_LE: "is text in UTF-16", codecs.BOM_UTF16_BE: "is text in UTF-16",
+}  # fmt: skip
+
+_FORTRAN = re.compile(r"(?<![\w.])[-+]?((\d+\.\d*|\.\d+)[dD][-+]?\d+|\d+[dD][-+]\d+)(?![\w.])")
+"""A number with the exponent that Fortran writes in double precision, such as 1.0D+00."""
 
 
 class CutShort(Exception):  # noqa: N818  not a fault by itself: an earlier frame may be wanted
@@ -21,6 +31,32 @@ def open_text(path: Path) -> IO[Any]:
     from ase.io.formats import open_with_compression
 
     return open_with_compression(str(path), "rt")
+
+
+def require_unmarked(path: Path, where: str) -> None:
+    """Refuses text that begins with a byte order mark: readers would take it for a part of the first word.
+
+    Raises:
+        InputError: it does.
+    """
+    from ase.io.formats import open_with_compression
+
+    try:
+        with open_with_compression(str(path), "rb") as file:
+            start = file.read(4)
+    except (OSError, EOFError):  # a fault that its reader names
+        return
+    for mark, what in _MARKS.items():
+        if start.startswith(mark):
+            raise InputError(what, where, "save it as UTF-8 without a byte order mark (BOM)")
+
+
+def number_remedy(text: str, otherwise: str = "correct it") -> str:
+    """The remedy for text that should hold numbers: exponents with E where it has D, or else `otherwise`."""
+    found = _FORTRAN.search(text)
+    if found is None:
+        return otherwise
+    return f"write exponents with E: {re.sub('[dD]', 'E', found.group())} in place of {found.group()}"
 
 
 def pick(frames: Iterator[T], frame: int, where: str) -> tuple[T, int, int | None]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from allegro_md.errors import InputError
 from allegro_md.io.structure.contents import Contents, ReadOptions, left_out, standard_masses
 from allegro_md.io.structure.elements import NUMBER_OF, listed, of_masses, of_types
+from allegro_md.io.structure.frames import number_remedy
 from allegro_md.io.structure.lammps_units import LammpsUnits, assumed_units, choose_units
 
 _COUNT = re.compile(r"\s*(\d+)\s+atoms\s*(#.*)?$")
@@ -107,10 +108,14 @@ def _cut(lines: list[str]) -> _Parts:
 
 
 def _numbers(words: list[str], where: str, line: int) -> list[float]:
+    """The words of a line as numbers; line 0 stands for the header."""
     try:
         return [float(word) for word in words]
     except ValueError:
-        raise InputError(f"line {line}: {' '.join(words)!r} should be numbers", where, "correct the line") from None
+        text, place = " ".join(words), f"line {line}" if line else "the header"
+        raise InputError(
+            f"{place}: {text!r} should be numbers", where, number_remedy(text, "correct the line")
+        ) from None
 
 
 def _atoms(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from allegro_md.errors import InputError
 from allegro_md.io.structure.contents import Contents, ReadOptions, left_out, standard_masses
 from allegro_md.io.structure.elements import listed, of_masses, of_symbols, of_types
-from allegro_md.io.structure.frames import CutShort, numbered, open_text, pick
+from allegro_md.io.structure.frames import CutShort, number_remedy, numbered, open_text, pick
 from allegro_md.io.structure.lammps_units import assumed_units, choose_units
 
 _COORDINATES = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("xsu", "ysu", "zsu"))
@@ -142,7 +142,9 @@ def _vectors(table: dict[str, NDArray[np.str_]], names: tuple[str, str, str], wh
     try:
         return np.stack([table[name].astype(np.float64) for name in names], axis=1)
     except ValueError as error:
-        raise InputError(f"columns {' '.join(names)}: {error}", where, "correct the file") from None
+        raise InputError(
+            f"columns {' '.join(names)}: {error}", where, number_remedy(str(error), "correct the file")
+        ) from None
 
 
 def _box(frame: _Frame, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[bool, bool, bool]]:
@@ -158,7 +160,8 @@ def _box(frame: _Frame, where: str) -> tuple[NDArray[np.float64], NDArray[np.flo
         xy, xz, yz = bounds[:, 2] if bounds.shape[1] == 3 else (0.0, 0.0, 0.0)
     except (ValueError, IndexError):
         raise InputError(
-            f"the box of the frame that begins in line {frame.start} cannot be read", where, "correct it"
+            f"the box of the frame that begins in line {frame.start} cannot be read", where,
+            number_remedy("\n".join(lines)),
         ) from None
     # A tilted box comes as its bounding box.
     lower -= (min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0)

@@ -21,7 +21,7 @@ def read_poscar(path: Path, options: ReadOptions, where: str) -> Contents:
         where: the file, for messages.
 
     Raises:
-        InputError: no elements, local and ghost atoms, velocities in direct coordinates, or a fault.
+        InputError: no elements, atoms that are held, velocities in direct coordinates, or a fault.
     """
     from ase.io.vasp import read_vasp
 

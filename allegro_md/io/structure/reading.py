@@ -13,7 +13,7 @@ from allegro_md.io.structure import lammps_data, lammps_dump
 from allegro_md.io.structure.cif import read_cif_file
 from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase, set_masses
 from allegro_md.io.structure.extxyz import read_extxyz
-from allegro_md.io.structure.frames import open_text
+from allegro_md.io.structure.frames import number_remedy, open_text, require_unmarked
 from allegro_md.io.structure.molecular import read_gro, read_pdb
 from allegro_md.io.structure.poscar import read_poscar
 
@@ -64,6 +64,7 @@ def read_structure(path: Path, options: ReadOptions, masses: Mapping[str, float]
     where = str(path)
     if not path.is_file():
         raise InputError("no such structure file", where, "correct the path")
+    require_unmarked(path, where)
     name = _format_of(path, options.format, where)
     read, keys = _READERS.get(name, (None, set()))
     for key in (f.name for f in fields(ReadOptions)):
@@ -74,7 +75,7 @@ def read_structure(path: Path, options: ReadOptions, masses: Mapping[str, float]
     except (MemoryError, InputError):
         raise
     except Exception as error:  # noqa: BLE001  readers of ASE raise anything
-        raise _failure(error, name, where) from None
+        raise _failure(error, name, path) from None
     contents.format = name
     set_masses(contents, masses, where)
     return contents
@@ -147,8 +148,9 @@ def _frame(path: Path, name: str, frame: int) -> Any:
         return None
 
 
-def _failure(error: Exception, name: str, where: str) -> InputError:
+def _failure(error: Exception, name: str, path: Path) -> InputError:
     """Explains the exception of a reader to somebody who does not know the reader."""
+    where = str(path)
     text = " ".join(str(error).split())
     if isinstance(error, UnicodeDecodeError):
         text = "it is not a text file"
@@ -159,7 +161,14 @@ def _failure(error: Exception, name: str, where: str) -> InputError:
     elif isinstance(error, ImportError):
         return InputError(f"ASE needs another package to read {name} ({text})", where, "install it")
     text = text or f"{type(error).__name__}"
-    return InputError(
-        f"cannot be read as {name}: {text[:200]}", where,
-        "give a whole, correct file, or where it is of another format, name that with system.format",
-    )
+    remedy = "give a whole, correct file, or where it is of another format, name that with system.format"
+    return InputError(f"cannot be read as {name}: {text[:200]}", where, number_remedy(_beginning(path), remedy))
+
+
+def _beginning(path: Path) -> str:
+    """The first million characters of a file; empty where it is no text."""
+    try:
+        with open_text(path) as file:
+            return str(file.read(1_000_000))
+    except (UnicodeDecodeError, OSError, EOFError):
+        return ""

@@ -217,6 +217,24 @@ def test_free_boundaries(tmp_path: Path, free: Any) -> None:
     assert (u.trajectory[2].dimensions is None) == (not any(free))
 
 
+@pytest.mark.parametrize("periodic", [(True, True, False), (True, False, False)])
+def test_free_axes_without_a_cell_vector(tmp_path: Path, periodic: Any) -> None:
+    """The vector is written as zero and its axis as free; MDAnalysis reads the positions and takes no box for given."""
+    rows = TRICLINIC * np.array(periodic)[:, None]
+    write(tmp_path, range(3), rows=rows, periodic=periodic).close()
+    x = snapshot(2, 50, rows, SERIAL, periodic=periodic)[1]
+    with h5py.File(tmp_path / "trajectory.h5") as file:
+        atoms = file["particles/all"]
+        assert list(atoms["box"].attrs["boundary"]) == ["periodic" if p else "none" for p in periodic]
+        h = atoms["box/edges/value"][2]
+        assert np.array_equal(h, rows * 1.002)
+        image = atoms["image/value"][2]
+        assert not image[:, ~np.array(periodic)].any() and image[:, np.array(periodic)].any()
+    frame = universe(tmp_path / "trajectory.h5").trajectory[2]
+    assert frame.dimensions is None
+    assert np.allclose(frame.positions + image @ h, x, atol=2e-5)
+
+
 def test_one_atom(tmp_path: Path) -> None:
     write(tmp_path, range(3), n=1).close()
     check(tmp_path / "trajectory.h5", range(3), n=1)

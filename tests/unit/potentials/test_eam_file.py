@@ -43,6 +43,7 @@ SAME: dict[str, Change] = {
     "surplus": {"line_8": small_setfl()[7] + " 0.0 any words", "line_12": LAST + " 1D5"},
     "columns": {"line_7": small_setfl()[6].split(), "line_8": small_setfl()[7].split()},
     "text-after": {"line_12": [LAST, "", "converted by nobody", "# 1 2 3"]},
+    "text-with-numbers": {"line_12": [LAST, "", "converted in 2010 by nobody, version 2.1"]},
     "zeros-after": {"line_12": [LAST, "0.0 0.0 0.0"]},
     "metal": {"line_1": "# UNITS: metal"},
     "line-separators": {"line_2": "a\x0cb\u2028c"},

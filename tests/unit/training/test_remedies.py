@@ -316,3 +316,46 @@ def test_vasp_convergence() -> None:
     head = '<modeling><parameters><separator><i type="int" name="NELM"> 4</i></separator></parameters>'
     assert vasp_convergence(Path("vasprun.xml"), f"{head}{rounds}</modeling>") == [True, False]
     assert vasp_convergence(Path("vasprun.xml"), head) == []
+
+
+def test_forces_of_zero(tmp_path: Path) -> None:
+    """Right of single atoms, of atoms beyond each other's reach and of perfect crystals; missing in a rattled one."""
+    images = [bulk("Cu", cubic=True, a=a) for a in np.linspace(3.5, 3.7, 12)]
+    far = Atoms("Cu2", positions=[[0, 0, 0], [10, 0, 0]], cell=[20, 20, 20], pbc=True)
+    for atoms in images:
+        atoms.calc = EMT()
+        atoms.info["energy"] = atoms.get_potential_energy()
+        atoms.calc = None
+    far.info["energy"] = 0.0
+    for atoms in (everything := [far, *images]):
+        atoms.arrays["force"] = np.zeros((len(atoms), 3))
+    file(tmp_path / "train.xyz", everything)
+    assert any("right by symmetry, or missing?" in remark for remark in load(tmp_path, stress=0.0).remarks)
+    for atoms, energy in zip(images, np.linspace(-14.0, -13.0, 12), strict=True):
+        atoms.set_cell([3.6, 3.6, 3.6], scale_atoms=True)
+        atoms.rattle(0.05, rng=np.random.default_rng(int(-100 * energy)))
+        atoms.info["energy"] = energy
+    file(tmp_path / "train.xyz", everything)
+    refused(tmp_path, "energies in one and the same cell differ", "data.labels.forces", stress=0.0)
+    text = (tmp_path / "train.xyz").read_text().replace("forces:R:3", "forces:R:3:dft:R:3")
+    (tmp_path / "train.xyz").write_text(re.sub(r"( 0\.0){3}\n", " 0 0 0 1 2 3\n", text))
+    frames = read_frames(tmp_path / "train.xyz", LabelsConfig(forces="dft"))  # named as the remedy says
+    assert frames[1].forces is not None and frames[1].forces[0].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_files_as_windows_and_fortran_write_them(tmp_path: Path) -> None:
+    """Marks at the beginning, and exponents with D: the remedy is applied."""
+    images = crystals()
+    path = tmp_path / "train.xyz"
+    file(path, images, sigma)
+    text = path.read_text()
+    path.write_text(text, encoding="utf-8-sig")
+    with pytest.raises(InputError, match="byte order mark.*save it as UTF-8 without"):
+        read_frames(path, LabelsConfig())
+    first = text.splitlines()[2].split()[1]
+    path.write_text(text.replace(f" {first} ", f" {float(first) * 10:.15f}D-01 ", 1))
+    with pytest.raises(InputError, match="write exponents with E") as caught:
+        read_frames(path, LabelsConfig())
+    good, bad = re.findall(r"E: (\S+) in place of (\S+)", caught.value.remedy)[0]
+    path.write_text(path.read_text().replace(bad, good))
+    check(load(tmp_path), images)

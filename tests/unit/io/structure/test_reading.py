@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,64 +9,10 @@ import ase
 import numpy as np
 import pytest
 from ase.io import write
+from structure_files import CIF, GRO, POSCAR, Reader, data, dump, pdb_line, remarks, symbols, xyz
 
 from allegro_md.comm import Comm
-from allegro_md.errors import InputError
-from allegro_md.io.structure import ReadOptions, SystemBuilder, rows
-
-DATA = """{title}
-
-2 atoms
-{n} atom types
-0 10 xlo xhi
-0 10 ylo yhi
-0 10 zlo zhi
-{masses}
-Atoms{style}
-
-2 2 5.0 1.0 1.0
-1 1 1.0 1.0 1.0
-"""
-
-
-class Reader:
-    """Writes a file and reads it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(
-        self, name: str, text: str, masses: Mapping[str, float] | None = None, **options: Any
-    ) -> SystemBuilder:
-        path = self.folder / name
-        path.write_text(text, encoding="utf-8")
-        reading = ReadOptions(**options)
-        return SystemBuilder.from_structure(path, options=reading, masses=masses, comm=Comm.serial())
-
-    def refuses(self, match: str, name: str, text: str, **options: Any) -> None:
-        with pytest.raises(InputError, match=match):
-            self(name, text, **options)
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Reader:
-    return Reader(tmp_path)
-
-
-def symbols(builder: SystemBuilder) -> list[str]:
-    """Symbol of each atom."""
-    from ase.data import chemical_symbols
-
-    return [chemical_symbols[z] for z in builder.contents.numbers]
-
-
-def remarks(builder: SystemBuilder) -> str:
-    return "\n".join(builder.contents.remarks)
-
-
-def data(masses: str = "", style: str = "", title: str = "x") -> str:
-    text = f"\nMasses\n\n{masses}\n" if masses else ""
-    return DATA.format(title=title, n=2, masses=text, style=style)
+from allegro_md.io.structure import SystemBuilder, rows
 
 
 @pytest.mark.parametrize("name", ["x.data", "data.x", "x.lmp", "x.lammps", "x.lammps-data", "x"])
@@ -149,24 +94,6 @@ def test_units_of_lammps(read: Reader) -> None:
     read.refuses("says nothing about a file in the format extxyz", "x.xyz", "1\n\nAr 0 0 0\n", units="real")
 
 
-DUMP = """ITEM: TIMESTEP
-{step}
-ITEM: NUMBER OF ATOMS
-2
-ITEM: BOX BOUNDS pp ff pp
-1 11
-0 10
-0 10
-ITEM: ATOMS id {columns}
-2 {second}
-1 {first}
-"""
-
-
-def dump(columns: str, first: str, second: str, step: int = 0) -> str:
-    return DUMP.format(step=step, columns=columns, first=first, second=second)
-
-
 def test_dumps(read: Reader) -> None:
     text = dump("type xs ys zs vx vy vz", "1 0 0 0 1 0 0", "2 0.4 0.1 0 0 2 0")
     read.refuses('system.types = \\["Ar", "Kr"\\]', "some.name", text)
@@ -210,10 +137,6 @@ def test_cut_files_name_the_last_whole_frame(read: Reader) -> None:
     read.refuses("the file was cut.*frame = 1 is the last", "x.xyz", frames + xyz.format(5).removesuffix(" 0 0\n"))
     assert [read("x.xyz", frames, frame=k).contents.position[1, 0] for k in (0, 1, -1, -2)] == [3.0, 4.0, 4.0, 3.0]
     read.refuses("no frame 2; it holds 2 frames", "x.xyz", frames, frame=2)
-
-
-def xyz(columns: str, *lines: str, keys: str = 'Lattice="10 0 0 0 10 0 0 0 10" pbc="T T T"') -> str:
-    return f"{len(lines)}\n{keys} Properties={columns}\n" + "".join(f"{line}\n" for line in lines)
 
 
 def test_velocity_columns(read: Reader, tmp_path: Path) -> None:
@@ -280,7 +203,7 @@ def test_deuterium(read: Reader) -> None:
     ("match", "text"),
     [
         ("byte order mark", "\ufeff" + xyz("species:S:1:pos:R:3", "Ar 0 0 0")),
-        ("exponents with E", xyz("species:S:1:pos:R:3", "Ar 1.0D+00 0 0")),
+        ("exponents with E: 1.0E\\+00 in place of 1.0D\\+00", xyz("species:S:1:pos:R:3", "Ar 1.0D+00 0 0")),
         (r"line 3: '\*\*\*' in the column pos", xyz("species:S:1:pos:R:3", "Ar *** 0 0")),
         ("which mean the same", xyz("species:S:1:pos:R:3:force:R:3:force:R:3", "Ar 0 0 0 0 0 0 0 0 0")),
         ("without colons within a name", xyz("species:S:1:pos:R:3:a::b:R:1", "Ar 0 0 0 0")),
@@ -292,9 +215,6 @@ def test_deuterium(read: Reader) -> None:
 )
 def test_faults_of_xyz_files(read: Reader, match: str, text: str) -> None:
     read.refuses(match, "x.extxyz", text)
-
-
-POSCAR = "made by hand\n10\n1 0 0\n0 1 0\n0 0 1\n{names}1 1\nDirect\n0 0 0\n0.4 0 0\n{rest}"
 
 
 def test_poscars(read: Reader) -> None:
@@ -318,9 +238,6 @@ def test_poscars(read: Reader) -> None:
     assert read("POSCAR", held.replace(".F.", "T").replace("0.4 0 0\n", "0.4 0 0 T T T\n")).n_total == 2
 
 
-GRO = "x\n3\n{}\n   3.00000   3.00000   3.00000\n"
-
-
 def test_names_of_atoms_in_gro_files(read: Reader) -> None:
     line = "    1SOL  {name:>5}{i:5d}   0.{i}00   0.000   0.000  0.1000  0.0000  0.0000"
 
@@ -337,11 +254,6 @@ def test_names_of_atoms_in_gro_files(read: Reader) -> None:
     read.refuses("several frames", "x.gro", gro("C", "O", "H") * 2)
 
 
-def pdb_line(name: str, symbol: str = "", occupancy: float = 1.0, location: str = " ", x: float = 0.0) -> str:
-    place = f"{location}ALA A   1    {x:8.3f}   0.000   0.000"
-    return f"ATOM      1 {name:<4}{place}{occupancy:6.2f}  0.00          {symbol:>2}\n"
-
-
 def test_pdb_files(read: Reader) -> None:
     cell = "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1\n"
     read.refuses("more than one way: CA", "x.pdb", cell + pdb_line(" CA") + "END\n")
@@ -354,26 +266,6 @@ def test_pdb_files(read: Reader) -> None:
     assert second.contents.position[0, 0] == 2.0 and second.cell.volume == pytest.approx(8000.0)
     none = read("x.pdb", cell.replace("20.000", " 1.000") + pdb_line(" C", "C"))
     assert not any(none.cell.periodic) and "stands for none" in remarks(none)
-
-
-CIF = """data_x
-_cell_length_a 5
-_cell_length_b 5
-_cell_length_c 5
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_space_group_name_H-M_alt 'P 1'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_{key}
-Cu1 Cu 0 0 0 {a}
-Au1 Au 0.5 0 0 {b}
-"""
 
 
 def test_disorder_in_cif_files(read: Reader) -> None:

@@ -1,0 +1,108 @@
+"""Lines of a run's log: what is compiled, how long it will take, where the time went."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numba.core.event import trigger_event
+
+from allegro_md.cli import main
+from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.simulation.record import time_by_phase
+
+COMPILING = 0.6
+"""Seconds that the pretended compilation of the first step takes."""
+
+INPUT = """
+[system]
+crystal = { symbol = "Ar", lattice = "fcc", a = 5.4, repeat = [3, 3, 3] }
+velocities = { temperature = 20.0, seed = 1 }
+[potential]
+kind = "lj"
+epsilon = 0.0103
+sigma = 3.4
+cutoff = 6.0
+[dynamics]
+ensemble = "nve"
+timestep = 2.0
+steps = 10
+[output]
+directory = "run"
+thermo = { every = 5 }
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "in.toml").write_text(INPUT)
+    return tmp_path / "in.toml"
+
+
+def shares(line: str) -> dict[str, float]:
+    """Per cent by phase."""
+    return {name: float(value) for name, value in re.findall(r"([a-z]+) (\d+) %", line)}
+
+
+def test_time_by_phase() -> None:
+    """By hand: 4 s of two ranks; the second one waits while the first computes."""
+    ranks = [{"potential": 3.0, "halo": 0.4}, {"potential": 1.0, "wait": 2.0, "halo": 0.4, "guard": 0.01}]
+    line = time_by_phase(ranks, 4.0)
+    assert line == "time: potential 50 %, wait 25 %, other 15 %, halo 10 % of 4.0 s, mean of the ranks"
+    assert time_by_phase([{"potential": 1.0}], 2.0) == "time: potential 50 %, other 50 % of 2.0 s"
+
+
+def test_compiling_is_no_part_of_the_estimate(
+    source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step compiles for longer than all steps take; speed, time left and phases are those without."""
+    assert main([str(source)]) == 0  # all kernels there are
+    capsys.readouterr()
+    step = VelocityVerlet.step
+    compiled: list[bool] = []
+
+    def slow(self: Any, *arguments: Any) -> Any:
+        if not compiled:
+            compiled.append(True)
+            with trigger_event("numba:compile", data={}):
+                time.sleep(COMPILING)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(VelocityVerlet, "step", slow)
+    assert main([str(source), "--overwrite"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"reading {source}"
+    assert sum(line.startswith("compiling kernels, once per machine; they are kept in ") for line in lines) == 1
+    steps = [line for line in lines if line.startswith("step ")]
+    micro = float(re.findall(r"([\d.]+) µs/\(atom·step\)", steps[0])[0])
+    assert micro * 1e-6 * 108 * 10 < 0.5 * COMPILING
+    record = json.loads((source.parent / "run" / "run.json").read_text())
+    seconds = record["ranks"][0]["seconds"]
+    assert seconds["compile"] == pytest.approx(COMPILING, rel=0.1) and seconds["integrate"] < 0.5 * COMPILING
+    line = next(line for line in lines if line.startswith("time: "))
+    total = float(line.split()[-2])
+    assert line in (source.parent / "run" / "log.txt").read_text().splitlines()
+    assert shares(line)["compile"] == pytest.approx(100 * COMPILING / total, abs=8)
+    assert 90 <= sum(shares(line).values()) <= 105
+
+
+def test_a_warm_start_compiles_nothing(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(source)]) == 0
+    capsys.readouterr()
+    assert main([str(source), "--overwrite"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not any(line.startswith("compiling") for line in lines)
+    log = (source.parent / "run" / "log.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("reading ")] == log
+    assert log[-2].startswith("time: ") and log[-1].startswith("done: 10 steps")
+
+
+def test_a_run_that_breaks_tells_its_time_too(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(source), "--set", "guard.max_temperature=1", "--set", "output.thermo.every=1"]) == 3
+    assert sum(line.startswith("time: ") for line in capsys.readouterr().out.splitlines()) == 1
+    assert np.isfinite(json.loads((source.parent / "run" / "run.json").read_text())["wall_s"])
