@@ -18,7 +18,7 @@ from allegro_md.io.disk import disk_errors, finish, unfinished
 from allegro_md.reporting import OBSERVE
 
 LOCK = ".lock"
-LISTED = "files"
+LISTED = "observer_files"
 """Entry of a record: files of the observers of the run, as names or patterns."""
 
 

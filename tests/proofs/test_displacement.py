@@ -66,10 +66,10 @@ def test_its_files_are_listed_and_replaced(tmp_path: Path) -> None:
     run(tmp_path, ["dynamics.steps=10"])
     record = tmp_path / "run" / "run.json"
     files = ["observe/displacement.csv", "thermo.csv", "trajectory", "trajectory.h5"]
-    assert json.loads(record.read_text())["files"] == files
+    assert json.loads(record.read_text())["observer_files"] == files
     (tmp_path / "run" / "notes.txt").write_text("keep")
     run(tmp_path, ["dynamics.steps=5", "output.observe=[]"], overwrite=True)
-    assert json.loads(record.read_text())["files"] == files[1:]
+    assert json.loads(record.read_text())["observer_files"] == files[1:]
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {"notes.txt", "run.json", "log.txt", "checkpoint-5.h5", *files[1:]}
 

@@ -68,7 +68,7 @@ def test_a_continuation_lists_the_files_of_both_runs(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, SERIAL, resume=True) as directory:
         directory.add_files(["adf.csv", "thermo.csv"])
         directory.write_record({"status": "running"})
-    listed = json.loads((tmp_path / "run.json").read_text())["files"]
+    listed = json.loads((tmp_path / "run.json").read_text())["observer_files"]
     assert listed == ["adf.csv", "observe/msd.csv", "rdf-*.csv", "thermo.csv"]
 
 
@@ -78,13 +78,13 @@ def test_nothing_outside_is_listed_or_removed(tmp_path: Path, pattern: str) -> N
     (tmp_path / "precious.csv").write_text("keep")
     with RunDirectory(run, SERIAL) as directory, pytest.raises(ValueError, match="not a file within"):
         directory.add_files([pattern])
-    (run / "run.json").write_text(json.dumps({"files": [pattern, "mine.csv"]}))
+    (run / "run.json").write_text(json.dumps({"observer_files": [pattern, "mine.csv"]}))
     (run / "mine.csv").write_text("old")
     RunDirectory(run, SERIAL, overwrite=True).close()
     assert [p.name for p in tmp_path.iterdir()].count("precious.csv") == 1 and not list(run.iterdir())
 
 
-@pytest.mark.parametrize("record", ["{}", "[1, 2]", "{ torn", '{"files": 3}'])
+@pytest.mark.parametrize("record", ["{}", "[1, 2]", "{ torn", '{"observer_files": 3}'])
 def test_records_that_list_nothing_are_of_earlier_versions(tmp_path: Path, record: str) -> None:
     for name in ("thermo.csv", "uncertain.extxyz", "mine.csv"):
         (tmp_path / name).write_text("old")
