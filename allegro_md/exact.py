@@ -2,7 +2,7 @@
 
 Two formats, one table of scales:
 
-* forces: one int64 word, quantum 2⁻⁴⁴ eV/Å (range ±5.2·10⁵ eV/Å);
+* forces: one int64 word, unit 2⁻⁴⁴ eV/Å (range ±5.2·10⁵ eV/Å);
 * every global sum: a term is split into a high part of whole 2³² fixed-point units and a low part below 2³², which one
   rank adds up in two int64 words; between ranks they travel as three limbs of 32 bits, with 31 bits free for the sum
   over ranks.
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from allegro_md.errors import PhysicsError
 
 FORCE_SCALE = 2.0**44
-"""Quanta per eV/Å of a fixed-point force component."""
+"""Fixed-point units per eV/Å of a fixed-point force component."""
 
 FORCE_RANGE = 2.0**63 / FORCE_SCALE
 """Largest magnitude a fixed-point force component can hold, eV/Å."""
 
 GLOBAL_BITS = {
-    "energy": 48,  # eV: terms up to 10⁶ eV (an all-electron atom), quantum 4·10⁻¹⁵ eV
+    "energy": 48,  # eV: terms up to 10⁶ eV (an all-electron atom), unit 4·10⁻¹⁵ eV
     "virial": 48,  # eV
     "kinetic": 48,  # eV
     "momentum": 56,  # amu·Å/fs
@@ -83,7 +83,7 @@ class ExactSum:
     """Sum of k quantities in fixed point.
 
     Attributes:
-        limbs: (k, 3) int64, value = (limb₀·2⁶⁴ + limb₁·2³² + limb₂) · quantum; of 32 bits each until sums are added up.
+        limbs: (k, 3) int64, value = (limb₀·2⁶⁴ + limb₁·2³² + limb₂) · unit; of 32 bits each until sums are added up.
         kind: key of `GLOBAL_BITS`.
         fault: why the sum is none, or empty. It travels with the limbs and is raised where ranks meet or a value is
             read: raised here, on one rank, it would leave the others waiting.

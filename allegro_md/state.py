@@ -53,7 +53,7 @@ FIELDS: dict[str, Field] = {
         # id: 0-based index in the input. species: index into the species table.
         Field("id", (), torch.int64, "", migrates=True, halo=True, checkpoint=True, trajectory=True),
         Field("species", (), torch.int16, "", migrates=True, halo=True, checkpoint=True, trajectory=True),
-        # position: unwrapped master; a ghost holds its owner's value, its place is position + shift·h.
+        # position: unwrapped; a ghost holds its owner's value, its place is position + shift·h.
         Field("position", (3,), torch.float64, "Å", migrates=True, halo=True, checkpoint=True, trajectory=True),
         Field(
             "velocity",

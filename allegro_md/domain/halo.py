@@ -4,7 +4,7 @@ Three stages (x, then y, then z); each forwards what the ones before received, s
 Where a brick is thinner than the halo a stage repeats, handing on what came from the same side. Where the whole box is
 thinner, the rank sends to itself: an atom becomes its own neighbor's image as often as needed. One path for all cases.
 
-A ghost holds its owner's master position and the total integer shift; coordinates are never shifted on the way, so a
+A ghost holds its owner's unwrapped position and the total integer shift; coordinates are never shifted on the way, so a
 pair vector has the same bits wherever it is evaluated.
 """
 

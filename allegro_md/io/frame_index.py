@@ -106,7 +106,7 @@ def write_index(directory: Path, history: FrameIndex, columns: Sequence[Column],
 
 
 def read_index(directory: Path, segments: int) -> FrameIndex:
-    """The history of the first segments, from a master on disk."""
+    """The history of the first segments, from an index file on disk."""
     with h5py.File(directory / NAME, "r") as file:
         counts = file["parameters/segment_frames"][:segments].tolist()
         n = sum(counts)

@@ -61,7 +61,8 @@ def frame_columns(fields: Sequence[str], dtype: str) -> list[Column]:
 class TrajectoryWriter:
     """Observer that writes ``trajectory.h5``.
 
-    Frames go into a segment file that is closed and shown through the master when it is full or some time has passed.
+    Frames go into a segment file, which is closed and shown through the index file when it is full or some time has
+    passed.
     """
 
     name = "trajectory"
@@ -100,7 +101,7 @@ class TrajectoryWriter:
         self._history = FrameIndex()  # rank 0 only
         self._waiting: dict[int, list[dict[str, NDArray[Any]]]] = {}  # rank 0: segment → its frames, without atoms
         self._open: Segment | None = None
-        self._pending: Segment | None = None  # sealed, not yet in the master
+        self._pending: Segment | None = None  # sealed, not yet in the index file
         self._next, self._frames, self._last_step = 0, 0, -1
         self._failed = self._closed = self._replaces = False
 
@@ -320,7 +321,7 @@ class TrajectoryWriter:
         self._look()
 
     def _publish(self, segment: Segment, frames: int) -> None:
-        """Gives a segment its name and its place in the master; collective."""
+        """Gives a segment its name and its place in the index file; collective."""
         try:
             with self._comm.collective_errors():
                 if self._comm.rank == 0:
@@ -331,7 +332,7 @@ class TrajectoryWriter:
             raise
 
     def _show(self, frames: list[dict[str, NDArray[Any]]]) -> None:
-        """Rank 0: a new master with these frames at its end."""
+        """Rank 0: a new index file with these frames at its end."""
         assert self._slabs is not None and self._box is not None
         self._history.append({c.name: np.concatenate([f[c.name] for f in frames]) for c in PER_FRAME})
         write_index(self._directory, self._history, self._fields, self._slabs.n_total, self._box)

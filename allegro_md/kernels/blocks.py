@@ -94,9 +94,9 @@ def spread_block(
             g = gradient[e, k]
             if not abs(g) < LIMIT:
                 return i
-            quanta = to_fixed(g)
-            force[i, k] += quanta
-            force[j, k] -= quanta
+            fixed = to_fixed(g)
+            force[i, k] += fixed
+            force[j, k] -= fixed
             if max(abs(force[i, k]), abs(force[j, k])) > limit:
                 return i
         if len(virial) > 0:

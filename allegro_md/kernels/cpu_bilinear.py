@@ -196,21 +196,21 @@ def _quanta(edges: int, work: Workspace) -> bool:
         g0, g1, g2 = load(work.gradient, k), load(work.gradient, m + k), load(work.gradient, 2 * m + k)
         if not all_below(g0 * g0 + g1 * g1 + g2 * g2, limit):
             return False
-        store(work.quanta, k, rounded(g0 * scale))
-        store(work.quanta, m + k, rounded(g1 * scale))
-        store(work.quanta, 2 * m + k, rounded(g2 * scale))
+        store(work.fixed, k, rounded(g0 * scale))
+        store(work.fixed, m + k, rounded(g1 * scale))
+        store(work.fixed, 2 * m + k, rounded(g2 * scale))
     return True
 
 
 @numba.njit(cache=True, _nrt=False)
 def _spread(first: int, taken: int, work: Workspace, force: NDArray[np.int64]) -> None:
     """Adds each gradient to the center and its opposite to the neighbor; force (n_all, 3) int64, fixed-point units."""
-    m, other, quanta, f = len(work.other), work.other, work.quanta.reshape(-1), force.reshape(-1)
+    m, other, fixed, f = len(work.other), work.other, work.fixed.reshape(-1), force.reshape(-1)
     for k in range(taken):
         f0 = f1 = f2 = 0
         for e in range(work.starts[k], work.starts[k + 1]):
             j = np.uint64(3 * other[np.uint64(e)])
-            q0, q1, q2 = quanta[np.uint64(e)], quanta[np.uint64(m + e)], quanta[np.uint64(2 * m + e)]
+            q0, q1, q2 = fixed[np.uint64(e)], fixed[np.uint64(m + e)], fixed[np.uint64(2 * m + e)]
             f0 += q0
             f1 += q1
             f2 += q2
@@ -234,9 +234,9 @@ def _spread_large(first: int, taken: int, work: Workspace, force: NDArray[np.int
                 g = work.gradient[axis, e]
                 if not abs(g) < LIMIT:
                     return i
-                quanta = to_fixed(g)
-                force[i, axis] += quanta
-                force[j, axis] -= quanta
+                fixed = to_fixed(g)
+                force[i, axis] += fixed
+                force[j, axis] -= fixed
                 if max(abs(force[i, axis]), abs(force[j, axis])) > limit:
                     return i
     return FINE

@@ -81,7 +81,7 @@ class Workspace(NamedTuple):
         by_interval: (m,) real, dE/dr per interval, eV.
         on_sphere: (degrees², m) real, dE/dY, eV.
         gradient: (3, m) dE/dd, eV/Å.
-        quanta: (3, m) the same in fixed-point units.
+        fixed: (3, m) the same in fixed-point units.
     """
 
     starts: NDArray[np.int64]
@@ -103,7 +103,7 @@ class Workspace(NamedTuple):
     by_interval: NDArray[Any]
     on_sphere: NDArray[Any]
     gradient: NDArray[np.float64]
-    quanta: NDArray[np.int64]
+    fixed: NDArray[np.int64]
 
 
 @numba.njit(cache=True)
@@ -132,7 +132,7 @@ def allocate(edges: int, sums: PackedBilinear) -> Workspace:
         by_interval=np.zeros(m, real),
         on_sphere=np.zeros((orders, m), real),
         gradient=np.zeros((3, m)),
-        quanta=np.zeros((3, m), np.int64),
+        fixed=np.zeros((3, m), np.int64),
     )
 
 

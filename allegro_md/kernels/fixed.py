@@ -31,6 +31,6 @@ FINE = -1
 
 @numba.njit(cache=True)
 def to_fixed(x: float) -> int:
-    """Quanta of a force component x (eV/Å) that has been checked against a bound; rounds half to even."""
+    """Fixed-point value of a force component x (eV/Å) that has been checked against a bound; rounds half to even."""
     return int(np.rint(x * FORCE_SCALE))
 

@@ -93,7 +93,7 @@ class AllegroPotential:
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
         force = state.all("force")
-        quanta = force.cpu()  # the same memory where the state is on the host
+        host_force = force.cpu()  # the same memory where the state is on the host
         n = state.n_local
         energy, virials = np.empty(n), np.zeros((n if wants_virial(needs) else 0, 6))
         atoms, pairs = host_arguments(state, lists)
@@ -109,14 +109,14 @@ class AllegroPotential:
                 self._halve(taken, error)
                 continue
             part = virials[first : first + taken] if len(virials) else virials
-            status = spread_block(first, edges, block, gradient, quanta.numpy(), part)
+            status = spread_block(first, edges, block, gradient, host_force.numpy(), part)
             if status != FINE:
                 atom = int(state.all("id")[int(status)])
                 raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
             energy[first : first + taken] = values[:taken]
             first += taken
-        if quanta is not force:
-            force.copy_(quanta)
+        if host_force is not force:
+            force.copy_(host_force)
         return Evaluation.of(state, needs, energy, virials)
 
     def _gather(self, first: int, atoms: Atoms, lists: Lists) -> tuple[Block, int, int]:

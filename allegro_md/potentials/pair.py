@@ -41,16 +41,16 @@ def evaluate(
         PhysicsError: a force is not finite or out of range; names the atom.
     """
     force = state.all("force")
-    quanta = force.cpu()  # the same memory where the state is on the host
+    host_force = force.cpu()  # the same memory where the state is on the host
     n = state.n_local
     energy, virial = np.empty(n), np.empty((n if wants_virial(needs) else 0, 6))
     atoms, pairs = host_arguments(state, lists)
-    status = kernel(atoms, pairs, *parameters, Out(quanta.numpy(), energy, virial))
+    status = kernel(atoms, pairs, *parameters, Out(host_force.numpy(), energy, virial))
     if status != FINE:
         center = int(status)
         raise PhysicsError(_complaint(name, center, state, atoms, pairs), [int(state.all("id")[center])])
-    if quanta is not force:
-        force.copy_(quanta)
+    if host_force is not force:
+        force.copy_(host_force)
     return Evaluation.of(state, needs, energy, virial)
 
 

@@ -116,12 +116,12 @@ class _Checks:
     """The checks on one system (all methods are collective).
 
     Attributes:
-        tallies: of all checks made so far.
+        all_stats: of all checks made so far.
         remarks: what a reader should know.
     """
 
     def __init__(self, config: Input, loop: StepLoop) -> None:
-        self.tallies: list[CheckStats] = []
+        self.all_stats: list[CheckStats] = []
         self.remarks: list[str] = []
         self._config, self._loop = config, loop
         self._state, self._forces, self._comm = loop.state, loop.forces, loop.comm
@@ -136,7 +136,7 @@ class _Checks:
 
     def certificate(self, began: float) -> VerifyReport:
         """Collects the results of all checks since `began`."""
-        results = results_of(self.tallies, self._comm)
+        results = results_of(self.all_stats, self._comm)
         return VerifyReport(results, self._samples, self._comm.bcast(time.perf_counter() - began), self.remarks)
 
     def sampled(self, effort: Effort) -> None:
@@ -172,7 +172,7 @@ class _Checks:
         with comm.collective_errors():
             if comm.rank == 0:
                 check_vectors(vector, self._potential, state.species_table)
-        self.tallies += [again, vector]
+        self.all_stats += [again, vector]
 
     def _atoms(self, effort: Effort, environments: Sequence[Environment], rows: NDArray[np.int64]) -> None:
         """Checks single atoms, those of `rows` (n,), and the net force at the present positions."""
@@ -182,7 +182,7 @@ class _Checks:
             for environment, row in zip(environments, rows, strict=True):
                 local(environment, run_values(self._loop.evaluation, state, int(row)))
         total = comm.sum(state.local("force").sum(dim=0).cpu().numpy())
-        self.tallies += [*local.tallies, check_net_force(total, self._info)]
+        self.all_stats += [*local.all_stats, check_net_force(total, self._info)]
 
     def whole(self, make_integrator: Callable[[], Integrator]) -> None:
         """Checks the system as a whole, with every atom moved a little, so that no symmetry hides a fault.
@@ -212,7 +212,7 @@ class _Checks:
             meaning = "all atoms against the float64 reference"
             checks.same_as("engine", meaning, reference(system), self._closeness)
         checks.strain(reference)
-        self.tallies += [*checks.tallies, self._drift(engine, system, atoms["velocity"], make_integrator)]
+        self.all_stats += [*checks.all_stats, self._drift(engine, system, atoms["velocity"], make_integrator)]
 
     def _drift(
         self,
@@ -225,13 +225,13 @@ class _Checks:
 
         `velocity` (n_total, 3) Å/fs, in the order of ids.
         """
-        table, tally = self._config.dynamics, CheckStats("drift", "a short run with the input's timestep")
+        table, stats = self._config.dynamics, CheckStats("drift", "a short run with the input's timestep")
         if not self._info.conservative:
-            tally.leave_out("the forces are not derived from an energy")
-            return tally
+            stats.leave_out("the forces are not derived from an energy")
+            return stats
         if not self._info.continuous:
-            tally.leave_out("the energy jumps at the cutoff, as the input asks")
-            return tally
+            stats.leave_out("the energy jumps at the cutoff, as the input asks")
+            return stats
         noise = NOISE[self._info.precision] * len(velocity)
         freedom = self._loop.integrator.degrees_of_freedom
         makers: dict[str, Callable[[], Integrator]] = {"nve": lambda: VelocityVerlet(table.timestep, freedom)}
@@ -241,8 +241,8 @@ class _Checks:
             def conserved(parts: int, make: Callable[[], Integrator] = make) -> NDArray[np.float64]:
                 return engine.conserved(system, velocity, make(), STEPS, parts)
 
-            check_drift(tally, name, conserved, noise, make().order)
-        return tally
+            check_drift(stats, name, conserved, noise, make().order)
+        return stats
 
 
 def tolerance_of(info: PotentialInfo) -> Tolerance:
@@ -253,20 +253,20 @@ def tolerance_of(info: PotentialInfo) -> Tolerance:
     return Tolerance(relative, 0.0, 'use precision = "double"')
 
 
-def check_vectors(tally: CheckStats, potential: Potential, table: SpeciesTable) -> None:
+def check_vectors(stats: CheckStats, potential: Potential, table: SpeciesTable) -> None:
     """Evaluates the test vectors of all model files: by the network in both precisions, and by the engine of the run.
 
     Args:
-        tally: of the check.
+        stats: of the check.
         potential: of the run.
         table: species of the system.
     """
     models = [(leaf, leaf.info.model) for leaf in leaves(potential) if leaf.info.model is not None]
     if not models:
-        tally.leave_out("no model file")
+        stats.leave_out("no model file")
     for leaf, model in models:
         vector = read_document(model.path)["test"]
-        check_vector(tally, vector, table, _makers(leaf, model, table), atomic_numbers)
+        check_vector(stats, vector, table, _makers(leaf, model, table), atomic_numbers)
 
 
 def _makers(leaf: Potential, model: TrainedModel, table: SpeciesTable) -> list[Maker]:

@@ -96,7 +96,7 @@ class Evaluation:
 
 
 class _Part(NamedTuple):
-    """Some of the frames; fields as of `Evaluation`, tallies of the mean and of each member."""
+    """Some of the frames; fields as of `Evaluation`, accumulated errors of the mean and of each member."""
 
     counts: NDArray[np.int64]
     numbers: NDArray[np.int64]
@@ -104,7 +104,7 @@ class _Part(NamedTuple):
     labeled_forces: Array
     member_energy: Array
     member_forces: Array
-    tallies: list[ErrorAccumulator]
+    accumulated: list[ErrorAccumulator]
 
 
 def evaluate(
@@ -129,11 +129,11 @@ def evaluate(
         for k in range(first, last, CHUNK_FRAMES):
             own.append(_part(members, frames[k : min(k + CHUNK_FRAMES, last)]))
     parts = [part for rank in comm.allgather(own) for part in rank]
-    tallies = [ErrorAccumulator() for _ in range(1 + len(networks))]
+    accumulated = [ErrorAccumulator() for _ in range(1 + len(networks))]
     for part in parts:
-        for total, tally in zip(tallies, part.tallies, strict=True):
-            total.merge(tally)
-    mean, *each = (tally.metrics() for tally in tallies)
+        for total, errors in zip(accumulated, part.accumulated, strict=True):
+            total.merge(errors)
+    mean, *each = (errors.metrics() for errors in accumulated)
     counts, numbers, energy, forces = (np.concatenate([part[k] for part in parts]) for k in range(4))
     member_energy, member_forces = (np.concatenate([part[k] for part in parts], axis=1) for k in (4, 5))
     return Evaluation(counts, numbers, energy, forces, member_energy, member_forces, mean, each)
@@ -153,16 +153,16 @@ def _part(members: Sequence[tuple[Network, Evaluator]], frames: Sequence[Frame])
         stresses.append(stress)
     predictions = [(np.mean(energies, axis=0), np.mean(forces, axis=0), np.mean(stresses, axis=0))]
     predictions += zip(energies, forces, stresses, strict=True)
-    tallies = []
+    accumulated = []
     for prediction in predictions:
-        tallies.append(ErrorAccumulator())
-        tallies[-1].add(frames, *prediction)
+        accumulated.append(ErrorAccumulator())
+        accumulated[-1].add(frames, *prediction)
     return _Part(
         np.array([len(frame.numbers) for frame in frames]),
         np.concatenate([frame.numbers for frame in frames]),
         np.array([np.nan if frame.energy is None else frame.energy for frame in frames]),
         np.concatenate([np.full(f.position.shape, np.nan) if f.forces is None else f.forces for f in frames]),
-        np.stack(energies), np.stack(forces), tallies,
+        np.stack(energies), np.stack(forces), accumulated,
     )
 
 

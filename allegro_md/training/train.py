@@ -125,10 +125,10 @@ class Trainer:
         start, course, fit = time.perf_counter(), self.course, self._fit
         weights = self._objective.weights(course.epoch)
         steps = shuffled(self._train, fit.batch, fit.batch_edges, self._seed, course.epoch)
-        tally, losses = ErrorAccumulator(), []
+        accumulated, losses = ErrorAccumulator(), []
         for k, indices in enumerate(steps):
             rate = self._rate(course.epoch + k / len(steps))
-            losses.append(self._step(indices, weights, rate, tally))
+            losses.append(self._step(indices, weights, rate, accumulated))
         course.epoch += 1
         with self._mean.in_use():
             penalties, validation = self._validate()
@@ -144,12 +144,12 @@ class Trainer:
         seconds = self._comm.on_root(lambda: time.perf_counter() - start)
         course.seconds += seconds
         left = course.seconds / course.epoch * (fit.epochs - course.epoch)
-        row = self._together(tally).metrics().row("train_") | errors
+        row = self._together(accumulated).metrics().row("train_") | errors
         row |= {"train_loss": float(np.mean(losses)), "val_loss": float(penalties @ weights)}
         return row | {"learning_rate": rate, "seconds": seconds, "left_s": left}
 
     def _step(
-        self, indices: Sequence[int], weights: tuple[float, float, float], rate: float, tally: ErrorAccumulator
+        self, indices: Sequence[int], weights: tuple[float, float, float], rate: float, accumulated: ErrorAccumulator
     ) -> float:
         """One step of the optimizer; the loss before it."""
         own = indices[self._comm.rank :: self._comm.size]
@@ -163,7 +163,7 @@ class Trainer:
             prediction = predict(self.network, batch, differentiable=True)
             penalties = self._objective.penalties(prediction, batch, self._stress)
             labels = counts(batch).cpu()
-            _add(tally, self._train, own, prediction, self._stress)
+            _add(accumulated, self._train, own, prediction, self._stress)
         *shared, stop = self._comm.sum_float_inexact(np.append(labels.numpy(), stop)).tolist()
         if stop:
             raise InterruptedRun(f"{REASONS[1]} in epoch {self.course.epoch + 1} (--resume makes it again)")
@@ -195,7 +195,7 @@ class Trainer:
 
     def _validate(self) -> tuple[NDArray[np.float64], Metrics]:
         """Mean penalties (3,) of energies, forces, stresses, and errors of the validation frames."""
-        tally, sums = ErrorAccumulator(), np.zeros((2, 3))
+        accumulated, sums = ErrorAccumulator(), np.zeros((2, 3))
         own = range(len(self._validation))[self._comm.rank :: self._comm.size]
         with torch.no_grad():
             evaluate = self.network.prepare(device=self._device)
@@ -204,13 +204,13 @@ class Trainer:
             prediction = predict(evaluate, batch)
             sums[0] += self._objective.penalties(prediction, batch, self._stress).cpu().numpy()
             sums[1] += counts(batch).cpu().numpy()
-            _add(tally, self._validation, indices, prediction, self._stress)
+            _add(accumulated, self._validation, indices, prediction, self._stress)
         penalties, labels = self._comm.sum_float_inexact(sums.ravel()).reshape(2, 3)
-        return penalties / np.maximum(labels, 1.0), self._together(tally).metrics()
+        return penalties / np.maximum(labels, 1.0), self._together(accumulated).metrics()
 
-    def _together(self, tally: ErrorAccumulator) -> ErrorAccumulator:
-        """The tallies of all processes as one."""
-        first, *others = self._comm.allgather(tally)
+    def _together(self, accumulated: ErrorAccumulator) -> ErrorAccumulator:
+        """The errors of all processes as one."""
+        first, *others = self._comm.allgather(accumulated)
         for other in others:
             first.merge(other)
         return first
@@ -262,11 +262,11 @@ class Trainer:
 
 
 def _add(
-    tally: ErrorAccumulator, samples: Samples, indices: Sequence[int], prediction: Prediction, stress: bool
+    accumulated: ErrorAccumulator, samples: Samples, indices: Sequence[int], prediction: Prediction, stress: bool
 ) -> None:
     """Counts the errors of a prediction."""
     arrays = [t.detach().cpu().numpy() for t in (prediction.energy, prediction.forces, prediction.stress)]
-    tally.add([samples.frames[k] for k in indices], arrays[0], arrays[1], arrays[2] if stress else None)
+    accumulated.add([samples.frames[k] for k in indices], arrays[0], arrays[1], arrays[2] if stress else None)
 
 
 def device_of(config: TrainingInput) -> torch.device:

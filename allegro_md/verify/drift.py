@@ -15,12 +15,12 @@ MARGIN = 1.6
 
 
 def check_drift(
-    tally: CheckStats, what: str, conserved: Callable[[int], NDArray[np.float64]], noise: float, order: int
+    stats: CheckStats, what: str, conserved: Callable[[int], NDArray[np.float64]], noise: float, order: int
 ) -> None:
     """Runs the same steps whole and halved.
 
     Args:
-        tally: of the check.
+        stats: of the check.
         what: the integrator.
         conserved: number of equal parts in which each step is made → the conserved energy before the first step and
             after each (steps + 1,), eV.
@@ -28,13 +28,13 @@ def check_drift(
         order: power of the timestep with which its error must fall; 0: nothing is conserved.
     """
     if order == 0:
-        tally.leave_out(f"{what} conserves nothing")
+        stats.leave_out(f"{what} conserves nothing")
         return
     try:
         whole, halved = conserved(1), conserved(2)
     except PhysicsError as fault:  # on all ranks together
-        tally.add(f"{what}: {fault}", np.inf, noise, "eV", fault.atoms[0] if fault.atoms else None)
+        stats.add(f"{what}: {fault}", np.inf, noise, "eV", fault.atoms[0] if fault.atoms else None)
         return
     error = float(np.abs(whole - whole[0]).max())
     finer = float(np.abs(halved - halved[0]).max())
-    tally.add(f"the error of {what} with half the timestep", finer, MARGIN * 0.5**order * error + noise, "eV")
+    stats.add(f"the error of {what} with half the timestep", finer, MARGIN * 0.5**order * error + noise, "eV")

@@ -76,7 +76,7 @@ class LocalChecks:
     """The checks that look at one atom after another, on one rank.
 
     Attributes:
-        tallies: of the checks, in order; every rank has the same.
+        all_stats: of the checks, in order; every rank has the same.
     """
 
     def __init__(
@@ -104,14 +104,14 @@ class LocalChecks:
         self.virial = CheckStats("virial", "virial of atoms against -dE/dstrain, six components, in float64")
         precision = [] if potential is reference else [self.precision]
         self.cutoff = CheckStats("cutoff", "the energy of atoms while a neighbor is taken beyond the cutoff")
-        self.tallies = [self.alone, self.locality, *precision, self.force, self.virial]
-        self.tallies += [self.cutoff] if thorough else []
+        self.all_stats = [self.alone, self.locality, *precision, self.force, self.virial]
+        self.all_stats += [self.cutoff] if thorough else []
 
     def __call__(self, environment: Environment, seen: RunValues) -> None:
         """Makes the checks on one atom, or notes that time is up."""
         if time.perf_counter() > self._deadline:
-            for tally in self.tallies:
-                tally.leave_out("no time")
+            for stats in self.all_stats:
+                stats.leave_out("no time")
             return
         cluster = Cluster(environment, self._reach, self._info)
         mine = cluster.evaluate(self._potential)
@@ -119,20 +119,20 @@ class LocalChecks:
         self._compare(self.alone, cluster, mine, seen, allowed)
         self._within_reach(cluster, mine, allowed)
         if self._info.precision == "unknown":
-            for tally in (self.precision, self.force, self.virial, self.cutoff):
-                tally.leave_out("a calculator of unknown precision")
+            for stats in (self.precision, self.force, self.virial, self.cutoff):
+                stats.leave_out("a calculator of unknown precision")
             return
         if not self._info.conservative:
-            for tally in (self.force, self.virial, self.cutoff):
-                tally.leave_out("the forces are not derived from an energy")
+            for stats in (self.force, self.virial, self.cutoff):
+                stats.leave_out("the forces are not derived from an energy")
             return
         began = time.perf_counter()
         truth = cluster.evaluate(self._reference)
         now = time.perf_counter()
         scale = _scale(truth)
         if now + 5.0 * (now - began) > self._deadline:
-            for tally in (self.force, self.virial, self.cutoff):
-                tally.leave_out("no time")
+            for stats in (self.force, self.virial, self.cutoff):
+                stats.leave_out("no time")
         else:
             scale = self._derivatives(cluster, truth)
             if self._thorough:
@@ -141,16 +141,16 @@ class LocalChecks:
             self._compare(self.precision, cluster, truth, seen, self._closeness.allowed(scale))
 
     def _compare(
-        self, tally: CheckStats, cluster: Cluster, truth: ClusterResult, seen: RunValues, allowed: float
+        self, stats: CheckStats, cluster: Cluster, truth: ClusterResult, seen: RunValues, allowed: float
     ) -> None:
         """Compares the run's values with an evaluation of the cluster alone; `allowed` in eV/Å."""
         atom = cluster.environment.atom
         if seen.energy is not None and truth.energy is not None:
             rounding = 2e-15 * abs(seen.energy) if allowed else 0.0  # a shift of 10⁴ eV has few digits left
-            tally.add("the energy", seen.energy - truth.energy[0], allowed + rounding, "eV", atom)
-        tally.add("the force", (seen.force - truth.force[0]) / FORCE_SCALE, allowed, "eV/Å", atom)
+            stats.add("the energy", seen.energy - truth.energy[0], allowed + rounding, "eV", atom)
+        stats.add("the force", (seen.force - truth.force[0]) / FORCE_SCALE, allowed, "eV/Å", atom)
         if seen.virial is not None and truth.virial is not None:
-            tally.add("the virial", seen.virial - truth.virial[0], allowed * self._info.cutoff, "eV", atom)
+            stats.add("the virial", seen.virial - truth.virial[0], allowed * self._info.cutoff, "eV", atom)
 
     def _within_reach(self, cluster: Cluster, mine: ClusterResult, allowed: float) -> None:
         """The atom with nothing but what lies within its reach."""
@@ -227,7 +227,7 @@ class LocalChecks:
         return cluster.elsewhere(self._reference, cluster.place + times[:, None, None] * moves, n_centers)
 
     def _quotient(
-        self, tally: CheckStats, cluster: Cluster, what: str, moves: NDArray[np.float64], n_centers: int,
+        self, stats: CheckStats, cluster: Cluster, what: str, moves: NDArray[np.float64], n_centers: int,
         pair: list[ClusterResult], expected: float, step: float, allowed: float, unit: str,
     ) -> None:  # fmt: skip
         """Adds the error of dE/dt of `moves` (n, 3) against `expected`; `pair`: evaluated at t = step and −step."""
@@ -238,9 +238,9 @@ class LocalChecks:
             terms = np.stack([a.energies for a in self._moved(cluster, moves, step * PROBES, n_centers)])
             miss = persisting(terms, expected, step, allowed)
         if miss is None:
-            tally.leave_out("the energy is not smooth, as at the cutoff of a truncated potential")
+            stats.leave_out("the energy is not smooth, as at the cutoff of a truncated potential")
         else:
-            tally.add(what, miss, allowed, unit, atom)
+            stats.add(what, miss, allowed, unit, atom)
 
     @staticmethod
     def _nearest(cluster: Cluster) -> float:

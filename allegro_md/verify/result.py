@@ -181,6 +181,6 @@ def complaint(result: Result) -> str:
     )
 
 
-def results_of(tallies: Iterable[CheckStats], comm: Comm) -> list[Result]:
+def results_of(all_stats: Iterable[CheckStats], comm: Comm) -> list[Result]:
     """The results of several checks (collective)."""
-    return [tally.result(comm) for tally in tallies]
+    return [stats.result(comm) for stats in all_stats]

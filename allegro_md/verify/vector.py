@@ -49,13 +49,13 @@ def extended(table: SpeciesTable, symbols: list[str], numbers: Mapping[str, int]
 
 
 def check_vector(
-    tally: CheckStats, vector: Mapping[str, Any], table: SpeciesTable, makers: Sequence[Maker],
+    stats: CheckStats, vector: Mapping[str, Any], table: SpeciesTable, makers: Sequence[Maker],
     numbers: Mapping[str, int]
 ) -> None:
     """Evaluates the stored cluster in several ways.
 
     Args:
-        tally: of the check.
+        stats: of the check.
         vector: "positions" (n, 3), "symbols", "energies", "forces", "virial" (3, 3) as stored in the model file.
         table: species of the system, whose order is what is tested.
         makers: the ways.
@@ -72,10 +72,10 @@ def check_vector(
         potential = way.make(full)
         energy, force, stress = _evaluate(potential, np.array(vector["positions"]), species, full, way.weight)
         allowed = way.closeness.allowed(scale)
-        tally.add(f"the energy {way.said}", energy - energies, allowed + 2e-15 * float(np.abs(energies).max()), "eV")
-        tally.add(f"the force {way.said}", force - forces, allowed, "eV/Å")
+        stats.add(f"the energy {way.said}", energy - energies, allowed + 2e-15 * float(np.abs(energies).max()), "eV")
+        stats.add(f"the force {way.said}", force - forces, allowed, "eV/Å")
         if stress is not None:
-            tally.add(f"the virial {way.said}", stress - virial, allowed * potential.info.cutoff * len(symbols), "eV")
+            stats.add(f"the virial {way.said}", stress - virial, allowed * potential.info.cutoff * len(symbols), "eV")
 
 
 def _evaluate(

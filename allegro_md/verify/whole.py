@@ -77,12 +77,12 @@ class Engine(Protocol):
 
 def check_net_force(total: NDArray[np.int64], info: PotentialInfo) -> CheckStats:
     """Checks that the forces cancel exactly: `total` (3,) fixed-point units, their sum."""
-    tally = CheckStats("net force", "the sum of all forces, in quanta of the fixed-point format")
+    stats = CheckStats("net force", "the sum of all forces, in fixed-point units")
     if info.bit_exact and info.conserves_momentum:
-        tally.add("a component", total / FORCE_SCALE, 0.0, "eV/Å")
+        stats.add("a component", total / FORCE_SCALE, 0.0, "eV/Å")
     else:
-        tally.leave_out("not promised by this potential")
-    return tally
+        stats.leave_out("not promised by this potential")
+    return stats
 
 
 class WholeChecks:
@@ -90,7 +90,7 @@ class WholeChecks:
 
     Attributes:
         plain: the system evaluated as it is.
-        tallies: filled by the checks.
+        all_stats: filled by the checks.
     """
 
     def __init__(self, engine: Engine, system: System, info: PotentialInfo) -> None:
@@ -101,50 +101,50 @@ class WholeChecks:
         self.plain = engine(system)
         self._scale = max(WEAK, float(np.abs(self.plain.force).max(initial=0)) / FORCE_SCALE)
         self._rigid = RIGID[info.precision] * self._scale
-        self.tallies: list[CheckStats] = []
+        self.all_stats: list[CheckStats] = []
 
     def rebuild(self, skin: float) -> None:
         """Another list, other storage, other ranks: no bit changes, and no position."""
-        tally = self._tally("rebuild", "other skins, orders of atoms and ranks against the run's")
-        tally.add_atoms("the position", self.plain.position - self._system.position, 0.0, "Å", self._ids)
+        stats = self._new_stats("rebuild", "other skins, orders of atoms and ranks against the run's")
+        stats.add_atoms("the position", self.plain.position - self._system.position, 0.0, "Å", self._ids)
         shuffled = np.argsort(scrambled(self._ids, 1), kind="stable")
         for what, other, order in (("without skin", 0.0, None), ("with a wide skin", skin + 0.7, None),
                                    ("with shuffled atoms", skin, shuffled)):  # fmt: skip
-            self._same(tally, what, self._engine(self._system, other, order))
+            self._same(stats, what, self._engine(self._system, other, order))
 
     def wrapping(self) -> None:
         """Atoms on other sides of the box: no bit changes; atoms in other images: rounding only."""
-        tally = self._tally("wrapping", "the box's corner elsewhere, and atoms in other images, against the run's")
+        stats = self._new_stats("wrapping", "the box's corner elsewhere, and atoms in other images, against the run's")
         cell = self._system.cell
         periodic = np.array(cell.periodic, dtype=np.float64)
         if not periodic.any():
-            tally.leave_out("no periodic axis")
+            stats.leave_out("no periodic axis")
             return
         for fraction in ORIGINS:
             origin = cell.origin + (np.array(fraction) * periodic) @ cell.matrix
             moved = replace(self._system, cell=Cell(cell.matrix, cell.periodic, origin, cell.absent))
-            self._same(tally, "with another corner", self._engine(moved))
+            self._same(stats, "with another corner", self._engine(moved))
         images = np.rint(3.0 * directions(self._ids)) * periodic
         other = self._engine(replace(self._system, position=self._system.position + images @ cell.matrix))
-        self._close(tally, "in other images", other, np.eye(3))
+        self._close(stats, "in other images", other, np.eye(3))
 
     def rotation(self) -> None:
         """Everything turns with the system."""
         turn, _ = np.linalg.qr(np.array([[0.6, -0.3, 0.7], [0.2, 0.9, 0.1], [-0.5, 0.4, 0.8]]))
         turn *= np.sign(np.linalg.det(turn))
-        tally = self._tally("rotation", "the system turned as a whole against the run's, turned")
-        self._close(tally, "turned", self._engine(self._system.mapped(turn)), turn)
+        stats = self._new_stats("rotation", "the system turned as a whole against the run's, turned")
+        self._close(stats, "turned", self._engine(self._system.mapped(turn)), turn)
 
     def reflection(self) -> None:
         """Everything is mirrored with the system."""
         normal = np.array([0.48, 0.6, 0.64])
         mirror = np.eye(3) - 2.0 * np.outer(normal, normal)
-        tally = self._tally("reflection", "the system mirrored against the run's, mirrored")
-        self._close(tally, "mirrored", self._engine(self._system.mapped(mirror)), mirror)
+        stats = self._new_stats("reflection", "the system mirrored against the run's, mirrored")
+        self._close(stats, "mirrored", self._engine(self._system.mapped(mirror)), mirror)
 
     def permutation(self) -> None:
         """Ids are names and nothing more."""
-        tally = self._tally("permutation", "atoms with each other's ids against the run's")
+        stats = self._new_stats("permutation", "atoms with each other's ids against the run's")
         order = np.argsort(scrambled(self._ids, 2), kind="stable")
         system = replace(self._system, species=self._system.species[order], position=self._system.position[order])
         other = self._engine(system)
@@ -152,25 +152,25 @@ class WholeChecks:
         energy = None if other.energy is None else other.energy[back]
         virial = None if other.virial is None else other.virial[back]
         named = Evaluated(other.position[back], energy, other.force[back], virial, other.total)
-        self._close(tally, "renamed", named, np.eye(3))
+        self._close(stats, "renamed", named, np.eye(3))
 
     def same_as(self, name: str, meaning: str, other: Evaluated, closeness: Tolerance | None) -> None:
         """Another engine: the same bits where `closeness` is None, else as close as that."""
-        tally = self._tally(name, meaning, "" if closeness is None else closeness.remedy)
+        stats = self._new_stats(name, meaning, "" if closeness is None else closeness.remedy)
         if closeness is None:
-            self._same(tally, "there", other)
+            self._same(stats, "there", other)
         else:
-            self._close(tally, "there", other, np.eye(3), closeness.allowed(self._scale))
+            self._close(stats, "there", other, np.eye(3), closeness.allowed(self._scale))
 
     def strain(self, reference: Engine) -> None:
         """The virial of every atom is −dE/dstrain, of the whole cell and in float64."""
-        tally = self._tally("strain", "virials against -dE/dstrain of the whole cell, six components, in float64")
+        stats = self._new_stats("strain", "virials against -dE/dstrain of the whole cell, six components, in float64")
         if not self._info.conservative:
-            tally.leave_out("the forces are not derived from an energy")
+            stats.leave_out("the forces are not derived from an energy")
             return
         truth = reference(self._system)
         if truth.virial is None or truth.energy is None or not self._exact:
-            tally.leave_out("no virial per atom")
+            stats.leave_out("no virial per atom")
             return
         step = STEP / self._info.cutoff
         noise = ROUNDING * (1.0 + np.abs(truth.energy)) / step
@@ -188,42 +188,42 @@ class WholeChecks:
             if len(doubtful):
                 table = energies(step * PROBES)
                 persist = [persisting(table[:, [i]], float(expected[i]), step, float(allowed[i])) for i in doubtful]
-                tally.leave_out("the energy is not smooth", sum(m is None for m in persist))
+                stats.leave_out("the energy is not smooth", sum(m is None for m in persist))
                 miss[doubtful] = [0.0 if m is None else m for m in persist]
-            tally.add_atoms(f"component {name}", miss, allowed, "eV", self._ids)
+            stats.add_atoms(f"component {name}", miss, allowed, "eV", self._ids)
 
-    def _tally(self, name: str, meaning: str, remedy: str = "") -> CheckStats:
-        self.tallies.append(CheckStats(name, meaning, remedy))
-        return self.tallies[-1]
+    def _new_stats(self, name: str, meaning: str, remedy: str = "") -> CheckStats:
+        self.all_stats.append(CheckStats(name, meaning, remedy))
+        return self.all_stats[-1]
 
-    def _same(self, tally: CheckStats, what: str, other: Evaluated) -> None:
+    def _same(self, stats: CheckStats, what: str, other: Evaluated) -> None:
         """Equal bits, or nearly equal numbers where the potential does not promise bits."""
         if not self._exact:
-            self._close(tally, what, other, np.eye(3))
+            self._close(stats, what, other, np.eye(3))
             return
         plain = self.plain
         if plain.energy is not None and other.energy is not None:
-            tally.add_atoms(f"the energy {what}", other.energy - plain.energy, 0.0, "eV", self._ids)
-        tally.add_atoms(f"the force {what}", (other.force - plain.force) / FORCE_SCALE, 0.0, "eV/Å", self._ids)
+            stats.add_atoms(f"the energy {what}", other.energy - plain.energy, 0.0, "eV", self._ids)
+        stats.add_atoms(f"the force {what}", (other.force - plain.force) / FORCE_SCALE, 0.0, "eV/Å", self._ids)
         if plain.virial is not None and other.virial is not None:
-            tally.add_atoms(f"the virial {what}", other.virial - plain.virial, 0.0, "eV", self._ids)
-        tally.add(f"a total {what}", other.total - plain.total, 0.0, "eV")
+            stats.add_atoms(f"the virial {what}", other.virial - plain.virial, 0.0, "eV", self._ids)
+        stats.add(f"a total {what}", other.total - plain.total, 0.0, "eV")
 
     def _close(
-        self, tally: CheckStats, what: str, other: Evaluated, turn: NDArray[np.float64], allowed: float | None = None
+        self, stats: CheckStats, what: str, other: Evaluated, turn: NDArray[np.float64], allowed: float | None = None
     ) -> None:
         """Compares with a system turned by `turn` (3, 3): equal up to rounding once turned back; `allowed` in eV/Å."""
         plain = self.plain
         allowed = self._rigid if allowed is None else allowed
         if plain.energy is not None and other.energy is not None:
             rounding = 4e-15 * np.abs(plain.energy)
-            tally.add_atoms(f"the energy {what}", other.energy - plain.energy, allowed + rounding, "eV", self._ids)
+            stats.add_atoms(f"the energy {what}", other.energy - plain.energy, allowed + rounding, "eV", self._ids)
         difference = other.force @ turn.T / FORCE_SCALE - plain.force / FORCE_SCALE
-        tally.add_atoms(f"the force {what}", difference, allowed, "eV/Å", self._ids)
+        stats.add_atoms(f"the force {what}", difference, allowed, "eV/Å", self._ids)
         if plain.virial is None or other.virial is None:
             return
         back = np.einsum("ab,nbc,dc->nad", turn, _tensors(other.virial), turn) - _tensors(plain.virial)
-        tally.add_atoms(f"the virial {what}", back, allowed * self._info.cutoff, "eV", self._ids)
+        stats.add_atoms(f"the virial {what}", back, allowed * self._info.cutoff, "eV", self._ids)
 
 
 def _strain(component: int, amount: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Is silver silver? Lattice constant, elastic constants, vacancy and phonons of a model beside those of its teacher."""
+"""Lattice constant, elastic constants, vacancy and phonons of silver: a model beside its reference potential."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
     python benchmarks/silver/train.py Ag_u3.eam
 
-The architecture is that of the paper's silver (Musaelian et al., Nat. Commun. 14, 579 (2023)), the teacher the
+The architecture is that of the paper's silver (Musaelian et al., Nat. Commun. 14, 579 (2023)), the reference the
 universal-3 potential of S. M. Foiles, M. I. Baskes, M. S. Daw, Phys. Rev. B 33, 7983 (1986), in a file of funcfl
 format. Data are runs of the program with that potential (`data.py`). The network is fitted to all frames at once
-(`fit.py`); all seeds are fixed. Its errors on frames of other runs and its properties beside the teacher's (`check.py`)
-are printed and go into the model file, `inputs/models/silver.allegro`. About ten minutes on one core.
+(`fit.py`); all seeds are fixed. Its errors on frames of other runs and its properties beside the reference's
+(`check.py`) are printed and go into the model file, `inputs/models/silver.allegro`. About ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def runs(recipes: Iterable[data.Recipe], table: Path) -> list[Frame]:
 def main() -> None:
     """Labels, trains, measures, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", type=Path, help="the teacher: Ag_u3.eam")
+    parser.add_argument("table", type=Path, help="the reference potential: Ag_u3.eam")
     parser.add_argument("--adam", type=int, default=16, help="times 100 steps of Adam")
     parser.add_argument("--rounds", type=int, default=50, help="times 100 steps of L-BFGS after that")
     options = parser.parse_args()
@@ -83,12 +83,12 @@ def main() -> None:
     path = ROOT / "inputs" / "models" / "silver.allegro"
     shortest = float(np.linalg.norm(wanted.vector, axis=1).min())
     training = {
-        "program": "benchmarks/silver/train.py of allegro-md", "teacher": "Ag_u3.eam, Phys. Rev. B 33, 7983 (1986)",
+        "program": "benchmarks/silver/train.py of allegro-md", "reference": "Ag_u3.eam, Phys. Rev. B 33, 7983 (1986)",
         "frames": len(frames), "held out": len(held_out), "errors": rounded(measured),
     }
     save_model(network, path, training, {"Ag-Ag": round(shortest, 3)})
     model = f'model = "{path}"\nengine = "fused"\nprecision = "double"'
-    properties = {"model": check.properties(model), "teacher": check.properties(f'kind = "eam"\nfile = "{table}"')}
+    properties = {"model": check.properties(model), "reference": check.properties(f'kind = "eam"\nfile = "{table}"')}
     training["properties"] = rounded(properties)
     save_model(network, path, training, {"Ag-Ag": round(shortest, 3)})
     print(json.dumps(training, indent=1))

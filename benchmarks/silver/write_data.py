@@ -36,7 +36,7 @@ def write_runs(recipes: Iterable[data.Recipe], table: Path, path: Path) -> int:
 def main() -> None:
     """Writes both files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", type=Path, help="the teacher: Ag_u3.eam")
+    parser.add_argument("table", type=Path, help="the reference potential: Ag_u3.eam")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

@@ -123,8 +123,8 @@ class Case:
                                     strict=True):  # fmt: skip
             local(environment, run_values(self.result, self.state, int(row)))
         balance = check_net_force(self.plain.force.sum(axis=0), self.potential.info)
-        tallies: list[CheckStats] = [*whole.tallies, *local.tallies, balance]
-        self.results: dict[str, Result] = {tally.name: tally.result(Comm.serial()) for tally in tallies}
+        all_stats: list[CheckStats] = [*whole.all_stats, *local.all_stats, balance]
+        self.results: dict[str, Result] = {stats.name: stats.result(Comm.serial()) for stats in all_stats}
 
 
 @pytest.fixture(scope="module", params=POTENTIALS)
@@ -202,7 +202,7 @@ def test_test_vector_of_a_model(table: SpeciesTable) -> None:
         Maker("mixed", Tolerance(), lambda full: AllegroPotential(MODEL, copper(full), "mixed")),
         Maker("fused", CLOSENESS["fused-mixed"], lambda full: FusedPotential(MODEL, copper(full), "mixed")),
     ]
-    tally = CheckStats("test vector", "")
-    check_vector(tally, read_document(MODEL)["test"], table, makers, {"Cu": 29})
-    result = tally.result(Comm.serial())
+    stats = CheckStats("test vector", "")
+    check_vector(stats, read_document(MODEL)["test"], table, makers, {"Cu": 29})
+    result = stats.result(Comm.serial())
     assert result.passed and result.compared == 9 and result.measured > 0.0

@@ -56,7 +56,7 @@ def certified(place: Place, comm: Comm) -> list[dict[str, Any]]:
     whole.reflection()
     whole.permutation()
     whole.strain(engine)
-    return [result.as_dict() for result in results_of([*local.tallies, *whole.tallies], comm)]
+    return [result.as_dict() for result in results_of([*local.all_stats, *whole.all_stats], comm)]
 
 
 def main() -> None:

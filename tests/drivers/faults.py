@@ -169,8 +169,8 @@ def floating(right: Any) -> Any:
 def one_end(first: int, n_edges: int, block: Any, gradient: Any, force: Any, virial: Any) -> int:
     """Newton's third law forgotten: nothing is added to the neighbor."""
     vector, center, _ = block
-    quanta = np.rint(gradient[:n_edges] * FORCE_SCALE).astype(np.int64)
-    np.add.at(force, first + center[:n_edges], quanta)
+    fixed = np.rint(gradient[:n_edges] * FORCE_SCALE).astype(np.int64)
+    np.add.at(force, first + center[:n_edges], fixed)
     for v, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)] if len(virial) else []):
         symmetric = 0.5 * (vector[:n_edges, a] * gradient[:n_edges, b] + vector[:n_edges, b] * gradient[:n_edges, a])
         np.subtract.at(virial[:, v], center[:n_edges], symmetric)

@@ -266,9 +266,9 @@ class Soft:
         r2 = d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2]
         closeness = np.maximum(0.0, 1.0 - r2 / self.info.cutoff**2)
         g = (-2.0 * self.strength / self.info.cutoff**2 * closeness)[:, None] * d
-        quanta = np.rint(g * FORCE_SCALE).astype(np.int64)
-        np.add.at(state.all("force").numpy(), i, quanta)
-        np.subtract.at(state.all("force").numpy(), j, quanta)
+        fixed = np.rint(g * FORCE_SCALE).astype(np.int64)
+        np.add.at(state.all("force").numpy(), i, fixed)
+        np.subtract.at(state.all("force").numpy(), j, fixed)
         energy, w = np.zeros(state.n_local), np.zeros((state.n_local, 6))
         np.add.at(energy, i, 0.5 * self.strength * closeness * closeness)
         for v, (a, b) in enumerate(VOIGT):

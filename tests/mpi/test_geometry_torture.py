@@ -74,7 +74,7 @@ def close(actual: Any, wanted: Any, scale: float) -> None:
 
 @pytest.mark.parametrize("name", PLACES)
 def test_image_sum(evaluations: Evaluations, name: str) -> None:
-    """One rank; quanta of the fixed-point forces (6e-14 eV/Å per pair) are allowed for where forces vanish."""
+    """One rank; units of the fixed-point forces (6e-14 eV/Å per pair) are allowed for where forces vanish."""
     result, place = evaluations.get(0), PLACES[name]
     energy, force, virial = expected(name)
     assert np.array_equal(result[f"{name}/id"], np.arange(len(place.x)))

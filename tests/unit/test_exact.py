@@ -35,7 +35,7 @@ def test_within_half_a_quantum_per_term(values: list[float]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(-(2**50), 2**50), max_size=60))
 def test_correctly_rounded(integers: list[int]) -> None:
-    """Terms that are whole quanta are summed without any error but the last rounding."""
+    """Terms that are whole fixed-point units are summed without any error but the last rounding."""
     values = [float(QUANTUM * n) for n in integers]
     assert total(values) == math.fsum(values)
 

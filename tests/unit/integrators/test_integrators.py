@@ -59,7 +59,7 @@ def lennard_jones(x: Array) -> tuple[float, Array]:
 
 
 class Forces:
-    """Lennard-Jones without a cutoff; quanta are 10⁻¹³ eV/Å, far below the errors looked for here."""
+    """Lennard-Jones without a cutoff; fixed-point units are 10⁻¹³ eV/Å, far below the errors looked for here."""
 
     def __init__(self, field: Any = lennard_jones) -> None:
         self._field = field

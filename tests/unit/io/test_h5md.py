@@ -169,7 +169,7 @@ def test_readable_while_it_grows_and_published_frames_never_change(tmp_path: Pat
     write(tmp_path, [0], writer=writer)
     check(tmp_path / "trajectory.h5", range(1))  # the first at once
     seen: dict[Path, bytes] = {}
-    reader = h5py.File(tmp_path / "trajectory.h5", "r")  # keeps the master of now open
+    reader = h5py.File(tmp_path / "trajectory.h5", "r")  # keeps the index file of now open
     for step in range(1, 60):
         clock.now += 0.3
         write(tmp_path, [step], writer=writer)

@@ -1,4 +1,4 @@
-"""The pair vector is antisymmetric and independent of the frame to the last bit; quanta round symmetrically."""
+"""The pair vector is antisymmetric and has the same bits in any frame; fixed-point values round symmetrically."""
 
 from __future__ import annotations
 

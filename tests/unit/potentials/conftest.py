@@ -39,15 +39,15 @@ class System:
 
 @dataclass
 class Result:
-    """Of all atoms, by id; force in quanta."""
+    """Of all atoms, by id; force in fixed-point units."""
 
     energy: Array
-    quanta: NDArray[np.int64]
+    fixed: NDArray[np.int64]
     virial: Array | None
 
     @property
     def force(self) -> Array:
-        return self.quanta / FORCE_SCALE
+        return self.fixed / FORCE_SCALE
 
 
 def images(cell: Cell, distance: float) -> NDArray[np.int32]:
@@ -98,19 +98,19 @@ def run(
 ) -> Result:
     """Evaluates on each rank and sends the ghost forces home."""
     n = len(system.x)
-    energy, quanta, virials = np.zeros(n), np.zeros((n, 3), np.int64), np.zeros((n, 6))
+    energy, fixed, virials = np.zeros(n), np.zeros((n, 3), np.int64), np.zeros((n, 6))
     for own in ranks or [np.arange(n)]:
         state = hold(system, own, potential.info.halo + skin)
         neighbors = NeighborList(potential.info.cutoff, skin)
         neighbors.build(state)
         result = potential(state, neighbors, frozenset({"virial", "virial_per_atom"}) if virial else frozenset())
-        np.add.at(quanta, state.all("id").numpy(), state.all("force").numpy())
+        np.add.at(fixed, state.all("id").numpy(), state.all("force").numpy())
         energy[own] = result.energy.numpy()
         if result.virial_per_atom is None:
             virial = False
         else:
             virials[own] = result.virial_per_atom.numpy()
-    return Result(energy, quanta, virials if virial else None)
+    return Result(energy, fixed, virials if virial else None)
 
 
 def differences(energy: Callable[[System], float], system: System, step: float = 1e-5) -> tuple[Array, Array]:

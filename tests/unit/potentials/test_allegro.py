@@ -47,7 +47,7 @@ def system(lab: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> None:
-    assert np.array_equal(a.quanta, b.quanta)
+    assert np.array_equal(a.fixed, b.fixed)
     assert np.array_equal(a.energy, b.energy)
     assert np.array_equal(a.virial, b.virial)
 
@@ -64,7 +64,7 @@ def test_no_division_can_be_seen(name: Any, precision: str, lab: Any, system: An
     everyone = np.random.default_rng(1).permutation(n)  # other centers in every block, at other rows
     for ranks in ([everyone], np.array_split(everyone, 3), [np.array([k]) for k in everyone[:4]] + [everyone[4:]]):
         same(lab.run(AllegroPotential(NETWORKS[name], SYMBOLS, precision, tiles=2), system, list(ranks)), whole)
-    assert not whole.quanta.sum(axis=0).any()
+    assert not whole.fixed.sum(axis=0).any()
 
 
 def test_without_the_constant_tile_the_division_is_seen(lab: Any, system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_without_the_constant_tile_the_division_is_seen(lab: Any, system: Any, m
     split = lab.run(
         AllegroPotential(NETWORKS["dense"], SYMBOLS, "mixed", tiles=2), system, np.array_split(everyone, 7)
     )
-    assert not np.array_equal(split.quanta, whole.quanta)
+    assert not np.array_equal(split.fixed, whole.fixed)
     assert np.abs(split.force - whole.force).max() < 1e-4 * np.abs(whole.force).max()
 
 
@@ -111,7 +111,7 @@ def test_against_the_network(name: Any, lab: Any, system: Any) -> None:
 
 def test_mixed_is_close_to_double(lab: Any, system: Any) -> None:
     mixed, double = (lab.run(AllegroPotential(NETWORKS["dense"], SYMBOLS, p), system) for p in ("mixed", "double"))
-    assert not np.array_equal(mixed.quanta, double.quanta)
+    assert not np.array_equal(mixed.fixed, double.fixed)
     assert np.abs(mixed.force - double.force).max() < 1e-5 * np.abs(double.force).max()
 
 
@@ -142,7 +142,7 @@ def test_no_atoms_and_no_neighbors(lab: Any) -> None:
                      np.array([0, 1, 1, 0, 0, 1, 0], dtype=np.int16))  # fmt: skip
     got = lab.run(potential, gas)
     assert np.array_equal(got.energy, np.where(gas.kind == 0, -1.25, -2.5))
-    assert not got.quanta.any() and not got.virial.any()
+    assert not got.fixed.any() and not got.virial.any()
     state = AtomState(gas.cell, gas.species, 7)  # a rank without atoms
     neighbors = NeighborList(potential.info.cutoff, 0.3)
     neighbors.build(state)
@@ -208,7 +208,7 @@ def test_a_large_force_of_another_term_is_not_held_against_the_network(lab: Any,
     alone = lab.run(network, pair), lab.run(wall, pair)
     assert LIMIT < np.abs(alone[1].force).max() < CENTER_BOUND
     got = lab.run(SumPotential((network, wall) if network_first else (wall, network)), pair)
-    assert np.array_equal(got.quanta, alone[0].quanta + alone[1].quanta)
+    assert np.array_equal(got.fixed, alone[0].fixed + alone[1].fixed)
 
 
 def test_no_more_terms_than_the_forces_have_room_for() -> None:

@@ -86,7 +86,7 @@ def test_errors(lab: Any) -> None:
 def test_builder(lab: Any, name: str) -> None:
     system = lab.liquid(("Cu",), 2.6)
     built = build(AseTerm(kind="ase", calculator=name, range=6.0), system.species)
-    assert (lab.run(built, system).quanta == lab.run(AsePotential(EMT(), 6.0), system).quanta).all()
+    assert (lab.run(built, system).fixed == lab.run(AsePotential(EMT(), 6.0), system).fixed).all()
 
 
 def test_sum(lab: Any) -> None:
@@ -97,8 +97,8 @@ def test_sum(lab: Any) -> None:
     assert total.info.cutoff == 6.5 and total.info.hops == 1 and total.info.bit_exact
     terms = [Zbl(system.species.numbers, 3.5), LennardJones(np.full((1, 1), 0.0104), np.full((1, 1), 2.9), 6.5)]
     both, (first, second) = lab.run(total, system), (lab.run(term, system) for term in terms)
-    assert np.abs(first.quanta).max() > 0
-    assert (both.quanta == first.quanta + second.quanta).all()
+    assert np.abs(first.fixed).max() > 0
+    assert (both.fixed == first.fixed + second.fixed).all()
     assert (both.energy == first.energy + second.energy).all()
     assert (both.virial == first.virial + second.virial).all()
 

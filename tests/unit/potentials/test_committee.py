@@ -114,14 +114,14 @@ def test_the_mean_of_networks_evaluated_alone(
     np.testing.assert_allclose(result.energy, mean(alone, 0), rtol=0, atol=close * (1.0 + scale))
     np.testing.assert_allclose(result.force, mean(alone, 1), rtol=0, atol=close * scale)
     np.testing.assert_allclose(result.virial.sum(axis=0), mean(alone, 2), rtol=0, atol=30 * close * scale)
-    assert not result.quanta.sum(axis=0).any()  # so momentum is conserved exactly
+    assert not result.fixed.sum(axis=0).any()  # so momentum is conserved exactly
 
 
 def test_no_division_over_ranks_can_be_seen(lab: Any, system: Any, files: Any) -> None:
     committee = Committee(files, SYMBOLS)
     whole, everyone = lab.run(committee, system), np.random.default_rng(1).permutation(len(system.x))
     split = lab.run(committee, system, np.array_split(everyone, 4))
-    assert np.array_equal(split.quanta, whole.quanta) and np.array_equal(split.energy, whole.energy)
+    assert np.array_equal(split.fixed, whole.fixed) and np.array_equal(split.energy, whole.energy)
 
 
 def evaluated(system: Any, potential: Any) -> Any:
@@ -144,8 +144,8 @@ def test_std_is_that_of_the_members_forces(system: Any, files: Any, alone: Any) 
 
 def test_std_by_hand() -> None:
     """K = 2, mean forces' parts F/2: (3, 0, 0) and (1, 4, 0) → deviations ±(1, −2, 0), σ = √5."""
-    quanta = [np.array([[1.5, 0.0, 0.0], [1.0, 1.0, 1.0]]), np.array([[0.5, 2.0, 0.0], [1.0, 1.0, 1.0]])]
-    assert force_std(np.rint(np.stack(quanta, axis=1) * 2.0**44).astype(np.int64)).tolist() == [np.sqrt(5.0), 0.0]
+    fixed = [np.array([[1.5, 0.0, 0.0], [1.0, 1.0, 1.0]]), np.array([[0.5, 2.0, 0.0], [1.0, 1.0, 1.0]])]
+    assert force_std(np.rint(np.stack(fixed, axis=1) * 2.0**44).astype(np.int64)).tolist() == [np.sqrt(5.0), 0.0]
 
 
 def test_other_terms_leave_the_std_alone(system: Any, files: Any, tmp_path: Path) -> None:

@@ -91,12 +91,12 @@ def test_every_bit_is_independent_of_skin_and_ranks(lab: Any, tmp_path: Path) ->
     system = lab.liquid(("Cu", "Ni"), 2.5, n=4)
     potential = Eam(read_eam(write_setfl(tmp_path / "x.eam.alloy")), system.species)
     whole = lab.run(potential, system, skin=0.0)
-    assert np.abs(whole.quanta).max() > 0
-    assert (whole.quanta.sum(axis=0) == 0).all()
+    assert np.abs(whole.fixed).max() > 0
+    assert (whole.fixed.sum(axis=0) == 0).all()
     order = np.random.default_rng(1).permutation(64)
     for ranks, skin in [([np.arange(64)], 1.5), ([order], 0.4), (np.array_split(order, 3), 0.7)]:
         split = lab.run(potential, system, ranks, skin)
-        assert (split.quanta == whole.quanta).all()
+        assert (split.fixed == whole.fixed).all()
         assert (split.energy == whole.energy).all()
         assert (split.virial == whole.virial).all()
 
@@ -115,7 +115,7 @@ def test_lammps_copper(lab: Any, shared: Path) -> None:
     result = lab.run(Eam(read_eam(folder / "Cu_u3.eam"), system.species), system)
     assert result.energy.sum() == pytest.approx(-113280.00007, rel=1e-10)  # LAMMPS at full digits
     assert result.energy.sum() == pytest.approx(reference["thermo"][0][2], rel=1e-8)
-    assert (result.quanta.sum(axis=0) == 0).all()
+    assert (result.fixed.sum(axis=0) == 0).all()
     # LAMMPS' metal units (its bar and its Boltzmann constant), 3N − 3 degrees of freedom at 1600 K.
     kinetic = 3 * (len(system.x) - 1) * 8.617343e-5 * 1600.0
     pressure = (kinetic + result.virial[:, :3].sum()) / (3.0 * system.cell.volume) * 1.6021765e6

@@ -40,7 +40,7 @@ def system(lab: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> None:
-    assert np.array_equal(a.quanta, b.quanta) and np.array_equal(a.energy, b.energy)
+    assert np.array_equal(a.fixed, b.fixed) and np.array_equal(a.energy, b.energy)
 
 
 def test_a_model_that_can_be_folded_is(lab: Any, system: Any) -> None:

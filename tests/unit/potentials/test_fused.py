@@ -98,7 +98,7 @@ def kind_of(a: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> None:
-    assert np.array_equal(a.quanta, b.quanta)
+    assert np.array_equal(a.fixed, b.fixed)
     assert np.array_equal(a.energy, b.energy)
     assert np.array_equal(a.virial, b.virial)
 
@@ -135,7 +135,7 @@ def test_single_precision(name: Any, lab: Any) -> None:
     system = lab.liquid(symbols, 2.5, n=4 if name in RANDOM else 5, seed=2)
     wanted = lab.run(AllegroPotential(network(name), symbols, "double"), system)
     mixed = lab.run(fused(name, "mixed"), system)
-    assert not np.array_equal(mixed.quanta, lab.run(fused(name), system).quanta)
+    assert not np.array_equal(mixed.fixed, lab.run(fused(name), system).fixed)
     assert np.abs(mixed.force - wanted.force).max() < 1e-4 * np.sqrt((wanted.force**2).mean())
 
 
@@ -160,7 +160,7 @@ def test_no_division_can_be_seen(name: Any, precision: Any, lab: Any, system: An
     n = len(system.x)
     potential = fused(name, precision)
     whole = lab.run(potential, system)
-    assert np.abs(whole.force).max() > 0.01 and not whole.quanta.sum(axis=0).any()
+    assert np.abs(whole.force).max() > 0.01 and not whole.fixed.sum(axis=0).any()
     same(lab.run(fused(name, precision, tiles=7), system), whole)
     everyone = np.random.default_rng(1).permutation(n)  # other centers in every block, at other rows
     for ranks in ([everyone], np.array_split(everyone, 3), [np.array([k]) for k in everyone[:4]] + [everyone[4:]]):
@@ -191,7 +191,7 @@ def test_no_atoms_and_no_neighbors(name: str, lab: Any) -> None:
                      np.array([0, 1, 1, 0, 0, 1, 0], dtype=np.int16))  # fmt: skip
     got = lab.run(potential, gas)
     assert np.array_equal(got.energy, np.where(gas.kind == 0, -1.25, -2.5))
-    assert not got.quanta.any() and not got.virial.any()
+    assert not got.fixed.any() and not got.virial.any()
     state = AtomState(gas.cell, gas.species, 7)  # a rank without atoms
     neighbors = NeighborList(potential.info.cutoff, 0.3)
     neighbors.build(state)

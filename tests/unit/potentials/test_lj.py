@@ -74,19 +74,19 @@ def test_one_atom_in_a_small_cell(lab: Any) -> None:
     one = np.full((1, 1), 1.0)
     result = lab.run(LennardJones(0.01 * one, 2.3 * one, 7.0), system)
     assert result.energy == pytest.approx(image_sum(lab, system, 0.01 * one, 2.3 * one, 7.0, True), rel=1e-12)
-    assert (result.quanta == 0).all()
+    assert (result.fixed == 0).all()
 
 
 def test_every_bit_is_independent_of_skin_and_ranks(lab: Any) -> None:
     system = lab.liquid(("Ar", "Kr"), 3.9, n=4)
     potential = LennardJones(EPSILON, SIGMA, 6.5)
     whole = lab.run(potential, system, skin=0.0)
-    assert np.abs(whole.quanta).max() > 0
-    assert (whole.quanta.sum(axis=0) == 0).all()  # Newton's third law, exactly
+    assert np.abs(whole.fixed).max() > 0
+    assert (whole.fixed.sum(axis=0) == 0).all()  # Newton's third law, exactly
     order = np.random.default_rng(1).permutation(64)
     for ranks, skin in [([np.arange(64)], 1.5), ([order], 0.4), (np.array_split(order, 3), 0.7)]:
         split = lab.run(potential, system, ranks, skin)
-        assert (split.quanta == whole.quanta).all()
+        assert (split.fixed == whole.fixed).all()
         assert (split.energy == whole.energy).all()
         assert (split.virial == whole.virial).all()
 
@@ -108,7 +108,7 @@ def test_builder_wants_every_pair(lab: Any) -> None:
     pairs = {"Ar-Ar": (0.0104, 3.4), "Kr-Kr": (0.0141, 3.65), "Kr-Ar": (0.0126, 3.52)}
     built = POTENTIALS.builder("lj")(LennardJonesTerm(kind="lj", pairs=pairs, cutoff=8.0), system.species)
     direct = LennardJones(EPSILON, SIGMA, 8.0)
-    assert (lab.run(built, system).quanta == lab.run(direct, system).quanta).all()
+    assert (lab.run(built, system).fixed == lab.run(direct, system).fixed).all()
     with pytest.raises(InputError, match="Ar, Kr"):
         POTENTIALS.builder("lj")(LennardJonesTerm(kind="lj", epsilon=0.01, sigma=3.4, cutoff=8.0), system.species)
     with pytest.raises(InputError, match="Ar-Kr"):
@@ -121,4 +121,4 @@ def test_isotopes_are_one_element(lab: Any) -> None:
     term = LennardJonesTerm(kind="lj", epsilon=0.0104, sigma=3.4, cutoff=8.0)
     built = POTENTIALS.builder("lj")(term, isotopes.species)
     direct = LennardJones(EPSILON[:1, :1], SIGMA[:1, :1], 8.0)
-    assert (lab.run(built, isotopes).quanta == lab.run(direct, plain).quanta).all()
+    assert (lab.run(built, isotopes).fixed == lab.run(direct, plain).fixed).all()

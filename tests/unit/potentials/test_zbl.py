@@ -44,7 +44,7 @@ def test_formula(lab: Any, r: float, symbols: Any) -> None:
     slope = mpmath.diff(lambda s: phi(pair[0], pair[1], s, 2), distance) if inside else 0
     assert result.energy == pytest.approx([float(energy) / 2] * 2, rel=1e-12, abs=1e-12)
     assert result.force[0] == pytest.approx(float(slope) * direction, rel=1e-11, abs=1e-12)
-    assert (result.quanta.sum(axis=0) == 0).all()
+    assert (result.fixed.sum(axis=0) == 0).all()
 
 
 def test_close_approach_is_an_error(lab: Any) -> None:
@@ -72,4 +72,4 @@ def test_many_atoms(lab: Any) -> None:
     assert np.abs(result.force - force).max() < 1e-7 * np.abs(force).max()
     assert np.abs(result.virial.sum(axis=0) - virial).max() < 1e-7 * np.abs(virial).max()
     split = lab.run(Zbl(system.species.numbers, cutoff), system, np.array_split(np.arange(27), 3), 0.9)
-    assert (split.quanta == result.quanta).all() and (split.energy == result.energy).all()
+    assert (split.fixed == result.fixed).all() and (split.energy == result.energy).all()

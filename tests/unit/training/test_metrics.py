@@ -29,15 +29,15 @@ HYDROGEN = replace(
 
 
 def test_by_hand() -> None:
-    tally = ErrorAccumulator()
+    total = ErrorAccumulator()
     forces = np.zeros((5, 3))
     forces[0] = [0.3, 0.0, -0.4]  # oxygen: errors 300, 0, -400 meV/Å
     forces[3:] = 1.0
     forces[4, 2] = 1.6  # hydrogen: one error of 600 among twelve components
     stress = np.zeros((2, 3, 3))
     stress[0] = np.diag([0.01, 0.0, 0.0])
-    tally.add([WATER, HYDROGEN], np.array([-10.003, -3.996]), forces, stress)
-    found = tally.metrics()
+    total.add([WATER, HYDROGEN], np.array([-10.003, -3.996]), forces, stress)
+    found = total.metrics()
     assert (found.frames, found.atoms) == (2, 5)
     assert found.energy is not None and found.energy_per_atom is not None
     assert found.energy.mae == pytest.approx(3.5)
@@ -59,10 +59,10 @@ def test_by_hand() -> None:
 
 
 def test_missing_labels_are_absent() -> None:
-    tally = ErrorAccumulator()
+    total = ErrorAccumulator()
     bare = replace(WATER, energy=None, stress=None)
-    tally.add([bare], np.array([math.nan]), np.full((3, 3), 0.1), np.zeros((1, 3, 3)))
-    found = tally.metrics()
+    total.add([bare], np.array([math.nan]), np.full((3, 3), 0.1), np.zeros((1, 3, 3)))
+    found = total.metrics()
     assert found.energy is None and found.energy_per_atom is None and found.stress is None
     assert found.forces is not None and found.forces.mae == pytest.approx(100.0)
     assert math.isnan(found.row("")["energy_mae"])
@@ -87,12 +87,12 @@ def tallied(steps: list[list[int]]) -> Metrics:
     """In batches; every second one summed by another process."""
     frames, energy, forces = random_set()
     ends = np.cumsum([len(frame.numbers) for frame in frames])
-    tallies = [ErrorAccumulator(), ErrorAccumulator()]
+    accumulated = [ErrorAccumulator(), ErrorAccumulator()]
     for turn, step in enumerate(steps):
         rows = np.concatenate([np.arange(ends[k] - len(frames[k].numbers), ends[k]) for k in step])
-        tallies[turn % 2].add([frames[k] for k in step], energy[step], forces[rows])
-    tallies[0].merge(tallies[1])
-    return tallies[0].metrics()
+        accumulated[turn % 2].add([frames[k] for k in step], energy[step], forces[rows])
+    accumulated[0].merge(accumulated[1])
+    return accumulated[0].metrics()
 
 
 def test_batches_and_processes_do_not_matter() -> None:

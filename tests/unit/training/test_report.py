@@ -31,12 +31,12 @@ def evaluation(members: int = 1, forces: bool = True) -> Evaluation:
         for k in range(2)
     ]  # fmt: skip
     energy, predicted = np.array([-13.994, -14.012]), labels + 0.03
-    tally = ErrorAccumulator()
-    tally.add(frames, energy, predicted)
+    total = ErrorAccumulator()
+    total.add(frames, energy, predicted)
     spread = np.linspace(-0.01, 0.01, members)[:, None, None] if members > 1 else np.zeros((1, 1, 1))
     return Evaluation(
         np.array([3, 3]), np.tile(numbers, 2), np.full(2, -14.0), labels if forces else np.full((6, 3), np.nan),
-        np.tile(energy, (members, 1)), predicted + spread * np.arange(1, 7)[:, None], tally.metrics(), [],
+        np.tile(energy, (members, 1)), predicted + spread * np.arange(1, 7)[:, None], total.metrics(), [],
     )  # fmt: skip
 
 

@@ -64,9 +64,9 @@ def test_orders_of_an_integrator_are_told_apart() -> None:
         return np.array(out)
 
     for second in (True, False):
-        tally = CheckStats("drift", "")
-        check_drift(tally, "it", partial(energies, second=second), 0.0, 2)
-        assert tally.result(Comm.serial()).passed is second
+        stats = CheckStats("drift", "")
+        check_drift(stats, "it", partial(energies, second=second), 0.0, 2)
+        assert stats.result(Comm.serial()).passed is second
     quiet = CheckStats("drift", "")
     check_drift(quiet, "it", lambda parts: 1.0 + 1e-12 * parts * np.arange(3.0), 1e-11, 2)
     assert quiet.result(Comm.serial()).passed

@@ -82,7 +82,7 @@ def test_alone_has_the_bits_of_the_engine() -> None:
         beside = cluster.elsewhere(potential, np.stack([cluster.place] * 3), cluster.n_centers)
         for other in beside:
             np.testing.assert_allclose(other.energies, alone.energies, rtol=0, atol=1e-14)
-            assert np.abs(other.force[0] - alone.force[0]).max() < 1e4  # quanta of 6e-14 eV/Å
+            assert np.abs(other.force[0] - alone.force[0]).max() < 1e4  # units of 6e-14 eV/Å
 
 
 def test_moving_one_copy_moves_no_image() -> None:

@@ -15,12 +15,12 @@ from allegro_md.verify.result import CheckStats, VerifyReport
 SERIAL = Comm.serial()
 
 
-def tally() -> CheckStats:
+def stats() -> CheckStats:
     return CheckStats("name", "this against that")
 
 
 def test_the_worst_is_relative_to_what_is_allowed() -> None:
-    t = tally()
+    t = stats()
     t.add("large", 5.0, 10.0, "eV", 1)
     t.add("small", [0.1, -0.9], 1.0, "eV/Å", 2)
     t.leave_out("no time", 3)
@@ -35,7 +35,7 @@ def test_the_worst_is_relative_to_what_is_allowed() -> None:
      (np.inf, np.inf, False), ([0.0, np.nan], 1.0, False), ([], 0.0, True)],
 )  # fmt: skip
 def test_passes_only_what_is_allowed(deviation: Any, tolerance: float, passed: bool) -> None:
-    one, many = tally(), tally()
+    one, many = stats(), stats()
     one.add("it", deviation, tolerance, "eV", 7)
     many.add_atoms("it", np.array([np.atleast_1d(deviation), np.zeros(np.size(deviation))]), tolerance, "eV", [7, 8])
     for t in (one, many):
@@ -45,21 +45,21 @@ def test_passes_only_what_is_allowed(deviation: Any, tolerance: float, passed: b
 
 
 def test_atoms_have_their_own_tolerances() -> None:
-    t = tally()
+    t = stats()
     t.add_atoms("it", np.array([[1.0, 2.0], [3.0, -4.0], [0.0, 0.0]]), np.array([1.0, 5.0, 0.0]), "eV", [10, 20, 30])
     r = t.result(SERIAL)
     assert (r.passed, r.atom, r.measured, r.tolerance, r.compared) == (False, 10, 2.0, 1.0, 3)
 
 
 def test_nothing_to_compare_passes_and_says_so() -> None:
-    t = tally()
+    t = stats()
     t.leave_out("no model file")
     r = t.result(SERIAL)
     assert r.passed and r.compared == 0 and "no model file" in r.explanation
 
 
 def test_a_certificate_names_what_failed() -> None:
-    good, bad = tally(), CheckStats("virial", "a against b")
+    good, bad = stats(), CheckStats("virial", "a against b")
     good.add("it", 0.0, 1.0, "eV", 1)
     bad.add("component yz", 0.5, 1e-5, "eV", 42)
     fine = VerifyReport([good.result(SERIAL)], 1, 0.1)
