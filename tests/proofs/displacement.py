@@ -87,3 +87,15 @@ def offline(path: Path) -> list[list[float]]:
 def build(table: DisplacementConfig, setting: ObserverSetting) -> Displacement:
     """Makes the observer of an input table."""
     return Displacement(table.every, setting)
+
+
+if __name__ == "__main__":  # the program with this observer
+    import sys
+
+    from allegro_md.cli import main
+    from allegro_md.config.output import OBSERVERS
+    from allegro_md.config.registry import Entry
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    OBSERVERS.register("displacement", Entry("displacement:DisplacementConfig", "displacement:build"))
+    main()

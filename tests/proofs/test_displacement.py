@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,15 @@ def test_streaming_equals_offline(tmp_path: Path) -> None:
     stored = np.array(offline(tmp_path / "run" / "trajectory.h5"))
     assert streamed.shape == stored.shape == (31, 2) and streamed[-1, 1] > 1.0
     np.testing.assert_allclose(streamed, stored, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parallel
+def test_the_same_bytes_on_three_ranks(tmp_path: Path, mpirun: Any) -> None:
+    run(tmp_path)
+    driver, directory = Path(__file__).parent / "displacement.py", tmp_path / "three"
+    mpirun(3, [driver, "run", tmp_path / "input.toml", "--set", f'output.directory="{directory}"'])
+    streamed = [(folder / "observe" / "displacement.csv").read_bytes() for folder in (tmp_path / "run", directory)]
+    assert streamed[0] == streamed[1]
 
 
 def test_its_files_are_listed_and_replaced(tmp_path: Path) -> None:
