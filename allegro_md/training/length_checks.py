@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 from ase.data import covalent_radii
+from ase.neighborlist import primitive_neighbor_list
 from scipy.spatial import cKDTree
 
 from allegro_md.cell import Cell
@@ -24,6 +25,9 @@ times as large."""
 
 _FRACTION = 1.05
 """Largest coordinate of atoms that may be fractions of the cell, a little outside of it."""
+
+_ENVIRONMENT = 5.0
+"""Å around an atom within which `asymmetry` looks."""
 
 _NOBLE = (2, 10, 18, 36, 54, 86)
 
@@ -98,3 +102,18 @@ def nearest_atoms(frame: Frame) -> tuple[Array, Array]:
     places = (fraction[None] + np.array(shifts)[:, None]).reshape(-1, 3) @ cell.matrix
     distance, index = cKDTree(places).query(places[: len(fraction)], k=2)
     return distance[:, 1], index[:, 1] % len(frame.numbers)
+
+
+def asymmetry(frame: Frame) -> float:
+    """Largest sum of the vectors to the neighbors of an atom, over the sum of their lengths, weighted; 0 to 1.
+
+    It vanishes with the force where the symmetry of a site lets no vector be, and where there are no neighbors.
+    """
+    center, other, vector, distance = primitive_neighbor_list(
+        "ijDd", frame.periodic, frame.cell, frame.position, _ENVIRONMENT
+    )
+    weight = frame.numbers[other] * (1.0 - distance / _ENVIRONMENT) ** 8  # steep: nearer on one side must count
+    n_atoms = len(frame.numbers)
+    sums = [np.bincount(center, weight * vector[:, axis], minlength=n_atoms) for axis in range(3)]
+    lengths = np.bincount(center, weight * distance, minlength=n_atoms)
+    return float(np.max(np.linalg.norm(sums, axis=0) / np.maximum(lengths, 1e-300), initial=0.0))

@@ -6,7 +6,7 @@ themselves contradict it.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from allegro_md.errors import InputError
 from allegro_md.io.labeled import Frame, Notes
 from allegro_md.io.total_energy import unit_of_total
 from allegro_md.training.doubt import Array, Doubt, Sample, by_composition, rms
-from allegro_md.training.length_checks import check_lengths
+from allegro_md.training.length_checks import asymmetry, check_lengths
 from allegro_md.training.work_checks import check_work
 from allegro_md.units import DIMENSIONS, EV_PER_A3_IN_GPA
 
@@ -35,6 +35,9 @@ STRONG = 5.0
 
 LARGEST_STRESS = 0.6
 """eV/Å³ (100 GPa), root mean square of the components."""
+
+UNEVEN = 5e-4
+"""See `asymmetry`; an atom displaced by 0.01 Å has 0.002 to 0.02, coordinates of five decimals make 1e-5."""
 
 _ENOUGH = 10
 
@@ -131,26 +134,24 @@ def _forces(sample: Sample) -> Iterator[Doubt]:
     if size > LARGEST_FORCE:
         what = f"the forces are {size:.3g} eV/Å (root mean square)"
         yield Doubt(what, "energy_unit", _state("energy_unit", unit, "kcal/mol" if unit == "eV" else "eV"), "forces")
-    elif size < SMALLEST_FORCE and _energies_differ(sample.frames, one_cell=True):
-        what = f"the forces are {size:.1g} eV/Å (root mean square), although energies in one and the same cell differ"
-        yield Doubt(what, "forces", "name the entry that holds the forces: data.labels.forces", "forces")
-    elif size < SMALLEST_FORCE and _energies_differ(sample.frames, one_cell=False):
-        what = f"the forces are {size:.1g} eV/Å (root mean square): right by symmetry, or missing?"
-        yield Doubt(what, None, "", "forces")
+    elif size < SMALLEST_FORCE:
+        yield from _no_forces(size, sample.frames)
     stiffness = _stiffness(sample.frames)
     if stiffness > STIFFEST and size > STRONG:
         what = f"forces of {size:.3g} eV/Å and the spread of the energies would make bonds of {stiffness:.0f} eV/Å²"
         yield Doubt(what, "energy_unit", _state("energy_unit", unit, "kcal/mol" if unit == "eV" else "eV"), "forces")
 
 
-def _energies_differ(frames: Sequence[Frame], one_cell: bool) -> bool:
-    """True where frames of the same elements, and of `one_cell`, have different energies; single atoms do not count."""
-    groups: dict[bytes, list[float]] = defaultdict(list)
-    for frame in frames:
-        if frame.energy is not None and len(frame.numbers) > 1:
-            cell = np.round(frame.cell, 6).tobytes() if one_cell else b""
-            groups[np.sort(frame.numbers).tobytes() + cell].append(frame.energy)
-    return any(np.ptp(energies) > 0.01 for energies in groups.values())
+def _no_forces(size: float, frames: Sequence[Frame]) -> Iterator[Doubt]:
+    """Forces of 0 are right by symmetry, of single atoms and of perfect crystals; of others they are missing."""
+    energies = [frame.energy for frame in frames if frame.energy is not None]
+    uneven = [frame.energy for frame in frames if frame.energy is not None and asymmetry(frame) > UNEVEN]
+    what = f"the forces are {size:.1g} eV/Å (root mean square)"
+    if len(uneven) > 1 and np.ptp(uneven) > 0.01:
+        remedy = "name the entry that holds the forces: data.labels.forces"
+        yield Doubt(f"{what}, although the energies differ", "forces", remedy, "forces")
+    elif len(energies) > 1 and np.ptp(energies) > 0.01:
+        yield Doubt(f"{what}: right by symmetry, or missing?", None, "", "forces")
 
 
 def _stiffness(sample: Sequence[Frame]) -> float:

@@ -19,10 +19,12 @@ from labeled import alloy
 from allegro_md.comm import Comm
 from allegro_md.config.training import LabelsConfig, TrainingInput
 from allegro_md.errors import InputError
-from allegro_md.io.labeled import LABELS, Notes, read_frames
+from allegro_md.io.labeled import LABELS, Frame, Notes, read_frames
 from allegro_md.io.labeled_foreign import vasp_convergence
 from allegro_md.training.dataset import Dataset, load_dataset
+from allegro_md.training.length_checks import asymmetry
 from allegro_md.training.session import TrainingRun
+from allegro_md.training.unit_checks import UNEVEN
 
 HARTREE, BOHR = 27.211386245981, 0.529177210544
 Images = list[Atoms]
@@ -336,11 +338,33 @@ def test_forces_of_zero(tmp_path: Path) -> None:
         atoms.rattle(0.05, rng=np.random.default_rng(int(-100 * energy)))
         atoms.info["energy"] = energy
     file(tmp_path / "train.xyz", everything)
-    refused(tmp_path, "energies in one and the same cell differ", "data.labels.forces", stress=0.0)
+    refused(tmp_path, "although the energies differ", "data.labels.forces", stress=0.0)
     text = (tmp_path / "train.xyz").read_text().replace("forces:R:3", "forces:R:3:dft:R:3")
     (tmp_path / "train.xyz").write_text(re.sub(r"( 0\.0){3}\n", " 0 0 0 1 2 3\n", text))
     frames = read_frames(tmp_path / "train.xyz", LabelsConfig(forces="dft"))  # named as the remedy says
     assert frames[1].forces is not None and frames[1].forces[0].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("atoms", "even"),
+    [
+        (Atoms("Cu"), True), (bulk("Cu", a=3.6), True), (bulk("Ti", a=2.95, c=4.7), True), (bulk("Si", a=5.4), True),
+        (bulk("NaCl", "rocksalt", a=5.6, cubic=True), True), (Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 9]]), True),
+        (Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.1]]), False),
+        (bulk("ZnO", "wurtzite", a=3.2, c=5.2, u=0.39), False),
+    ],
+)  # fmt: skip
+def test_sites_where_no_force_can_be(atoms: Atoms, even: bool) -> None:
+    """By their point groups: inversion, D3h and Td allow no vector, C∞v and C3v do."""
+
+    def found() -> float:
+        cell, pbc = atoms.cell.array, atoms.pbc.tolist()
+        return asymmetry(Frame(atoms.numbers, atoms.positions, cell, (pbc[0], pbc[1], pbc[2]), 0.0, None, None, "", ""))
+
+    assert (found() < 1e-9) == even
+    if even and len(atoms) > 1 and all(atoms.pbc):
+        atoms.positions[0, 0] += 0.01
+        assert found() > UNEVEN
 
 
 def test_files_as_windows_and_fortran_write_them(tmp_path: Path) -> None:
