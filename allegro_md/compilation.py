@@ -20,12 +20,14 @@ class CompilationWatch(Listener):  # type: ignore[misc]  # numba has no annotati
     Kernels that are found in the cache are not compiled, and nothing is said of them.
 
     Attributes:
-        timers: that count; they may be replaced between two phases.
+        timers: that count.
+        say: prints the announcement.
+        announced: the announcement, once it has been made.
     """
 
     def __init__(self, active: bool) -> None:
-        """Prints one line if `active`, on rank 0 only."""
-        self.timers = Timers()
+        """Announces if `active`, on rank 0 only."""
+        self.timers, self.say, self.announced = Timers(), _print, ""
         self._says, self._thread, self._depth = active, threading.get_ident(), 0
         self._phase: AbstractContextManager[None] | None = None
 
@@ -46,9 +48,8 @@ class CompilationWatch(Listener):  # type: ignore[misc]  # numba has no annotati
         self._phase = self.timers.phase(COMPILE)
         self._phase.__enter__()
         if self._says:
-            self._says = False
-            with suppress(OSError):  # nobody listens any more: no reason to stop a run
-                print(announcement(), flush=True)
+            self._says, self.announced = False, announcement()
+            self.say(self.announced)
 
     def on_end(self, event: Event) -> None:
         """Ends the phase with the outermost function."""
@@ -57,6 +58,11 @@ class CompilationWatch(Listener):  # type: ignore[misc]  # numba has no annotati
         self._depth -= 1
         if self._depth == 0 and self._phase is not None:
             self._phase.__exit__(None, None, None)
+
+
+def _print(line: str) -> None:
+    with suppress(OSError):  # nobody listens any more: no reason to stop a run
+        print(line, flush=True)
 
 
 def announcement() -> str:

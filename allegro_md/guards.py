@@ -93,7 +93,7 @@ class Guard:
         """
         limits = self._limits
         if beyond[0] > 0.0:
-            force = state.local("force") / FORCE_SCALE
+            force = state.local("force").double() / FORCE_SCALE
             _blame(self._comm, "max_force", _long(state, force, limits.force, "the force on", "eV/Å"))
         if beyond[1] > 0.0:
             move = state.local("velocity") * timestep
@@ -196,10 +196,14 @@ def _name(state: AtomState, index: int) -> str:
 
 
 def _long(state: AtomState, rows: torch.Tensor, limit: float, what: str, unit: str) -> list[_Offence]:
-    """The local atoms with the longest `rows` (n_local, 3), in `unit`, beyond the limit."""
+    """The local atoms with the longest `rows` (n_local, 3) float64, in `unit`, beyond the limit.
+
+    The longest of a rank is always among them: rounded in another way than where the limit was found passed, it may be
+    within the limit by the last bit.
+    """
     length = torch.linalg.vector_norm(rows, dim=1).nan_to_num(nan=math.inf)
-    far = (length > limit).nonzero().flatten()
-    far = far[torch.argsort(length[far], descending=True, stable=True)][:MOST_ATOMS].tolist()
+    order = torch.argsort(length, descending=True, stable=True)[:MOST_ATOMS].tolist()
+    far = [i for k, i in enumerate(order) if k == 0 or length[i] > limit]
     ids = state.local("id")
     return [
         _Offence(

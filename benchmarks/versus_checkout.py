@@ -83,8 +83,7 @@ def compare(sides: dict[str, turns.Side], kind: str, rounds: int, atoms: int) ->
     for side in sides.values():
         side.ask(f"{kind} 20")
     count = max(1, round(SECONDS / sides["other"].ask(f"{kind} 20")["seconds"]))
-    for side in list(sides.values())[:1]:
-        side.ask(f"{kind} 20")  # as many steps on both sides
+    sides["this"].ask(f"{kind} 20")  # as many on both sides
     seconds = turns.alternate(sides, dict.fromkeys(sides, f"{kind} {count}"), rounds)
     ratios = [a / b for a, b in zip(seconds["this"], seconds["other"], strict=True)]
     medians = {label: statistics.median(values) for label, values in seconds.items()}

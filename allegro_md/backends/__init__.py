@@ -1,7 +1,8 @@
 """Work on the per-atom arrays of a state, one folder per kind of device.
 
 What goes over atoms in every step or at every rebuild is here. `integrators/steps.py`, `observables.py`, `guards.py`,
-`neighbors/` and `domain/` call it and hold no code for a device of their own. A potential chooses its engine itself.
+`neighbors/` and `domain/` call it; of a device they know only that messages between ranks are in host memory. A
+potential chooses its engine itself.
 """
 
 from __future__ import annotations

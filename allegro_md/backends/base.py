@@ -1,7 +1,8 @@
 """The functions of a backend. Tensors are those of the state and live on its device; numpy arrays are small.
 
 Results do not depend on the order of atoms in the arrays nor on the number of ranks, bit for bit, and not on the
-backend: every operation is rounded on its own, in the order in which it is written in `cpu`.
+backend: every operation is rounded on its own, in the order in which it is written in `cpu`. What decides only when a
+list is built anew, or where the box is cut, is exempt: no result depends on it.
 """
 
 from __future__ import annotations

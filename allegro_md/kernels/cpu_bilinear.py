@@ -94,7 +94,7 @@ def bilinear(
             _repel(i, taken, species, repulsion, work, energy[i - first :])
         if len(virial) > 0:
             _virial(taken, work, virial[i - first :])
-        if _quanta(edges, work):
+        if _to_fixed(edges, work):
             _spread(i, taken, work, force)
         else:
             status = _spread_large(i, taken, work, force)
@@ -189,7 +189,7 @@ def _virial(taken: int, work: Workspace, virial: NDArray[np.float64]) -> None:
 
 
 @numba.njit(cache=True, _nrt=False)
-def _quanta(edges: int, work: Workspace) -> bool:
+def _to_fixed(edges: int, work: Workspace) -> bool:
     """Gradients in fixed-point units (`fixed.to_fixed`), unless one is not small."""
     m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(_SMALL * _SMALL)
     for k in range(0, edges, LANES):

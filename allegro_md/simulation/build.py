@@ -66,7 +66,9 @@ def build_parts(config: Input, comm: Comm) -> Parts:
     return Parts(config, system, potential)
 
 
-def build_engine(parts: Parts, comm: Comm, checkpoint: Checkpoint | None = None) -> tuple[StepLoop, list[str]]:
+def build_engine(
+    parts: Parts, comm: Comm, timers: Timers, checkpoint: Checkpoint | None = None
+) -> tuple[StepLoop, list[str]]:
     """Makes the atoms, or restores those of a checkpoint; joins them with forces, integrator and guard (collective).
 
     Returns:
@@ -82,7 +84,6 @@ def build_engine(parts: Parts, comm: Comm, checkpoint: Checkpoint | None = None)
         remarks = remove_momentum(state, config.dynamics, info, comm)
     else:
         restore(state, checkpoint)
-    timers = Timers()
     grid, balancer = config.parallel.grid_for(comm.size), build_balancer(config.parallel.balance)
     forces = ForceEvaluator(parts.potential, comm, config.parallel.skin, grid, timers, balancer)
     integrator = new_integrator(parts, comm)
@@ -194,7 +195,7 @@ def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
     chosen = [*config.output.observers(), *config.guard.observers()]
     observers: list[Observer] = [build(table, setting) for build, table in chosen]
     for observer in observers:
-        _require_whole(observer)
+        require_whole(observer)
     names = [observer.name for observer in observers]
     for name in names:
         if names.count(name) > 1:
@@ -203,8 +204,12 @@ def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
     return observers
 
 
-def _require_whole(observer: Observer) -> None:
-    """Refuses an observer with some but not all methods of `Stateful` or `Writes`."""
+def require_whole(observer: Observer) -> None:
+    """Refuses an observer with some but not all methods of `Stateful` or `Writes`.
+
+    Raises:
+        TypeError: its files or its state would be lost.
+    """
     for protocol in (Stateful, Writes):
         names = [name for name in vars(protocol) if not name.startswith("_")]
         missing = [name for name in names if not hasattr(observer, name)]

@@ -25,6 +25,7 @@ from allegro_md.simulation.engine import WholeEngine, gathered
 from allegro_md.simulation.loop import MOST_VIRIALS, THERMO, StepLoop
 from allegro_md.simulation.resource_estimate import ResourceEstimate
 from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.timers import Timers
 from allegro_md.verify.drift import check_drift
 from allegro_md.verify.environment import Environment, gather
 from allegro_md.verify.local import SINGLE, LocalChecks, RunValues, Tolerance
@@ -97,7 +98,7 @@ def verify_full(config: Input, comm: Comm) -> VerifyReport:
     parts = build_parts(config, comm)
     ResourceEstimate(parts.config, parts.system, parts.potential,
         comm).require_memory()  # compiles kernels before they are timed
-    loop, _ = build_engine(parts, comm)
+    loop, _ = build_engine(parts, comm, Timers())
     loop.start()
     longest = float(comm.max(loop.timers.seconds["potential"]))
     checks = _Checks(parts.config, loop)

@@ -50,13 +50,13 @@ class StepLoop:
     Attributes:
         state: atoms of this rank.
         step: steps made so far.
-        underway: the step that is being made, or the last one.
+        current_step: the step that is being made, or the last one.
         forces: see `ForceEvaluator`.
         evaluation: the latest one.
         integrator: moves the atoms.
         observers: look at it now and then; called in the order of their priority.
         guard: looks at every step.
-        refinement: steps to be made in parts.
+        substepping: steps to be made in parts.
         stop_wanted: asked on every rank after every step; not 0: a reason to end the run (`stopping.REASONS`).
     """
 

@@ -36,8 +36,9 @@ def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo
     if not (info.conserves_momentum and table.remove_momentum):
         return []
     if state.n_total == 1:
-        return ["the only atom keeps its velocity, although a temperature is that of the motion of atoms relative to "
-                "each other: it is 0 K"]  # fmt: skip
+        moves = float(comm.reduce(kinetic_energy(state))[0]) > 0.0
+        said = "the velocity of the only atom is kept; its temperature is 0 K"
+        return [f"{said}: only motion relative to other atoms counts"] if moves else []
     mass = float(comm.reduce(total_mass(state))[0])
     velocity = comm.reduce(momentum(state)) / mass if mass > 0.0 else np.zeros(3)
     speed = float(np.linalg.norm(velocity))

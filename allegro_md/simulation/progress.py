@@ -50,6 +50,7 @@ class Progress:
     name = "progress"
     priority = PRIORITY["log"]
     needs = frozenset({"thermo"})
+    files = ()
 
     def __init__(self, log: Log, every: int, last_step: int, n_atoms: int, active: bool, timers: Timers) -> None:
         """Prints nothing before its second call: speed needs two.

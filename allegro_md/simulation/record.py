@@ -50,7 +50,7 @@ def describe(
         config: the input.
         digests: of its files, when they were read.
         loop: the state so far.
-        places: see `placement`.
+        places: see `host_info`.
         status: "running", "done", or what ended it.
         began: time of the start, seconds since the epoch.
     """
@@ -82,13 +82,12 @@ def describe(
     }
 
 
-
 def time_by_phase(ranks: Sequence[Mapping[str, float]], wall: float) -> str:
     """The line of the log about where the time went: per cent of `wall` seconds, the mean of all ranks, largest first.
 
     Args:
-        ranks: of each rank the seconds per phase; phases do not overlap (`Timers`).
-        wall: seconds from the beginning to the end.
+        ranks: of each rank the seconds per phase of this process; phases do not overlap (`Timers`).
+        wall: seconds of this process for the run, from building it to its end.
     """
     names = dict.fromkeys(name for seconds in ranks for name in seconds)
     share = {name: 100.0 * sum(s.get(name, 0.0) for s in ranks) / (len(ranks) * max(wall, 1e-9)) for name in names}

@@ -18,7 +18,7 @@ from allegro_md.io.structure import log_lines
 from allegro_md.potentials import descriptions, release_tables
 from allegro_md.reporting import Observer, Stateful, Writes
 from allegro_md.simulation import host_info, record
-from allegro_md.simulation.build import Parts, build_engine, build_observers, build_parts
+from allegro_md.simulation.build import Parts, build_engine, build_observers, build_parts, require_whole
 from allegro_md.simulation.certificate import verify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
 from allegro_md.simulation.failure_dump import dump_failure
@@ -45,12 +45,12 @@ class Simulation:
 
     def __init__(
         self, parts: Parts, comm: Comm, checkpoint: Checkpoint | None, resume: bool, overwrite: bool,
-        compilation: CompilationWatch,
+        compilation: CompilationWatch, began: float,
     ) -> None:
         """Use `from_toml` or `from_config`."""
         self.config = config = parts.config
         self.comm = comm
-        self._compilation = compilation
+        self._compilation, self._building = compilation, 0.0
         self._resume, self._overwrite = resume, overwrite
         self._saved_at = -1
         with comm.collective_errors():
@@ -62,7 +62,7 @@ class Simulation:
         self._certificate: VerifyReport | None = None
         if checkpoint is not None:
             require_same_physics(checkpoint, record.physics(config, self._digests))
-        self.loop, self._remarks = build_engine(parts, comm, checkpoint)
+        self.loop, self._remarks = build_engine(parts, comm, compilation.timers, checkpoint)
         self._structure = log_lines(parts.system)
         self.state = self.loop.state
         if self.loop.step == 0:
@@ -72,6 +72,7 @@ class Simulation:
         first_checkpoint = 56.0 * self.state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
         self._stop = StopRequest(config.stop.walltime, first_checkpoint)
         self.loop.stop_wanted = self._stop.wanted
+        self._building = time.perf_counter() - began
 
     @staticmethod
     def from_toml(path: str | Path, overrides: Sequence[str] = (), **options: bool) -> Simulation:
@@ -96,6 +97,7 @@ class Simulation:
             InputError: the input does not fit the files it names, or the run directory.
             ResourceError: memory or disk is too small for it.
         """
+        began = time.perf_counter()
         with comm.collective_errors():
             if comm.rank == 0:
                 RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite)
@@ -105,7 +107,7 @@ class Simulation:
                 made = max(checkpoint_steps(config.output.directory), default=0) if resume else 0
             ResourceEstimate(parts.config, parts.system, parts.potential, comm).require(made, overwrite)
             checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
-            return Simulation(parts, comm, checkpoint, resume, overwrite, compilation)
+            return Simulation(parts, comm, checkpoint, resume, overwrite, compilation, began)
 
     def run(self) -> None:
         """Makes all steps; the run directory is complete when it returns, and as complete as can be when it raises.
@@ -114,12 +116,14 @@ class Simulation:
             AllegroError: the run ended early, on all ranks alike.
         """
         place, comm = self.config.output.directory, self.comm
-        self._compilation.timers = self.loop.timers
         with (
             self._compilation,
             RunDirectory(place, comm, resume=self._resume, overwrite=self._overwrite) as directory,
         ):
             log = Log(directory.path / "log.txt", comm.rank == 0)
+            self._compilation.say = log.say
+            if self._compilation.announced:
+                log.note(self._compilation.announced)
             began = time.time()
             self.loop.observers = self._observers(log)
             directory.add_files(name for writer in self._writers() for name in writer.files)
@@ -159,7 +163,8 @@ class Simulation:
             status = f"{type(faults[0]).__name__}: {faults[0]}"
         story = self._record(status, began)
         directory.write_record(story)
-        log.say(record.time_by_phase([rank["seconds"] for rank in story["ranks"]], time.time() - began))
+        seconds = self._building + time.time() - began
+        log.say(record.time_by_phase([rank["seconds"] for rank in story["ranks"]], seconds))
         if faults:
             raise faults[0]
 
@@ -244,6 +249,7 @@ class Simulation:
         output, comm = self.config.output, self.comm
         last, n_atoms = self.config.dynamics.steps, self.state.n_total
         progress = Progress(log, output.thermo.every, last, n_atoms, comm.rank == 0, self.loop.timers)
+        require_whole(progress)
         observers: list[Observer] = [*build_observers(self.config, self.state.n_total, comm), progress]
         if self._checkpoint is not None:
             saved = self._checkpoint.extras["reporters"]

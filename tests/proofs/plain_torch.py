@@ -74,11 +74,22 @@ class Limits:
     def least_clearance(
         self, state: AtomState, lists: tuple[torch.Tensor, torch.Tensor], shortest: NDArray[np.float64]
     ) -> tuple[float, int, int]:
-        return math.inf, -1, -1
+        CALLS.add("least_clearance")
+        offsets, neighbors = lists
+        center = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
+        where, other, species = place(state, state.n_all), neighbors.long(), state.all("species").long()
+        limit = torch.from_numpy(shortest)[species[center], species[other]]
+        clearance = torch.linalg.vector_norm(where[other] - where[center], dim=1) - limit
+        clearance[limit == 0.0] = math.inf
+        if len(clearance) == 0 or not clearance.min() < math.inf:
+            return math.inf, -1, -1
+        k = int(clearance.argmin())
+        return float(clearance[k]), int(center[k]), int(other[k])
 
 
 class Lists:
     def sort_order(self, state: AtomState, distance: float) -> torch.Tensor | None:
+        CALLS.add("sort_order")
         return torch.argsort(-state.local("id")) if state.n_local else None  # any order will do
 
     def find_pairs(
@@ -94,14 +105,17 @@ class Lists:
         return offsets, torch.from_numpy(key)[near.nonzero()[:, 1]].to(torch.int32)
 
     def farthest(self, state: AtomState) -> float:
+        CALLS.add("farthest")
         return float(place(state, state.n_local).abs().max()) if state.n_local else 0.0
 
     def wrapped(self, state: AtomState, dtype: torch.dtype) -> torch.Tensor:
+        CALLS.add("wrapped")
         return place(state, state.n_local).to(dtype)
 
     def largest_displacement(
         self, state: AtomState, reference: torch.Tensor, deformation: NDArray[np.float64] | None
     ) -> float:
+        CALLS.add("largest_displacement")
         stretch = torch.eye(3, dtype=torch.float64) if deformation is None else torch.from_numpy(deformation)
         moved = torch.linalg.vector_norm(place(state, state.n_local) - reference.double() @ stretch, dim=1)
         return float(moved.max()) if len(moved) else 0.0
@@ -109,10 +123,12 @@ class Lists:
 
 class Domain:
     def first_beyond(self, state: AtomState, farthest: float) -> int:
+        CALLS.add("first_beyond")
         bad = (~(state.local("position").abs() < farthest)).any(dim=1).nonzero().flatten()
         return int(bad[0]) if len(bad) else -1
 
     def extremes(self, state: AtomState) -> NDArray[np.float64]:
+        CALLS.add("extremes")
         found = np.full(6, -np.inf)
         for axis in range(3):
             f = fraction(state, axis)
@@ -121,6 +137,7 @@ class Domain:
         return found
 
     def histogram(self, state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
+        CALLS.add("histogram")
         bins = ((fraction(state, axis) - lower) / width).clamp(0, n_bins - 1).long()
         return np.asarray(torch.bincount(bins, minlength=n_bins).numpy(), dtype=np.int64)
 

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from allegro_md.backends import BACKENDS, backend_for
+from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.simulation.run import Simulation
+from allegro_md.state import AtomState, SpeciesTable
 
 DRIVER = Path(__file__).parent / "plain_torch.py"
 
@@ -69,11 +71,34 @@ def test_the_same_bits_on_one_and_two_ranks(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(str(DRIVER.parent))
     monkeypatch.setitem(BACKENDS, "cpu", "plain_torch")
     plain = run(tmp_path, "plain")
-    wanted = {"kick", "drift", "kinetic", "largest_length", "find_pairs", "assign_owners", "beyond"}
+    wanted = {"kick", "drift", "kinetic", "energy", "momentum", "mass", "largest_length", "find_pairs", "sort_order"}
+    wanted |= {"farthest", "wrapped", "largest_displacement", "first_beyond", "extremes", "assign_owners", "beyond"}
     assert import_module("plain_torch").CALLS >= wanted
     assert same(numba, plain)
     mpirun(2, [DRIVER, "run", tmp_path / "input.toml", "--set", f'output.directory="{tmp_path / "two"}"'])
     assert same(numba, tmp_path / "two")
+
+
+def test_the_rest_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What that run does not need: planes on two ranks, and the guard of distances, which a model asks for."""
+    monkeypatch.syspath_prepend(str(DRIVER.parent))
+    numba, plain = backend_for(torch.device("cpu")), import_module("plain_torch").BACKEND
+    rng = np.random.default_rng(3)
+    argon = SpeciesTable(("Ar", "Kr"), np.array([18, 36]), np.array([39.948, 83.798]))
+    cell = Cell.from_rows(np.array([[9.0, 0.0, 0.0], [2.0, 8.0, 0.0], [-1.0, 3.0, 7.0]]), (True, True, False))
+    state = AtomState.from_arrays(cell, argon, rng.uniform(-9.0, 9.0, (60, 3)), species=np.arange(60) % 2)
+    for axis in range(3):
+        counts = [b.domain.histogram(state, axis, -0.7, 0.05, 40) for b in (numba, plain)]
+        assert np.array_equal(counts[0], counts[1]) and counts[0].sum() == 60
+    lists = numba.lists.find_pairs(state, 60, 3.0)
+    shortest = np.array([[1.0, 0.0], [0.0, 2.5]])
+    found = [b.limits.least_clearance(state, lists, shortest) for b in (numba, plain)]
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-12) and sorted(found[0][1:]) == sorted(found[1][1:])
+    stretch = np.eye(3) * 1.01
+    places = [b.lists.wrapped(state, torch.float32) for b in (numba, plain)]
+    moved = [b.lists.largest_displacement(state, places[0], stretch) for b in (numba, plain)]
+    assert torch.equal(*places)
+    assert moved[0] == pytest.approx(moved[1], rel=1e-6) and moved[0] > 0.05
 
 
 def test_a_device_without_a_backend() -> None:

@@ -51,6 +51,16 @@ def raised(guard: Guard, state: AtomState, neighbors: NeighborList, timestep: fl
     return caught.value
 
 
+@pytest.mark.parametrize("excess", [4, 64, 10**5])
+def test_a_force_just_beyond_the_limit(excess: int) -> None:
+    """By units of 2⁻⁴⁴ eV/Å, less than float32 or another order of rounding can see: the atom is still named."""
+    state, neighbors = line([0.0, 2.0, 4.5])
+    state.local("force")[1, 0] = int(1000 * FORCE_SCALE) + excess
+    error = raised(Guard(LOOSE, Comm.serial()), state, neighbors)
+    assert list(error.atoms) == [11]
+    assert "the force on atom 11 (Cl) is 1000 eV/Å" in str(error)
+
+
 def test_nothing_to_say() -> None:
     state, neighbors = line([0.0, 2.0, 4.5])
     state.local("velocity")[:] = 0.28  # 0.97 Å in 2 fs

@@ -24,9 +24,9 @@ def extremes(state: AtomState) -> NDArray[np.float64]:
 
 def histogram(state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
     """Number of local atoms by their fractional coordinate along an axis, (n_bins,)."""
-    fraction = (state.local("position").numpy() - state.cell.origin) @ state.cell.inverse[:, axis]
-    bins = np.clip((fraction - lower) / width, 0, n_bins - 1).astype(np.int64)
-    return np.bincount(bins, minlength=n_bins).astype(np.int64)
+    counts, inverse = np.zeros(n_bins, dtype=np.int64), np.ascontiguousarray(state.cell.inverse[:, axis])
+    _count(state.local("position").numpy(), state.cell.origin, inverse, lower, width, counts)
+    return counts
 
 
 def assign_owners(
@@ -77,6 +77,28 @@ def _extremes(
             extremes[axis] = max(extremes[axis], -fraction)
             extremes[axis + 3] = max(extremes[axis + 3], fraction)
     return extremes
+
+
+@numba.njit(cache=True)
+def _count(
+    positions: NDArray[np.float64], origin: NDArray[np.float64], inverse: NDArray[np.float64], lower: float,
+    width: float, counts: NDArray[np.int64],
+) -> None:
+    """Counts atoms by their fractional coordinate along one axis.
+
+    Args:
+        positions: (n, 3) Å.
+        origin: (3,) Å, corner of the box.
+        inverse: (3,) 1/Å, column of `Cell.inverse`.
+        lower: where the first bin begins.
+        width: of a bin.
+        counts: (bins,), added to; what is below the first bin counts there, what is above the last one there.
+    """
+    for i in range(len(positions)):
+        fraction = 0.0
+        for k in range(3):
+            fraction += (positions[i, k] - origin[k]) * inverse[k]
+        counts[int(min(max((fraction - lower) / width, 0.0), len(counts) - 1.0))] += 1
 
 
 @numba.njit(cache=True)

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from numba.core.event import trigger_event
 
 from allegro_md.cli import main
 from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.potentials.lj import LennardJones
+from allegro_md.simulation.progress import Progress
 from allegro_md.simulation.record import time_by_phase
 
 COMPILING = 0.6
@@ -91,6 +92,36 @@ def test_compiling_is_no_part_of_the_estimate(
     assert 90 <= sum(shares(line).values()) <= 105
 
 
+def test_what_is_compiled_before_the_run_begins(
+    source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Atoms at rest under a thermostat: forces are evaluated and kernels compiled before the run directory is made."""
+    at_rest = INPUT.replace("velocities = { temperature = 20.0, seed = 1 }", "")
+    at_rest = at_rest.replace("repeat = [3, 3, 3]", "repeat = [3, 3, 3], rattle = 0.1")
+    source.write_text(at_rest.replace('"nve"', '"nvt-nose-hoover"\ntemperature = 20.0'))
+    assert main([str(source)]) == 0  # all kernels there are
+    capsys.readouterr()
+    evaluate = LennardJones.__call__
+    compiled: list[bool] = []
+
+    def slow(self: Any, *arguments: Any) -> Any:
+        if not compiled:
+            compiled.append(True)
+            with trigger_event("numba:compile", data={}):
+                time.sleep(COMPILING)
+        return evaluate(self, *arguments)
+
+    monkeypatch.setattr(LennardJones, "__call__", slow)
+    assert main([str(source), "--overwrite"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if line.startswith("time: "))
+    found, total = shares(line), float(line.split()[-2])
+    assert found["compile"] == pytest.approx(100 * COMPILING / total, abs=8) and found.get("potential", 0.0) < 20
+    assert 90 <= sum(found.values()) <= 102
+    log = (source.parent / "run" / "log.txt").read_text().splitlines()
+    assert sum(line.startswith("compiling kernels") for line in log) == 1
+
+
 def test_a_warm_start_compiles_nothing(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(source)]) == 0
     capsys.readouterr()
@@ -102,7 +133,12 @@ def test_a_warm_start_compiles_nothing(source: Path, capsys: pytest.CaptureFixtu
     assert log[-2].startswith("time: ") and log[-1].startswith("done: 10 steps")
 
 
-def test_a_run_that_breaks_tells_its_time_too(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_breaks_tells_its_time_too(
+    source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And ends the live line of a terminal, which would else stay there without a cursor."""
+    ended: list[Progress] = []
+    monkeypatch.setattr(Progress, "close", lambda self: ended.append(self))
     assert main([str(source), "--set", "guard.max_temperature=1", "--set", "output.thermo.every=1"]) == 3
     assert sum(line.startswith("time: ") for line in capsys.readouterr().out.splitlines()) == 1
-    assert np.isfinite(json.loads((source.parent / "run" / "run.json").read_text())["wall_s"])
+    assert len(ended) == 1

@@ -101,4 +101,4 @@ def test_the_only_atom_flies(tmp_path: Path) -> None:
     thermo = run.loop.measure()
     assert thermo.kinetic == pytest.approx(0.5 * atom.get_masses()[0] * 0.005**2 * AMU_A2_PER_FS2)
     assert thermo.temperature == 0.0
-    assert "the only atom keeps its velocity" in (tmp_path / "run" / "log.txt").read_text()
+    assert "the velocity of the only atom is kept" in (tmp_path / "run" / "log.txt").read_text()
