@@ -39,6 +39,9 @@ class StepFunctions(Protocol):
     def drift(self, state: AtomState, time: float) -> None:
         """Adds velocity · time (fs) to the positions."""
 
+    def strain(self, state: AtomState, deformation: NDArray[np.float64]) -> None:
+        """Maps the positions about the cell's origin, x → x₀ + (x − x₀) F; `deformation` (3, 3) is F."""
+
 
 class SumFunctions(Protocol):
     """Exact sums over the local atoms; the caller reduces them over ranks."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.cell import Cell
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import ExactSum
 from allegro_md.state import AtomState
@@ -70,11 +71,13 @@ class Setting:
     Attributes:
         info: of the potential.
         n_atoms: of the whole system.
+        cell: at the start.
         collective: sums and decisions over ranks.
     """
 
     info: PotentialInfo
     n_atoms: int
+    cell: Cell
     collective: Collective
 
     def degrees_of_freedom(self, momentum_removed: bool = True) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from allegro_md.backends import backend_for
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.state import AtomState
@@ -17,6 +20,20 @@ def kick(state: AtomState, time: float) -> None:
 def drift(state: AtomState, time: float) -> None:
     """Adds velocity · time (fs) to the positions."""
     backend_for(state.device).steps.drift(state, time)
+
+
+def strain(state: AtomState, matrix: NDArray[np.float64]) -> None:
+    """Replaces the cell by one with other lattice rows, and maps the positions with it.
+
+    Fractional coordinates stay as they are, as do lattice shifts and velocities. Call it before `forces`.
+
+    Args:
+        state: its cell and the positions of its local atoms are changed.
+        matrix: (3, 3) Å, lattice rows, the same bits on all ranks.
+    """
+    deformation = (state.cell.inverse[:, :, None] * matrix).sum(axis=1)  # a library's product may differ by machine
+    backend_for(state.device).steps.strain(state, deformation)
+    state.cell = state.cell.with_matrix(matrix)
 
 
 def scale_velocities(state: AtomState, factor: float) -> None:

@@ -144,7 +144,8 @@ def create_atoms(
 
 def new_integrator(parts: Parts, comm: Comm) -> Integrator:
     """Builds the integrator of an input, as it is before the first step."""
-    return build_integrator(parts.config.dynamics, Setting(parts.potential.info, parts.system.n_total, comm))
+    setting = Setting(parts.potential.info, parts.system.n_total, parts.system.cell, comm)
+    return build_integrator(parts.config.dynamics, setting)
 
 
 def hottest(config: Input, integrator: Integrator) -> float:

@@ -22,7 +22,7 @@ from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Integrator
 from allegro_md.integrators.nve import VelocityVerlet
-from allegro_md.integrators.steps import drift, kick
+from allegro_md.integrators.steps import drift, kick, strain
 from allegro_md.models.allegro.architecture import parse_architecture
 from allegro_md.models.allegro.network import Network
 from allegro_md.neighbors.list import NeighborList
@@ -117,13 +117,8 @@ class Breathing:
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         kick(state, 0.5 * clock.dt)
         drift(state, clock.dt)
-        matrix = self._collective.on_root(lambda: self._start @ _strain(clock.step))
-        old = state.cell
-        step = old.inverse @ matrix
-        x = state.local("position").numpy()
-        moved = [x[:, 0] * step[0, k] + x[:, 1] * step[1, k] + x[:, 2] * step[2, k] for k in range(3)]
-        x[:] = np.stack(moved, axis=1)
-        state.cell = old.with_matrix(matrix)
+        matrix = self._collective.on_root(lambda: self._start @ _deformation(clock.step))
+        strain(state, matrix)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
         return evaluation
@@ -138,7 +133,7 @@ class Breathing:
         pass
 
 
-def _strain(index: int) -> Array:
+def _deformation(index: int) -> Array:
     a = np.sin(2.0 * np.pi * index / 40.0)
     return np.eye(3) + a * np.array([[0.04, 0.0, 0.0], [0.05, -0.03, 0.0], [-0.02, 0.03, 0.05]])
 

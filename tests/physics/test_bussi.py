@@ -37,7 +37,7 @@ def series(engine: Any, steps: int, start: float, seed: int = 3, dt: float = 5.0
     table = NvtBussiConfig(
         ensemble="nvt-bussi", timestep=dt, steps=steps, temperature=KELVIN, thermostat_time=TAU, seed=seed
     )
-    integrator = StochasticRescaling(table, Setting(PotentialInfo("free", 1.0), N, Comm.serial()))
+    integrator = StochasticRescaling(table, Setting(PotentialInfo("free", 1.0), N, Cell(np.eye(3)), Comm.serial()))
     kinetic, conserved = [], []
     for step in range(1, steps + 1):
         integrator.step(state, free, Clock(step, dt))
@@ -71,6 +71,6 @@ def test_mean_relaxes_exponentially(engine: Any) -> None:
 def test_seeds_and_parts_of_steps_draw_their_own_numbers(engine: Any) -> None:
     assert series(engine, 3, KELVIN, 1)[0][-1] != series(engine, 3, KELVIN, 2)[0][-1]
     table = NvtBussiConfig(ensemble="nvt-bussi", timestep=1.0, steps=9, temperature=KELVIN)
-    integrator = StochasticRescaling(table, Setting(PotentialInfo("free", 1.0), N, Comm.serial()))
+    integrator = StochasticRescaling(table, Setting(PotentialInfo("free", 1.0), N, Cell(np.eye(3)), Comm.serial()))
     drawn = {integrator.factor(0.2, Clock(step, 0.5, part, 2)) for step in (1, 2) for part in (0, 1)}
     assert len(drawn) == 4

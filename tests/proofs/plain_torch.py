@@ -40,6 +40,11 @@ class Steps:
         CALLS.add("drift")
         state.local("position").add_(state.local("velocity") * time)
 
+    def strain(self, state: AtomState, deformation: NDArray[np.float64]) -> None:
+        origin, f = torch.from_numpy(state.cell.origin.copy()), torch.from_numpy(deformation.copy())
+        d = state.local("position") - origin
+        state.local("position").copy_(origin + (d[:, :1] * f[0] + d[:, 1:2] * f[1] + d[:, 2:] * f[2]))
+
 
 class Sums:
     def kinetic_energy(self, state: AtomState) -> ExactSum:

@@ -16,6 +16,7 @@ from allegro_md.backends import BACKENDS, backend_for
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
+from allegro_md.integrators.steps import strain
 from allegro_md.simulation.run import Simulation
 from allegro_md.state import AtomState, SpeciesTable
 
@@ -99,6 +100,26 @@ def test_the_rest_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = [b.lists.largest_displacement(state, places[0], stretch) for b in (numba, plain)]
     assert torch.equal(*places)
     assert moved[0] == pytest.approx(moved[1], rel=1e-6) and moved[0] > 0.05
+
+
+def test_strain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fractional coordinates stay, about a corner that is not 0; the same bits in another order of atoms."""
+    monkeypatch.syspath_prepend(str(DRIVER.parent))
+    rng = np.random.default_rng(4)
+    rows = np.array([[9.0, 0.0, 0.0], [2.0, 8.0, 0.0], [-1.0, 3.0, 7.0]])
+    cell = Cell(rows, (True, True, True), np.array([0.3, -2.0, 5.0]))
+    x, argon = rng.uniform(-20.0, 20.0, (50, 3)), SpeciesTable(("Ar",), np.array([18]), np.array([39.948]))
+    matrix = rows + rng.uniform(-0.3, 0.3, (3, 3))
+    states = [AtomState.from_arrays(cell, argon, places) for places in (x, x[::-1].copy(), x)]
+    strain(states[0], matrix)
+    strain(states[1], matrix)
+    monkeypatch.setitem(BACKENDS, "cpu", "plain_torch")
+    strain(states[2], matrix)
+    mapped = states[0].local("position").numpy()
+    fraction, after = (x - cell.origin) @ cell.inverse, (mapped - cell.origin) @ states[0].cell.inverse
+    np.testing.assert_allclose(after, fraction, rtol=0, atol=1e-13)
+    assert np.array_equal(mapped, states[1].local("position").numpy()[::-1])
+    assert np.array_equal(mapped, states[2].local("position").numpy())
 
 
 def test_a_device_without_a_backend() -> None:

@@ -23,6 +23,11 @@ def drift(state: AtomState, time: float) -> None:
     _drift(state.local("velocity").numpy(), time, state.local("position").numpy())
 
 
+def strain(state: AtomState, deformation: NDArray[np.float64]) -> None:
+    """Maps the positions about the cell's origin, x → x₀ + (x − x₀) F; `deformation` (3, 3) is F."""
+    _strain(state.local("position").numpy(), state.cell.origin, np.ascontiguousarray(deformation))
+
+
 @numba.njit(cache=True)
 def _kick(
     force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64]
@@ -47,3 +52,13 @@ def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.floa
     x, v = position.reshape(-1), velocity.reshape(-1)
     for i in range(len(x)):
         x[i] += v[i] * time
+
+
+@numba.njit(cache=True)
+def _strain(position: NDArray[np.float64], origin: NDArray[np.float64], deformation: NDArray[np.float64]) -> None:
+    """Maps `position` (n, 3) Å, in place, by `deformation` (3, 3) about `origin` (3,) Å."""
+    for i in range(len(position)):
+        x, y, z = position[i, 0] - origin[0], position[i, 1] - origin[1], position[i, 2] - origin[2]
+        for k in range(3):
+            mapped = x * deformation[0, k] + y * deformation[1, k] + z * deformation[2, k]
+            position[i, k] = origin[k] + mapped
