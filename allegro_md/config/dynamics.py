@@ -75,7 +75,7 @@ class ThermostatConfig(DynamicsConfig):
     def _slower_than_step(self) -> ThermostatConfig:
         if self.thermostat_time <= self.timestep:
             raise problem(f"must be longer than the timestep, got {self.thermostat_time} fs against {self.timestep} fs",
-                          "100 fs is usual", "thermostat_time")
+                          "a thermostat time of 100 fs and a timestep of 0.5 to 5 fs are usual", "thermostat_time")
         return self
 
 

@@ -285,9 +285,10 @@ class Simulation:
 
     def _say_what_runs(self, log: Log) -> None:
         info, table = self.loop.forces.potential.info, self.state.species_table
+        ranks = "1 rank" if self.comm.size == 1 else f"{self.comm.size} ranks"
         log.say(
             f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {info.name} potential, "
-            f"cutoff {info.cutoff:g} Å, {self.config.dynamics.ensemble}, {self.comm.size} ranks"
+            f"cutoff {info.cutoff:g} Å, {self.config.dynamics.ensemble}, {ranks}"
         )
         for line in self._structure:
             log.say(line)
@@ -305,5 +306,9 @@ class Simulation:
             for message in self._checkpoint.passed_over:
                 log.say(f"passed over: {message}")
             log.say(f"going on from {self._checkpoint.path.name}")
+            wanted = self.config.dynamics.steps
+            if self._checkpoint.step >= wanted:
+                made = self._checkpoint.step
+                log.say(f"note: nothing to do: {made} steps have been made, and dynamics.steps is {wanted}")
             for message in self._changed:
                 log.say(f"changed since then: {message}")

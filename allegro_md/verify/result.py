@@ -154,8 +154,8 @@ class VerifyReport:
         }
 
     def lines(self) -> list[str]:
-        """For the log."""
-        names = ", ".join(result.name for result in self.results)
+        """For the log: the checks that passed, without those that had nothing to compare."""
+        names = ", ".join(result.name for result in self.results if result.compared)
         head = f"verify: {self.samples} sampled atoms, {self.seconds:.1f} s; passed: {names}"
         return [*map(complaint, self.failed)] or [head, *(f"verify: {remark}" for remark in self.remarks)]
 

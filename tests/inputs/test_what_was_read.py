@@ -97,7 +97,7 @@ def check_log(folder: Path, out: str) -> None:
     log = (folder / "log.txt").read_text()
     assert log in out  # the same lines, after "reading …"
     line = next(line for line in log.splitlines() if line.startswith("structure: "))
-    for name in ("elements", "periodic axes", "volume"):
+    for name in ("elements", "periodic axes", "volume", "density"):
         assert EXPECTED[name] in line
     check_velocities(line.split("velocities of the file: ")[1])
     notes = [line for line in log.splitlines() if line.startswith("note: ")]

@@ -34,9 +34,7 @@ def rows(builder: SystemBuilder) -> dict[str, str]:
     if cell.bounded:
         found["volume"] = f"{cell.volume:.8g} Å³"
     if all(cell.periodic):
-        copies = builder.n_total / builder.n_base
-        density = float(contents.masses.sum()) * copies / cell.volume * AMU_PER_A3_IN_G_PER_CM3
-        found["density"] = f"{density:.5g} g/cm³"
+        found["density"] = _density(builder)
     found["velocities of the structure"] = _velocities(builder)
     for index, remark in enumerate(contents.remarks, 1):
         found[f"note {index}"] = remark
@@ -48,6 +46,8 @@ def log_lines(builder: SystemBuilder) -> list[str]:
     line = f"structure: {_elements(builder)}; periodic axes: {_axes(builder.cell.periodic)}"
     if builder.cell.bounded:
         line += f"; volume {builder.cell.volume:.8g} Å³"
+    if all(builder.cell.periodic):
+        line += f"; density {_density(builder)}"
     if builder.has_velocities:
         line += f"; velocities of the file: {_velocities(builder)}"
     return [line, *(f"note: {remark}" for remark in builder.contents.remarks)]
@@ -71,6 +71,12 @@ def _elements(builder: SystemBuilder) -> str:
         count = int(np.sum((contents.numbers == number) & (contents.masses == mass))) * copies
         parts.append(f"{count} {symbol} ({mass:g} amu)")
     return ", ".join(parts)
+
+
+def _density(builder: SystemBuilder) -> str:
+    """Of a system that is periodic along all axes."""
+    mass = float(builder.contents.masses.sum()) * builder.n_total / builder.n_base
+    return f"{mass / builder.cell.volume * AMU_PER_A3_IN_G_PER_CM3:.5g} g/cm³"
 
 
 def _axes(periodic: tuple[bool, bool, bool]) -> str:

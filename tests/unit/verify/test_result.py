@@ -65,6 +65,9 @@ def test_a_certificate_names_what_failed() -> None:
     fine = VerifyReport([good.result(SERIAL)], 1, 0.1)
     fine.require()
     assert fine.as_dict()["passed"] and "name" in fine.lines()[0]
+    nothing = CheckStats("test vector", "a model against its file")
+    nothing.leave_out("no model file")
+    assert "test vector" not in VerifyReport([good.result(SERIAL), nothing.result(SERIAL)], 1, 0.1).lines()[0]
     certificate = VerifyReport([good.result(SERIAL), bad.result(SERIAL)], 1, 0.1)
     assert not certificate.as_dict()["passed"]
     with pytest.raises(PhysicsError) as caught:

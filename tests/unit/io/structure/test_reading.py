@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import ase
+import h5py
 import numpy as np
 import pytest
 from ase.io import write
 from structure_files import CIF, GRO, POSCAR, Reader, data, dump, pdb_line, remarks, symbols, xyz
 
 from allegro_md.comm import Comm
+from allegro_md.errors import InputError
 from allegro_md.io.structure import SystemBuilder, rows
 
 
@@ -281,6 +283,8 @@ def test_formats_can_be_named(read: Reader) -> None:
     assert read("start.123", text, format="extxyz").n_total == read("start.123", text, format="xyz").n_total == 1
     read.refuses('did you mean "lammps-data"', "start.123", text, format="lammps-dat")
     read.refuses("is empty", "start.123", "")
+    with h5py.File(read.folder / "trajectory.h5", "w"), pytest.raises(InputError, match="HDF5 file.*docs/trajectory"):
+        SystemBuilder.from_structure(read.folder / "trajectory.h5", comm=Comm.serial())
     read.refuses("cannot be read as cube.*system.format", "x.cube", "nothing\n")
 
 
