@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.accumulators.total import MOST_TERMS, Total, add_term
+from allegro_md.errors import PhysicsError
 
 
 class CorrelationTable(NamedTuple):
@@ -66,8 +67,15 @@ class Correlation:
         """Returns the correlation at all lags of which there are products.
 
         Raises:
-            PhysicsError: a sample was NaN or infinite.
+            PhysicsError: a sample was NaN or infinite, or too large for its square.
         """
+        faults = self.sums.faults.reshape(self.channels, -1).sum(axis=1)
+        if faults.any():
+            channel = int(np.flatnonzero(faults)[0])
+            raise PhysicsError(
+                f"{faults[channel]} products of the samples of channel {channel} are not finite: a sample was NaN or "
+                "infinite, or larger than 1e154 — check the samples, or give them in a larger unit"
+            )
         first = self.points // self.averaged
         chosen = [
             (level, point)
@@ -77,9 +85,10 @@ class Correlation:
         ]
         index = np.array(chosen, dtype=np.int64).reshape(-1, 2)
         block = self.averaged ** index[:, 0]
-        sums = self.sums.value().reshape(self.products.shape)[:, index[:, 0], index[:, 1]].T
+        counts = self.products.ravel().tolist()  # a mean is within the range of float64, also where its sum is not
+        means = [float(total / n) if n else math.nan for total, n in zip(self.sums.fractions(), counts, strict=True)]
+        value = np.array(means).reshape(self.products.shape)[:, index[:, 0], index[:, 1]].T
         products = self.products[:, index[:, 0], index[:, 1]].T
-        value = np.divide(sums, products, out=np.full(sums.shape, np.nan), where=products > 0)
         return CorrelationTable(index[:, 1] * block, value, products, block)
 
     def state_dict(self) -> dict[str, Any]:
@@ -154,8 +163,15 @@ class Correlator:
         self._partial: list[NDArray[np.float64]] = []  # per level (items, components): to be averaged
 
     def add(self, sample: NDArray[np.floating[Any]]) -> None:
-        """Adds a sample: `sample` (items, components)."""
-        values = np.array(sample, dtype=np.float64).reshape(len(self._channel), self._components)
+        """Adds a sample: `sample` (items, components).
+
+        Raises:
+            ValueError: it is of another shape; nothing is added.
+        """
+        values = np.array(sample, dtype=np.float64)
+        wanted = (len(self._channel), self._components)
+        if values.shape != wanted:
+            raise ValueError(f"a sample of shape {values.shape}, where (items, components) = {wanted} is wanted")
         number = self.n_samples  # of the sample within its level
         self.n_samples += 1
         for level in range(self.correlation.levels):

@@ -61,6 +61,20 @@ def _carry(limbs: NDArray[np.int64]) -> None:
             limbs[c, k] &= 0xFFFFFFFF
 
 
+def as_rows(values: NDArray[np.floating[Any]], columns: int) -> NDArray[np.float64]:
+    """Returns numbers in rows of `columns` (m, columns), where they are (m, columns), or (m,) of one column.
+
+    Raises:
+        ValueError: they are of another shape.
+    """
+    rows = np.asarray(values, dtype=np.float64, order="C")
+    if columns == 1 and rows.ndim == 1:
+        return rows[:, None]
+    if rows.ndim != 2 or rows.shape[1] != columns:
+        raise ValueError(f"numbers of shape {rows.shape}, where rows of shape (m, {columns}) are wanted")
+    return rows
+
+
 class Total:
     """Exact sums of n columns, each rounded once when it is asked for.
 
@@ -78,8 +92,12 @@ class Total:
         self._terms = 0  # since carries were passed on, at most, of any column
 
     def add(self, values: NDArray[np.float64]) -> None:
-        """Adds terms: `values` (m, n) float64, or (m,) where there is one column."""
-        rows = np.ascontiguousarray(values, dtype=np.float64).reshape(-1, len(self.limbs))
+        """Adds terms: `values` (m, n) float64, or (m,) where there is one column.
+
+        Raises:
+            ValueError: they are of another shape.
+        """
+        rows = as_rows(values, len(self.limbs))
         for start in range(0, len(rows), MOST_TERMS):
             part = rows[start : start + MOST_TERMS]
             self.reserve(len(part))
@@ -121,9 +139,18 @@ class Total:
         """Returns the sums (n,), each correctly rounded.
 
         Raises:
-            PhysicsError: a term was NaN or infinite.
+            PhysicsError: a term was NaN or infinite, or a sum is too large for float64.
         """
-        return np.array([float(number) for number in self.fractions()])
+        sums = np.empty(len(self.limbs))
+        for column, number in enumerate(self.fractions()):
+            try:
+                sums[column] = float(number)
+            except OverflowError:
+                raise PhysicsError(
+                    f"the sum in column {column} is beyond the range of float64 (1.8e308), although its terms are not "
+                    "— give the terms in a larger unit"
+                ) from None
+        return sums
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the sums as JSON-like values: each number as [hexadecimal digits, bits behind them]."""
