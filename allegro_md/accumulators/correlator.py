@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.accumulators.base import Summed, require_alike
 from allegro_md.accumulators.total import MOST_TERMS, Total, add_term
 from allegro_md.errors import PhysicsError
 
@@ -33,7 +34,7 @@ class CorrelationTable(NamedTuple):
     block: NDArray[np.int64]
 
 
-class Correlation:
+class Correlation(Summed):
     """Sums of products by channel, level and point: the part of a correlator that is merged over ranks.
 
     Attributes:
@@ -51,17 +52,14 @@ class Correlation:
         self.products: NDArray[np.int64] = np.zeros((channels, levels, points), dtype=np.int64)
         self.sums = Total(channels * levels * points)
 
-    def merge(self, other: Correlation) -> None:
-        """Adds the products of another one; the result has the same bits in any order.
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Channels, levels, points and averaged samples."""
+        return {name: getattr(self, name) for name in ("channels", "levels", "points", "averaged")}
 
-        Raises:
-            ValueError: its channels, levels or points are others.
-        """
-        if other._shape != self._shape:
-            names = "channels, levels, points and averaged samples"
-            raise ValueError(f"a correlation of {other._shape} {names} cannot be added to one of {self._shape}")
-        self.products += other.products
-        self.sums.merge(other.sums)
+    def words(self) -> list[NDArray[np.int64]]:
+        """Returns `products` and the words of `sums`."""
+        return [self.products, *self.sums.words()]
 
     def table(self) -> CorrelationTable:
         """Returns the correlation at all lags of which there are products.
@@ -93,7 +91,7 @@ class Correlation:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the sums as JSON-like values."""
-        return {"shape": list(self._shape), "products": self.products.tolist(), "sums": self.sums.state_dict()}
+        return {"arguments": self.arguments, "products": self.products.tolist(), "sums": self.sums.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replaces the sums by those of a `state_dict`.
@@ -101,14 +99,9 @@ class Correlation:
         Raises:
             ValueError: its channels, levels or points are others.
         """
-        if tuple(state["shape"]) != self._shape:
-            raise ValueError(f"a state of shape {state['shape']} for a correlation of shape {list(self._shape)}")
+        require_alike("Correlation", self.arguments, state["arguments"])
         self.products[:] = state["products"]
         self.sums.load_state_dict(state["sums"])
-
-    @property
-    def _shape(self) -> tuple[int, int, int, int]:
-        return self.channels, self.levels, self.points, self.averaged
 
 
 class Correlator:

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.accumulators.base import Summed, require_alike
 from allegro_md.errors import PhysicsError
 
 QUANTUM_BITS = 1126
@@ -75,7 +76,7 @@ def as_rows(values: NDArray[np.floating[Any]], columns: int) -> NDArray[np.float
     return rows
 
 
-class Total:
+class Total(Summed):
     """Exact sums of n columns, each rounded once when it is asked for.
 
     The result has the same bits for any order of terms and merging.
@@ -90,6 +91,17 @@ class Total:
         self.limbs: NDArray[np.int64] = np.zeros((n, LIMBS), dtype=np.int64)
         self.faults: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self._terms = 0  # since carries were passed on, at most, of any column
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Number of columns."""
+        return {"columns": len(self.limbs)}
+
+    def words(self) -> list[NDArray[np.int64]]:
+        """Returns `limbs`, each below 2³² but for the last of a sum, and `faults`."""
+        _carry(self.limbs)
+        self._terms = MOST_TERMS  # the caller may add to them: carries are passed on before the next term
+        return [self.limbs, self.faults]
 
     def add(self, values: NDArray[np.float64]) -> None:
         """Adds terms: `values` (m, n) float64, or (m,) where there is one column.
@@ -109,20 +121,6 @@ class Total:
             _carry(self.limbs)
             self._terms = 1  # a word after a carry is less than what one term may add
         self._terms += terms
-
-    def merge(self, other: Total) -> None:
-        """Adds the sums of another one.
-
-        Raises:
-            ValueError: it has another number of columns.
-        """
-        if len(other.limbs) != len(self.limbs):
-            raise ValueError(f"sums of {len(other.limbs)} columns cannot be added to sums of {len(self.limbs)}")
-        _carry(self.limbs)
-        _carry(other.limbs)
-        self.limbs += other.limbs
-        self.faults += other.faults
-        self._terms = 2
 
     def fractions(self) -> list[Fraction]:
         """Returns the n sums as they are, without rounding.
@@ -165,8 +163,7 @@ class Total:
         Raises:
             ValueError: they are of another number of columns.
         """
-        if len(state["sums"]) != len(self.limbs):
-            raise ValueError(f"a state of {len(state['sums'])} columns for sums of {len(self.limbs)}")
+        require_alike("Total", self.arguments, {"columns": len(state["sums"])})
         top = 32 * (LIMBS - 1)
         for limbs, (digits, bits) in zip(self.limbs, state["sums"], strict=True):
             number = int(digits, 16) << bits
