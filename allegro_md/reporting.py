@@ -92,7 +92,7 @@ class Stateful(Protocol):
     """An observer whose continuation needs more than the atoms."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a continuation needs (JSON-like values, equal on all ranks)."""
+        """Returns what a continuation needs: values that JSON can hold, equal on all ranks."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a checkpoint's `state_dict`; {}: the checkpoint has none."""
@@ -123,8 +123,11 @@ class Writes(Protocol):
 class HoldsMemory(Protocol):
     """An observer that needs memory for every atom."""
 
-    def bytes_in_memory(self, n_local: int) -> float:
-        """Bytes that a rank with `n_local` atoms needs for it at most, while it is called."""
+    def bytes_held(self, n_local: int) -> float:
+        """Bytes that a rank with `n_local` atoms keeps for it from call to call, at most."""
+
+    def bytes_while_called(self, n_local: int) -> float:
+        """Bytes on top of `bytes_held` while it is called, at most."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.accumulators.base import Summed, require_alike
 from allegro_md.accumulators.total import MOST_TERMS, Total, add_term
+from allegro_md.errors import PhysicsError
 
 
 class CorrelationTable(NamedTuple):
@@ -32,7 +34,7 @@ class CorrelationTable(NamedTuple):
     block: NDArray[np.int64]
 
 
-class Correlation:
+class Correlation(Summed):
     """Sums of products by channel, level and point: the part of a correlator that is merged over ranks.
 
     Attributes:
@@ -50,24 +52,28 @@ class Correlation:
         self.products: NDArray[np.int64] = np.zeros((channels, levels, points), dtype=np.int64)
         self.sums = Total(channels * levels * points)
 
-    def merge(self, other: Correlation) -> None:
-        """Adds the products of another one; the result has the same bits in any order.
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Channels, levels, points and averaged samples."""
+        return {name: getattr(self, name) for name in ("channels", "levels", "points", "averaged")}
 
-        Raises:
-            ValueError: its channels, levels or points are others.
-        """
-        if other._shape != self._shape:
-            names = "channels, levels, points and averaged samples"
-            raise ValueError(f"a correlation of {other._shape} {names} cannot be added to one of {self._shape}")
-        self.products += other.products
-        self.sums.merge(other.sums)
+    def words(self) -> list[NDArray[np.int64]]:
+        """Returns `products` and the words of `sums`."""
+        return [self.products, *self.sums.words()]
 
     def table(self) -> CorrelationTable:
         """Returns the correlation at all lags of which there are products.
 
         Raises:
-            PhysicsError: a sample was NaN or infinite.
+            PhysicsError: a sample was NaN or infinite, or too large for its square.
         """
+        faults = self.sums.faults.reshape(self.channels, -1).sum(axis=1)
+        if faults.any():
+            channel = int(np.flatnonzero(faults)[0])
+            raise PhysicsError(
+                f"{faults[channel]} products of the samples of channel {channel} are not finite: a sample was NaN or "
+                "infinite, or larger than 1e154 — check the samples, or give them in a larger unit"
+            )
         first = self.points // self.averaged
         chosen = [
             (level, point)
@@ -77,14 +83,15 @@ class Correlation:
         ]
         index = np.array(chosen, dtype=np.int64).reshape(-1, 2)
         block = self.averaged ** index[:, 0]
-        sums = self.sums.value().reshape(self.products.shape)[:, index[:, 0], index[:, 1]].T
+        counts = self.products.ravel().tolist()  # a mean is within the range of float64, also where its sum is not
+        means = [float(total / n) if n else math.nan for total, n in zip(self.sums.fractions(), counts, strict=True)]
+        value = np.array(means).reshape(self.products.shape)[:, index[:, 0], index[:, 1]].T
         products = self.products[:, index[:, 0], index[:, 1]].T
-        value = np.divide(sums, products, out=np.full(sums.shape, np.nan), where=products > 0)
         return CorrelationTable(index[:, 1] * block, value, products, block)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the sums as JSON-like values."""
-        return {"shape": list(self._shape), "products": self.products.tolist(), "sums": self.sums.state_dict()}
+        return {"arguments": self.arguments, "products": self.products.tolist(), "sums": self.sums.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replaces the sums by those of a `state_dict`.
@@ -92,14 +99,9 @@ class Correlation:
         Raises:
             ValueError: its channels, levels or points are others.
         """
-        if tuple(state["shape"]) != self._shape:
-            raise ValueError(f"a state of shape {state['shape']} for a correlation of shape {list(self._shape)}")
+        require_alike("Correlation", self.arguments, state["arguments"])
         self.products[:] = state["products"]
         self.sums.load_state_dict(state["sums"])
-
-    @property
-    def _shape(self) -> tuple[int, int, int, int]:
-        return self.channels, self.levels, self.points, self.averaged
 
 
 class Correlator:
@@ -154,8 +156,15 @@ class Correlator:
         self._partial: list[NDArray[np.float64]] = []  # per level (items, components): to be averaged
 
     def add(self, sample: NDArray[np.floating[Any]]) -> None:
-        """Adds a sample: `sample` (items, components)."""
-        values = np.array(sample, dtype=np.float64).reshape(len(self._channel), self._components)
+        """Adds a sample: `sample` (items, components).
+
+        Raises:
+            ValueError: it is of another shape; nothing is added.
+        """
+        values = np.array(sample, dtype=np.float64)
+        wanted = (len(self._channel), self._components)
+        if values.shape != wanted:
+            raise ValueError(f"a sample of shape {values.shape}, where (items, components) = {wanted} is wanted")
         number = self.n_samples  # of the sample within its level
         self.n_samples += 1
         for level in range(self.correlation.levels):

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.accumulators.base import Summed, require_alike
 from allegro_md.errors import PhysicsError
 
 
-class Histogram:
+class Histogram(Summed):
     """Numbers of samples in equal bins over a range; exact in any order of samples and merging.
 
     Bins are half-open, [low, high), but for the last, which holds its upper edge, as in `numpy.histogram`.
 
     Attributes:
         edges: (bins + 1,) float64, limits of the bins, in the unit of the samples.
-        below: number of samples below the range.
-        above: number of samples above it.
     """
 
     def __init__(self, low: float, high: float, bins: int) -> None:
@@ -35,8 +34,27 @@ class Histogram:
         if bins < 1 or not (np.isfinite([low, high]).all() and low < high):
             raise ValueError(f"a histogram of {bins} bins from {low} to {high}")
         self.edges: NDArray[np.float64] = np.histogram_bin_edges([], bins, (low, high))
-        self.below = self.above = self._faults = 0
         self._counts: NDArray[np.int64] = np.zeros(bins, dtype=np.int64)
+        self._outside: NDArray[np.int64] = np.zeros(3, dtype=np.int64)  # below, above, NaN
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Limits and number of bins."""
+        return {"low": float(self.edges[0]), "high": float(self.edges[-1]), "bins": len(self._counts)}
+
+    def words(self) -> list[NDArray[np.int64]]:
+        """Returns numbers of samples: in the bins; below, above, and NaN."""
+        return [self._counts, self._outside]
+
+    @property
+    def below(self) -> int:
+        """Number of samples below the range."""
+        return int(self._outside[0])
+
+    @property
+    def above(self) -> int:
+        """Number of samples above the range."""
+        return int(self._outside[1])
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -45,8 +63,8 @@ class Histogram:
         Raises:
             PhysicsError: a sample was NaN.
         """
-        if self._faults:
-            raise PhysicsError(f"{self._faults} samples of a histogram are not numbers")
+        if self._outside[2]:
+            raise PhysicsError(f"{self._outside[2]} samples of a histogram are not numbers")
         return self._counts.copy()
 
     def add(self, values: NDArray[np.floating[Any]]) -> None:
@@ -54,28 +72,12 @@ class Histogram:
         values = np.asarray(values, dtype=np.float64)  # numpy rounds its edges to a shorter type
         low, high = self.edges[0], self.edges[-1]
         self._counts += np.histogram(values, len(self._counts), (low, high))[0]
-        self.below += int(np.count_nonzero(values < low))
-        self.above += int(np.count_nonzero(values > high))
-        self._faults += int(np.count_nonzero(np.isnan(values)))
-
-    def merge(self, other: Histogram) -> None:
-        """Adds the samples of another one.
-
-        Raises:
-            ValueError: its bins are others.
-        """
-        self._require_bins(other.edges[0], other.edges[-1], len(other.edges) - 1)
-        self._counts += other._counts
-        self.below, self.above = self.below + other.below, self.above + other.above
-        self._faults += other._faults
+        self._outside += [np.count_nonzero(kind) for kind in (values < low, values > high, np.isnan(values))]
 
     def state_dict(self) -> dict[str, Any]:
         """Returns range, counts and what lies outside as JSON-like values."""
-        return {
-            "range": [float(self.edges[0]), float(self.edges[-1])],
-            "counts": self._counts.tolist(),
-            "outside": [self.below, self.above, self._faults],
-        }
+        low, high = float(self.edges[0]), float(self.edges[-1])
+        return {"range": [low, high], "counts": self._counts.tolist(), "outside": self._outside.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replaces the counts by those of a `state_dict`.
@@ -84,11 +86,6 @@ class Histogram:
             ValueError: its bins are others.
         """
         low, high = state["range"]
-        self._require_bins(low, high, len(state["counts"]))
+        require_alike("Histogram", self.arguments, {"low": low, "high": high, "bins": len(state["counts"])})
         self._counts[:] = state["counts"]
-        self.below, self.above, self._faults = state["outside"]
-
-    def _require_bins(self, low: float, high: float, bins: int) -> None:
-        mine = (self.edges[0], self.edges[-1], len(self._counts))
-        if (low, high, bins) != mine:
-            raise ValueError(f"{bins} bins from {low} to {high} do not fit {mine[2]} bins from {mine[0]} to {mine[1]}")
+        self._outside[:] = state["outside"]

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.accumulators.base import Summed, require_alike
 from allegro_md.errors import PhysicsError
 
 QUANTUM_BITS = 1126
@@ -61,7 +62,21 @@ def _carry(limbs: NDArray[np.int64]) -> None:
             limbs[c, k] &= 0xFFFFFFFF
 
 
-class Total:
+def as_rows(values: NDArray[np.floating[Any]], columns: int) -> NDArray[np.float64]:
+    """Returns numbers in rows of `columns` (m, columns), where they are (m, columns), or (m,) of one column.
+
+    Raises:
+        ValueError: they are of another shape.
+    """
+    rows = np.asarray(values, dtype=np.float64, order="C")
+    if columns == 1 and rows.ndim == 1:
+        return rows[:, None]
+    if rows.ndim != 2 or rows.shape[1] != columns:
+        raise ValueError(f"numbers of shape {rows.shape}, where rows of shape (m, {columns}) are wanted")
+    return rows
+
+
+class Total(Summed):
     """Exact sums of n columns, each rounded once when it is asked for.
 
     The result has the same bits for any order of terms and merging.
@@ -77,9 +92,24 @@ class Total:
         self.faults: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self._terms = 0  # since carries were passed on, at most, of any column
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Number of columns."""
+        return {"columns": len(self.limbs)}
+
+    def words(self) -> list[NDArray[np.int64]]:
+        """Returns `limbs`, each below 2³² but for the last of a sum, and `faults`."""
+        _carry(self.limbs)
+        self._terms = MOST_TERMS  # the caller may add to them: carries are passed on before the next term
+        return [self.limbs, self.faults]
+
     def add(self, values: NDArray[np.float64]) -> None:
-        """Adds terms: `values` (m, n) float64, or (m,) where there is one column."""
-        rows = np.ascontiguousarray(values, dtype=np.float64).reshape(-1, len(self.limbs))
+        """Adds terms: `values` (m, n) float64, or (m,) where there is one column.
+
+        Raises:
+            ValueError: they are of another shape.
+        """
+        rows = as_rows(values, len(self.limbs))
         for start in range(0, len(rows), MOST_TERMS):
             part = rows[start : start + MOST_TERMS]
             self.reserve(len(part))
@@ -91,20 +121,6 @@ class Total:
             _carry(self.limbs)
             self._terms = 1  # a word after a carry is less than what one term may add
         self._terms += terms
-
-    def merge(self, other: Total) -> None:
-        """Adds the sums of another one.
-
-        Raises:
-            ValueError: it has another number of columns.
-        """
-        if len(other.limbs) != len(self.limbs):
-            raise ValueError(f"sums of {len(other.limbs)} columns cannot be added to sums of {len(self.limbs)}")
-        _carry(self.limbs)
-        _carry(other.limbs)
-        self.limbs += other.limbs
-        self.faults += other.faults
-        self._terms = 2
 
     def fractions(self) -> list[Fraction]:
         """Returns the n sums as they are, without rounding.
@@ -121,9 +137,18 @@ class Total:
         """Returns the sums (n,), each correctly rounded.
 
         Raises:
-            PhysicsError: a term was NaN or infinite.
+            PhysicsError: a term was NaN or infinite, or a sum is too large for float64.
         """
-        return np.array([float(number) for number in self.fractions()])
+        sums = np.empty(len(self.limbs))
+        for column, number in enumerate(self.fractions()):
+            try:
+                sums[column] = float(number)
+            except OverflowError:
+                raise PhysicsError(
+                    f"the sum in column {column} is beyond the range of float64 (1.8e308), although its terms are not "
+                    "— give the terms in a larger unit"
+                ) from None
+        return sums
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the sums as JSON-like values: each number as [hexadecimal digits, bits behind them]."""
@@ -138,8 +163,7 @@ class Total:
         Raises:
             ValueError: they are of another number of columns.
         """
-        if len(state["sums"]) != len(self.limbs):
-            raise ValueError(f"a state of {len(state['sums'])} columns for sums of {len(self.limbs)}")
+        require_alike("Total", self.arguments, {"columns": len(state["sums"])})
         top = 32 * (LIMBS - 1)
         for limbs, (digits, bits) in zip(self.limbs, state["sums"], strict=True):
             number = int(digits, 16) << bits

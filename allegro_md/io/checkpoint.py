@@ -73,6 +73,7 @@ def write_checkpoint(
 
     Raises:
         ResourceError: the disk is full; older checkpoints are untouched.
+        TypeError: JSON cannot hold the state of an observer or another entry of `extras`; nothing is written.
     """
     path = directory / f"checkpoint-{step}.h5"
     save_checkpoint(path, step, state, comm, extras)
@@ -84,6 +85,8 @@ def write_checkpoint(
 
 def save_checkpoint(path: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any]) -> None:
     """Writes one checkpoint file, whole or not at all; collective. Arguments and errors as of `write_checkpoint`."""
+    if complaint := comm.on_root(lambda: _unsaveable(extras)):
+        raise TypeError(complaint)
     part = unfinished(path)
     try:
         with comm.collective_errors(), disk_errors(path):
@@ -100,6 +103,20 @@ def save_checkpoint(path: Path, step: int, state: AtomState, comm: Comm, extras:
         if comm.rank == 0:
             part.unlink(missing_ok=True)
         raise
+
+
+def _unsaveable(extras: dict[str, Any]) -> str | None:
+    """The complaint about the first entry, or state of an observer, that JSON cannot hold."""
+    observers = {f"the state of observer '{name}'": state for name, state in extras.get("reporters", {}).items()}
+    for name, value in (observers | {f"the entry '{key}' of a checkpoint": extras[key] for key in extras}).items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            return (
+                f"{name} cannot be saved ({error}) — its state_dict has to return numbers, texts, lists and dicts "
+                "only, equal on all ranks"
+            )
+    return None
 
 
 def _write_rows(part: Path, path: Path, state: AtomState, comm: Comm) -> dict[str, list[str]]:

@@ -137,9 +137,13 @@ class TrajectoryWriter:
         """Bytes of a frame."""
         return float(n_atoms * sum(column.row_bytes for column in self._fields))
 
-    def bytes_in_memory(self, n_local: int) -> float:
-        """Bytes while a frame is put in order, and for the pieces that wait for the disk."""
-        return (FRAMING + AHEAD * self.bytes_per_sample(1)) * min(n_local, PIECE) + ORDERING * n_local
+    def bytes_held(self, n_local: int) -> float:
+        """Bytes of the pieces that wait for the disk."""
+        return AHEAD * self.bytes_per_sample(1) * min(n_local, PIECE)
+
+    def bytes_while_called(self, n_local: int) -> float:
+        """Bytes while a frame is put in order."""
+        return float(FRAMING * min(n_local, PIECE) + ORDERING * n_local)
 
     def flush(self) -> None:
         """Collective; call before a checkpoint: all frames so far are on the disk when it returns.

@@ -46,7 +46,7 @@ class Contents:
         """Files of the observers of the run in a directory, as names or patterns within it."""
         try:
             patterns = json.loads((directory / self.record).read_text())[LISTED]
-            return tuple(pattern for pattern in patterns if _is_inside(pattern))
+            return tuple(pattern for pattern in patterns if _fault(pattern) is None)
         except (OSError, ValueError, KeyError, TypeError):  # no record, or not as this version writes it
             return self.unlisted
 
@@ -141,12 +141,13 @@ class RunDirectory:
             patterns: names or patterns, relative to the directory.
 
         Raises:
-            ValueError: one leads out of the directory.
+            ValueError: one leads out of the directory, or would fit files of others; none is listed.
         """
+        patterns = list(patterns)
         for pattern in patterns:
-            if not _is_inside(pattern):
-                raise ValueError(f"'{pattern}' is not a file within the run directory")
-            self._files.add(pattern)
+            if fault := _fault(pattern):
+                raise ValueError(f"'{pattern}' {fault}")
+        self._files.update(patterns)
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Replaces the record (``run.json``); collective, rank 0's counts."""
@@ -187,10 +188,14 @@ def _of_a_run(directory: Path, contents: Contents) -> bool:
     return contents.record in names or LOCK in names or contents.early <= names
 
 
-def _is_inside(pattern: str) -> bool:
-    """Tells if a name or pattern stays within the folder that it is relative to."""
+def _fault(pattern: str) -> str | None:
+    """Says why a name or pattern must not be removed with a run, if so: what fits it has to be the run's own."""
     path = PurePosixPath(pattern)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        return "is not a file within the run directory"
+    if path.parts[0][0] in "*?[":
+        return "would fit files that the run did not write: begin it with a name, as in 'rdf-*.csv'"
+    return None
 
 
 def _starts_anew(directory: Path, contents: Contents) -> bool:

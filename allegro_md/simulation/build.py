@@ -27,7 +27,7 @@ from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.checkpoint import Checkpoint
 from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.potentials import Potential, build_potential, resolved
-from allegro_md.reporting import Observer, ObserverSetting, Stateful, Writes
+from allegro_md.reporting import HoldsMemory, Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop, Substepping
@@ -190,7 +190,7 @@ def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
 
     Raises:
         InputError: two of them have one name, under which a checkpoint keeps the state of only one.
-        TypeError: one has a part of a protocol only, so that its files or its state would be lost.
+        TypeError: one has a part of a protocol only, so that its files, state or memory would go unseen.
     """
     setting = ObserverSetting(config.output.directory, n_total, config.output.thermo.every, comm)
     chosen = [*config.output.observers(), *config.guard.observers()]
@@ -206,12 +206,12 @@ def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
 
 
 def require_whole(observer: Observer) -> None:
-    """Refuses an observer with some but not all methods of `Stateful` or `Writes`.
+    """Refuses an observer with some but not all methods of `Stateful`, `Writes` or `HoldsMemory`.
 
     Raises:
-        TypeError: its files or its state would be lost.
+        TypeError: its files, its state or its memory would be overlooked.
     """
-    for protocol in (Stateful, Writes):
+    for protocol in (Stateful, Writes, HoldsMemory):
         names = [name for name in vars(protocol) if not name.startswith("_")]
         missing = [name for name in names if not hasattr(observer, name)]
         if 0 < len(missing) < len(names):

@@ -137,15 +137,17 @@ class ResourceEstimate:
         lists = (LISTED + 4.0 * self.neighbors) * load.own
         piece = min(load.own, PIECE)
         at_start = VIRIALS * self._copies if load.own <= MOST_VIRIALS else 0.0  # one by one, for the certificate
+        holders = [observer for observer in self._observers if isinstance(observer, HoldsMemory)]
+        held = sum(observer.bytes_held(load.own) for observer in holders)
         virials = max(self._info.virial_bytes, at_start) * load.own
         packed = self._info.bytes_per_atom * load.held
         moments = (
             MIGRATING * load.own - lists,
             SAVING * piece + ORDERING * load.own,
-            sum(o.bytes_in_memory(load.own) for o in self._observers if isinstance(o, HoldsMemory)),
+            sum(observer.bytes_while_called(load.own) for observer in holders),
             virials + packed + self.block,
         )
-        return state + lists + max(moments)
+        return state + lists + held + max(moments)
 
     def _below(self, axis: int, plane: float) -> int:
         """Atoms below a plane across a free axis."""

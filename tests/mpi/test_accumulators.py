@@ -12,7 +12,7 @@ pytestmark = pytest.mark.parallel
 
 PROGRAM = textwrap.dedent(
     """
-    import hashlib, json, sys
+    import copy, hashlib, json, pickle, sys
     import numpy as np
     from allegro_md.accumulators import Correlator, Histogram, Mean, Total, reduced
     from allegro_md.comm import Comm
@@ -29,13 +29,36 @@ PROGRAM = textwrap.dedent(
     correlator = Correlator(mine % 2, 2, 3, longest=100)
     for sample in x[:, mine]:
         correlator.add(sample)
+    gathered = type(comm).allgather
     for made in (total, histogram, mean, correlator.correlation):
         before = json.dumps(made.state_dict())
-        text = json.dumps(reduced(made, comm).state_dict())
+        comm.allgather = lambda value: sizes.append(len(pickle.dumps(value))) or gathered(comm, value)
+        sizes = []
+        found = reduced(made, comm)
+        del comm.allgather
+        assert max(sizes, default=0) < 200, "memory grows with the number of ranks"
+        text = json.dumps(found.state_dict())
+        merged, *others = copy.deepcopy(comm.allgather(made))
+        for other in others:
+            merged.merge(other)
+        assert json.dumps(merged.state_dict()) == text, "the sum over ranks is not what merging gives"
+        if made is total:
+            found.add(np.full((3, 3), -0.1))
+            merged.add(np.full((3, 3), -0.1))
+            assert found.fractions() == merged.fractions(), "terms that come after the sum are lost"
         assert json.dumps(made.state_dict()) == before, "the one of this rank has changed"
         assert len(set(comm.allgather(text))) == 1, "ranks differ"
         if comm.rank == 0:
             print("state", hashlib.sha256(text.encode()).hexdigest())
+
+    for differs in (Total(1 + comm.rank), Histogram(0.0, 1.0 + comm.rank, 5), Mean(1 + comm.rank)):
+        try:
+            reduced(differs, comm)
+        except ValueError as fault:
+            texts = comm.allgather(str(fault))
+            assert comm.size > 1 and len(set(texts)) == 1, texts
+        else:
+            assert comm.size == 1, "accumulators that do not fit were added"
     """
 )
 

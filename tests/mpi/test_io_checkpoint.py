@@ -35,6 +35,12 @@ PROGRAM = textwrap.dedent(
             state = AtomState(Cell(np.eye(3) * 9), SpeciesTable(("Cu",), np.array([29]), np.array([63.5])), n)
             state.set_local({"id": torch.from_numpy(ids), "species": torch.zeros(len(ids), dtype=torch.int16),
                              "position": torch.from_numpy(x[ids]), "velocity": torch.from_numpy(v[ids])})
+            try:
+                extras = {"reporters": {"msd": {"rows of this rank": x[ids]}}}
+                checkpoint.write_checkpoint(directory, 7, state, comm, extras, 2)
+            except TypeError as fault:
+                assert len(set(comm.allgather(str(fault)))) == 1 and "observer 'msd'" in str(fault)
+            assert not list(directory.iterdir())
             checkpoint.write_checkpoint(directory, 7, state, comm, {"ranks": "any"}, 2)
         else:
             found = checkpoint.latest_checkpoint(directory, comm)

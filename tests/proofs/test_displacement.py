@@ -92,6 +92,14 @@ def test_two_observers_of_one_name_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_half_of_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would not be counted at all."""
+    displacement = import_module("displacement").Displacement
+    monkeypatch.setattr(displacement, "bytes_held", lambda self, n_local: 24.0 * n_local, raising=False)
+    with pytest.raises(TypeError, match="lacks bytes_while_called: reporting.HoldsMemory is all of bytes_held, bytes_"):
+        run(tmp_path)
+
+
 @pytest.mark.parametrize("lost", ["files", "flush"])
 def test_part_of_a_protocol_is_refused(tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would not be called to write its file."""

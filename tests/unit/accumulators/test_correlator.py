@@ -146,11 +146,18 @@ def test_products_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert filled(series(40)).correlation.state_dict() == whole.correlation.state_dict()
 
 
-def test_what_is_not_finite_is_told() -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_what_is_not_finite_is_told(value: float) -> None:
+    """A product that is too large included, which is no fault of the sample; the message names the channel."""
     samples = series(20)
-    samples[3, 1, 0] = np.nan
-    with pytest.raises(PhysicsError, match="not finite"):
+    samples[3, 1, 0] = value
+    with pytest.raises(PhysicsError, match="products .* channel 2 are not finite: .* larger than 1e154 — "):
         filled(samples).correlation.table()
+
+
+def test_sums_may_be_larger_than_float64() -> None:
+    samples = np.full((8, 5, 1), 1e154)
+    assert filled(samples).correlation.table().value[0, 0] == pytest.approx(1e308)
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -161,11 +168,16 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(ValueError, match="channels .* of 3"):
             Correlator(np.array(channel), 3, 3, 10)
     made = filled(series(20))
+    before = made.correlation.state_dict()
+    for shape in ((3, 5), (15,), (1, 5, 3), (5, 2)):
+        with pytest.raises(ValueError, match=r"shape \(.*\), where \(items, components\) = \(5, 3\)"):
+            made.add(np.ones(shape))
+    assert made.n_samples == 20 and made.correlation.state_dict() == before
     with pytest.raises(ValueError, match="19 samples"):
         made.merge(filled(series(19)))
-    with pytest.raises(ValueError, match="cannot be added"):
+    with pytest.raises(ValueError, match="levels = 14, .* does not fit one with .* levels = 5"):
         made.merge(filled(series(20), longest=100_000))
     with pytest.raises(ValueError, match=r"items \(4, 16, 3\)"):
         made.load_state_dict(filled(series(20, items=4), CHANNEL[:4]).state_dict())
-    with pytest.raises(ValueError, match="of shape"):
+    with pytest.raises(ValueError, match="levels = 14, .* does not fit one with .* levels = 5"):
         made.correlation.load_state_dict(filled(series(20), longest=100_000).correlation.state_dict())

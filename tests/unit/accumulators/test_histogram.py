@@ -52,9 +52,10 @@ def test_what_is_no_number_is_told() -> None:
 
 def test_bins_that_do_not_fit_are_refused() -> None:
     for other in (Histogram(-1.0, 2.0, 36), Histogram(-1.0, 2.5, 37), Histogram(-2.0, 2.0, 37)):
-        with pytest.raises(ValueError, match="do not fit 37 bins"):
+        fault = "a Histogram with .* does not fit one with low = -1.0, high = 2.0, bins = 37"
+        with pytest.raises(ValueError, match=fault):
             make().merge(other)
-        with pytest.raises(ValueError, match="do not fit 37 bins"):
+        with pytest.raises(ValueError, match=fault):
             make().load_state_dict(other.state_dict())
     for low, high, bins in ((0.0, 0.0, 3), (1.0, 0.0, 3), (0.0, 1.0, 0), (0.0, np.nan, 3), (0.0, np.inf, 3)):
         with pytest.raises(ValueError, match="a histogram of"):

@@ -70,13 +70,36 @@ def test_a_series_shorter_than_its_correlation_is_not_converged() -> None:
     assert (found.error > np.array([1.0 / np.sqrt(12.0 * 200)])).all()  # more than if samples were independent
 
 
+@pytest.mark.parametrize(("phi", "n"), [(0.9, 16), (0.9, 64), (0.98, 128), (0.98, 512)])
+def test_short_series_are_rarely_called_converged(phi: float, n: int) -> None:
+    """Of many series with less than ten correlation times; the error taken for good is not half the true one."""
+    series = 500
+    mean = Mean(series)
+    mean.add(autoregressive(phi, n, seed=8, series=series))
+    found = mean.estimate()
+    too_small = found.converged & (found.error < 0.5 * error_of_mean(phi, n))
+    assert found.converged.mean() < 0.05 and too_small.mean() < 0.02
+
+
+def test_long_series_are_called_converged() -> None:
+    """With 50 correlation times nearly all, and few of them with half the true error."""
+    phi, n, series = 0.9, 1024, 500
+    mean = Mean(series)
+    mean.add(autoregressive(phi, n, seed=9, series=series))
+    found = mean.estimate()
+    too_small = found.converged & (found.error < 0.5 * error_of_mean(phi, n))
+    assert found.converged.mean() > 0.9 and too_small.mean() < 0.03
+
+
 def test_no_samples_one_sample_equal_samples() -> None:
     mean = Mean(2)
     assert np.isnan(mean.estimate().mean).all() and mean.estimate().n_samples == 0
     mean.add(np.array([1.5, -2.0]))
     found = mean.estimate()
     assert found.mean.tolist() == [1.5, -2.0] and np.isnan(found.error).all() and not found.converged.any()
-    mean.add(np.full((9, 2), [1.5, -2.0]))
+    mean.add(np.full((5, 2), [1.5, -2.0]))
+    assert not mean.estimate().converged.any()
+    mean.add(np.full((4, 2), [1.5, -2.0]))
     found = mean.estimate()
     assert found.error.tolist() == [0.0, 0.0] and found.converged.all()
 
@@ -149,10 +172,64 @@ def test_samples_given_twice_and_other_columns_are_refused() -> None:
         mean.merge(other)
     with pytest.raises(ValueError, match="2 columns"):
         mean.merge(Mean(2))
-    saved = Mean(2)
-    saved.add(np.zeros((1, 2)))
-    with pytest.raises(ValueError, match="2 columns"):
-        Mean().load_state_dict(saved.state_dict())
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (0, 2), (3, 4), (3, 9), (1, 2), (6, 9), (8, 12), (0, 20), (-1, 0)])
+def test_no_sample_counts_twice(first: int, last: int) -> None:
+    """Samples 0 to 3 and 6 to 8 are there; the sums are what they were when more is refused."""
+    mean, part, values = Mean(), Mean(), autoregressive(0.7, 40, seed=10)[:, 0]
+    mean.add(values[:4])
+    mean.add(values[6:9], first=6)
+    before, more = mean.state_dict(), values[first : max(last, first + 1)]
+    with pytest.raises(ValueError, match="are there already|begin at 0"):
+        mean.add(np.resize(more, last - first), first=first)
+    assert mean.state_dict() == before
+    if first >= 0:
+        part.add(more, first=first)
+        part.add(values[30:31], first=30)
+        with pytest.raises(ValueError, match="are there already"):
+            mean.merge(part)
+    assert mean.state_dict() == before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_numbers_that_are_refused_are_those_of_a_set(seed: int) -> None:
+    """Random intervals, against a set of all numbers; what is kept has the bits of the same samples one by one."""
+    random, there, mean = np.random.default_rng(seed), set[int](), Mean()
+    for _ in range(200):
+        first, length = int(random.integers(0, 300)), int(random.integers(0, 6))
+        wanted = set(range(first, first + length))
+        if wanted & there:
+            with pytest.raises(ValueError, match="are there already"):
+                mean.add(np.sin(range(first, first + length)), first=first)
+        else:
+            mean.add(np.sin(range(first, first + length)), first=first)
+            there |= wanted
+    single = Mean()
+    for number in random.permutation(sorted(there)):
+        single.add(np.sin([number]), first=int(number))
+    assert single.state_dict() == mean.state_dict() and mean.n_samples == len(there)
+    gaps = sum(number + 1 not in there for number in there)
+    assert len(mean.state_dict()["covered"]) == gaps
+    mean.add(np.zeros(1))  # follows the last one
+    assert mean.state_dict()["covered"][-1][1] == max(there) + 2
+
+
+@pytest.mark.parametrize("shape", [(), (3, 1), (3, 3), (2, 3, 1), (6,), (1, 3), (0,)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    """Also where the number of values is a multiple of the columns."""
+    mean = Mean(2)
+    with pytest.raises(ValueError, match=rf"shape \({', '.join(map(str, shape))},?\).*shape \(m, 2\)"):
+        mean.add(np.zeros(shape))
+    assert mean.state_dict() == Mean(2).state_dict()
+
+
+@pytest.mark.parametrize("samples", [0, 3])
+def test_a_state_of_other_columns_is_refused(samples: int) -> None:
+    saved, mean = Mean(2), Mean()
+    saved.add(np.zeros((samples, 2)))
+    with pytest.raises(ValueError, match="a state of 2 columns for a series of 1"):
+        mean.load_state_dict(saved.state_dict())
 
 
 def test_what_is_not_finite_is_told() -> None:
@@ -160,3 +237,15 @@ def test_what_is_not_finite_is_told() -> None:
     mean.add(np.array([1.0, np.nan, 2.0]))
     with pytest.raises(PhysicsError, match="not finite"):
         mean.estimate()
+
+
+def test_samples_whose_squares_are_too_large_are_named() -> None:
+    """They are finite, and the message says so, with a remedy; smaller ones are no fault."""
+    mean = Mean(2)
+    mean.add(np.array([[1e153, 1e308], [2e153, 1e308], [3e153, 1.5e308]]))
+    with pytest.raises(PhysicsError, match="larger than 1e154 in column 1: .* larger unit") as caught:
+        mean.estimate()
+    assert "not finite" not in str(caught.value)
+    mean = Mean()
+    mean.add(np.array([1e153, 2e153, 3e153]))
+    assert mean.estimate().error[0] == pytest.approx(1e153 / np.sqrt(3.0))

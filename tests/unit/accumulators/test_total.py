@@ -85,8 +85,36 @@ def test_what_is_not_finite_is_told_when_the_sum_is_asked_for(bad: float) -> Non
         other.value()
 
 
+def test_words_of_many_are_added_without_loss() -> None:
+    """As they are summed over a thousand ranks: full words, negative sums, and terms that come afterwards."""
+    values = [math.ldexp(1.0 - 2.0**53, -20), 1e300, -5e-324, math.ldexp(2.0**53 - 1.0, 11)]
+    part, made = summed(values), Total()
+    for mine, theirs in zip(made.words(), part.words(), strict=True):
+        mine += 1000 * theirs
+    made.add(np.array(values))
+    assert made.fractions() == [1001 * sum(map(Fraction, values), Fraction(0))]
+
+
+def test_a_sum_beyond_the_range_of_float64_is_named() -> None:
+    made = Total(2)
+    made.add(np.array([[1.0, 1e308], [2.0, 1e308]]))
+    with pytest.raises(PhysicsError, match="sum in column 1 is beyond the range of float64 .* larger unit"):
+        made.value()
+    made.add(np.array([[0.0, -1e308]]))
+    assert made.value().tolist() == [3.0, 1e308]
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (6,), (2, 1, 3), (1, 6), ()])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    """Also where the number of values is a multiple of the columns."""
+    made = Total(3)
+    with pytest.raises(ValueError, match=rf"shape \({', '.join(map(str, shape))},?\).*shape \(m, 3\)"):
+        made.add(np.ones(shape))
+    assert made.value().tolist() == [0.0, 0.0, 0.0]
+
+
 def test_other_columns_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 columns"):
+    with pytest.raises(ValueError, match="a Total with columns = 3 does not fit one with columns = 2"):
         Total(2).merge(Total(3))
-    with pytest.raises(ValueError, match="3 columns"):
+    with pytest.raises(ValueError, match="a Total with columns = 3 does not fit one with columns = 2"):
         Total(2).load_state_dict(Total(3).state_dict())

@@ -130,6 +130,18 @@ def test_any_flipped_byte_is_found_or_harmless(tmp_path: Path) -> None:
     assert found > 10
 
 
+@pytest.mark.parametrize("state", [{"history": [np.zeros((3, 2))]}, {"n": np.int64(3)}, {"kinds": {1, 2}}])
+def test_a_state_that_is_no_json_is_refused_by_name(tmp_path: Path, state: Any) -> None:
+    """Before anything is written."""
+    write_checkpoint(tmp_path, 1, make_state(1), SERIAL, {}, keep=1)
+    extras = {"integrator": {}, "reporters": {"thermo": {"size": 3}, "msd": state}}
+    with pytest.raises(TypeError, match="^the state of observer 'msd' cannot be saved .* numbers, texts, lists"):
+        write_checkpoint(tmp_path, 2, make_state(2), SERIAL, extras, keep=1)
+    with pytest.raises(TypeError, match="^the entry 'integrator' of a checkpoint cannot be saved"):
+        write_checkpoint(tmp_path, 2, make_state(2), SERIAL, {"integrator": state}, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1.h5"]
+
+
 def test_full_disk_costs_no_older_checkpoint(tmp_path: Path, root: Path) -> None:
     write_checkpoint(tmp_path, 1, make_state(1), SERIAL, {}, keep=1)
     program = textwrap.dedent(f"""

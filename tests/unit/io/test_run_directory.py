@@ -84,6 +84,23 @@ def test_nothing_outside_is_listed_or_removed(tmp_path: Path, pattern: str) -> N
     assert [p.name for p in tmp_path.iterdir()].count("precious.csv") == 1 and not list(run.iterdir())
 
 
+@pytest.mark.parametrize("pattern", ["*", "**", "*.csv", "?ine.csv", "[a-z]*", "**/*.csv", "*/rdf.csv", "./*"])
+def test_patterns_that_fit_files_of_the_user_are_refused(tmp_path: Path, pattern: str) -> None:
+    """They are not listed, and not removed where a record lists them."""
+    with RunDirectory(tmp_path, SERIAL) as directory:
+        with pytest.raises(ValueError, match="would fit files that the run did not write: begin it with a name"):
+            directory.add_files(["rdf-*.csv", pattern])
+        directory.write_record({})
+        assert json.loads((tmp_path / "run.json").read_text()) == {}
+        directory.add_files(["rdf-*.csv", "folder/*"])
+    (tmp_path / "run.json").write_text(json.dumps({"observer_files": [pattern, "rdf-*.csv"]}))
+    for name in ("mine.csv", "mine/rdf.csv", "rdf-a.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("data")
+    RunDirectory(tmp_path, SERIAL, overwrite=True).close()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["mine", "mine.csv", "rdf.csv"]
+
+
 @pytest.mark.parametrize("record", ["{}", "[1, 2]", "{ torn", '{"observer_files": 3}'])
 def test_records_that_list_nothing_are_of_earlier_versions(tmp_path: Path, record: str) -> None:
     for name in ("thermo.csv", "uncertain.extxyz", "mine.csv"):

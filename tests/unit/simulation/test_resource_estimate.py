@@ -173,16 +173,26 @@ def test_more_frames_than_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_memory_that_observers_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of those that look at any step."""
+    """Of those that look at any step; what they hold is on top of every moment, also that of the evaluation."""
+    n_atoms = 4 * 30**3
 
-    def memory(output: str, bytes_per_atom: float) -> float:
-        monkeypatch.setattr(TrajectoryWriter, "bytes_in_memory", lambda self, n_local: bytes_per_atom * n_local)
-        return planned(write_input(tmp_path, system="repeat = [30, 30, 30]", output=output)).memory(1)
+    def memory(output: str, held: float, called: float, evaluation: float = 0.0) -> float:
+        monkeypatch.setattr(TrajectoryWriter, "bytes_held", lambda self, n_local: held * n_local)
+        monkeypatch.setattr(TrajectoryWriter, "bytes_while_called", lambda self, n_local: called * n_local)
+        foreseen = planned(write_input(tmp_path, system="repeat = [30, 30, 30]", output=output))
+        foreseen.block = evaluation * n_atoms
+        return foreseen.memory(1) - foreseen.program
 
-    program = planned(write_input(tmp_path)).program
-    small, large = memory(EVERYTHING, 1e5), memory(EVERYTHING, 2e5)
-    assert large - small == pytest.approx(1e5 * 4 * 30**3, abs=0.1 * program)
-    assert memory(EVERYTHING.replace("every = 1", "every = 0"), 1e5) < 1e5 * 4 * 30**3
+    def difference(first: float, second: float) -> float:
+        return (second - first) / n_atoms
+
+    large = memory(EVERYTHING, 1e5, 2e5)
+    assert difference(memory(EVERYTHING, 1e5, 1e5), large) == pytest.approx(1e5)
+    assert difference(memory(EVERYTHING, 0.0, 2e5), large) == pytest.approx(1e5)
+    during = memory(EVERYTHING, 0.0, 1e5, evaluation=1e6)
+    assert difference(memory(EVERYTHING, 0.0, 0.0, evaluation=1e6), during) == 0.0
+    assert difference(during, memory(EVERYTHING, 1e5, 1e5, evaluation=1e6)) == pytest.approx(1e5)
+    assert memory(EVERYTHING.replace("every = 1", "every = 0"), 1e5, 1e5) < 1e5 * n_atoms
 
 
 # --- memory as it is measured -------------------------------------------------------------------------------------
