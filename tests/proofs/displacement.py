@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from allegro_md.accumulators import Total, reduced
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Every, Table
 from allegro_md.evaluation import Needs
+from allegro_md.io.disk import write_whole
 from allegro_md.io.trajectory import read_trajectory
 from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
 from allegro_md.triggers import Every as EveryStep
@@ -44,6 +45,15 @@ class Accumulator:
         total.add(square)
         self.rows.append([time, float(reduced(total, self._comm).value()[0]) / n_total])
 
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the positions at the origin, of all atoms, in id order, and the rows; equal on all ranks."""
+        return {"origin": None if self._origin is None else self._origin.tolist(), "rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replaces origin and rows by those of a `state_dict`."""
+        self._origin = None if state["origin"] is None else np.array(state["origin"])
+        self.rows = [list(row) for row in state["rows"]]
+
 
 class Displacement:
     """Observer of the mean square displacement."""
@@ -54,21 +64,34 @@ class Displacement:
 
     def __init__(self, every: int, setting: ObserverSetting) -> None:
         self.trigger = EveryStep(every)
-        self._accumulator, self._setting = Accumulator(setting.comm), setting
+        self._path, self._comm = setting.directory / self.files[0], setting.comm
+        self._accumulator, self._last_step = Accumulator(setting.comm), -1
 
     def __call__(self, snapshot: Snapshot) -> None:
-        state = snapshot.state
-        ids, position = state.local("id").numpy(), state.local("position").numpy()
-        self._accumulator.add(snapshot.time, ids, position, state.n_total)
+        if snapshot.step > self._last_step:  # the first step of a continuation has been counted
+            state = snapshot.state
+            ids, position = state.local("id").numpy(), state.local("position").numpy()
+            self._accumulator.add(snapshot.time, ids, position, state.n_total)
+            self._last_step = snapshot.step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns a row per atom, which only a small system can afford in a checkpoint's JSON."""
+        return {"accumulator": self._accumulator.state_dict(), "last_step": self._last_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state:
+            self._accumulator.load_state_dict(state["accumulator"])
+            self._last_step = state["last_step"]
 
     def bytes_per_sample(self, n_atoms: int) -> float:
         return 50.0
 
     def flush(self) -> None:
-        if self._setting.comm.rank == 0:
-            path = self._setting.directory / self.files[0]
-            path.parent.mkdir(exist_ok=True)
-            np.savetxt(path, self._accumulator.rows, delimiter=",", fmt="%.17g")
+        with self._comm.collective_errors():
+            if self._comm.rank == 0:
+                text = "".join(f"{time:.17g},{square:.17g}\n" for time, square in self._accumulator.rows)
+                self._path.parent.mkdir(exist_ok=True)
+                write_whole(self._path, text.encode())
 
     def close(self) -> None:
         self.flush()

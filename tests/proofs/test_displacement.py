@@ -16,7 +16,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.config.output import OBSERVERS
 from allegro_md.config.registry import Entry
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, ResourceError
 from allegro_md.simulation.run import Simulation
 
 INPUT = """
@@ -47,10 +47,10 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("displacement", None)
 
 
-def run(folder: Path, settings: Sequence[str] = (), overwrite: bool = False) -> None:
+def run(folder: Path, settings: Sequence[str] = (), **options: bool) -> None:
     (folder / "input.toml").write_text(INPUT)
     config = load_input(folder / "input.toml", settings)
-    Simulation.from_config(config, Comm.serial(), overwrite=overwrite).run()
+    Simulation.from_config(config, Comm.serial(), **options).run()
 
 
 def test_streaming_equals_offline(tmp_path: Path) -> None:
@@ -62,11 +62,44 @@ def test_streaming_equals_offline(tmp_path: Path) -> None:
     np.testing.assert_allclose(streamed, stored, rtol=1e-12, atol=1e-12)
 
 
+def test_a_continuation_keeps_the_origin(tmp_path: Path) -> None:
+    """To the last bit; the stored trajectory of both parts gives the same."""
+    run(tmp_path)
+    parts = f'output.directory="{tmp_path / "parts"}"'
+    run(tmp_path, [parts, "dynamics.steps=130"])
+    assert len((tmp_path / "parts" / "observe" / "displacement.csv").read_text().splitlines()) == 14
+    run(tmp_path, [parts], resume=True)
+    streamed = [(tmp_path / part / "observe" / "displacement.csv").read_bytes() for part in ("run", "parts")]
+    assert streamed[0] == streamed[1] and streamed[0].count(b"\n") == 31
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """And nothing half-written is left under its name."""
+    run(tmp_path, ["dynamics.steps=10"])
+    table = tmp_path / "run" / "observe" / "displacement.csv"
+    before = table.read_bytes()
+    table.with_name(table.name + ".part").mkdir()
+    with pytest.raises(ResourceError, match="cannot write .*displacement.csv"):
+        run(tmp_path, ["dynamics.steps=30"], resume=True)
+    assert table.read_bytes() == before
+
+
+def test_a_state_that_cannot_be_saved_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {"rows of this rank": np.zeros((2, 3))}
+    monkeypatch.setattr(import_module("displacement").Displacement, "state_dict", lambda self: broken)
+    with pytest.raises(TypeError, match="^the state of observer 'displacement' cannot be saved"):
+        run(tmp_path, ["dynamics.steps=10"])
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
 @pytest.mark.parallel
 def test_the_same_bytes_on_three_ranks(tmp_path: Path, mpirun: Any) -> None:
+    """Which continue what one rank began."""
     run(tmp_path)
     driver, directory = Path(__file__).parent / "displacement.py", tmp_path / "three"
-    mpirun(3, [driver, "run", tmp_path / "input.toml", "--set", f'output.directory="{directory}"'])
+    place = f'output.directory="{directory}"'
+    run(tmp_path, [place, "dynamics.steps=130"])
+    mpirun(3, [driver, "run", tmp_path / "input.toml", "--resume", "--set", place])
     streamed = [(folder / "observe" / "displacement.csv").read_bytes() for folder in (tmp_path / "run", directory)]
     assert streamed[0] == streamed[1]
 
@@ -100,9 +133,13 @@ def test_half_of_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         run(tmp_path)
 
 
-@pytest.mark.parametrize("lost", ["files", "flush"])
-def test_part_of_a_protocol_is_refused(tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would not be called to write its file."""
+@pytest.mark.parametrize(
+    ("lost", "protocol"), [("bytes_per_sample", "Writes"), ("flush", "Writes"), ("load_state_dict", "Stateful")]
+)
+def test_part_of_a_protocol_is_refused(
+    tmp_path: Path, lost: str, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would not be called to write its file, or to take up its state."""
     monkeypatch.delattr(import_module("displacement").Displacement, lost)
-    with pytest.raises(TypeError, match=f"'displacement' lacks {lost}: reporting.Writes is all of files, bytes_per_"):
+    with pytest.raises(TypeError, match=f"'displacement' lacks {lost}: reporting.{protocol} is all of .*{lost}"):
         run(tmp_path)
