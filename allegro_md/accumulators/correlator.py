@@ -111,6 +111,10 @@ class Correlator:
     level 0 are those given; m successive samples of a level are averaged to one of the next. Each level keeps its last
     p samples and multiplies the newest with them.
 
+    It is for stored trajectories, and for programs that keep each item on one rank. An observer that holds a correlator
+    of atoms cannot be continued from a checkpoint: the last samples are a row per item of this rank, while the state of
+    an observer has to be JSON, equal on all ranks (`reporting.Stateful`). Writing the checkpoint refuses such a state.
+
     Lags below p samples are exact. Beyond, a lag τ of blocks of B = mˡ samples has the correlation of block averages,
     which is the correlation itself averaged with triangular weights over τ − B … τ + B. It differs by
     (B² − 1)/12 · C″(τ), and by terms with higher derivatives; B ≤ m τ/p. Where C decays as exp(−τ/T), that is
@@ -195,8 +199,8 @@ class Correlator:
     def state_dict(self) -> dict[str, Any]:
         """Returns the content; JSON-like but for float64 arrays with a row per item, "history" and "partial".
 
-        These are (items, points, components) and (items, components) for each level reached: of ranks that divide the
-        items, they are to be put one behind another.
+        These are (items, points, components) and (items, components) for each level reached. The arrays make it unfit
+        for `reporting.Stateful`.
         """
         return {
             "n_samples": self.n_samples,

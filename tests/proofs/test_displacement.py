@@ -71,6 +71,8 @@ def test_a_continuation_keeps_the_origin(tmp_path: Path) -> None:
     run(tmp_path, [parts], resume=True)
     streamed = [(tmp_path / part / "observe" / "displacement.csv").read_bytes() for part in ("run", "parts")]
     assert streamed[0] == streamed[1] and streamed[0].count(b"\n") == 31
+    stored = import_module("displacement").offline(tmp_path / "parts" / "trajectory.h5")
+    np.testing.assert_allclose(np.loadtxt(streamed[1].decode().splitlines(), delimiter=","), stored, rtol=1e-12)
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
