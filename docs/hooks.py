@@ -72,7 +72,8 @@ def site_link(link: str, image: str, text: str, target: str, source: str, page: 
     name = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
     if not (ROOT / name).exists():
         raise PluginError(f"{source}: the link to {target} leads nowhere")
-    inside = PAGES.get(name) or (name.removeprefix("docs/") if name.startswith("docs/") else None)
+    shown = name.startswith("docs/") and not name.endswith((".py", ".toml"))
+    inside = PAGES.get(name) or (name.removeprefix("docs/") if shown else None)
     if inside is None:
         return f"{text} (`{name}`)" if not image and name not in text else f"`{name}`"
     return f"{image}[{text}]({posixpath.relpath(inside, posixpath.dirname(page) or '.')}{mark}{anchor})"

@@ -173,6 +173,18 @@ def test_what_is_not_true_fails(language: str, text: str, tmp_path: Path) -> Non
         check(Block(ROOT / "README.md", 1, language, text), tmp_path)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_is_included_is_linked(page: Path) -> None:
+    """Who reads a page as a raw file finds the programs, inputs and modules that the site shows in their place."""
+    text = page.read_text()
+    included = {ROOT / m[1] for m in map(SNIPPET.match, text.splitlines()) if m}
+    for name in re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE):
+        path = ROOT / name.replace(".", "/")
+        included.add(path.with_suffix(".py") if path.with_suffix(".py").is_file() else path.parent.with_suffix(".py"))
+    linked = {(page.parent / target).resolve() for target in re.findall(r"\]\(([^()#\s]+)\)", text)}
+    assert sorted(included - linked) == []
+
+
 def test_files_of_examples_are_shown() -> None:
     """Nothing lies in docs/examples that no page shows or names."""
     pages = "".join(page.read_text() for page in PAGES)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import units
+from ase.io import read
 
 import allegro_md
 from allegro_md.comm import Comm
@@ -43,7 +45,7 @@ def argon(tmp_path_factory: pytest.TempPathFactory) -> Path:
         steps = 20
         [output]
         thermo = { every = 1 }
-        trajectory = { every = 5, fields = ["position", "image"], dtype = "float64" }
+        trajectory = { every = 5, fields = ["position", "image", "velocity"], dtype = "float64" }
         """
     )
     Simulation.from_config(load_input(folder / "argon.toml"), Comm.world()).run()
@@ -77,6 +79,38 @@ def test_trajectory_in_mdanalysis(
     pytest.importorskip("MDAnalysis")
     execute(monkeypatch, "read_mdanalysis.py", str(argon / "trajectory.h5"))
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()][-1] == "0.04"
+
+
+def test_last_frame_is_a_start(argon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run at constant energy that starts from the exported frame goes on as the first."""
+    execute(monkeypatch, "export_xyz.py", str(argon / "trajectory.h5"), str(tmp_path / "last.extxyz"), "-1")
+    whole = load_input(argon.parent / "argon.toml", ["dynamics.steps=40", f"output.directory='{tmp_path / 'whole'}'"])
+    Simulation.from_config(whole, Comm.world()).run()
+    (tmp_path / "production.toml").write_text(
+        """
+        system = { structure = "last.extxyz" }
+        potential = { kind = "lj", epsilon = 0.0103, sigma = 3.405, cutoff = 8.5 }
+        dynamics = { ensemble = "nve", timestep = 2.0, steps = 20 }
+        output = { directory = "production", thermo = { every = 1 } }
+        """
+    )
+    Simulation.from_config(load_input(tmp_path / "production.toml"), Comm.world()).run()
+    expected, found = (
+        np.genfromtxt(tmp_path / name / "thermo.csv", delimiter=",", names=True) for name in ("whole", "production")
+    )
+    for name, tolerance in (("potential_eV", 1e-4), ("temperature_K", 1e-3), ("pressure_GPa", 1e-5)):
+        assert found[name] == pytest.approx(expected[name][20:], abs=tolerance), name
+
+
+def test_all_frames_are_exported(argon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute(monkeypatch, "export_xyz.py", str(argon / "trajectory.h5"), str(tmp_path / "all.extxyz"))
+    frames = read(tmp_path / "all.extxyz", ":")
+    with allegro_md.read_trajectory(argon / "trajectory.h5") as trajectory:
+        assert len(frames) == trajectory.n_frames == 5
+        for atoms, frame in zip(frames, trajectory, strict=True):
+            assert np.abs(atoms.positions - frame.position).max() < 1e-7
+            assert np.abs(atoms.get_velocities() * units.fs - frame.velocity).max() < 1e-7
+    assert all(atoms.cell.lengths() == pytest.approx(4 * 5.3) and atoms.pbc.all() for atoms in frames)
 
 
 def test_conserved_quantity(argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
