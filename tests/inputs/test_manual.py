@@ -1,16 +1,19 @@
-"""docs/input.md names every key and every choice of the input, under the section it belongs to."""
+"""docs/input.md names every key and choice of the input in its section, docs/training.md every key with its default."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from allegro_md import config
+from allegro_md.config import training
 from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.config.potential import POTENTIALS
+from allegro_md.config.training.schema import TrainingOutput
 
 MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "input.md").read_text()
 
@@ -40,3 +43,55 @@ def test_every_key_is_explained(title: str, table: type[BaseModel]) -> None:
     text = section(title) + shared.split("\n### ")[0]
     missing = [key for key in table.model_fields if f"`{key}`" not in text and f"`{key} = " not in text]
     assert not missing
+
+
+TRAINING = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text().split("## All keys")[1]
+TRAINING_TABLES: list[tuple[str, type[BaseModel]]] = [
+    ("### [data]\n", training.DataConfig),
+    ("### [data.labels]\n", training.LabelsConfig),
+    ("Keys of the dense form", training.DenseModel),
+    ("Keys of the residual form", training.ResidualModel),
+    ("### [loss]\n", training.LossConfig),
+    ("### [training]\n", training.TrainingConfig),
+    ("### [output]\n", TrainingOutput),
+]
+SHARED = "### [model]\n"
+"""Title of the keys that both forms of a network have."""
+
+
+def rows(title: str) -> dict[str, str]:
+    """Key → default as written, of the first table with keys and defaults after a title of docs/training.md."""
+    assert TRAINING.count(title) == 1
+    table = TRAINING.split(title)[1].split("| key | default | meaning |")[1].split("\n\n")[0]
+    found: dict[str, str] = {}
+    for line in table.splitlines()[2:]:
+        keys, default = line.split(" | ")[:2]
+        found |= {key: default.strip() for key in re.findall(r"`(\w+)`", keys)}
+    return found
+
+
+def written(value: Any) -> str:
+    """A default as the tables show it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return " ".join(value)
+    if isinstance(value, training.Plateau):
+        return value.kind
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+@pytest.mark.parametrize(("title", "table"), TRAINING_TABLES, ids=[table.__name__ for _, table in TRAINING_TABLES])
+def test_keys_of_training_and_their_defaults(title: str, table: type[BaseModel]) -> None:
+    shown = rows(title) | (rows(SHARED) if "form" in table.model_fields else {})
+    fields = {key: field for key, field in table.model_fields.items() if key != "form"}
+    assert shown.keys() == fields.keys()
+    for key, field in fields.items():
+        if field.is_required():
+            assert shown[key] == "–", key
+        elif field.default is None or (field.default == () and key in ("test", "exclude")):
+            assert shown[key] == "none", key
+        elif key == "seeds":
+            assert shown[key] == "1"
+        elif key != "labels":
+            assert shown[key] == written(field.default), key
