@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -30,10 +30,14 @@ class EarlyInterrupt(KeyboardInterrupt):
 
 
 @contextmanager
-def interrupt_on_signals() -> Iterator[None]:
+def interrupt_on_signals() -> Iterator[Callable[[], bool]]:
     """Within: a signal raises `EarlyInterrupt`; a second one, later, ends the process with status 130 at once.
 
     For the time in which nothing is there yet that could be saved. Outside the main thread nothing is changed.
+
+    Yields:
+        A function that tells if a signal has come. Compilers call Python from within and lose the exception, so that
+        another one follows.
     """
     signaled_at: list[float] = []
 
@@ -48,7 +52,7 @@ def interrupt_on_signals() -> Iterator[None]:
     in_main = threading.current_thread() is threading.main_thread()
     before = {kind: signal.signal(kind, interrupt) for kind in SIGNALS} if in_main else {}
     try:
-        yield
+        yield lambda: bool(signaled_at)
     finally:
         for kind, handler in before.items():
             signal.signal(kind, signal.SIG_DFL if handler is None else handler)

@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status, the same on every rank: 0 done, 2 input, 3 physics, 4 resources, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    with interrupt_on_signals():
+    with interrupt_on_signals() as signaled:
         try:
             _say_what_is_read(arguments)
             from allegro_md.cli.program import run_program
 
-            return run_program(arguments)
+            return run_program(arguments, signaled)
         except KeyboardInterrupt:  # before the ranks know of each other, or after they have parted
             if launcher_rank() == 0:
                 print("allegro-md: interrupted before the run began", file=sys.stderr, flush=True)

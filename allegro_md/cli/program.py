@@ -64,8 +64,13 @@ def _program(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-def run_program(arguments: list[str]) -> int:
-    """Runs the program on this rank and returns its exit status, see `allegro_md.cli.main`."""
+def run_program(arguments: list[str], signaled: Callable[[], bool]) -> int:
+    """Runs the program on this rank and returns its exit status, see `allegro_md.cli.main`.
+
+    Args:
+        arguments: what follows the program's name.
+        signaled: tells if a signal has come: whatever fails after it is its consequence.
+    """
     try:
         comm = Comm.serial() if _needs_no_ranks(arguments) else Comm.world()
     except AllegroError as error:  # every process takes itself for rank 0: only the launcher knows better
@@ -79,7 +84,7 @@ def run_program(arguments: list[str]) -> int:
         try:
             return _dispatch(arguments, comm)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where everything ends
-            expected = _expected(error)
+            expected = InterruptedRun("interrupted") if signaled() else _expected(error)
             if expected is None:
                 _crash(comm)
             if is_root:

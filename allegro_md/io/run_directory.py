@@ -14,7 +14,7 @@ from typing import Any
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.disk import UNFINISHED, disk_errors, finish, unfinished
 from allegro_md.reporting import OBSERVE
 
 LOCK = ".lock"
@@ -51,22 +51,26 @@ class Contents:
             return self.unlisted
 
     def doomed(self, directory: Path, everything: bool) -> tuple[str, ...]:
-        """Patterns of what a run from the first step replaces, or of `everything` that `overwrite` removes."""
+        """Patterns of what a run from the first step replaces, or of `everything` that `overwrite` removes.
+
+        Files that were being written, see `disk.unfinished`, are among them.
+        """
         results = (*self.results, *self.listed(directory))
-        return (*results, *self.checkpoints, *self.rest, self.record) if everything else results
+        patterns = (*results, *self.checkpoints, *self.rest, self.record) if everything else (*results, self.record)
+        return (*(pattern + UNFINISHED for pattern in patterns), *(patterns if everything else results))
 
 
 DYNAMICS = Contents(
     record="run.json",
-    results=(OBSERVE, "*.part"),
-    checkpoints=("checkpoint-*.h5",),
-    rest=("emergency-*.h5", "emergency-*.extxyz", "log.txt"),
+    results=(OBSERVE,),
+    checkpoints=("checkpoint-[0-9]*.h5",),
+    rest=("emergency-[0-9]*.h5", "emergency-[0-9]*.extxyz", "log.txt"),
     early=frozenset({"log.txt", "thermo.csv"}),
     unlisted=("thermo.csv", "uncertain.extxyz", "trajectory.h5", "trajectory"),
 )
 TRAINING = Contents(
     record="train.json",
-    results=("history.csv", "tensorboard", "split.json", "*.png", "report.html", "*.part"),
+    results=("history.csv", "tensorboard", "split.json", "*.png", "report.html"),
     checkpoints=("checkpoint.safetensors", "seed-*"),
     rest=("model*.allegro", "model*.npz"),
     early=frozenset({"history.csv", "split.json"}),
@@ -112,7 +116,12 @@ class RunDirectory:
             InputError: a file is in the way, or a run that may be neither replaced nor continued, or files named like
                 ours that would be removed but are not of a run.
         """
-        if path.exists() and not path.is_dir():
+        try:
+            there = path.exists()
+        except OSError as error:  # a name that is too long, for example
+            what = f"cannot be used as run directory: {error.strerror}"
+            raise InputError(what, str(path), "choose another output.directory") from error
+        if there and not path.is_dir():
             raise InputError("is a file", str(path), "choose another output.directory")
         if path.is_dir() and any(p.name != LOCK for p in path.iterdir()) and not (overwrite or resume):
             raise InputError(
@@ -185,7 +194,25 @@ class RunDirectory:
 def _of_a_run(directory: Path, contents: Contents) -> bool:
     """Tells if the directory holds a run, even one that was killed before it wrote its record."""
     names = {path.name for path in directory.iterdir()}
-    return contents.record in names or LOCK in names or contents.early <= names
+    return _is_record(directory / contents.record) or _is_lock(directory / LOCK) or contents.early <= names
+
+
+def _is_record(path: Path) -> bool:
+    """Tells if a file is a record of ours; other programs, too, write files of that name."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and "status" in record
+
+
+def _is_lock(path: Path) -> bool:
+    """Tells if a file is a lock as `_lock` writes it: process and host."""
+    try:
+        words = path.read_text(errors="replace").split()
+    except OSError:
+        return False
+    return len(words) == 2 and words[0].isdigit()
 
 
 def _fault(pattern: str) -> str | None:
@@ -195,6 +222,8 @@ def _fault(pattern: str) -> str | None:
         return "is not a file within the run directory"
     if path.parts[0][0] in "*?[":
         return "would fit files that the run did not write: begin it with a name, as in 'rdf-*.csv'"
+    if any("**" in part for part in path.parts):
+        return "has ** in it, which fits whole folders: name the folder"
     return None
 
 
@@ -210,7 +239,7 @@ def _found(directory: Path, patterns: Sequence[str]) -> list[Path]:
 def _remove(directory: Path, patterns: Sequence[str]) -> None:
     """Removes what fits the patterns, and nothing else."""
     for path in _found(directory, patterns):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():  # of a link only the link is the run's
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)  # its folder may have fitted another pattern

@@ -184,4 +184,5 @@ class StepLoop:
                 evaluation=self.evaluation, thermo=thermo,
             )
             for observer in due:
-                observer(snapshot)
+                with self.comm.collective_errors():  # one that fails on some ranks only must end all of them
+                    observer(snapshot)

@@ -2,7 +2,8 @@
 
 The fault is a JSON table:
     fault: kill (this process, while it writes), or in an evaluation of the model: die, nan, exception, disk (from
-        then on no file may grow beyond 4 KiB); or tables (those of the fused engine are wrong from the start)
+        then on no file may grow beyond 4 KiB); or tables (those of the fused engine are wrong from the start); or
+        observer (one that talks to no other rank raises)
     rank: on which rank only; null: on all
     call: at which call of what is counted, from 1: system calls that write, or evaluations
     after: file before whose appearance nothing counts
@@ -65,17 +66,33 @@ def strike(fault: Fault) -> None:
         for name in ("pwrite", "fsync", "replace", "ftruncate"):
             setattr(os, name, fault.around(name))
         return
-    if fault.kind == "tables":
-        from allegro_md.models.fused.tables import Tables
+    {"tables": wrong_tables, "observer": observer}.get(fault.kind, evaluation)(fault)
 
-        make = Tables.__init__
 
-        def wrong(self: Tables, *model: Any) -> None:
-            make(self, *model)
-            self.table = 1.001 * self.table
+def wrong_tables(fault: Fault) -> None:
+    from allegro_md.models.fused.tables import Tables
 
-        Tables.__init__ = wrong  # type: ignore[method-assign, assignment]
-        return
+    make = Tables.__init__
+
+    def wrong(self: Tables, *model: Any) -> None:
+        make(self, *model)
+        self.table = 1.001 * self.table
+
+    Tables.__init__ = wrong  # type: ignore[method-assign, assignment]
+
+
+def observer(fault: Fault) -> None:
+    from allegro_md.errors import ResourceError
+    from allegro_md.simulation.progress import Progress
+
+    def give_up(self: Progress, snapshot: Any) -> None:
+        if fault.due():
+            raise ResourceError("an observer has no room here")
+
+    Progress.__call__ = give_up  # type: ignore[method-assign]
+
+
+def evaluation(fault: Fault) -> None:
     from allegro_md.models.fused.packing import FusedEvaluator
 
     evaluate = FusedEvaluator.__call__

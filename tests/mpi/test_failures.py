@@ -46,6 +46,7 @@ ENDS: dict[str, tuple[int | None, str]] = {
     "nan": (3, "are not finite or out of range"),
     "exception": (1, "ZeroDivisionError: deep inside the model"),
     "disk": (4, "cannot write"),
+    "observer": (4, "an observer has no room here"),
 }
 EVERYWHERE = [
     pytest.param(ranks, fault, marks=[] if ranks == 2 else [pytest.mark.long])

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from allegro_md import stopping
-from allegro_md.stopping import StopRequest
+from allegro_md.cli import main, program
+from allegro_md.comm import Comm
+from allegro_md.stopping import EarlyInterrupt, StopRequest
 
 
 class Clock:
@@ -108,3 +111,16 @@ def test_an_interrupt_within_executed_text_is_handled_like_any_other(tmp_path: P
     path = os.pathsep.join([str(tmp_path), *sys.path])
     ended = subprocess.run([sys.executable, "-m", "interrupted"], timeout=60, env={**os.environ, "PYTHONPATH": path})
     assert ended.returncode == 130
+
+
+def test_a_signal_that_a_compiler_loses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Raised within a callback of a compiler the exception is lost, and another one follows: still status 130."""
+
+    def compiling(arguments: list[str], comm: Comm) -> int:
+        with suppress(EarlyInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise RuntimeError("no compiled object yet")
+
+    monkeypatch.setattr(program, "_dispatch", compiling)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "allegro-md: interrupted\n"

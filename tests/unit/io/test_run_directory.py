@@ -37,10 +37,44 @@ def test_a_used_directory_is_refused_with_the_remedy(tmp_path: Path) -> None:
 def test_overwrite_removes_runs_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "trajectory").mkdir()
     for name in ("run.json", "thermo.csv", "trajectory.h5", "trajectory/segment-000000.h5", "checkpoint-10.h5"):
-        (tmp_path / name).write_text("old")
-    (tmp_path / "my notes.txt").write_text("keep")
+        (tmp_path / name).write_text('{"status": "done"}')
+    mine = ("checkpoint-best.h5", "emergency-notes.h5", "my notes.txt", "my.part")
+    for name in mine:
+        (tmp_path / name).write_text("keep")
+    (tmp_path / "trajectory.h5.part").write_text("cut off")
     RunDirectory(tmp_path, SERIAL, overwrite=True).close()
-    assert [p.name for p in tmp_path.iterdir()] == ["my notes.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(mine)
+
+
+@pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("run.json", "mine"), ("run.json", "[1, 2]"), ("run.json", "{}"), (".lock", ""), (".lock", "a b")],
+)
+def test_a_file_of_the_same_name_makes_no_run(tmp_path: Path, name: str, text: str, options: Any) -> None:
+    for other in (name, "thermo.csv", "observe"):
+        (tmp_path / other).write_text(text)
+    with pytest.raises(InputError, match="not the directory of a run"):
+        RunDirectory(tmp_path, SERIAL, **options)
+    assert (tmp_path / "thermo.csv").exists() and (tmp_path / "observe").exists()
+
+
+@pytest.mark.parametrize("name", ["trajectory", "observe"])
+def test_of_a_link_only_the_link_is_removed(tmp_path: Path, name: str) -> None:
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
+    elsewhere.mkdir()
+    (elsewhere / "large.h5").write_text("kept")
+    with RunDirectory(run, SERIAL) as directory:
+        directory.add_files(("trajectory", "thermo.csv"))
+        directory.write_record({"status": "done"})
+    (run / name).symlink_to(elsewhere)
+    RunDirectory(run, SERIAL, overwrite=True).close()
+    assert not list(run.iterdir()) and (elsewhere / "large.h5").exists()
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be used as run directory: File name too long"):
+        RunDirectory(tmp_path / ("x" * 300), SERIAL)
 
 
 def finished_run(path: Path, files: tuple[str, ...] = ("rdf-*.csv", "thermo.csv", "observe/msd.csv")) -> None:
@@ -78,7 +112,7 @@ def test_nothing_outside_is_listed_or_removed(tmp_path: Path, pattern: str) -> N
     (tmp_path / "precious.csv").write_text("keep")
     with RunDirectory(run, SERIAL) as directory, pytest.raises(ValueError, match="not a file within"):
         directory.add_files([pattern])
-    (run / "run.json").write_text(json.dumps({"observer_files": [pattern, "mine.csv"]}))
+    (run / "run.json").write_text(json.dumps({"status": "done", "observer_files": [pattern, "mine.csv"]}))
     (run / "mine.csv").write_text("old")
     RunDirectory(run, SERIAL, overwrite=True).close()
     assert [p.name for p in tmp_path.iterdir()].count("precious.csv") == 1 and not list(run.iterdir())
@@ -90,10 +124,10 @@ def test_patterns_that_fit_files_of_the_user_are_refused(tmp_path: Path, pattern
     with RunDirectory(tmp_path, SERIAL) as directory:
         with pytest.raises(ValueError, match="would fit files that the run did not write: begin it with a name"):
             directory.add_files(["rdf-*.csv", pattern])
-        directory.write_record({})
-        assert json.loads((tmp_path / "run.json").read_text()) == {}
+        directory.write_record({"status": "running"})
+        assert json.loads((tmp_path / "run.json").read_text()) == {"status": "running"}
         directory.add_files(["rdf-*.csv", "folder/*"])
-    (tmp_path / "run.json").write_text(json.dumps({"observer_files": [pattern, "rdf-*.csv"]}))
+    (tmp_path / "run.json").write_text(json.dumps({"status": "done", "observer_files": [pattern, "rdf-*.csv"]}))
     for name in ("mine.csv", "mine/rdf.csv", "rdf-a.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("data")
@@ -101,7 +135,7 @@ def test_patterns_that_fit_files_of_the_user_are_refused(tmp_path: Path, pattern
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["mine", "mine.csv", "rdf.csv"]
 
 
-@pytest.mark.parametrize("record", ["{}", "[1, 2]", "{ torn", '{"observer_files": 3}'])
+@pytest.mark.parametrize("record", ['{"status": "done"}', '{"status": "done", "observer_files": 3}'])
 def test_records_that_list_nothing_are_of_earlier_versions(tmp_path: Path, record: str) -> None:
     for name in ("thermo.csv", "uncertain.extxyz", "mine.csv"):
         (tmp_path / name).write_text("old")
@@ -111,7 +145,7 @@ def test_records_that_list_nothing_are_of_earlier_versions(tmp_path: Path, recor
 
 
 @pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}])
-@pytest.mark.parametrize("name", ["thermo.csv", "trajectory", "observe", "paper.part"])
+@pytest.mark.parametrize("name", ["thermo.csv", "trajectory", "observe"])
 def test_a_folder_that_was_never_a_run_is_left_alone(tmp_path: Path, name: str, options: Any) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / "mine.txt").write_text("keep")
@@ -127,14 +161,14 @@ def test_a_run_killed_before_its_run_json_may_be_replaced(tmp_path: Path) -> Non
     RunDirectory(tmp_path, SERIAL, overwrite=True).close()
     assert not list(tmp_path.iterdir())
     (tmp_path / "trajectory").mkdir()
-    (tmp_path / ".lock").write_text("")
+    (tmp_path / ".lock").write_text("1234 node-7\n")
     RunDirectory(tmp_path, SERIAL, overwrite=True).close()
     assert not list(tmp_path.iterdir())
 
 
 def test_resume_without_a_checkpoint_starts_from_the_beginning(tmp_path: Path) -> None:
     for name in ("run.json", "log.txt", "thermo.csv", "trajectory.h5", "trajectory.h5.part", "mine.txt"):
-        (tmp_path / name).write_text("old")
+        (tmp_path / name).write_text('{"status": "running"}')
     (tmp_path / "trajectory").mkdir()
     (tmp_path / "checkpoint-5.h5").write_text("whole")
     before = sorted(p.name for p in tmp_path.iterdir())
