@@ -35,7 +35,7 @@ class Summed(Accumulator, ABC):
     @property
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """What it was made with, by name; accumulators with different arguments are not added."""
+        """Arguments that it was made with, by name; accumulators with different ones are not added."""
 
     @abstractmethod
     def words(self) -> list[NDArray[np.int64]]:

@@ -63,7 +63,7 @@ def _carry(limbs: NDArray[np.int64]) -> None:
 
 
 def as_rows(values: NDArray[np.floating[Any]], columns: int) -> NDArray[np.float64]:
-    """Returns numbers in rows of `columns` (m, columns), where they are (m, columns), or (m,) of one column.
+    """Returns `values` (m, columns) float32 or float64, or (m,) of one column, as float64 rows (m, columns).
 
     Raises:
         ValueError: they are of another shape.
