@@ -18,7 +18,7 @@ from allegro_md.io.labeled import Frame, Notes
 from allegro_md.io.total_energy import unit_of_total
 from allegro_md.training.doubt import Array, Doubt, Sample, by_composition, rms
 from allegro_md.training.length_checks import asymmetry, check_lengths
-from allegro_md.training.work_checks import check_work
+from allegro_md.training.work_checks import check_work, energies_confirm_stress
 from allegro_md.units import DIMENSIONS, EV_PER_A3_IN_GPA
 
 SAMPLE = 60
@@ -204,7 +204,11 @@ def _stresses(sample: Sample) -> Iterator[Doubt]:
         return
     if volume.std() < 1e-6 * volume.mean():
         yield from _at_one_volume(group, tension)
-    elif volume.std() > 0.01 * volume.mean() and np.corrcoef(volume, tension)[0, 1] < -0.7:
+    elif (
+        volume.std() > 0.01 * volume.mean()
+        and np.corrcoef(volume, tension)[0, 1] < -0.7
+        and not energies_confirm_stress(sample.frames)  # as along a path of reaction, whose volumes tell nothing
+    ):
         what = "the larger the cell, the smaller its tension: the stress seems to have the other sign"
         now = "compression" if sample.other_sign == "tension" else "tension"
         remedy = f'write data.labels.stress_sign = "{sample.other_sign}", or "{now}" if that is so'

@@ -73,6 +73,13 @@ def check_work(sample: Sample) -> Iterator[Doubt]:
         yield from _about_stress(stress, work.volume, sample)
 
 
+def energies_confirm_stress(frames: Sequence[Frame]) -> bool:
+    """Tells if differences of energy between similar frames show that sign and unit of the stresses are right."""
+    work = _work(frames)
+    stress = None if work is None else _coefficients(work)[1]
+    return stress is not None and CLOSE[0] < stress < CLOSE[1]
+
+
 def _about_forces(coefficient: float, atoms: int, sample: Sample) -> Iterator[Doubt]:
     """The energies change by `coefficient` times what the forces say."""
     what = f"between similar frames the energies change by {coefficient:.3g} times the work of the forces"

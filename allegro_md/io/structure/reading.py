@@ -65,7 +65,10 @@ def read_structure(path: Path, options: ReadOptions, masses: Mapping[str, float]
     if not path.is_file():
         raise InputError("no such structure file", where, "correct the path")
     require_unmarked(path, where)
-    name = _format_of(path, options.format, where)
+    try:
+        name = _format_of(path, options.format, where)
+    except OSError as error:  # of a device, for example
+        raise InputError(f"cannot be read: {error.strerror}", where, "name a file") from error
     read, keys = _READERS.get(name, (None, set()))
     for key in (f.name for f in fields(ReadOptions)):
         if key not in ("frame", "format", *keys) and getattr(options, key) is not None:

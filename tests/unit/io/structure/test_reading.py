@@ -299,3 +299,9 @@ def test_what_was_understood(read: Reader) -> None:
     assert velocity.startswith(f"{2 * 39.948 * 0.002**2 * 103.642697 / (3 * 8.617333e-5):.4g}"[:4])
     assert "0.001, 0, 0 Å/fs" in velocity and "0.0799, 0, 0 amu Å/fs" in velocity
     assert "GPUMD" in found["note 1"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="Linux only")
+def test_a_file_that_no_one_can_read() -> None:
+    with pytest.raises(InputError, match="cannot be read: Input/output error"):
+        SystemBuilder.from_structure(Path("/proc/self/mem"), comm=Comm.serial())
