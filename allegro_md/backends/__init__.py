@@ -7,6 +7,7 @@ potential chooses its engine itself.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 import torch
@@ -25,5 +26,11 @@ def backend_for(device: torch.device) -> Backend:
     """
     if device.type not in BACKENDS:
         raise ValueError(f"there is no backend for {device.type}, only for {', '.join(BACKENDS)}")
-    backend: Backend = import_module(BACKENDS[device.type]).BACKEND
+    return _load(BACKENDS[device.type])
+
+
+@cache
+def _load(module: str) -> Backend:
+    """Imports a backend, once: it is asked for several times in every step."""
+    backend: Backend = import_module(module).BACKEND
     return backend

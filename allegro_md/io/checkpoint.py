@@ -108,7 +108,8 @@ def save_checkpoint(path: Path, step: int, state: AtomState, comm: Comm, extras:
 def _unsaveable(extras: dict[str, Any]) -> str | None:
     """The complaint about the first entry, or state of an observer, that JSON cannot hold."""
     observers = {f"the state of observer '{name}'": state for name, state in extras.get("reporters", {}).items()}
-    for name, value in (observers | {f"the entry '{key}' of a checkpoint": extras[key] for key in extras}).items():
+    others = {f"the entry '{key}' of a checkpoint": extras[key] for key in extras if key != "reporters"}
+    for name, value in (observers | others).items():
         try:
             json.dumps(value)
         except (TypeError, ValueError) as error:

@@ -24,8 +24,8 @@ def extremes(state: AtomState) -> NDArray[np.float64]:
 
 def histogram(state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
     """Number of local atoms by their fractional coordinate along an axis, (n_bins,)."""
-    counts, inverse = np.zeros(n_bins, dtype=np.int64), np.ascontiguousarray(state.cell.inverse[:, axis])
-    _count(state.local("position").numpy(), state.cell.origin, inverse, lower, width, counts)
+    counts, cell = np.zeros(n_bins, dtype=np.int64), state.cell
+    _count(state.local("position").numpy(), cell.origin, cell.inverse, axis, lower, width, counts)
     return counts
 
 
@@ -45,6 +45,25 @@ def beyond(state: AtomState, side: Side, first: int, last: int) -> torch.Tensor:
     """Indices, (m,) int64, of the atoms or ghosts from `first` to before `last` that are on a side of a bound."""
     where = state.all("position").numpy(), state.all("shift").numpy()
     return torch.from_numpy(_beyond(*where, state.cell.origin, state.cell.inverse, side, first, last))
+
+
+@numba.njit(cache=True, inline="always")
+def _fraction(
+    positions: NDArray[np.float64], i: int, origin: NDArray[np.float64], inverse: NDArray[np.float64], axis: int
+) -> float:
+    """Fractional coordinate of atom i along an axis.
+
+    Args:
+        positions: (n, 3) Å.
+        i: the atom.
+        origin: (3,) Å, corner of the box.
+        inverse: (3, 3) 1/Å, see `Cell.inverse`.
+        axis: 0, 1 or 2.
+    """
+    fraction = 0.0
+    for k in range(3):
+        fraction += (positions[i, k] - origin[k]) * inverse[k, axis]
+    return fraction
 
 
 @numba.njit(cache=True)
@@ -71,9 +90,7 @@ def _extremes(
     extremes = np.full(6, -np.inf)
     for i in range(len(positions)):
         for axis in range(3):
-            fraction = 0.0
-            for k in range(3):
-                fraction += (positions[i, k] - origin[k]) * inverse[k, axis]
+            fraction = _fraction(positions, i, origin, inverse, axis)
             extremes[axis] = max(extremes[axis], -fraction)
             extremes[axis + 3] = max(extremes[axis + 3], fraction)
     return extremes
@@ -81,23 +98,22 @@ def _extremes(
 
 @numba.njit(cache=True)
 def _count(
-    positions: NDArray[np.float64], origin: NDArray[np.float64], inverse: NDArray[np.float64], lower: float,
+    positions: NDArray[np.float64], origin: NDArray[np.float64], inverse: NDArray[np.float64], axis: int, lower: float,
     width: float, counts: NDArray[np.int64],
 ) -> None:
-    """Counts atoms by their fractional coordinate along one axis.
+    """Counts atoms by their fractional coordinate along an axis.
 
     Args:
         positions: (n, 3) Å.
         origin: (3,) Å, corner of the box.
-        inverse: (3,) 1/Å, column of `Cell.inverse`.
+        inverse: (3, 3) 1/Å, see `Cell.inverse`.
+        axis: 0, 1 or 2.
         lower: where the first bin begins.
         width: of a bin.
         counts: (bins,), added to; what is below the first bin counts there, what is above the last one there.
     """
     for i in range(len(positions)):
-        fraction = 0.0
-        for k in range(3):
-            fraction += (positions[i, k] - origin[k]) * inverse[k]
+        fraction = _fraction(positions, i, origin, inverse, axis)
         counts[int(min(max((fraction - lower) / width, 0.0), len(counts) - 1.0))] += 1
 
 
@@ -125,9 +141,7 @@ def _assign_owners(
     for i in range(len(positions)):
         rank = 0
         for axis in range(3):
-            fraction = 0.0
-            for k in range(3):
-                fraction += (positions[i, k] - origin[k]) * inverse[k, axis]
+            fraction = _fraction(positions, i, origin, inverse, axis)
             wraps = 0.0
             if periodic[axis]:
                 wraps = -np.floor(fraction)

@@ -50,6 +50,21 @@ def shares(line: str) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"([a-z]+) (\d+) %", line)}
 
 
+def compile_at_first_call(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    """The first call of a method pretends to compile for a while."""
+    method = getattr(owner, name)
+    compiled: list[bool] = []
+
+    def slow(self: Any, *arguments: Any) -> Any:
+        if not compiled:
+            compiled.append(True)
+            with trigger_event("numba:compile", data={}):
+                time.sleep(COMPILING)
+        return method(self, *arguments)
+
+    monkeypatch.setattr(owner, name, slow)
+
+
 def test_time_by_phase() -> None:
     """By hand: 4 s of two ranks; the second one waits while the first computes."""
     ranks = [{"potential": 3.0, "halo": 0.4}, {"potential": 1.0, "wait": 2.0, "halo": 0.4, "guard": 0.01}]
@@ -64,17 +79,7 @@ def test_compiling_is_no_part_of_the_estimate(
     """The first step compiles for longer than all steps take; speed, time left and phases are those without."""
     assert main([str(source)]) == 0  # all kernels there are
     capsys.readouterr()
-    step = VelocityVerlet.step
-    compiled: list[bool] = []
-
-    def slow(self: Any, *arguments: Any) -> Any:
-        if not compiled:
-            compiled.append(True)
-            with trigger_event("numba:compile", data={}):
-                time.sleep(COMPILING)
-        return step(self, *arguments)
-
-    monkeypatch.setattr(VelocityVerlet, "step", slow)
+    compile_at_first_call(monkeypatch, VelocityVerlet, "step")
     assert main([str(source), "--overwrite"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"reading {source}"
@@ -101,17 +106,7 @@ def test_what_is_compiled_before_the_run_begins(
     source.write_text(at_rest.replace('"nve"', '"nvt-nose-hoover"\ntemperature = 20.0'))
     assert main([str(source)]) == 0  # all kernels there are
     capsys.readouterr()
-    evaluate = LennardJones.__call__
-    compiled: list[bool] = []
-
-    def slow(self: Any, *arguments: Any) -> Any:
-        if not compiled:
-            compiled.append(True)
-            with trigger_event("numba:compile", data={}):
-                time.sleep(COMPILING)
-        return evaluate(self, *arguments)
-
-    monkeypatch.setattr(LennardJones, "__call__", slow)
+    compile_at_first_call(monkeypatch, LennardJones, "__call__")
     assert main([str(source), "--overwrite"]) == 0
     lines = capsys.readouterr().out.splitlines()
     line = next(line for line in lines if line.startswith("time: "))
