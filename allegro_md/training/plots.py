@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.config.fields import SYMBOLS
+from allegro_md.figures import COLORS, png
+from allegro_md.figures import figure as new_figure
 from allegro_md.training.calibration import CONFIDENCES, Calibration
 from allegro_md.training.evaluation import Evaluation
 from allegro_md.training.metrics import MILLI, Error
@@ -23,37 +24,34 @@ MOST_POINTS = 60_000
 
 HISTOGRAM_BINS = 60
 
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A00")
-"""Of Okabe and Ito, which color-blind readers can tell apart."""
-
 
 def learning_curve(rows: Sequence[Mapping[str, float]]) -> bytes:
     """Loss, errors of energies and forces, and learning rate against the epoch; `rows` of ``history.csv``."""
-    figure, axes = _figure(2, 2, width=11.0, height=7.0)
+    figure, axes = new_figure(2, 2, width=11.0, height=7.0)
     epochs = np.array([row["epoch"] for row in rows])
     panels = (("loss", "loss"), ("energy_rmse", "energy RMSE (meV/atom)"), ("force_rmse", "force RMSE (meV/Å)"))
     for axis, (name, label) in zip(axes, panels, strict=False):
-        for prefix, color, word in (("train_", _COLORS[0], "training"), ("val_", _COLORS[1], "validation")):
+        for prefix, color, word in (("train_", COLORS[0], "training"), ("val_", COLORS[1], "validation")):
             axis.plot(epochs, [row[prefix + name] for row in rows], color=color, lw=1.2, label=word)
         axis.set(xlabel="epoch", ylabel=label)
         axis.legend(frameon=False)
-    axes[3].plot(epochs, [row["learning_rate"] for row in rows], color=_COLORS[2], lw=1.2)
+    axes[3].plot(epochs, [row["learning_rate"] for row in rows], color=COLORS[2], lw=1.2)
     axes[3].set(xlabel="epoch", ylabel="learning rate")
     for axis in axes:
         if any(np.nan_to_num(line.get_ydata()).max(initial=0.0) > 0.0 for line in axis.lines):
             axis.set_yscale("log")
         axis.grid(alpha=0.25, which="both")
-    return _png(figure)
+    return png(figure)
 
 
 def parity(evaluation: Evaluation, title: str) -> bytes:
     """Predictions against labels: energies per atom, force components by element."""
-    figure, (left, right) = _figure(1, 2, width=11.0, height=5.2)
+    figure, (left, right) = new_figure(1, 2, width=11.0, height=5.2)
     e, metrics = evaluation, evaluation.metrics
     labeled: NDArray[np.bool_] = ~np.isnan(e.labeled_energy)
     reference, predicted = (MILLI * energy[labeled] / e.counts[labeled] for energy in (e.labeled_energy, e.energy))
     zero = reference.mean() if len(reference) else 0.0
-    left.scatter(reference - zero, predicted - zero, s=9, alpha=0.5, lw=0, color=_COLORS[0])
+    left.scatter(reference - zero, predicted - zero, s=9, alpha=0.5, lw=0, color=COLORS[0])
     less = f" less {zero / MILLI:.4g} eV/atom" if len(reference) else ""
     _diagonal(left, f"energy per atom{less} (meV/atom)", metrics.energy_per_atom, "meV/atom")
 
@@ -71,7 +69,7 @@ def parity(evaluation: Evaluation, title: str) -> bytes:
     some = f", {share:.0%} of the atoms drawn" if share < 1.0 else ""
     _diagonal(right, f"force component (eV/Å){some}", metrics.forces, "meV/Å")
     figure.suptitle(title)
-    return _png(figure)
+    return png(figure)
 
 
 @dataclass(frozen=True)
@@ -111,10 +109,10 @@ def _histogram(name: str, errors: Array) -> Histogram:
 def histogram(evaluation: Evaluation, title: str) -> bytes:
     """Absolute errors, both axes logarithmic: the tail of large errors is what matters."""
     found = histograms(evaluation)
-    figure, axes = _figure(1, 2, width=11.0, height=4.6)
+    figure, axes = new_figure(1, 2, width=11.0, height=4.6)
     for axis, quantity, unit in zip(axes, ("energy", "force"), ("meV/atom", "meV/Å"), strict=True):
         shown = [item for item in found if item.name.startswith(quantity)]
-        for item, color in zip(shown, _COLORS * len(shown), strict=False):
+        for item, color in zip(shown, COLORS * len(shown), strict=False):
             label = item.name.split()[1] if quantity == "force" else None
             axis.stairs(item.counts, item.edges, color=color, lw=1.3, label=label)
         what = "component" if quantity == "force" else "per atom"
@@ -126,43 +124,29 @@ def histogram(evaluation: Evaluation, title: str) -> bytes:
         if quantity == "force" and shown:
             axis.legend(frameon=False)
     figure.suptitle(title)
-    return _png(figure)
+    return png(figure)
 
 
 def calibration(found: Calibration, title: str) -> bytes:
     """Force errors against the standard deviation of a committee, and the coverage of its confidence intervals."""
-    figure, (left, right) = _figure(1, 2, width=11.0, height=5.0)
-    left.plot(found.std, found.error, "o-", color=_COLORS[0], label="bins of equally many atoms")
+    figure, (left, right) = new_figure(1, 2, width=11.0, height=5.0)
+    left.plot(found.std, found.error, "o-", color=COLORS[0], label="bins of equally many atoms")
     drawn = np.append(found.std, found.error)
     ends = np.array([drawn[drawn > 0.0].min(initial=math.inf), drawn.max()])
     left.plot(ends, ends, color="0.5", lw=1, label="calibrated")
     left.plot(ends, found.ratio * ends, color="0.5", lw=1, ls="--", label=f"{found.ratio:.2g} σ")
     left.set(xscale="log", yscale="log", xlabel="force standard deviation σ, RMS (meV/Å)",
              ylabel="force error |ΔF|, RMS (meV/Å)", title=f"Spearman correlation {found.spearman:.2f}")
-    right.plot(CONFIDENCES, found.within, color=_COLORS[0])
+    right.plot(CONFIDENCES, found.within, color=COLORS[0])
     right.plot([0, 1], [0, 1], color="0.5", lw=1)
-    right.fill_between(CONFIDENCES, CONFIDENCES, found.within, color=_COLORS[0], alpha=0.15)
+    right.fill_between(CONFIDENCES, CONFIDENCES, found.within, color=COLORS[0], alpha=0.15)
     right.set(xlabel="confidence (normal errors of variance σ²/3)", ylabel="components within",
               title=f"miscalibration area {found.area:.3f}", xlim=(0, 1), ylim=(0, 1))
     left.legend(frameon=False)
     for axis in (left, right):
         axis.grid(alpha=0.25)
     figure.suptitle(title)
-    return _png(figure)
-
-
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
-    """Made without pyplot, which would keep it and look for a display."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    return figure, list(np.ravel(figure.subplots(rows, columns)))
-
-
-def _png(figure: Any) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
+    return png(figure)
 
 
 def _diagonal(axis: Any, what: str, error: Error | None, unit: str) -> None:
@@ -180,4 +164,4 @@ def _diagonal(axis: Any, what: str, error: Error | None, unit: str) -> None:
 
 def _color_by_element(numbers: NDArray[np.int64]) -> list[tuple[str, int]]:
     """Colors of the elements among `numbers` (n,), in the order of the atomic numbers."""
-    return [(_COLORS[k % len(_COLORS)], number) for k, number in enumerate(np.unique(numbers).tolist())]
+    return [(COLORS[k % len(COLORS)], number) for k, number in enumerate(np.unique(numbers).tolist())]

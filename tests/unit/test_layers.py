@@ -21,7 +21,7 @@ LEVELS: dict[float, set[str]] = {
         "allocator", "cache_folder", "kernel_cache", "compilation",
     },
     1: {"comm", "config"},
-    1.5: {"kernels", "reporting", "accumulators"},
+    1.5: {"kernels", "reporting", "accumulators", "figures"},
     2: {"backends"},
     2.5: {"neighbors", "observables"},
     3: {"models", "integrators"},
