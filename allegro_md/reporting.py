@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,9 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.evaluation import Evaluation, Needs
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.triggers import Trigger
 
 
@@ -99,6 +100,21 @@ class Stateful(Protocol):
 
 
 @runtime_checkable
+class HoldsRows(Protocol):
+    """An observer whose continuation needs a row for every atom, too much for `Stateful`; it is that as well.
+
+    Each rank holds the rows of its range of ids, `io.id_partition.IdPartition(n_total, comm, io.checkpoint.BLOCK)`,
+    wherever the atoms are.
+    """
+
+    def rows(self) -> Mapping[str, NDArray[Any]]:
+        """Returns name → (n_own, …) array, of the same names, shapes and types on all ranks; {}: there are none yet."""
+
+    def load_rows(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Takes up the rows that a checkpoint holds of this rank's range of ids; called after `load_state_dict`."""
+
+
+@runtime_checkable
 class Writes(Protocol):
     """An observer that writes files into the run directory."""
 
@@ -139,12 +155,20 @@ class ObserverSetting:
         n_total: atoms of the whole system.
         thermo_every: steps between rows of ``thermo.csv``, for observers without a period of their own.
         comm: all ranks.
+        species_table: the elements of the system.
+        cell: at the beginning.
+        timestep: fs.
+        steps: that the run is to have.
     """
 
     directory: Path
     n_total: int
     thermo_every: int
     comm: Comm
+    species_table: SpeciesTable
+    cell: Cell
+    timestep: float
+    steps: int
 
 
 OBSERVE = "observe"

@@ -131,18 +131,25 @@ TABLES = Registry(
 )
 """Observers with a key of their own in ``[output]``, built as those of `OBSERVERS`."""
 
-OBSERVERS = Registry("kind", {}, unbuilt=("rdf", "adf", "msd", "vacf"))
-"""Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`.
+def _quantity(module: str, table: str) -> Entry:
+    return Entry(f"allegro_md.analysis.{module}:{table}", "allegro_md.analysis.observer:build")
 
-None is built into the package yet."""
+
+OBSERVERS = Registry(
+    "kind",
+    {
+        "rdf": _quantity("rdf", "RdfTable"),
+        "msd": _quantity("msd", "MsdTable"),
+    },
+    unbuilt=("adf", "vacf"),
+)
+"""Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`."""
 
 
 class _Observe(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> tuple[Table, ...]:
         if not isinstance(value, (list, tuple)):
             raise problem(f"expected a list of tables, got {show(value)}")
-        if value and not OBSERVERS:
-            raise later("an observable computed during the run")
         return tuple(Chosen(OBSERVERS, "rdf").parse(table, info) for table in value)
 
 

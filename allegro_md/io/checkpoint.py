@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ BLOCK = 16384
 COLUMNS = tuple(
     Column(f.name, f.shape, str(f.dtype).removeprefix("torch."), f.unit) for f in FIELDS.values() if f.checkpoint
 )
+OBSERVER, SEPARATOR = "observer:", ":"
+"""Datasets of observers are called observer:NAME:KEY; a name holds no colon."""
+
+ObserverRows = Mapping[str, Mapping[str, NDArray[Any]]]
+"""Observer → name → rows of the ids of a rank, of any dtype."""
+
+NO_ROWS: ObserverRows = {}
+
 _NAME = re.compile(r"checkpoint-(\d+)\.h5")
 
 
@@ -45,6 +54,7 @@ class Checkpoint:
         species_table: meaning of ``species``.
         extras: what was handed to `write_checkpoint`.
         slab: per field of `COLUMNS` the rows of this rank's ids, in id order.
+        observer_rows: observer → name → rows of this rank's ids, see `reporting.HoldsRows`.
         passed_over: messages about newer checkpoints that are damaged.
     """
 
@@ -55,11 +65,12 @@ class Checkpoint:
     species_table: SpeciesTable
     extras: dict[str, Any]
     slab: dict[str, NDArray[Any]]
+    observer_rows: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
     passed_over: tuple[str, ...] = ()
 
 
 def write_checkpoint(
-    directory: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any], keep: int
+    directory: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any], keep: int, rows: ObserverRows
 ) -> Path:
     """Writes a checkpoint beside the older ones, and removes the oldest when the new one is safe; collective.
 
@@ -70,20 +81,23 @@ def write_checkpoint(
         comm: all ranks of the simulation.
         extras: JSON-like, equal on all ranks: integrator, reporters, digests of the input.
         keep: how many checkpoints remain.
+        rows: of observers, each rank those of its ids.
 
     Raises:
         ResourceError: the disk is full; older checkpoints are untouched.
         TypeError: JSON cannot hold the state of an observer or another entry of `extras`; nothing is written.
     """
     path = directory / f"checkpoint-{step}.h5"
-    save_checkpoint(path, step, state, comm, extras)
+    save_checkpoint(path, step, state, comm, extras, rows)
     with comm.collective_errors(), disk_errors(path):
         if comm.rank == 0:
             _prune(directory, step, keep)
     return path
 
 
-def save_checkpoint(path: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any]) -> None:
+def save_checkpoint(
+    path: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any], rows: ObserverRows = NO_ROWS
+) -> None:
     """Writes one checkpoint file, whole or not at all; collective. Arguments and errors as of `write_checkpoint`."""
     if complaint := comm.on_root(lambda: _unsaveable(extras)):
         raise TypeError(complaint)
@@ -93,8 +107,9 @@ def save_checkpoint(path: Path, step: int, state: AtomState, comm: Comm, extras:
             if comm.rank == 0:
                 for old in path.parent.glob("checkpoint-*.h5.part"):
                     old.unlink()
-                lay_out(part, COLUMNS, state.n_total, 1, 1)
-        digests = _join(comm.allgather(_write_rows(part, path, state, comm)))
+                lay_out(part, (*COLUMNS, *_observer_columns(rows)), state.n_total, 1, 1)
+        here = _write_rows(part, path, state, comm) | _write_own(part, path, rows, state, comm)
+        digests = _join(comm.allgather(here))
         with comm.collective_errors(), disk_errors(path):
             if comm.rank == 0:
                 _write_header(part, _header(step, state, extras, digests))
@@ -139,6 +154,32 @@ def _write_rows(part: Path, path: Path, state: AtomState, comm: Comm) -> dict[st
     return digests
 
 
+def _observer_columns(rows: ObserverRows) -> list[Column]:
+    """The datasets of observers, by the rows of this rank, of which there may be none."""
+    return [
+        Column(f"{OBSERVER}{name}{SEPARATOR}{key}", values.shape[1:], values.dtype.name)
+        for name, parts in rows.items()
+        for key, values in parts.items()
+    ]
+
+
+def _write_own(
+    part: Path, path: Path, rows: ObserverRows, state: AtomState, comm: Comm
+) -> dict[str, list[str]]:
+    """Writes the rows of observers, which are those of this rank's ids already; returns the checksums of blocks."""
+    columns = _observer_columns(rows)
+    values = [array for parts in rows.values() for array in parts.values()]
+    first = IdPartition(state.n_total, comm, BLOCK).start
+    with comm.collective_errors(), disk_errors(path):
+        if columns:
+            where = placements(part, columns)
+            with open(part, "r+b", buffering=0) as file:
+                for column, array in zip(columns, values, strict=True):
+                    where[column.name].write(file.fileno(), 0, first, array)
+                os.fsync(file.fileno())
+    return {column.name: _digests(array) for column, array in zip(columns, values, strict=True)}
+
+
 def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
     """Reads and checks a checkpoint, every rank its share; collective.
 
@@ -154,19 +195,35 @@ def read_checkpoint(path: Path, comm: Comm) -> Checkpoint:
     step, n, cell, table = _system(header)
     slabs = IdPartition(n, comm, BLOCK)
     slab: dict[str, NDArray[Any]] = {}
+    observers: dict[str, dict[str, NDArray[Any]]] = {}
     with comm.collective_errors(), damage(path), h5py.File(path, "r") as file:
         for column in COLUMNS:
-            dataset = file[column.name]
-            if dataset.shape != (1, n, *column.shape) or dataset.dtype != np.dtype(column.dtype):
+            if file[column.name].shape != (1, n, *column.shape) or file[column.name].dtype != np.dtype(column.dtype):
                 raise ValueError(f"{column.name} has the wrong shape or type")
-            slab[column.name] = dataset[0, slabs.start : slabs.stop]
-            first = slabs.start // BLOCK
-            for k, digest in enumerate(_digests(slab[column.name])):
-                if digest != header["digests"][column.name][first + k]:
-                    raise ValueError(f"checksum of {column.name}, atoms from {(first + k) * BLOCK} on")
+            header["digests"][column.name]  # one that is missing is an error, too
+        for dataset in header["digests"]:
+            rows = file[dataset][0, slabs.start : slabs.stop]
+            _require_digests(dataset, rows, header["digests"][dataset], slabs.start // BLOCK)
+            if dataset.startswith(OBSERVER):
+                name, key = dataset.removeprefix(OBSERVER).split(SEPARATOR)
+                observers.setdefault(name, {})[key] = rows
+            else:
+                slab[dataset] = rows
     return Checkpoint(
-        path=path, step=step, n_total=n, cell=cell, species_table=table, extras=header["extras"], slab=slab
-    )
+        path=path, step=step, n_total=n, cell=cell, species_table=table, extras=header["extras"], slab=slab,
+        observer_rows=observers,
+    )  # fmt: skip
+
+
+def _require_digests(name: str, rows: NDArray[Any], digests: list[str], first: int) -> None:
+    """Compares checksums: `rows` (n, …) are those of the blocks from `first` on.
+
+    Raises:
+        ValueError: one differs.
+    """
+    for k, digest in enumerate(_digests(rows)):
+        if digest != digests[first + k]:
+            raise ValueError(f"checksum of {name}, atoms from {(first + k) * BLOCK} on")
 
 
 def checkpoint_steps(directory: Path) -> list[int]:
@@ -193,7 +250,7 @@ def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
         except InputError as error:
             bad.append(str(error))
             continue
-        return Checkpoint(**{**vars(found), "passed_over": tuple(bad)})
+        return replace(found, passed_over=tuple(bad))
     if bad:
         raise InputError("no checkpoint is usable: " + "; ".join(bad), str(directory), "start again with --overwrite")
     return None

@@ -27,7 +27,7 @@ from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.checkpoint import Checkpoint
 from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.potentials import Potential, build_potential, resolved
-from allegro_md.reporting import HoldsMemory, Observer, ObserverSetting, Stateful, Writes
+from allegro_md.reporting import HoldsMemory, HoldsRows, Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop, Substepping
@@ -185,14 +185,23 @@ def build_guard(
     return Guard(limits, comm)
 
 
-def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
+def build_observers(config: Input, system: AtomState | SystemBuilder, comm: Comm) -> list[Observer]:
     """Builds the observers that an input asks for; nothing is written before the first call.
+
+    Args:
+        config: the input.
+        system: for the elements, the number of atoms and the cell.
+        comm: all ranks.
 
     Raises:
         InputError: two of them have one name, under which a checkpoint keeps the state of only one.
         TypeError: one has a part of a protocol only, so that its files, state or memory would go unseen.
     """
-    setting = ObserverSetting(config.output.directory, n_total, config.output.thermo.every, comm)
+    setting = ObserverSetting(
+        directory=config.output.directory, n_total=system.n_total, thermo_every=config.output.thermo.every, comm=comm,
+        species_table=system.species_table, cell=system.cell, timestep=config.dynamics.timestep,
+        steps=config.dynamics.steps,
+    )  # fmt: skip
     chosen = [*config.output.observers(), *config.guard.observers()]
     observers: list[Observer] = [build(table, setting) for build, table in chosen]
     for observer in observers:
@@ -206,12 +215,12 @@ def build_observers(config: Input, n_total: int, comm: Comm) -> list[Observer]:
 
 
 def require_whole(observer: Observer) -> None:
-    """Refuses an observer with some but not all methods of `Stateful`, `Writes` or `HoldsMemory`.
+    """Refuses an observer with some but not all methods of `Stateful`, `HoldsRows`, `Writes` or `HoldsMemory`.
 
     Raises:
         TypeError: its files, its state or its memory would be overlooked.
     """
-    for protocol in (Stateful, Writes, HoldsMemory):
+    for protocol in (Stateful, HoldsRows, Writes, HoldsMemory):
         names = [name for name in vars(protocol) if not name.startswith("_")]
         missing = [name for name in names if not hasattr(observer, name)]
         if 0 < len(missing) < len(names):

@@ -16,7 +16,7 @@ from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkp
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.structure import log_lines
 from allegro_md.potentials import descriptions, release_tables
-from allegro_md.reporting import Observer, Stateful, Writes
+from allegro_md.reporting import HoldsRows, Observer, Stateful, Writes
 from allegro_md.simulation import host_info, record
 from allegro_md.simulation.build import Parts, build_engine, build_observers, build_parts, require_whole
 from allegro_md.simulation.certificate import verify_start
@@ -250,12 +250,15 @@ class Simulation:
         last, n_atoms = self.config.dynamics.steps, self.state.n_total
         progress = Progress(log, output.thermo.every, last, n_atoms, comm.rank == 0, self.loop.timers)
         require_whole(progress)
-        observers: list[Observer] = [*build_observers(self.config, self.state.n_total, comm), progress]
+        observers: list[Observer] = [*build_observers(self.config, self.state, comm), progress]
         if self._checkpoint is not None:
             saved = self._checkpoint.extras["reporters"]
             for observer in observers:
                 if isinstance(observer, Stateful):
                     observer.load_state_dict(saved.get(observer.name, {}))
+                if isinstance(observer, HoldsRows) and observer.name in self._checkpoint.observer_rows:
+                    observer.load_rows(self._checkpoint.observer_rows[observer.name])
+            self._checkpoint = replace(self._checkpoint, observer_rows={})
         return observers
 
     def _writers(self) -> list[Writes]:
@@ -269,7 +272,9 @@ class Simulation:
             for writer in self._writers():
                 writer.flush()
             keep = self.config.output.checkpoint.keep
-            write_checkpoint(self.config.output.directory, self.loop.step, self.state, self.comm, self._extras(), keep)
+            rows = {o.name: o.rows() for o in self.loop.observers if isinstance(o, HoldsRows)}
+            directory, step = self.config.output.directory, self.loop.step
+            write_checkpoint(directory, step, self.state, self.comm, self._extras(), keep, rows)
         self._saved_at = self.loop.step
 
     def _extras(self) -> dict[str, Any]:

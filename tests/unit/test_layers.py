@@ -43,7 +43,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "integrators": {"comm", "neighbors"},  # they see a state and a `forces` callable
     "potentials": {"comm"},  # a potential never talks to MPI
     "domain": {"models"},  # it is given a width and a list of fields
-    "analysis": {"models", "integrators", "potentials", "domain", "guards"},  # runs on a laptop
+    "analysis": {"models", "integrators", "potentials", "guards"},  # it sees atoms, and the halo around them
     "training": {"domain"},
 }
 
@@ -53,7 +53,7 @@ DOORS: dict[str, set[str]] = {"mpi4py": {"comm"}, "h5py": {"io"}, "triton": {"ke
 # What goes over atoms is in backends/, in the kernels of CPU engines, or copied to the host first (`.cpu().numpy()`).
 ON_CPUS = {"backends", "kernels", "models", "training", "potentials"}
 # On ids and host copies: exact sums, random numbers, frames.
-NUMBA = {"backends", "kernels", "exact", "rng", "io", "accumulators"}
+NUMBA = {"backends", "kernels", "exact", "rng", "io", "accumulators", "analysis"}
 WATCHES_NUMBA = {"compilation"}  # compiles nothing
 GROUND_PACKAGES = {"numpy", "scipy", "torch", "numba"} | set(sys.stdlib_module_names)
 

@@ -1,0 +1,73 @@
+"""Atoms by class: those of one class are in the same groups, as they were at the first sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.analysis.base import Sample, System
+from allegro_md.analysis.groups import Groups
+from allegro_md.analysis.table import GroupedTable
+
+
+class Classes:
+    """Disjoint classes of atoms that the groups of a quantity consist of; fixed by the first sample.
+
+    Attributes:
+        names: of the groups.
+        members: for each group its classes.
+    """
+
+    def __init__(self, table: GroupedTable, system: System, where: str) -> None:
+        """Classes of the groups of a table, not known before `assign`.
+
+        Raises:
+            InputError: a group cannot be.
+        """
+        self._groups = Groups(table, system.species_table, system.n_total, where)
+        self.names = self._groups.names
+        self.members: list[list[int]] = []
+        self._bits: NDArray[np.uint64] = np.zeros(0, np.uint64)
+
+    @property
+    def count(self) -> int:
+        """Number of classes."""
+        return len(self._bits)
+
+    def assign(
+        self, sample: Sample, ids: NDArray[np.int64], species: NDArray[np.integer[Any]], wrapped: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Finds the classes, and the one of each atom (collective).
+
+        Args:
+            sample: the first one.
+            ids: (n_own,) of this rank's atoms.
+            species: (n_own,) index into the species table.
+            wrapped: (n_own, 3) float64, Å.
+
+        Returns:
+            (n_own,) int64, class of each atom; `count`: it is in no group.
+
+        Raises:
+            InputError: a group is empty.
+        """
+        bits = self._groups.bits(ids, species, wrapped)
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits)))
+        found = np.unique(np.concatenate(sample.comm.allgather(np.unique(bits))))
+        self._set(found[found > 0])
+        return np.where(bits == 0, self.count, np.searchsorted(self._bits, bits)).astype(np.int64)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the groups of each class, as a number."""
+        return {"bits": self._bits.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the classes of a `state_dict`."""
+        self._set(np.array(state["bits"], dtype=np.uint64))
+
+    def _set(self, bits: NDArray[np.uint64]) -> None:
+        self._bits = bits
+        one = np.uint64(1)
+        self.members = [np.flatnonzero((bits >> np.uint64(k)) & one).tolist() for k in range(len(self.names))]

@@ -1,0 +1,87 @@
+"""Files of a result: ``KIND[-NAME].csv``, ``.json``, ``.png`` and ``.svg``."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from allegro_md.analysis.plots import draw
+from allegro_md.analysis.result import Column, Result
+from allegro_md.io.disk import write_whole
+from allegro_md.versions import installed
+
+
+def paths(label: str) -> tuple[str, ...]:
+    """Names and patterns of the files of a result."""
+    return tuple(f"{label}{ending}" for ending in (".csv", ".json", ".png", ".svg")) + (f"{label}--*.csv",)
+
+
+def write_result(
+    directory: Path, label: str, kind: str, result: Result, facts: Mapping[str, Any], picture: bool
+) -> list[Path]:
+    """Writes the files of a result, each whole or not at all.
+
+    Args:
+        directory: where to; it exists.
+        label: their common name.
+        kind: of the quantity.
+        result: what to write.
+        facts: settings, samples, source and the like, for the JSON file.
+        picture: also draws it.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ResourceError: one cannot be written.
+    """
+    program = f"allegro-md {installed()['allegro-md']}"
+    date = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    facts = dict(facts)
+    provenance = {"program": program, "date": date, "source": facts.pop("source")}
+    remarks = [f"{result.title}, {program}, {date}", f"{facts['samples']} samples of {provenance['source']}"]
+    tables = {f"{label}.csv": result.columns}
+    tables |= {f"{label}--{ending}.csv": columns for ending, columns in result.more.items()}
+    written = []
+    for name, columns in tables.items():
+        write_whole(directory / name, _csv(columns, [*remarks, *result.notes]).encode())
+        written.append(directory / name)
+    if picture and result.panels:
+        for ending, content in draw(result).items():
+            write_whole(directory / f"{label}.{ending}", content)
+            written.append(directory / f"{label}.{ending}")
+    document = {
+        "kind": kind, "name": label, "title": result.title, **facts,
+        "values": [
+            {"name": v.name, "label": v.label, "value": _number(v.value), "error": _number(v.error), "unit": v.unit}
+            for v in result.values
+        ],
+        "notes": result.notes,
+        "files": [path.name for path in written],
+        "provenance": provenance,
+    }  # fmt: skip
+    write_whole(directory / f"{label}.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    return [*written, directory / f"{label}.json"]
+
+
+def _csv(columns: Sequence[Column], remarks: Sequence[str]) -> str:
+    """The text of a table: remarks behind #, names with units, and numbers with all their digits."""
+    lines = [f"# {remark}" for remark in remarks]
+    lines.append(",".join(column.name for column in columns))
+    rows = zip(*(_cells(column) for column in columns), strict=True)
+    return "\n".join([*lines, *(",".join(row) for row in rows)]) + "\n"
+
+
+def _cells(column: Column) -> list[str]:
+    if isinstance(column.values, Sequence):
+        return [str(value) for value in column.values]
+    return [repr(value) for value in column.values.tolist()]
+
+
+def _number(value: float) -> float | None:
+    """A number as JSON can hold it: None for NaN and infinity."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,86 @@
+"""Groups of atoms: by element, index or region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.analysis.table import AXES, GroupedTable, GroupSetting
+from allegro_md.config.fields import quoted
+from allegro_md.errors import InputError
+from allegro_md.state import SpeciesTable
+
+
+class Groups:
+    """Named groups, which may overlap; an atom's groups are the bits of a number.
+
+    Attributes:
+        names: in order; group k is bit k.
+        by_region: the members of some group depend on where atoms are.
+    """
+
+    def __init__(self, table: GroupedTable, species_table: SpeciesTable, n_total: int, where: str) -> None:
+        """Groups of a table of the input; one per element unless it names others.
+
+        Raises:
+            InputError: an element is not in the system, or an index is beyond its atoms.
+        """
+        symbols = tuple(dict.fromkeys(species_table.symbols))
+        settings: Mapping[str, GroupSetting] = table.groups or {s: GroupSetting((s,)) for s in table.species or symbols}
+        for name, setting in settings.items():
+            for symbol in (*setting.species, *table.species):
+                if symbol not in symbols:
+                    what = f"there is no {symbol} in the system" + (f" (group '{name}')" if table.groups else "")
+                    raise InputError(what, where, f"its elements are {quoted(symbols)}")
+            if setting.ids and max(setting.ids) >= n_total:
+                what = f"group '{name}' has the index {max(setting.ids)}, but there are {n_total} atoms"
+                raise InputError(what, where, f"indices are 0 to {n_total - 1}")
+        self.names = tuple(settings)
+        self.by_region = any(setting.region for setting in settings.values())
+        self._settings, self._where = settings, where
+        self._symbols = np.array(species_table.symbols)
+        self._allowed = table.species
+
+    def bits(
+        self, ids: NDArray[np.int64], species: NDArray[np.integer[Any]], wrapped: NDArray[np.float64]
+    ) -> NDArray[np.uint64]:
+        """Bit k of an atom's number: it is in group k.
+
+        Args:
+            ids: (n,) int64.
+            species: (n,) index into the species table.
+            wrapped: (n, 3) float64, Å, positions in the cell.
+
+        Returns:
+            (n,) uint64.
+        """
+        found = np.zeros(len(ids), np.uint64)
+        for k, setting in enumerate(self._settings.values()):
+            member = np.ones(len(ids), np.bool_)
+            for chosen in (setting.species, self._allowed):
+                if chosen:
+                    member &= np.isin(self._symbols, chosen)[species]
+            if setting.ids:
+                member &= np.isin(ids, setting.ids)
+            for axis, low, high in setting.region:
+                along = wrapped[:, AXES.index(axis)]
+                member &= (along >= low) & (along < high)
+            found |= member.astype(np.uint64) << np.uint64(k)
+        return found
+
+    def members(self, bits: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """(groups,) int64, number of members of each group, of atoms with `bits` (n,)."""
+        return np.array([np.count_nonzero(bits & (np.uint64(1) << np.uint64(k))) for k in range(len(self.names))])
+
+    def require_members(self, counts: NDArray[np.int64]) -> None:
+        """Refuses an empty group: `counts` (groups,) of all ranks.
+
+        Raises:
+            InputError: a group has no atom.
+        """
+        for name, count in zip(self.names, counts.tolist(), strict=True):
+            if count == 0:
+                raise InputError(f"group '{name}' holds no atom", self._where, "choose other atoms, or leave it out")

@@ -1,0 +1,165 @@
+"""A quantity computed while the simulation runs: one observer for all kinds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.analysis.base import Quantity, Sample, System
+from allegro_md.analysis.files import paths, write_result
+from allegro_md.analysis.table import QuantityTable
+from allegro_md.comm import Comm
+from allegro_md.config.registry import load
+from allegro_md.errors import InputError
+from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
+from allegro_md.triggers import After, Every, Trigger
+
+PICTURE_SHARE = 0.02
+"""Largest part of a run's time that pictures may take; the last one is always drawn."""
+
+
+class QuantityObserver:
+    """Feeds a quantity with the steps of a simulation, and writes its result.
+
+    Attributes:
+        name: KIND or KIND-NAME.
+        priority: with those that write.
+        needs: of the quantity.
+        trigger: every so many steps, after a step.
+        files: that it writes, relative to the run directory.
+    """
+
+    def __init__(self, table: QuantityTable, quantity: Quantity, setting: ObserverSetting) -> None:
+        """An observer without samples."""
+        self.name, self.priority, self.needs = table.label, PRIORITY["write"], quantity.needs
+        self.trigger: Trigger = Every(table.every) & After(table.after)
+        self.files = tuple(f"{OBSERVE}/{name}" for name in paths(table.label))
+        self._table, self._quantity = table, quantity
+        self._directory, self._comm = setting.directory / OBSERVE, setting.comm
+        self._n_samples, self._first_step, self._last_step = 0, -1, -1
+        self._drawn, self._drawing = time.monotonic(), 0.0
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Adds a sample; a step that has been added (the first of a continuation) is passed over."""
+        if snapshot.step <= self._last_step:
+            return
+        self._quantity.add(_sample(snapshot, self._n_samples, self._quantity, self._comm))
+        if self._n_samples == 0:
+            self._first_step = snapshot.step
+        self._n_samples += 1
+        self._last_step = snapshot.step
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums of all ranks, and the settings they were made with."""
+        settings = self._table.model_dump(mode="json")
+        state = self._quantity.state_dict(self._comm)
+        return {
+            "settings": settings, "n_samples": self._n_samples, "steps": [self._first_step, self._last_step],
+            "state": state,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the sums of a checkpoint.
+
+        Raises:
+            InputError: they were made with other settings.
+        """
+        if not state:
+            return
+        now = self._table.model_dump(mode="json")
+        changed = [key for key in now if now[key] != state["settings"].get(key)]
+        if changed:
+            before = state["settings"].get(changed[0])
+            raise InputError(
+                f"{changed[0]} = {now[changed[0]]} for '{self.name}', but the run began with {before}",
+                "output.observe",
+                f"resume with the settings that began the run, or observe under another name: name = \"{changed[0]}\"",
+            )
+        self._n_samples, (self._first_step, self._last_step) = state["n_samples"], state["steps"]
+        self._quantity.load_state_dict(state["state"], self._comm)
+
+    def rows(self) -> Mapping[str, NDArray[Any]]:
+        """Rows of the atoms of this rank's range of ids, see `reporting.HoldsRows`."""
+        return self._quantity.rows()
+
+    def load_rows(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Takes up rows of a checkpoint."""
+        self._quantity.load_rows(rows)
+
+    def bytes_per_sample(self, n_atoms: int) -> float:
+        """The files do not grow."""
+        return 0.0
+
+    def bytes_held(self, n_local: int) -> float:
+        """Those of the quantity."""
+        return self._quantity.bytes_held(n_local)
+
+    def bytes_while_called(self, n_local: int) -> float:
+        """Those of the quantity."""
+        return self._quantity.bytes_while_called(n_local)
+
+    def flush(self) -> None:
+        """Writes the result so far, the picture only if that takes little of the run's time (collective)."""
+        since = time.monotonic() - self._drawn
+        self._write(self._comm.any(self._drawing < PICTURE_SHARE * since))
+
+    def close(self) -> None:
+        """Writes the result with its picture (collective)."""
+        self._write(picture=True)
+
+    def _write(self, picture: bool) -> None:
+        """Writes the files, if there is a result (collective)."""
+        if self._n_samples == 0:
+            return
+        try:
+            result = self._quantity.result(self._comm)
+        except InputError:  # too few samples for a result so far: on all ranks alike
+            return
+        facts = {
+            "settings": self._table.model_dump(mode="json"), "samples": self._n_samples, "first_step": self._first_step,
+            "last_step": self._last_step, "source": "simulation",
+        }  # fmt: skip
+        began = time.monotonic()
+        with self._comm.collective_errors():
+            if self._comm.rank == 0:
+                self._directory.mkdir(exist_ok=True)
+                write_result(self._directory, self._table.label, self._table.kind, result, facts, picture)
+        if picture:
+            self._drawn, self._drawing = time.monotonic(), time.monotonic() - began
+
+
+def _sample(snapshot: Snapshot, number: int, quantity: Quantity, comm: Comm) -> Sample:
+    """The atoms of this rank at a step, on the host."""
+    state = snapshot.state
+
+    def host(name: str) -> NDArray[Any]:
+        rows: NDArray[Any] = state.local(name).cpu().numpy()
+        return rows
+
+    velocity = host("velocity").astype(np.float64) if "velocity" in quantity.fields else None
+    return Sample(
+        number=number, step=snapshot.step, time=snapshot.time, cell=state.cell, species_table=state.species_table,
+        n_total=state.n_total, comm=comm, ids=host("id"), species=host("species"), position=host("position"),
+        velocity=velocity, thermo=snapshot.thermo,
+    )
+
+
+def build(table: QuantityTable, setting: ObserverSetting) -> QuantityObserver:
+    """Makes the observer of an input table, of any kind.
+
+    Raises:
+        InputError: the table does not fit the system.
+    """
+    from allegro_md.config.output import OBSERVERS
+
+    where = "output.observe"
+    system = System(
+        setting.species_table, setting.n_total, setting.cell, table.every * setting.timestep,
+        max(0, setting.steps - table.after) // table.every + 1, setting.comm,
+    )  # fmt: skip
+    module = load(OBSERVERS[table.kind].config).__module__
+    return QuantityObserver(table, load(f"{module}:build")(table, system, where), setting)

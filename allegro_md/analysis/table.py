@@ -1,0 +1,138 @@
+"""Keys that all quantities share in ``[output] observe`` and on the command line of ``analyze``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo
+
+from allegro_md.config.fields import SYMBOLS, Every, Marker, Table, Whole, nearest, problem, show
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+AXES = ("x", "y", "z")
+
+
+class _Name(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> str:
+        if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
+            raise problem(f"{show(value)} cannot be part of a file name", 'use letters, digits, "-" and "_"')
+        return value
+
+
+class _Symbols(Marker):
+    def parse(self, value: Any, info: ValidationInfo | None = None) -> tuple[str, ...]:
+        symbols = (value,) if isinstance(value, str) else value
+        if not isinstance(symbols, (list, tuple)) or not symbols:
+            raise problem(f"expected a list of elements, got {show(value)}", 'for example ["Li", "O"]')
+        for symbol in symbols:
+            if symbol not in SYMBOLS:
+                near = nearest(symbol, SYMBOLS) if isinstance(symbol, str) else None
+                remedy = f'did you mean "{near}"?' if near else 'write a symbol such as "Ag"'
+                raise problem(f"{show(symbol)} is not a chemical symbol", remedy)
+        if len(set(symbols)) < len(symbols):
+            raise problem(f"an element is listed twice in {show(value)}", "list each once")
+        return tuple(symbols)
+
+
+Symbols = Annotated[tuple[str, ...], _Symbols()]
+
+
+@dataclass(frozen=True)
+class GroupSetting:
+    """Atoms of a group: those that fulfil everything that is given.
+
+    Attributes:
+        species: elements.
+        ids: indices of atoms in the input, from 0.
+        region: axis → lower and upper limit of the wrapped Cartesian coordinate, Å; the upper one is outside.
+    """
+
+    species: tuple[str, ...] = ()
+    ids: tuple[int, ...] = ()
+    region: tuple[tuple[str, float, float], ...] = ()
+
+
+class _Groups(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> dict[str, GroupSetting]:
+        if not isinstance(value, dict) or not value:
+            remedy = 'for example groups = { cations = { species = ["Li", "Na"] } }'
+            raise problem(f"expected a table of groups, got {show(value)}", remedy)
+        if len(value) > 32:
+            raise problem(f"{len(value)} groups", "at most 32 are possible")
+        for name in value:
+            if not isinstance(name, str) or not _NAME.fullmatch(name) or "-" in name or "," in name:
+                raise problem(f"{show(name)} is no name of a group", "use letters, digits and _", str(name))
+        return {name: _group(name, table) for name, table in value.items()}
+
+
+def _group(name: str, table: Any) -> GroupSetting:
+    """Reads one group."""
+    if not isinstance(table, dict) or not table:
+        raise problem(f"expected a table, got {show(table)}", "its keys are species, ids, region", name)
+    for key in table:
+        if key not in ("species", "ids", "region"):
+            raise problem("unknown key", "valid keys: species, ids, region", f"{name}.{key}")
+    species = _Symbols().parse(table["species"]) if "species" in table else ()
+    return GroupSetting(species, _ids(name, table.get("ids")), _region(name, table.get("region")))
+
+
+def _ids(name: str, value: Any) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not value:
+        raise problem(f"expected a list of atom indices, got {show(value)}", "for example [0, 1, 2]", f"{name}.ids")
+    ids = tuple(Whole(0).parse(i) for i in value)
+    if len(set(ids)) < len(ids):
+        raise problem("an index is listed twice", "list each once", f"{name}.ids")
+    return ids
+
+
+def _region(name: str, value: Any) -> tuple[tuple[str, float, float], ...]:
+    if value is None:
+        return ()
+    where, example = f"{name}.region", "for example { z = [0.0, 12.5] }"
+    if not isinstance(value, dict) or not value or not set(value) <= set(AXES):
+        raise problem(f"expected limits along x, y or z, got {show(value)}", example, where)
+    limits = []
+    for axis, pair in value.items():
+        numbers = isinstance(pair, (list, tuple)) and len(pair) == 2 and all(type(v) in (int, float) for v in pair)
+        if not numbers or not pair[0] < pair[1]:
+            raise problem(f"expected a lower and an upper limit in Å, got {show(pair)}", example, f"{where}.{axis}")
+        limits.append((axis, float(pair[0]), float(pair[1])))
+    return tuple(limits)
+
+
+class QuantityTable(Table):
+    """Keys of every quantity; those of one quantity stand in a class derived from this beside it.
+
+    Attributes:
+        kind: of the quantity, a name in `config.output.OBSERVERS`.
+        name: distinguishes two observers of one kind: their files are ``KIND-NAME.csv`` ….
+        every: steps between samples.
+        after: step of the first sample.
+    """
+
+    kind: str
+    every: Annotated[int, Whole(1)] = Field(examples=["10"])
+    name: Annotated[str, _Name()] = ""
+    after: Every = 0
+
+    @property
+    def label(self) -> str:
+        """KIND or KIND-NAME: the name of its files, and of the observer."""
+        return f"{self.kind}-{self.name}" if self.name else self.kind
+
+
+class GroupedTable(QuantityTable):
+    """Keys of a quantity of groups of atoms.
+
+    Attributes:
+        species: the elements that are looked at, each of them a group; () for all.
+        groups: name → atoms, instead of one group per element.
+    """
+
+    species: Symbols = ()
+    groups: Annotated[dict[str, GroupSetting], _Groups()] = Field(default_factory=dict)
