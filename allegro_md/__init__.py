@@ -14,10 +14,11 @@ from allegro_md.kernel_cache import configure_numba
 _PUBLIC = {
     "Simulation": "allegro_md.simulation",
     "load_model": "allegro_md.models.modelfile",
+    "open_frames": "allegro_md.io.frames",
     "read_trajectory": "allegro_md.io.trajectory",
 }
 
-__all__ = ["Simulation", "__version__", "load_model", "read_trajectory"]  # provided by __getattr__
+__all__ = ["Simulation", "__version__", "load_model", "open_frames", "read_trajectory"]  # provided by __getattr__
 
 
 def __getattr__(name: str) -> Any:

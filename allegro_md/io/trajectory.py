@@ -160,11 +160,14 @@ class Trajectory(AbstractContextManager["Trajectory"]):
         times: (n_frames,) float64, fs.
         periodic: one flag per axis.
         units: of the fields, the time and the cell, as H5MD writes them.
+        remarks: none: nothing of such a file is assumed or left out.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Use `read_trajectory`."""
-        self.path = path
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, stop: int | None = None) -> None:
+        """Use `read_trajectory`; frames from `stop` on are not looked at."""
+        self.path, self._stop = path, stop
         self._file = _opened(path)
         try:
             with damage(path, COPY_AGAIN):
@@ -255,6 +258,8 @@ class Trajectory(AbstractContextManager["Trajectory"]):
         if shapes != {(self.n_frames, self.n_atoms, 3)} or self._cells.shape != (self.n_frames, 3, 3):
             raise ValueError(f"fields of {shapes} and cells of {self._cells.shape} for {self.n_frames} frames")
         self.units = {name: unit for name, unit in H5MD_UNITS.items() if name in (*self.fields, "time", "cell")}
+        self.steps, self.times = self.steps[: self._stop], self.times[: self._stop]
+        self.n_frames = len(self.steps)
         if atoms["species"][0] < 0:  # the value that stands for what is not there
             remedy = f"copy the folder {FOLDER}/ together with {NAME}"
             raise InputError(f"its folder {FOLDER}/ is missing or incomplete", str(self.path), remedy)

@@ -59,8 +59,8 @@ GROUND_PACKAGES = {"numpy", "scipy", "torch", "numba"} | set(sys.stdlib_module_n
 
 # Imported inside functions because they are optional, or slow to load and needed at the edge only.
 LAZY_PACKAGES = {
-    "allegro", "ase", "ase_db_backends", "e3nn", "jinja2", "lmdb", "matplotlib", "mpi4py", "nequip", "tensorboardX",
-    "triton",
+    "MDAnalysis", "allegro", "ase", "ase_db_backends", "e3nn", "jinja2", "lmdb", "matplotlib", "mpi4py", "nequip",
+    "tensorboardX", "triton",
 }  # fmt: skip
 LAZY_COMPONENTS = {"cli", "__main__", "__init__"}
 

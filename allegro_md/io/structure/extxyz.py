@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infin
 
 
 @dataclass
-class _Frame:
+class TextFrame:
     """A frame of the file as text.
 
     Attributes:
@@ -67,31 +67,54 @@ def read_extxyz(path: Path, options: ReadOptions, where: str) -> Contents:
         InputError: the frame is cut or faulty, or its elements are not known.
     """
     with open_text(path) as file:
-        frame, number, count = pick(_frames(numbered(file), where), options.frame, where)
+        frame, number, count = pick(text_frames(numbered(file), where), options.frame, where)
+    before = number - 1 if count is not None and number == count - 1 else None
+    contents, table, info = parse(frame, options, where, before)
+    contents.remarks += left_out([*unused_columns(table), *info])
+    contents.frame, contents.n_frames = number, count
+    return contents
+
+
+def parse(
+    frame: TextFrame, options: ReadOptions, where: str, before: int | None = None
+) -> tuple[Contents, dict[str, NDArray[np.str_]], dict[str, Any]]:
+    """The atoms of a frame, all its columns as words (n, width), and the entries of its comment line that are left.
+
+    Args:
+        frame: the frame.
+        options: `types` and `velocity_unit` count.
+        where: the file, for messages.
+        before: number of the frame before, where this is the last of the file.
+
+    Raises:
+        InputError: the frame is cut or faulty, or its elements are not known.
+    """
     if not frame.lines:
         raise InputError("holds no atoms", where, "give a structure with atoms")
     info = _info(frame, where)
     columns = _columns(info.pop("Properties", "species:S:1:pos:R:3"), frame, where)
-    before = number - 1 if count is not None and number == count - 1 else None
     table = _table(frame, columns, where, before)
     if "pos" not in table:
         raise InputError("has no column pos", where, "write the coordinates in Å as pos:R:3")
     numbers = _elements(table, columns, options, where)
     if "move_mask" in table and not np.isin(table["move_mask"], ("1", "T", "True")).all():
         raise InputError("holds constraints (move_mask), which are not yet available", where, "remove that column")
-    amu = _reals(table, "masses", frame, where)
+    amu = reals(table, "masses", frame, where)
     masses = standard_masses(numbers) if amu is None else amu[:, 0]
-    position = _reals(table, "pos", frame, where)
+    position = reals(table, "pos", frame, where)
     assert position is not None
     rows, periodic = _cell(info, frame, where)
     remarks: list[str] = []
     velocity = _velocities(table, masses, options.velocity_unit, frame, where, remarks)
-    unused = [name for name in table if name not in {*_COLUMNS.values(), *_VELOCITIES}]
-    remarks += left_out([*unused, *info])
-    return Contents(rows, periodic, numbers, masses, position, velocity, remarks, frame=number, n_frames=count)
+    return Contents(rows, periodic, numbers, masses, position, velocity, remarks), table, info
 
 
-def _frames(lines: Iterator[tuple[int, str]], where: str) -> Iterator[_Frame]:
+def unused_columns(table: Mapping[str, NDArray[np.str_]]) -> list[str]:
+    """The columns of a frame that are not atoms as `Contents` has them; `table` has words (n, width) by column."""
+    return [name for name in table if name not in {*_COLUMNS.values(), *_VELOCITIES}]
+
+
+def text_frames(lines: Iterator[tuple[int, str]], where: str) -> Iterator[TextFrame]:
     """The frames of a file; blank lines may stand between them.
 
     Raises:
@@ -111,7 +134,7 @@ def _frames(lines: Iterator[tuple[int, str]], where: str) -> Iterator[_Frame]:
         comment = next(lines, None)
         if comment is None:
             raise CutShort("it ends after its number of atoms")
-        frame = _Frame(number, comment[1], [])
+        frame = TextFrame(number, comment[1], [])
         while len(frame.lines) < n_atoms:
             following = next(lines, None)
             if following is None:
@@ -120,7 +143,7 @@ def _frames(lines: Iterator[tuple[int, str]], where: str) -> Iterator[_Frame]:
         yield frame
 
 
-def _info(frame: _Frame, where: str) -> dict[str, Any]:
+def _info(frame: TextFrame, where: str) -> dict[str, Any]:
     """The entries of the comment line, those that matter under the names of the format.
 
     Raises:
@@ -158,7 +181,7 @@ def _info(frame: _Frame, where: str) -> dict[str, Any]:
     return info
 
 
-def _columns(properties: Any, frame: _Frame, where: str) -> list[tuple[str, int]]:
+def _columns(properties: Any, frame: TextFrame, where: str) -> list[tuple[str, int]]:
     """Names and widths of the columns, those that matter under the names of the format.
 
     Raises:
@@ -184,7 +207,7 @@ def _columns(properties: Any, frame: _Frame, where: str) -> list[tuple[str, int]
 
 
 def _table(
-    frame: _Frame, columns: list[tuple[str, int]], where: str, before: int | None
+    frame: TextFrame, columns: list[tuple[str, int]], where: str, before: int | None
 ) -> dict[str, NDArray[np.str_]]:
     """The words of each column, (n, width); `before` is the number of the frame before, where this is the last.
 
@@ -208,7 +231,7 @@ def _table(
     return table
 
 
-def _reals(table: dict[str, NDArray[np.str_]], name: str, frame: _Frame, where: str) -> NDArray[np.float64] | None:
+def reals(table: dict[str, NDArray[np.str_]], name: str, frame: TextFrame, where: str) -> NDArray[np.float64] | None:
     """(n, width) numbers of a column, or None where there is none.
 
     Raises:
@@ -248,7 +271,7 @@ def _elements(
     return np.array([int(word) for word in words], dtype=np.int64)
 
 
-def _cell(info: dict[str, Any], frame: _Frame, where: str) -> tuple[NDArray[np.float64], tuple[bool, bool, bool]]:
+def _cell(info: dict[str, Any], frame: TextFrame, where: str) -> tuple[NDArray[np.float64], tuple[bool, bool, bool]]:
     """(3, 3) Å lattice rows and which axes are periodic; both entries are taken out of `info`."""
     lattice, flags = info.pop("Lattice", None), info.pop("pbc", None)
     if lattice is not None and np.shape(lattice) != (3, 3):
@@ -264,13 +287,13 @@ def _cell(info: dict[str, Any], frame: _Frame, where: str) -> tuple[NDArray[np.f
 
 
 def _velocities(
-    table: dict[str, NDArray[np.str_]], masses: NDArray[np.float64], unit: str | None, frame: _Frame, where: str,
+    table: dict[str, NDArray[np.str_]], masses: NDArray[np.float64], unit: str | None, frame: TextFrame, where: str,
     remarks: list[str],
 ) -> NDArray[np.float64] | None:
     """Velocities (n, 3) Å/fs of a column whose meaning is certain, or None; `masses` (n,) amu."""
     from ase.units import fs
 
-    momenta = _reals(table, "momenta", frame, where)
+    momenta = reals(table, "momenta", frame, where)
     near = [name for name in table if name.lower() in _VELOCITIES]
     if momenta is not None and unit is None:
         remarks += left_out(near, "columns")
@@ -283,7 +306,7 @@ def _velocities(
             )
         return None
     name = near[0]
-    values = _reals(table, name, frame, where)
+    values = reals(table, name, frame, where)
     assert values is not None
     if unit is not None:
         return values * VELOCITY_UNITS[unit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,14 +15,20 @@ from allegro_md.io.structure.elements import listed, of_masses, of_symbols, of_t
 from allegro_md.io.structure.frames import CutShort, number_remedy, numbered, open_text, pick
 from allegro_md.io.structure.lammps_units import assumed_units, choose_units
 
-_COORDINATES = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("xsu", "ysu", "zsu"))
+WRAPPED = (("x", "y", "z"), ("xs", "ys", "zs"))
+"""Columns of coordinates that LAMMPS has wrapped, in the unit of length and as fractions of the cell."""
+
+UNWRAPPED = (("xu", "yu", "zu"), ("xsu", "ysu", "zsu"))
+"""Columns of unwrapped coordinates, in the unit of length and as fractions of the cell."""
+
+_COORDINATES = (WRAPPED[0], UNWRAPPED[0], WRAPPED[1], UNWRAPPED[1])
 _VELOCITIES = ("vx", "vy", "vz")
 _QUIET = {"id", "type", "element", "mass", "ix", "iy", "iz", *_VELOCITIES, *"xyz"}
 _QUIET |= {name for names in _COORDINATES for name in names}
 
 
 @dataclass
-class _Frame:
+class DumpFrame:
     """A frame of the file as text.
 
     Attributes:
@@ -54,41 +60,69 @@ def read_dump(path: Path, options: ReadOptions, where: str) -> Contents:
         InputError: the frame is cut or faulty, its elements or units are not known.
     """
     with open_text(path) as file:
-        frame, number, count = pick(_frames(numbered(file)), options.frame, where)
+        frame, number, count = pick(dump_frames(numbered(file)), options.frame, where)
+    contents, table, _ = parse(frame, options, where)
+    contents.remarks += unused_columns(table, contents)
+    contents.frame, contents.n_frames = number, count
+    return contents
+
+
+def parse(
+    frame: DumpFrame, options: ReadOptions, where: str
+) -> tuple[Contents, dict[str, NDArray[np.str_]], NDArray[np.float64]]:
+    """The atoms of a frame by ascending id, their columns as words (n,) in that order, the corner (3,) Å of the box.
+
+    Args:
+        frame: the frame.
+        options: `types` and `units` count.
+        where: the file, for messages.
+
+    Raises:
+        InputError: the frame is faulty, its elements or units are not known.
+    """
     units = choose_units(frame.units, options.units, where)
     columns, lines = frame.items["ATOMS"]
     table = _table(columns, lines, frame.start, where)
     if "id" in columns:
         order = np.argsort(table["id"].astype(np.float64), kind="stable")
         table = {name: values[order] for name, values in table.items()}
-    rows, origin, periodic = _box(frame, where)
+    rows, origin, periodic = box(frame, where)
     remarks: list[str] = []
     numbers, masses = _elements(table, options, where, remarks)
     velocity = None
     if set(_VELOCITIES) <= set(columns):
-        velocity = _vectors(table, _VELOCITIES, where) * units.velocity
+        velocity = vectors(table, _VELOCITIES, where) * units.velocity
         remarks += assumed_units(frame.units, options.units)
-    partial = [name for name in _VELOCITIES if name in columns and velocity is None]
-    remarks += left_out([name for name in columns if name not in _QUIET] + partial, "columns")
-    position = _positions(table, rows, origin, where) * units.length
-    return Contents(
-        rows * units.length, periodic, numbers, masses, position, velocity, remarks, frame=number, n_frames=count
-    )
+    position = positions(table, rows, origin, where) * units.length
+    contents = Contents(rows * units.length, periodic, numbers, masses, position, velocity, remarks)
+    return contents, table, origin * units.length
 
 
-def _frames(lines: Iterator[tuple[int, str]]) -> Iterator[_Frame]:
+def unused_columns(table: Mapping[str, NDArray[np.str_]], contents: Contents, used: Collection[str] = ()) -> list[str]:
+    """The remark about columns of a frame that are not used.
+
+    Args:
+        table: column → words (n,).
+        contents: made of them.
+        used: columns that the caller uses.
+    """
+    quiet = _QUIET if contents.velocity is not None else _QUIET - set(_VELOCITIES)
+    return left_out([name for name in table if name not in quiet and name not in used], "columns")
+
+
+def dump_frames(lines: Iterator[tuple[int, str]]) -> Iterator[DumpFrame]:
     """The frames of a dump.
 
     Raises:
         CutShort: it ends within one.
     """
-    frame, units, name = _Frame(1), None, ""
+    frame, units, name = DumpFrame(1), None, ""
     for number, line in lines:
         if line.startswith("ITEM:"):
             name, words = _item(line[5:])
             if name in ("TIMESTEP", "UNITS", "TIME") and "ATOMS" in frame.items:
                 yield _whole(frame)
-                frame = _Frame(number)
+                frame = DumpFrame(number)
             frame.items[name] = (words, [])
         elif name and line.strip():
             frame.items[name][1].append(line)
@@ -107,7 +141,7 @@ def _item(text: str) -> tuple[str, list[str]]:
     return (words[0], words[1:]) if words else ("", [])
 
 
-def _whole(frame: _Frame) -> _Frame:
+def _whole(frame: DumpFrame) -> DumpFrame:
     """The frame, unless something of it is missing.
 
     Raises:
@@ -137,7 +171,7 @@ def _table(columns: list[str], lines: list[str], start: int, where: str) -> dict
     return {name: np.array([row[k] for row in words]) for k, name in enumerate(columns)}
 
 
-def _vectors(table: dict[str, NDArray[np.str_]], names: tuple[str, str, str], where: str) -> NDArray[np.float64]:
+def vectors(table: dict[str, NDArray[np.str_]], names: tuple[str, str, str], where: str) -> NDArray[np.float64]:
     """(n, 3) of three columns."""
     try:
         return np.stack([table[name].astype(np.float64) for name in names], axis=1)
@@ -147,7 +181,7 @@ def _vectors(table: dict[str, NDArray[np.str_]], names: tuple[str, str, str], wh
         ) from None
 
 
-def _box(frame: _Frame, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[bool, bool, bool]]:
+def box(frame: DumpFrame, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[bool, bool, bool]]:
     """(3, 3) lattice rows, (3,) origin, in the file's unit, and which axes are periodic."""
     words, lines = frame.items["BOX BOUNDS"]
     flags = words[-3:] if len(words) >= 3 else ["pp", "pp", "pp"]
@@ -170,13 +204,25 @@ def _box(frame: _Frame, where: str) -> tuple[NDArray[np.float64], NDArray[np.flo
     return np.array([[x, 0.0, 0.0], [xy, y, 0.0], [xz, yz, z]]), lower, periodic
 
 
-def _positions(
-    table: dict[str, NDArray[np.str_]], rows: NDArray[np.float64], origin: NDArray[np.float64], where: str
+def positions(
+    table: dict[str, NDArray[np.str_]], rows: NDArray[np.float64], origin: NDArray[np.float64], where: str,
+    choice: Sequence[tuple[str, str, str]] = _COORDINATES,
 ) -> NDArray[np.float64]:
-    """Coordinates (n, 3) in the file's unit, as are the cell's `rows` (3, 3) and `origin` (3,)."""
-    for names in _COORDINATES:
+    """Coordinates (n, 3) in the file's unit, of the first columns of a choice that are there.
+
+    Args:
+        table: column → words (n,).
+        rows: (3, 3), of the cell, in the file's unit.
+        origin: (3,), of the cell, in the file's unit.
+        where: the file, for messages.
+        choice: names of columns; those that begin with xs are fractions.
+
+    Raises:
+        InputError: none is there, or one is no number.
+    """
+    for names in choice:
         if set(names) <= set(table):
-            values = _vectors(table, names, where)
+            values = vectors(table, names, where)
             return values @ rows + origin if names[0].startswith("xs") else values
     raise InputError("has no coordinates", where, "write x y z, xu yu zu or xs ys zs")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import scipy.constants as _codata
 
 from allegro_md.errors import InputError
+from allegro_md.units import FORCE_UNITS
 
 _BOHR = _codata.value("Bohr radius") * 1e10
 
@@ -19,18 +20,22 @@ class LammpsUnits:
         name: of the style.
         length: Å.
         velocity: Å/fs.
+        force: eV/Å.
+        time: fs.
     """
 
     name: str
     length: float
     velocity: float
+    force: float
+    time: float
 
 
 STYLES = {
-    "metal": LammpsUnits("metal", 1.0, 1e-3),
-    "real": LammpsUnits("real", 1.0, 1.0),
+    "metal": LammpsUnits("metal", 1.0, 1e-3, 1.0, 1e3),
+    "real": LammpsUnits("real", 1.0, 1.0, FORCE_UNITS["kcal/mol/Å"], 1.0),
     # LAMMPS: "atomic time unit [1.03275e-15 seconds]", that of bohr, amu and hartree.
-    "electron": LammpsUnits("electron", _BOHR, _BOHR / 1.03275),
+    "electron": LammpsUnits("electron", _BOHR, _BOHR / 1.03275, FORCE_UNITS["hartree/bohr"], 1.0),
 }
 
 

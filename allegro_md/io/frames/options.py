@@ -1,0 +1,28 @@
+"""Statements about a trajectory file that does not say all by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """Statements about a file.
+
+    Attributes:
+        topology: structure file that names the elements of the same atoms in the same order, or None.
+        timestep: time between two frames, fs, which replaces the times of the file, or None.
+        types: element of each type number or name of the file, or None.
+        units: LAMMPS units of a file that does not state them, or None.
+        velocity_unit: unit of the velocity columns of an extended XYZ file, or None.
+        stop: frames from this number on are not looked at, so that a file may be read that ends within one; or None.
+    """
+
+    topology: Path | None = None
+    timestep: float | None = None
+    types: Mapping[str, str] | None = None
+    units: str | None = None
+    velocity_unit: str | None = None
+    stop: int | None = None
