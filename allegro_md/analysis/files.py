@@ -11,6 +11,7 @@ from typing import Any
 
 from allegro_md.analysis.plots import draw
 from allegro_md.analysis.result import Column, Result
+from allegro_md.analysis.table import QuantityTable
 from allegro_md.io.disk import write_whole
 from allegro_md.versions import installed
 
@@ -66,6 +67,11 @@ def write_result(
     }  # fmt: skip
     write_whole(directory / f"{label}.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     return [*written, directory / f"{label}.json"]
+
+
+def settings_of(table: QuantityTable) -> dict[str, Any]:
+    """The keys of a table as JSON can hold them."""
+    return table.model_dump(mode="json")
 
 
 def _csv(columns: Sequence[Column], remarks: Sequence[str]) -> str:

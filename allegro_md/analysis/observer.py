@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.analysis.base import Quantity, Sample, System
-from allegro_md.analysis.files import paths, write_result
+from allegro_md.analysis.files import paths, settings_of, write_result
 from allegro_md.analysis.table import QuantityTable
 from allegro_md.comm import Comm
 from allegro_md.config.registry import load
@@ -55,7 +55,7 @@ class QuantityObserver:
 
     def state_dict(self) -> dict[str, Any]:
         """The sums of all ranks, and the settings they were made with."""
-        settings = self._table.model_dump(mode="json")
+        settings = settings_of(self._table)
         state = self._quantity.state_dict(self._comm)
         return {
             "settings": settings, "n_samples": self._n_samples, "steps": [self._first_step, self._last_step],
@@ -70,7 +70,7 @@ class QuantityObserver:
         """
         if not state:
             return
-        now = self._table.model_dump(mode="json")
+        now = settings_of(self._table)
         changed = [key for key in now if now[key] != state["settings"].get(key)]
         if changed:
             before = state["settings"].get(changed[0])
@@ -120,7 +120,7 @@ class QuantityObserver:
         except InputError:  # too few samples for a result so far: on all ranks alike
             return
         facts = {
-            "settings": self._table.model_dump(mode="json"), "samples": self._n_samples, "first_step": self._first_step,
+            "settings": settings_of(self._table), "samples": self._n_samples, "first_step": self._first_step,
             "last_step": self._last_step, "source": "simulation",
         }  # fmt: skip
         began = time.monotonic()
@@ -148,18 +148,29 @@ def _sample(snapshot: Snapshot, number: int, quantity: Quantity, comm: Comm) -> 
     )
 
 
+def quantity_of(table: QuantityTable, system: System, where: str) -> Quantity:
+    """Makes the quantity of a table of any kind, by the function ``build`` beside the table's class.
+
+    Args:
+        table: of the input, or of the command line.
+        system: to be observed.
+        where: for messages.
+
+    Raises:
+        InputError: the table does not fit the system.
+    """
+    quantity: Quantity = load(f"{type(table).__module__}:build")(table, system, where)
+    return quantity
+
+
 def build(table: QuantityTable, setting: ObserverSetting) -> QuantityObserver:
     """Makes the observer of an input table, of any kind.
 
     Raises:
         InputError: the table does not fit the system.
     """
-    from allegro_md.config.output import OBSERVERS
-
-    where = "output.observe"
     system = System(
         setting.species_table, setting.n_total, setting.cell, table.every * setting.timestep,
         max(0, setting.steps - table.after) // table.every + 1, setting.comm,
     )  # fmt: skip
-    module = load(OBSERVERS[table.kind].config).__module__
-    return QuantityObserver(table, load(f"{module}:build")(table, system, where), setting)
+    return QuantityObserver(table, quantity_of(table, system, "output.observe"), setting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -36,6 +37,14 @@ class Value:
     value: float
     error: float
     unit: str
+
+    def __str__(self) -> str:
+        """For the terminal: label, number with its error to two digits of it, unit."""
+        unit = f" {self.unit}" if self.unit else ""
+        if not (math.isfinite(self.value) and math.isfinite(self.error) and self.error > 0.0):
+            return f"{self.label}: {self.value:.6g}{unit}"
+        digits = max(2, 2 + math.floor(math.log10(max(abs(self.value), self.error) / self.error)))
+        return f"{self.label}: {self.value:.{digits}g} ± {self.error:.2g}{unit}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo
 
@@ -114,6 +114,9 @@ class QuantityTable(Table):
         every: steps between samples.
         after: step of the first sample.
     """
+
+    of_thermo: ClassVar[bool] = False
+    """It is a quantity of global observables: of ``thermo.csv``, not of a trajectory."""
 
     kind: str
     every: Annotated[int, Whole(1)] = Field(examples=["10"])

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from allegro_md.cli import check, doctor, evaluation, importing, info, launcher_rank, run, train, verify
+from allegro_md.cli import analyze, check, doctor, evaluation, importing, info, launcher_rank, run, train, verify
 from allegro_md.comm import Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
@@ -25,10 +25,11 @@ from allegro_md.errors import AllegroError, InputError, InterruptedRun, Resource
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
+    "analyze": analyze.analyze,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("analyze", "report", "scale", "plan")
+UNBUILT = ("report", "scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
 PATIENCE = 5.0
@@ -42,6 +43,7 @@ EXAMPLES = {
     "eval": "Example: allegro-md eval cu.allegro test.extxyz --worst 10 --out errors",
     "info": "Example: allegro-md info cu.allegro",
     "import": "Example: allegro-md import trained_model/ cu.allegro",
+    "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 
@@ -50,8 +52,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Example: mpirun -n 4 allegro-md argon.toml   (the same as: allegro-md run argon.toml)",
 )
+KEYS_AS_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Of a subcommand that reads options of its own from what is left of the command line."""
+
 for _name, _function in COMMANDS.items():
-    app.command(_name, epilog=EXAMPLES[_name])(_function)
+    _settings = KEYS_AS_OPTIONS if _name == "analyze" else {}
+    app.command(_name, epilog=EXAMPLES[_name], context_settings=_settings)(_function)
 
 
 @app.callback(invoke_without_command=True)

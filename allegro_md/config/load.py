@@ -21,6 +21,7 @@ from allegro_md.config.training import LabelsConfig, TrainingInput
 from allegro_md.errors import InputError
 
 Schema = TypeVar("Schema", Input, TrainingInput)
+AnyTable = TypeVar("AnyTable", bound=Table)
 
 LONGEST = 300
 """Characters of a fault's description: a value of a megabyte is not printed."""
@@ -68,6 +69,23 @@ def load_labels(keys: Mapping[str, str], overrides: Sequence[str] = ()) -> Label
         return _LabelsInput.model_validate(data).data.labels
     except ValidationError as error:
         raise translate(error, data, "command line", changed) from None
+
+
+def load_table(schema: type[AnyTable], data: dict[str, Any], where: str) -> AnyTable:
+    """A single table, whose values come from the command line.
+
+    Args:
+        schema: of the table.
+        data: its keys and values.
+        where: for messages.
+
+    Raises:
+        InputError: one sentence that names key and remedy.
+    """
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        raise translate(error, data, where) from None
 
 
 class _LabelsOnly(Table):

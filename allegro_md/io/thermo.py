@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from allegro_md.comm import Comm
 from allegro_md.config.output import ThermoConfig
+from allegro_md.errors import InputError
 from allegro_md.io.disk import cut_back, disk_errors
-from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot
+from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot, Thermo
 from allegro_md.triggers import Every
 
 NAME = "thermo.csv"
@@ -131,6 +136,57 @@ def _row(snapshot: Snapshot) -> bytes:
         *([] if thermo.max_force_std is None else [thermo.max_force_std]),
     )
     return ",".join([str(int(snapshot.step)), *(repr(float(x)) for x in numbers)]).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class ThermoRows:
+    """The rows of a ``thermo.csv``.
+
+    Attributes:
+        columns: name of each column → (n,) float64, in the unit that the name ends in.
+    """
+
+    columns: dict[str, NDArray[np.float64]]
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """(n,) int64, numbers of the steps."""
+        return self.columns["step"].astype(np.int64)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """(n,) float64, fs."""
+        return self.columns["time_fs"]
+
+    def thermo(self, row: int) -> Thermo:
+        """The observables of a row."""
+        potential, kinetic, total, conserved, temperature, pressure, volume, *stress = (
+            float(self.columns[name][row]) for name in HEADER.split(",")[2:-1]
+        )
+        std = self.columns.get(STD_COLUMN)
+        return Thermo(
+            potential, kinetic, total, conserved, temperature, pressure, volume, np.array(stress),
+            None if std is None else float(std[row]),
+        )  # fmt: skip
+
+
+def read_thermo(path: Path) -> ThermoRows:
+    """Reads a ``thermo.csv``, also while the run goes on; a last line without an end is left out.
+
+    Raises:
+        InputError: there is no such file, or it is none.
+    """
+    if not path.is_file():
+        raise InputError("no such file", str(path), f"give a {NAME}, or the run directory that holds it")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        header = lines[0].split(",") if lines else []
+        if header[: len(HEADER.split(","))] != HEADER.split(","):
+            raise InputError(f"is no {NAME}: its first line names other columns", str(path), f"give a {NAME} of a run")
+        rows = np.array([line.split(",") for line in lines[1:]], dtype=np.float64).reshape(-1, len(header))
+    except (OSError, ValueError) as error:
+        raise InputError(f"is damaged ({error})", str(path), f"give a {NAME} of a run") from None
+    return ThermoRows(dict(zip(header, rows.T.copy(), strict=True)))
 
 
 def build(table: ThermoConfig, setting: ObserverSetting) -> ThermoWriter:

@@ -1,0 +1,174 @@
+"""``allegro-md analyze KIND TRAJECTORY --out DIR``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from allegro_md.cli.frames import Frames, Timestep, Topology, Types, Units, VelocityUnit, open_source, slice_of
+from allegro_md.config.load import load_table
+from allegro_md.config.output import OBSERVERS
+from allegro_md.errors import InputError
+
+NOT_OFFLINE = ("kind", "every", "after")
+"""Keys of an observer that have no meaning for stored frames."""
+
+
+def analyze(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What to compute, for example rdf.")],
+    trajectory: Annotated[
+        Path | None,
+        typer.Argument(metavar="TRAJECTORY", help="A trajectory of any format, a thermo.csv, or a run directory."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = None,
+    frames: Frames = None,
+    timestep: Timestep = None,
+    topology: Topology = None,
+    types: Types = None,
+    units: Units = None,
+    velocity_unit: VelocityUnit = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="List the keys of KIND and stop.")] = False,
+) -> None:
+    """Compute a quantity from a stored trajectory: as an observer does during the run, with the same keys and files.
+
+    Every key of the kind is an option: --rmax 10 --species Li,O. See --keys. Under mpirun the frames, or the atoms, are
+    divided over the ranks.
+    """
+    comm = context.obj
+    if kind not in OBSERVERS:
+        unbuilt = " (not yet available)" if kind in OBSERVERS.unbuilt else ""
+        raise InputError(f"unknown kind '{kind}'{unbuilt}", "allegro-md analyze", f"use one of {', '.join(OBSERVERS)}")
+    if keys:
+        typer.echo(described(kind))
+        return
+    if trajectory is None or out is None:
+        raise InputError(
+            "a trajectory and --out DIR are needed", "allegro-md analyze",
+            f"allegro-md analyze {kind} run/trajectory.h5 --out DIR",
+        )
+    table = table_of(kind, context.args)
+    with comm.collective_errors():
+        if comm.rank == 0:
+            _check_folder(out, table.label, overwrite)
+    chosen = slice_of(frames)
+
+    def opened(path: Path) -> Any:
+        return open_source(
+            path, chosen, topology=topology, timestep=timestep, types=types, units=units, velocity_unit=velocity_unit
+        )
+
+    made = _analyze(table, trajectory, chosen, opened, comm)
+    with comm.collective_errors():
+        if comm.rank == 0:
+            _write(out, table, made)
+
+
+def described(kind: str) -> str:
+    """The keys of a kind, as its class describes them."""
+    table = OBSERVERS.table(kind)
+    lines = [(table.__doc__ or "").split("\n")[0], ""]
+    for parent in reversed(table.__mro__):
+        text = (parent.__doc__ or "").partition("Attributes:\n")[2]
+        if not any(name in getattr(parent, "__annotations__", {}) for name in table.model_fields):
+            continue
+        for name, what in re.findall(r"^        (\w+): (.*(?:\n            .*)*)", text, flags=re.MULTILINE):
+            field = table.model_fields.get(name)
+            if field is None or name in NOT_OFFLINE:
+                continue
+            value = None if field.is_required() else field.get_default(call_default_factory=True)
+            default = "" if value in (None, (), "", {}) else f" [default: {value}]"
+            lines.append(f"  --{name.replace('_', '-')}: {' '.join(what.split())}{default}")
+    return "\n".join(lines)
+
+
+def table_of(kind: str, arguments: Sequence[str]) -> Any:
+    """The table of a kind, from options such as ``--rmax 8``.
+
+    Raises:
+        InputError: an option that is none of its keys, or a value that it cannot have.
+    """
+    fields = OBSERVERS.table(kind).model_fields
+    given: dict[str, Any] = {"kind": kind, "every": 1}
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    while words:
+        option = words.pop(0)
+        key = option.removeprefix("--").replace("-", "_")
+        if not option.startswith("--") or key not in fields or key in NOT_OFFLINE:
+            possible = ", ".join(f"--{name.replace('_', '-')}" for name in fields if name not in NOT_OFFLINE)
+            raise InputError(f"unknown option {option}", f"allegro-md analyze {kind}", f"its own options: {possible}")
+        if not words:
+            raise InputError(f"{option} has no value", f"allegro-md analyze {kind}", "write it behind the option")
+        given[key] = _value(words.pop(0))
+    return load_table(OBSERVERS.table(kind), given, f"allegro-md analyze {kind}")
+
+
+def _value(text: str) -> Any:
+    """A value as TOML, a list of words with commas between, or a word."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.split(",") if "," in text else text
+
+
+def _analyze(table: Any, path: Path, frames: slice, opened: Callable[[Path], Any], comm: Any) -> Any:
+    """Opens what is to be analyzed, and computes the quantity (collective)."""
+    import torch
+
+    from allegro_md.analysis.observer import quantity_of
+    from allegro_md.analysis.stored import analyze_frames
+    from allegro_md.analysis.stored_thermo import analyze_thermo
+
+    torch.set_num_threads(1)  # as in a run
+
+    def make(system: Any, where: str) -> Any:
+        return quantity_of(table, system, where)
+
+    of_thermo = table.of_thermo
+    if path.is_dir():
+        path = path / ("thermo.csv" if of_thermo else "trajectory.h5")
+    if of_thermo:
+        return analyze_thermo(make, path, frames, comm)
+    with comm.collective_errors():
+        source = opened(path)
+    with source:
+        return analyze_frames(make, source, frames, comm, lambda line: typer.echo(line))
+
+
+def _check_folder(out: Path, label: str, overwrite: bool) -> None:
+    """Refuses to replace results.
+
+    Raises:
+        InputError: there are some, or the folder cannot be made.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError("is no folder", str(out), "give a folder for the results")
+    if (out / f"{label}.csv").exists() and not overwrite:
+        raise InputError(
+            f"holds a {label}.csv already", str(out), "give another folder, another --name, or use --overwrite"
+        )
+
+
+def _write(out: Path, table: Any, made: Any) -> None:
+    """Writes the files, and shows the values."""
+    from allegro_md.analysis.files import settings_of, write_result
+    from allegro_md.io.disk import disk_errors
+
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "settings": settings_of(table), "samples": made.samples, "first_step": made.first_step,
+        "last_step": made.last_step, "source": made.source,
+    }  # fmt: skip
+    written = write_result(out, table.label, table.kind, made.result, facts, picture=True)
+    for value in made.result.values:
+        typer.echo(str(value))
+    for note in made.result.notes:
+        typer.echo(f"note: {note}")
+    typer.echo("wrote " + ", ".join(str(path) for path in written))
