@@ -1,0 +1,138 @@
+"""Observables while a simulation runs and afterwards: the same on any number of ranks, continued, and from its file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+INPUT = """
+[system]
+structure = "salt.extxyz"
+velocities = { temperature = 700.0, seed = 1 }
+[[potential]]
+kind = "lj"
+pairs = { "Na-Na" = [0.0103, 2.6], "Na-Cl" = [0.012, 2.4], "Cl-Cl" = [0.009, 2.8] }
+cutoff = 4.0
+[dynamics]
+ensemble = "nvt-nose-hoover"
+temperature = 900.0
+timestep = 4.0
+steps = 200
+[output]
+trajectory = { every = 10, fields = ["position", "image", "velocity"], dtype = "float64" }
+thermo = { every = 10 }
+checkpoint = { every = 1000 }
+observe = [
+  OBSERVED
+]
+"""
+
+OBSERVED: dict[str, str] = {
+    "rdf": '{ kind = "rdf", every = 10, rmax = 12.0, bins = 150 }',
+    "rdf-part": '{ kind = "rdf", name = "part", every = 10, rmax = 5.0, bins = 50, pairs = ["left-Cl", "all-left"], '
+    "groups = { left = { region = { x = [0.0, 7.0] } }, Cl = { species = [\"Cl\"] }, all = { ids = [0, 5, 9, 40] } } }",
+    "msd": '{ kind = "msd", every = 10 }',
+    "msd-plane": '{ kind = "msd", name = "plane", every = 10, axes = "xy", points = 4, species = ["Na"] }',
+}
+"""File name of a result → its line in the input."""
+
+EXACT = ("rdf", "rdf-part")
+"""Those whose bits are the same from a stored trajectory; the others agree to 1e-12."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, mpirun: Any) -> Path:
+    """A run on one rank with all observers."""
+    folder: Path = tmp_path_factory.mktemp("observed")
+    write_salt(folder / "salt.extxyz")
+    (folder / "input.toml").write_text(INPUT.replace("OBSERVED", ",\n  ".join(OBSERVED.values())))
+    mpirun(1, ["-m", "allegro_md", folder / "input.toml"])
+    return folder
+
+
+def write_salt(path: Path) -> None:
+    """Two elements in a triclinic cell that is thinner than the range of the observers."""
+    rng = np.random.default_rng(3)
+    cell = np.array([[14.0, 0.0, 0.0], [2.0, 11.0, 0.0], [-1.5, 1.0, 17.0]])
+    grid = np.stack(np.meshgrid(*(np.arange(n) / n for n in (5, 4, 6)), indexing="ij"), -1).reshape(-1, 3)
+    position = grid @ cell + rng.uniform(-0.25, 0.25, (len(grid), 3))
+    rows = [f"{'Na' if k % 3 else 'Cl'} {x} {y} {z}" for k, (x, y, z) in enumerate(position.tolist())]
+    lattice = " ".join(map(str, cell.ravel()))
+    path.write_text(f'{len(rows)}\nLattice="{lattice}" Properties=species:S:1:pos:R:3\n' + "\n".join(rows) + "\n")
+
+
+def table(path: Path) -> tuple[list[str], np.ndarray]:
+    """Names and numbers of a CSV file."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    names, *rows = csv.reader(lines)
+    return names, np.array([[float(cell) for cell in row] for row in rows])
+
+
+def results(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.csv"))
+
+
+def require_same_bytes(one: Path, other: Path) -> None:
+    assert results(one) == results(other)
+    for name in results(one):
+        lines = [[line for line in (place / name).read_text().splitlines() if line[0] != "#"] for place in (one, other)]
+        assert lines[0] == lines[1], name
+
+
+def place(folder: Path, name: str) -> Sequence[str]:
+    return ["--set", f'output.directory="{folder / name}"']
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_the_same_bytes_on_several_ranks(undisturbed: Path, tmp_path: Path, mpirun: Any, ranks: int) -> None:
+    """Bricks are thinner than the distances observed, and far thinner than twice the cutoff."""
+    mpirun(ranks, ["-m", "allegro_md", undisturbed / "input.toml", *place(tmp_path, "ranks")])
+    require_same_bytes(undisturbed / "run" / "observe", tmp_path / "ranks" / "observe")
+
+
+@pytest.mark.parallel
+def test_a_continuation_on_other_ranks_is_undisturbed(undisturbed: Path, tmp_path: Path, mpirun: Any) -> None:
+    where = place(tmp_path, "parts")
+    mpirun(3, ["-m", "allegro_md", undisturbed / "input.toml", *where, "--set", "dynamics.steps=70"])
+    mpirun(2, ["-m", "allegro_md", undisturbed / "input.toml", *where, "--resume"])
+    require_same_bytes(undisturbed / "run" / "observe", tmp_path / "parts" / "observe")
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_the_stored_trajectory_gives_the_same(undisturbed: Path, tmp_path: Path, mpirun: Any, ranks: int) -> None:
+    for name, line in OBSERVED.items():
+        kind = name.partition("-")[0] if name.partition("-")[0] in ("rdf", "msd") else name
+        options = [part for key, value in keys(line) for part in (f"--{key}", value)]
+        mpirun(ranks, ["-m", "allegro_md", "analyze", kind, undisturbed / "run", "--out", tmp_path, *options])
+    observed = undisturbed / "run" / "observe"
+    assert results(observed) == results(tmp_path)
+    for name in results(observed):
+        (names, streamed), (same, stored) = table(observed / name), table(tmp_path / name)
+        assert names == same
+        if name.removesuffix(".csv") in EXACT:
+            np.testing.assert_array_equal(streamed, stored)
+        else:
+            np.testing.assert_allclose(streamed, stored, rtol=1e-12, atol=1e-12 * np.nanmax(np.abs(streamed)))
+
+
+def keys(line: str) -> list[tuple[str, str]]:
+    """Keys of a table in the input, and their values as text, without those that have no meaning for stored frames."""
+    import tomllib
+
+    read = tomllib.loads(f"t = {line}")["t"]
+    return [(key, as_toml(value)) for key, value in read.items() if key not in ("kind", "every", "after")]
+
+
+def as_toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {as_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
