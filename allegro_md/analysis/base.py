@@ -15,6 +15,7 @@ from allegro_md.analysis.result import Result
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.evaluation import Needs
+from allegro_md.io.checkpoint import BLOCK
 from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.wrapping import unwrap, wrap
 from allegro_md.reporting import Thermo
@@ -23,7 +24,7 @@ from allegro_md.state import SpeciesTable
 
 @dataclass(frozen=True)
 class System:
-    """What is known before the first sample.
+    """The system to be observed, as far as it is known before the first sample.
 
     Attributes:
         species_table: the elements.
@@ -91,8 +92,6 @@ class Sample:
     @cached_property
     def partition(self) -> IdPartition:
         """Ranges of ids, one per rank, whole blocks of a checkpoint."""
-        from allegro_md.io.checkpoint import BLOCK
-
         return IdPartition(self.n_total, self.comm, BLOCK)
 
     def by_id(self, **fields: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -68,6 +68,7 @@ class Classes:
         self._set(np.array(state["bits"], dtype=np.uint64))
 
     def _set(self, bits: NDArray[np.uint64]) -> None:
+        """Takes the groups of each class: `bits` (classes,)."""
         self._bits = bits
         one = np.uint64(1)
         self.members = [np.flatnonzero((bits >> np.uint64(k)) & one).tolist() for k in range(len(self.names))]

@@ -1,4 +1,4 @@
-"""Which earlier samples a sample is compared with, and which are kept: memory is bounded, lags are exact.
+"""Lags of time correlations, and the earlier samples that are kept for them: memory is bounded, lags are exact.
 
 Kept samples are not averaged: a value at lag τ is that of pairs of samples exactly τ apart.
 """

@@ -96,7 +96,7 @@ class Rdf(Quantity):
     def add(self, sample: Sample) -> None:
         """Counts the pairs of a sample."""
         state = with_ghosts(sample, float(self._edges[-1]))
-        ids, species, wrapped = (state.all(name).numpy() for name in ("id", "species", "position"))
+        ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
         total = np.uint64(len(self.pairs))
         centers, neighbors = (self._of(bits, side) | (np.uint64(1) << total) for side in (0, 1))
@@ -152,7 +152,7 @@ class Rdf(Quantity):
         return 300.0 * n_local + bytes_of_ghosts(n_local, float(self._edges[-1]), self._density)
 
     def _of(self, bits: NDArray[np.uint64], side: int) -> NDArray[np.uint64]:
-        """Bit k: an atom may be the first (side 0) or second of pair k: `bits` (n,) of its groups."""
+        """(n,) uint64, bit k: an atom may be the first (`side` 0) or second of pair k; `bits` (n,) of its groups."""
         found = np.zeros(len(bits), np.uint64)
         for k, pair in enumerate(self._kinds):
             member = (bits >> np.uint64(pair[side])) & np.uint64(1)
@@ -160,7 +160,16 @@ class Rdf(Quantity):
         return found
 
     def _norm(self, members: NDArray[np.int64], n_total: int, volume: float) -> Array:
-        """N_A of each pair, then the number of its ordered pairs over the volume; both also for all atoms."""
+        """N_A of each pair, then the number of its ordered pairs over the volume; both also for all atoms.
+
+        Args:
+            members: (groups,) int64, atoms of each group.
+            n_total: atoms of the system.
+            volume: Å³.
+
+        Returns:
+            (2 (pairs + 1),) float64.
+        """
         first = [float(members[a]) for a, _ in self._kinds] + [float(n_total)]
         second = [float(members[b] - (a == b)) for a, b in self._kinds] + [n_total - 1.0]
         return np.array(first + [a * b / volume for a, b in zip(first, second, strict=True)])

@@ -126,6 +126,7 @@ class _Reader:
     def __init__(
         self, source: FrameSource, chosen: range, table: SpeciesTable, species: NDArray[np.int64], quantity: Quantity
     ) -> None:
+        """Reads only what the quantity needs; `species` (n_atoms,) are indices into the table."""
         self._source, self._chosen, self._table, self._species = source, chosen, table, species
         self._with_velocity = "velocity" in quantity.fields
         self._unwrapped = "image" in source.fields or not any(source.periodic)

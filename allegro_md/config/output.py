@@ -141,7 +141,7 @@ OBSERVERS = Registry(
         "rdf": _quantity("rdf", "RdfTable"),
         "msd": _quantity("msd", "MsdTable"),
     },
-    unbuilt=("adf", "vacf"),
+    unbuilt=("adf", "vacf", "thermal-conductivity"),  # the last one needs a heat flux
 )
 """Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`."""
 

@@ -70,7 +70,8 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    directory: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any], keep: int, rows: ObserverRows
+    directory: Path, step: int, state: AtomState, comm: Comm, extras: dict[str, Any], keep: int,
+    rows: ObserverRows = NO_ROWS,
 ) -> Path:
     """Writes a checkpoint beside the older ones, and removes the oldest when the new one is safe; collective.
 

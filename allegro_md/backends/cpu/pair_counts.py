@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -16,6 +17,22 @@ from allegro_md.state import AtomState
 
 _NEAR = 1e-4  # of a bin's width: far more than the coordinates of the candidates are rounded by
 _MARGIN = 1.0 + 1e-9  # of the square: no pair is lost to rounding among the candidates
+
+
+class Counted(NamedTuple):
+    """Kinds of pairs, and their counts.
+
+    Attributes:
+        edges: (bins + 1,) float64, Å.
+        of_center: (n_local,) uint64, kinds of pairs that an atom may be the first of.
+        of_neighbor: (n_all,) uint64, kinds that it may be the second of.
+        counts: (64, bins) int64, added to.
+    """
+
+    edges: NDArray[np.float64]
+    of_center: NDArray[np.uint64]
+    of_neighbor: NDArray[np.uint64]
+    counts: NDArray[np.int64]
 
 
 def count_pairs(
@@ -44,24 +61,16 @@ def count_pairs(
     nothing = np.zeros(0, dtype=np.int64)
     zeros, ones = np.zeros(3, dtype=np.int64), np.ones(3, dtype=np.int64)
     held = Held(position, shift, state.all("id").numpy(), zeros, ones, nothing)
-    _count(held, grid, binned, edges, of_center, of_neighbor, counts)
+    _count(held, grid, binned, Counted(edges, of_center, of_neighbor, counts))
     return counts
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _count(
-    held: Held,
-    grid: Grid,
-    binned: Binned,
-    edges: NDArray[np.float64],
-    of_center: NDArray[np.uint64],
-    of_neighbor: NDArray[np.uint64],
-    counts: NDArray[np.int64],
-) -> None:
-    """Adds the pairs of all centers to `counts` (64, bins); other arguments as in `count_pairs` and `candidates`."""
+def _count(held: Held, grid: Grid, binned: Binned, counted: Counted) -> None:
+    """Adds the pairs of all centers."""
     position, shift = held.position, held.shift
     matrix, axes, low, bins, occurring, merged = grid
-    n_centers = len(of_center)
+    n_centers = len(counted.of_center)
     ordered = len(binned.members) == 0
     candidates, columns = room_for(WORD), np.empty(9, dtype=np.int64)
     i = 0
@@ -78,25 +87,27 @@ def _count(
             last = min(binned.starts[cell + plane + 1], n_centers) if ordered else i + 1
             start, stop = candidates.planes[plane], candidates.planes[plane + 2 * REACH + 1]
             while i < last:
-                if of_center[i] != 0:
-                    _count_of(i, start, stop, held, matrix, candidates, edges, of_center, of_neighbor, counts)
+                if counted.of_center[i] != 0:
+                    _count_of(i, start, stop, held, matrix, candidates, counted)
                 i += 1
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _count_of(
-    i: int,
-    start: int,
-    stop: int,
-    held: Held,
-    matrix: NDArray[np.float64],
-    candidates: Candidates,
-    edges: NDArray[np.float64],
-    of_center: NDArray[np.uint64],
-    of_neighbor: NDArray[np.uint64],
-    counts: NDArray[np.int64],
+    i: int, start: int, stop: int, held: Held, matrix: NDArray[np.float64], candidates: Candidates, counted: Counted
 ) -> None:
-    """Adds the pairs of center i with the candidates `start` … `stop` − 1; other arguments as in `_count`."""
+    """Adds the pairs of one center.
+
+    Args:
+        i: the center.
+        start: its first candidate.
+        stop: the candidate after the last.
+        held: local atoms and ghosts.
+        matrix: (3, 3) Å, lattice rows.
+        candidates: of the stretch.
+        counted: what is counted.
+    """
+    edges, of_center, of_neighbor, counts = counted
     position, shift = held.position, held.shift
     xs, ys, zs, _, index, _ = candidates
     n_bins, longest = len(edges) - 1, edges[len(edges) - 1]
