@@ -13,13 +13,13 @@ from allegro_md.accumulators.base import Summed, reduced
 from allegro_md.comm import Comm
 
 FEWEST = 16
-"""Blocks of a series that is long enough are 16 to 31."""
+"""Blocks of a series that is long enough are 16 to 32."""
 
 S = TypeVar("S", bound=Summed)
 
 
 class Blocks(Generic[S]):
-    """Sums of equal blocks of samples; when there are 2 · `FEWEST`, every two become one of twice the length.
+    """Sums of equal blocks of samples; when 2 · `FEWEST` do not suffice, every two become one of twice the length.
 
     Samples may come in any order, and to several ranks: block b holds the samples b · length … (b + 1) · length − 1.
 

@@ -32,6 +32,7 @@ NARROWEST = 1e-3
 
 class _Pairs(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> tuple[tuple[str, str], ...]:
+        value = [value] if isinstance(value, str) else value
         if not isinstance(value, (list, tuple)) or not value:
             raise problem(f"expected a list of pairs, got {show(value)}", 'for example ["Li-O", "P-O"]')
         pairs = []

@@ -1,0 +1,112 @@
+"""Stored trajectories: unwrapping without images, elements, what is refused; results of the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from allegro_md.cli import main
+
+RNG = np.random.default_rng(4)
+
+
+def write_frames(path: Path, frames: list[np.ndarray], cell: np.ndarray | None, symbols: list[str]) -> None:
+    """An extended XYZ file."""
+    lattice = "" if cell is None else 'Lattice="' + " ".join(map(str, cell.ravel())) + '" '
+    text = ""
+    for k, position in enumerate(frames):
+        text += f"{len(symbols)}\n{lattice}Properties=species:S:1:pos:R:3 time={10.0 * k}\n"
+        text += "".join(f"{s} {x!r} {y!r} {z!r}\n" for s, (x, y, z) in zip(symbols, position.tolist(), strict=True))
+    path.write_text(text)
+
+
+def csv_of(path: Path) -> np.ndarray:
+    return np.loadtxt([line for line in path.read_text().splitlines() if line[0] != "#"][1:], delimiter=",", ndmin=2)
+
+
+def test_positions_without_images_are_unwrapped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrapped random walk has the displacements of the walk; the assumption is said."""
+    cell = np.array([[8.0, 0.0, 0.0], [2.0, 7.0, 0.0], [0.0, -1.0, 9.0]])
+    walk = np.cumsum(RNG.normal(scale=0.3, size=(60, 20, 3)), axis=0)
+    walk -= walk.mean(axis=1, keepdims=True)
+    wrapped = [(x @ np.linalg.inv(cell) % 1.0) @ cell for x in walk]
+    write_frames(tmp_path / "walk.extxyz", wrapped, cell, ["Ar"] * 20)
+    options = ["--out", str(tmp_path / "out"), "--timestep", "10"]
+    assert main(["analyze", "msd", str(tmp_path / "walk.extxyz"), *options]) == 0
+    assert "nearest one between two frames" in capsys.readouterr().out
+    for time, msd in csv_of(tmp_path / "out" / "msd.csv")[:, :2]:
+        lag = round(time / 10.0)
+        step = 4 if 16 <= lag < 64 else 1
+        expected = np.mean([((walk[k + lag] - walk[k]) ** 2).sum(axis=1).mean() for k in range(0, 60 - lag, step)])
+        assert msd == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert json.loads((tmp_path / "out" / "msd.json").read_text())["samples"] == 60
+
+
+def test_a_jump_of_nearly_half_a_cell_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [np.zeros((2, 3)), np.array([[3.9, 0.0, 0.0], [0.0, 0.0, 0.0]])]
+    write_frames(tmp_path / "jump.extxyz", frames, 8.0 * np.eye(3), ["Ar", "Ar"])
+    main(["analyze", "msd", str(tmp_path / "jump.extxyz"), "--out", str(tmp_path), "--timestep", "1"])
+    assert "moved 0.49 of a cell" in capsys.readouterr().out
+
+
+REFUSED = {
+    "no such kind": (["analyze", "rfd", "walk"], "unknown kind 'rfd'"),
+    "no trajectory": (["analyze", "rdf", "nothing.h5", "--out", "o"], "no such file"),
+    "no out": (["analyze", "rdf", "walk.extxyz"], "--out DIR"),
+    "no frames": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--frames", "7:"], "no frame is chosen of 3"),
+    "an element": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--species", "Li"], "there is no Li in the system"),
+    "an option": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--rmx", "3"], "unknown option --rmx"),
+    "a value": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--rmax", "-3"], "must be positive"),
+    "no value": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--rmax"], "--rmax has no value"),
+    "an empty group": (
+        ["analyze", "rdf", "walk.extxyz", "--out", "o", "--groups", "{a = {region = {x = [90, 91]}}}"],
+        "group 'a' holds no atom",
+    ),
+    "an index": (
+        ["analyze", "rdf", "walk.extxyz", "--out", "o", "--groups", "{a = {ids = [99]}}"], "there are 8 atoms"
+    ),
+    "no box": (["analyze", "rdf", "free.extxyz", "--out", "o"], "no box"),
+    "no times": (["analyze", "msd", "walk.extxyz", "--out", "o", "--frames", "0:1"], "time between frames"),
+    "a cut file": (["analyze", "rdf", "cut.extxyz", "--out", "o"], "--frames"),
+    "a group's name": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--groups", "{a-b = {ids = [0]}}"], "a-b"),
+    "a pair": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--pairs", "Ar-Li"], "no group or element 'Li'"),
+    "too fine": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--bins", "100000"], "narrower than 0.001"),
+    "a name": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--name", "../x"], "cannot be part of a file name"),
+    "no velocities": (["analyze", "rdf", "walk.extxyz", "--out", "file"], "is no folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_in_one_line(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With status 2, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    frames = [RNG.uniform(0.0, 6.0, (8, 3)) for _ in range(3)]
+    write_frames(tmp_path / "walk.extxyz", frames, 6.0 * np.eye(3), ["Ar"] * 8)
+    write_frames(tmp_path / "free.extxyz", frames, None, ["Ar"] * 8)
+    (tmp_path / "cut.extxyz").write_text((tmp_path / "walk.extxyz").read_text()[:-90])
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.iterdir())
+    arguments, message = REFUSED[case]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1 and error.startswith("allegro-md: "), error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_results_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_frames(tmp_path / "walk.extxyz", [RNG.uniform(0.0, 6.0, (8, 3))], 6.0 * np.eye(3), ["Ar"] * 8)
+    command = ["analyze", "rdf", str(tmp_path / "walk.extxyz"), "--out", str(tmp_path / "o")]
+    assert main(command) == 0
+    assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_the_keys_of_a_kind_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["analyze", "rdf", "--keys"]) == 0
+    text = capsys.readouterr().out
+    assert "--rmax: largest distance, Å. [default: 8.0]" in text and "--groups" in text and "every" not in text
