@@ -22,6 +22,10 @@ from allegro_md.reporting import Thermo
 from allegro_md.state import SpeciesTable
 
 
+PIECE = 1 << 16
+"""Atoms that are wrapped at a time."""
+
+
 @dataclass(frozen=True)
 class System:
     """The system to be observed, as far as it is known before the first sample.
@@ -82,7 +86,11 @@ class Sample:
         Whatever depends on the last bit of a position, such as the bin of a distance, is made of these: so it is the
         same while the simulation runs and afterwards.
         """
-        return wrap(self.position, self.cell, np.float64)
+        position, image = np.empty(self.position.shape), np.empty(self.position.shape, np.int32)
+        for first in range(0, len(position), PIECE):  # `wrap` needs ten times the memory of what it is given
+            rows = slice(first, first + PIECE)
+            position[rows], image[rows] = wrap(self.position[rows], self.cell, np.float64)
+        return position, image
 
     @cached_property
     def as_stored(self) -> NDArray[np.float64]:
