@@ -4,7 +4,8 @@
     python benchmarks/observer_cost.py --large    # ten million silver atoms on 2 ranks, no stored frame; 12 GB
 
 Every step is timed on its own, in one process; the time of observers is a phase of the run's own timers. What is added
-is the median sample over ten times the mean step without its output. Writes ``results/observer-cost[-large]-MACHINE.json``.
+is the median sample over ten times the mean step without its output. Writes ``results/observer-cost-MACHINE.json``, or
+``observer-cost-large-MACHINE.json``.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ def measure_large(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measures the cases that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true", help="ten million atoms on 2 ranks")
     parser.add_argument("--samples", type=int, default=8)
@@ -140,7 +142,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 found[name] = measure(Path(folder), case, arguments.samples)
             print(name, json.dumps(found[name]), flush=True)
-    print(launch.save("observer-cost-large" if arguments.large else "observer-cost", found, launch.versions("numba", "torch")))
+    kind = "observer-cost-large" if arguments.large else "observer-cost"
+    print(launch.save(kind, found, launch.versions("numba", "torch")))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from allegro_md.io.wrapping import unwrap, wrap
 from allegro_md.reporting import Thermo
 from allegro_md.state import SpeciesTable
 
-
 PIECE = 1 << 16
 """Atoms that are wrapped at a time."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ranks import MpiRun
 
+from allegro_md.cli import main
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.config.dynamics import INTEGRATORS
@@ -17,6 +18,7 @@ from allegro_md.config.output import OBSERVERS
 from allegro_md.config.potential import POTENTIALS
 from allegro_md.config.registry import Entry
 from allegro_md.errors import InputError
+from allegro_md.io.trajectory import read_trajectory
 from allegro_md.simulation.run import Simulation
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
@@ -42,13 +44,15 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     POTENTIALS.register("soft", Entry("soft:SoftTerm", "soft:build"))
     INTEGRATORS.register("isokinetic", Entry("isokinetic:IsokineticConfig", "isokinetic:build"))
     INTEGRATORS.register("berendsen", Entry("barostat:BerendsenConfig", "barostat:build"))
-    OBSERVERS.register("averages", Entry("averages:AveragesConfig", "averages:build"))
+    OBSERVERS.register("running-mean", Entry("running_mean:RunningMeanConfig", "running_mean:build"))
+    OBSERVERS.register("gyration", Entry("gyration:GyrationTable", "allegro_md.analysis.observer:build"))
     yield
-    OBSERVERS.unregister("averages")
+    OBSERVERS.unregister("running-mean")
+    OBSERVERS.unregister("gyration")
     POTENTIALS.unregister("soft")
     INTEGRATORS.unregister("isokinetic")
     INTEGRATORS.unregister("berendsen")
-    for name in ("soft", "isokinetic", "barostat", "averages"):
+    for name in ("soft", "isokinetic", "barostat", "running_mean", "gyration"):
         sys.modules.pop(name, None)
 
 
@@ -125,9 +129,9 @@ def test_observer(tmp_path: Path) -> None:
 
     def run(folder: str, steps: int, resume: bool = False) -> bytes:
         settings = [f"output.directory={folder}", f"dynamics.steps={steps}"]
-        config = load_input(tmp_path / "input.toml", [*settings, "output.observe=[{kind='averages', every=1}]"])
+        config = load_input(tmp_path / "input.toml", [*settings, "output.observe=[{kind='running-mean', every=1}]"])
         Simulation.from_config(config, Comm.world(), resume=resume).run()
-        return (tmp_path / folder / "observe" / "averages.csv").read_bytes()
+        return (tmp_path / folder / "observe" / "running-mean.csv").read_bytes()
 
     whole = run("whole", 40)
     run("parts", 13)
@@ -141,3 +145,19 @@ def test_observer(tmp_path: Path) -> None:
         blocks = [rows[name][: 41 // b * b].reshape(-1, b).mean(axis=1) for b in (1, 2, 4, 8, 16)]
         errors = [block.std(ddof=1) / np.sqrt(len(block)) for block in blocks]
         assert min(abs(float(error) / each - 1.0) for each in errors) < 1e-6
+
+
+def test_quantity(tmp_path: Path) -> None:
+    """The observer and the stored trajectory give the radius that numpy gives."""
+    text = ARGON % (LENNARD_JONES, 'ensemble = "nve"')
+    text += 'trajectory = { every = 5, fields = ["position", "image"], dtype = "float64" }\n'
+    text += 'observe = [{ kind = "gyration", every = 5 }]\n'
+    (tmp_path / "input.toml").write_text(text)
+    Simulation.from_config(load_input(tmp_path / "input.toml"), Comm.world()).run()
+    run = tmp_path / "run"
+    with read_trajectory(run / "trajectory.h5") as frames:
+        radii = [np.sqrt(((x.unwrapped - x.unwrapped.mean(axis=0)) ** 2).sum(axis=1).mean()) for x in frames]
+    assert main(["analyze", "gyration", str(run), "--out", str(tmp_path / "out")]) == 0
+    for folder in (run / "observe", tmp_path / "out"):
+        row = (folder / "gyration.csv").read_text().splitlines()[-1].split(",")
+        assert row[0] == "Ar" and float(row[1]) == pytest.approx(np.mean(radii), rel=1e-10)

@@ -1,4 +1,4 @@
-"""An observer: mean and standard error, so far, of temperature and potential energy, in `observe/averages.csv`."""
+"""An observer: mean and standard error, so far, of temperature and potential energy, in `observe/running-mean.csv`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from allegro_md.triggers import Every as EveryStep
 NAMES = ("temperature_K", "potential_eV")
 
 
-class AveragesConfig(Table):
+class RunningMeanConfig(Table):
     """Keys of the observer in the input: `every`, steps between samples."""
 
-    kind: Literal["averages"]
+    kind: Literal["running-mean"]
     every: Every
 
 
-class Averages:
-    """Averages over the run, with errors that account for the correlation of the samples."""
+class RunningMean:
+    """Means over the run, with errors that account for the correlation of the samples."""
 
-    name = "averages"
+    name = "running-mean"
     priority = PRIORITY["write"]
     needs = frozenset({"thermo"})
-    files = (f"{OBSERVE}/averages.csv",)
+    files = (f"{OBSERVE}/running-mean.csv",)
 
     def __init__(self, every: int, setting: ObserverSetting) -> None:
         self.trigger = EveryStep(every)
@@ -65,6 +65,6 @@ class Averages:
         self.flush()
 
 
-def build(table: AveragesConfig, setting: ObserverSetting) -> Averages:
+def build(table: RunningMeanConfig, setting: ObserverSetting) -> RunningMean:
     """Makes the observer of an input table."""
-    return Averages(table.every, setting)
+    return RunningMean(table.every, setting)
