@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from allegro_md.cli import analyze, check, doctor, evaluation, importing, info, launcher_rank, run, train, verify
+from allegro_md.cli import analyze, check, doctor, evaluation, importing, info, launcher_rank, report, run, train, verify
 from allegro_md.comm import Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
@@ -25,11 +25,11 @@ from allegro_md.errors import AllegroError, InputError, InterruptedRun, Resource
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
-    "analyze": analyze.analyze,
+    "analyze": analyze.analyze, "report": report.report,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("report", "scale", "plan")
+UNBUILT = ("scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
 PATIENCE = 5.0
@@ -44,6 +44,7 @@ EXAMPLES = {
     "info": "Example: allegro-md info cu.allegro",
     "import": "Example: allegro-md import trained_model/ cu.allegro",
     "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",
+    "report": "Example: allegro-md report run/",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 
