@@ -131,6 +131,6 @@ def _places(record: Record) -> str:
     cores = len({(rank.host, core) for rank in record.ranks for core in rank.cores})
     devices = ", ".join(dict.fromkeys(rank.device for rank in record.ranks))
     named = ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
-    grid = "" if record.rank_grid is None else f" ({' × '.join(map(str, record.rank_grid))})"
+    grid = "" if record.rank_grid is None or len(record.ranks) == 1 else f" ({' × '.join(map(str, record.rank_grid))})"
     ranks = f"{len(record.ranks)} rank{'s'[: len(record.ranks) > 1]}{grid}"
     return f"{ranks} on {named}; {cores} core{'s'[: cores > 1]}; {devices}"

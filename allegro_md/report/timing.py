@@ -12,6 +12,9 @@ from allegro_md.report.record import Rank
 MOST_RANKS = 64
 """Rows of the table of ranks."""
 
+REST = "#9aa5b0"
+"""Color of the phases that take least."""
+
 RANK_HEADINGS = ("rank", "host", "cores", "threads", "device", "atoms", "peak memory (MB)", "potential (s)", "wait (s)")
 
 
@@ -43,7 +46,7 @@ def phases(ranks: Sequence[Rank]) -> list[Phase]:
     return [
         Phase(
             name, f"{sum(seconds) / len(ranks):.1f}", f"{max(seconds):.1f}", 100.0 * sum(seconds) / total,
-            COLORS[k % len(COLORS)],
+            COLORS[k] if k < len(COLORS) else REST,
         )
         for k, (name, seconds) in enumerate(ordered)
         if sum(seconds) > 0.0

@@ -60,17 +60,17 @@ class LivePage:
             return
         found = _version(self._directory)
         if found != self._version:
+            began = time.monotonic()
             try:
                 self._make(found)
+                self._pause = max(SHORTEST, (self._made - began) / SHARE)
             except AllegroError as error:  # files that are being replaced; the next look will tell
                 self._page = _fault_page(self._directory, error)
                 self._version, self._made = "", time.monotonic()
 
     def _make(self, version: str) -> None:
-        began = time.monotonic()
         self._page = build_page(self._directory, Live(version, self._pause))
         self._version, self._made = version, time.monotonic()
-        self._pause = max(SHORTEST, (self._made - began) / SHARE)
 
 
 def watch(directory: Path, port: int, say: Callable[[str], None]) -> None:
