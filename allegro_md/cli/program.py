@@ -32,6 +32,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 UNBUILT = ("scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
+RANKLESS = ("info", "report")
+"""Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
+
 PATIENCE = 5.0
 """Seconds within which all ranks are expected to fail together."""
 
@@ -105,7 +108,7 @@ def run_program(arguments: list[str], signaled: Callable[[], bool]) -> int:
 
 def _needs_no_ranks(arguments: Sequence[str]) -> bool:
     """True where MPI is not started, also below mpirun: every process does the same, and the first one prints."""
-    return not arguments or arguments[0] == "info" or any(a in ("--help", "-h", "--version") for a in arguments)
+    return not arguments or arguments[0] in RANKLESS or any(a in ("--help", "-h", "--version") for a in arguments)
 
 
 def _dispatch(arguments: list[str], comm: Comm) -> int:

@@ -30,7 +30,7 @@ def report(
     if launcher_rank() > 0:
         return
     if watching and out is not None:
-        raise InputError("--watch and --out exclude each other", "command line", "write the page when the run has ended")
+        raise InputError("--watch and --out exclude each other", "command line", "leave one out")
     if port is not None and not watching:
         raise InputError("--port belongs to --watch", "command line", "add --watch, or leave it out")
     from allegro_md.report.page import NAME, write_report

@@ -77,7 +77,7 @@ def _system(record: Record) -> Iterator[tuple[str, str]]:
         return
     elements = record.system.elements
     composition = ", ".join(f"{integer(count)} {symbol}" for symbol, count in elements.items())
-    yield "atoms", f"{integer(record.system.atoms)}: {composition}"
+    yield "atoms", composition if len(elements) == 1 else f"{integer(record.system.atoms)}: {composition}"
     yield "cell", lengths_and_angles(record.system)
     if density(record.system):
         yield "density", f"{number(density(record.system), 4)} g/cm³"
@@ -89,7 +89,7 @@ def _potentials(record: Record) -> Iterator[tuple[str, str]]:
         files = term.get("committee") or [term[key] for key in ("model", "file") if term.get(key)]
         kind = term.get("kind", "allegro" if files else "potential")
         rest = {key: value for key, value in term.items() if key not in ("kind", "model", "committee", "file")}
-        plain = {key: value for key, value in rest.items() if isinstance(value, str | int | float)}
+        plain = {key: value for key, value in rest.items() if isinstance(value, str | int | float) and value != "auto"}
         settings = ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in plain.items())
         yield "potential", f"{kind}: {settings}" if settings else kind
         for file in files:
@@ -97,6 +97,8 @@ def _potentials(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

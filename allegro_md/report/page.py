@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,11 +154,14 @@ def _structure(run: Run) -> dict[str, Any]:
     structure, reason = read_structure(run.directory, run.record.input.dynamics.timestep)
     if structure is None:
         return {"reason": reason}
+    scene = viewer.scene(structure)
     return {
         "caption": structure.caption,
         "legend": viewer.legend(structure),
-        "scene": viewer.scene(structure),
-        "has_cell": structure.is_whole and not all(structure.cell.absent),
+        "scene": json.dumps(scene, separators=(",", ":")).replace("<", "\\u003c"),  # within a script element
+        "has_cell": bool(scene["edges"]),
+        "has_bonds": bool(scene["bonds"]),
+        "tolerance": viewer.TOLERANCE,
     }
 
 

@@ -50,7 +50,9 @@ class Drift:
 
     Attributes:
         slope: meV per atom and ns.
-        error: its standard error, with the correlation of the rows taken into account; NaN with fewer than four rows.
+        error: its standard error, with the correlation of the rows taken into account; where the rows are too few for
+            their correlation, at least their standard deviation about the line over its length. NaN with fewer than
+            four rows.
         span: length of the rows, fs.
     """
 
@@ -118,11 +120,12 @@ class Series:
         about = time - time.mean()
         spread = float(about @ about)
         slope = float(about @ (energy - energy.mean())) / spread
-        error = math.nan
+        span, error = float(np.ptp(time)), math.nan
         if len(time) > 3:
-            rest = energy - energy.mean() - slope * about
-            error = self.average(rest).error * math.sqrt(len(time) / spread) * math.sqrt(len(time) / (len(time) - 2))
-        return Drift(slope, error, float(np.ptp(time)) * NS)
+            rest = self.average(energy - energy.mean() - slope * about)
+            error = rest.error * math.sqrt(len(time) / spread) * math.sqrt(len(time) / (len(time) - 2))
+            error = error if rest.converged else max(error, rest.std / span)
+        return Drift(slope, error, span * NS)
 
     def speed(self) -> tuple[float, float] | None:
         """ns/day, and µs per atom and step, between the first and the last row; None where nothing can be told."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,8 +22,11 @@ NONMETALS = frozenset({
     "Xe", "At", "Rn",
 })  # fmt: skip
 
-BALL, FREE_BALL = 0.30, 0.55
-"""Radius of a ball in covalent radii: in a structure with bonds, and in one without."""
+BALL = 0.30
+"""Radius of a ball in covalent radii, in a structure with bonds."""
+
+FREE_BALL = 0.29
+"""Mean radius of the balls in distances to the nearest neighbor, in a structure without bonds."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,23 @@ def legend(structure: Structure) -> list[Element]:
     ]
 
 
-def scene(structure: Structure) -> str:
-    """The atoms, bonds and edges of the cell as JSON, safe within a script element."""
+def scene(structure: Structure) -> dict[str, Any]:
+    """The atoms, bonds and edges of the cell, JSON-like."""
     from ase.data import covalent_radii
 
     bonds = bonded_pairs(structure.position, structure.number)
-    ball = BALL if len(bonds) else FREE_BALL
+    ball = BALL if len(bonds) else _free_ball(structure)
     styles = {
         element.symbol: {"color": element.color, "radius": round(ball * float(covalent_radii[number]), 3)}
         for element, number in zip(legend(structure), np.unique(structure.number).tolist(), strict=True)
     }
-    content: dict[str, Any] = {
+    return {
         "styles": styles,
         "symbols": [SYMBOLS[k - 1] for k in structure.number.tolist()],
         "positions": np.round(structure.position, 3).tolist(),
         "bonds": bonds.tolist(),
         "edges": np.round(_edges(structure), 3).tolist(),
     }
-    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def bonded_pairs(position: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -99,6 +100,17 @@ def library() -> str:
     assets = files("allegro_md.report").joinpath("assets")
     license_text = assets.joinpath("3Dmol-LICENSE.txt").read_text(encoding="utf-8")
     return f"/*!\n{license_text.strip()}\n*/\n" + assets.joinpath("3Dmol-min.js").read_text(encoding="utf-8")
+
+
+def _free_ball(structure: Structure) -> float:
+    """The radius of a ball in covalent radii, in a structure without bonds."""
+    from ase.data import covalent_radii
+    from scipy.spatial import cKDTree
+
+    if len(structure.position) < 2:
+        return 1.0
+    distance = cKDTree(structure.position).query(structure.position, k=2)[0][:, 1]
+    return FREE_BALL * float(np.median(distance)) / float(covalent_radii[structure.number].mean())
 
 
 def _color(number: int) -> str:

@@ -7,29 +7,18 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pages import Page
+from watching import get, served
 
 from allegro_md.cli import main
 
 CopyRun = Callable[..., Path]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def files(directory: Path) -> dict[str, tuple[int, bytes]]:
@@ -156,31 +145,6 @@ def test_port_in_use(finished: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert main(["report", str(finished), "--watch", "--port", str(port)]) == 2
     complaint = capsys.readouterr().err
     assert complaint.count("\n") == 1 and f"port {port} cannot be used: Address already in use" in complaint
-
-
-@contextmanager
-def served(directory: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address of a page that follows a run, and its server, which has said that it listens."""
-    port = free_port()
-    words = [sys.executable, "-m", "allegro_md", "report", str(directory), "--watch", "--port", str(port)]
-    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        said: list[str] = []
-        reader = threading.Thread(target=lambda: said.append(server.stdout.readline()))  # type: ignore[union-attr]
-        reader.start()
-        reader.join(60.0)
-        assert said and said[0].startswith(f"http://localhost:{port} shows {directory}")
-        yield f"http://127.0.0.1:{port}", server
-    finally:
-        server.kill()
-        server.communicate()
-
-
-def get(address: str) -> str:
-    with urllib.request.urlopen(address, timeout=30.0) as answer:
-        content: bytes = answer.read()
-    return content.decode()
 
 
 def listening(process: int, port: int) -> list[str]:
