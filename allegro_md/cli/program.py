@@ -17,7 +17,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from allegro_md.cli import analyze, check, doctor, evaluation, importing, info, launcher_rank, report, run, train, verify
+from allegro_md.cli import (
+    analyze,
+    check,
+    doctor,
+    evaluation,
+    importing,
+    info,
+    launcher_rank,
+    report,
+    run,
+    train,
+    verify,
+)
 from allegro_md.comm import Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory

@@ -16,9 +16,7 @@ from allegro_md.io.disk import damage
 from allegro_md.report.numbers import integer, with_error
 from allegro_md.report.plots import table_plot
 from allegro_md.report.template import data_address
-
-FOLDER = "observe"
-"""Within the run directory."""
+from allegro_md.reporting import OBSERVE
 
 MOST_ROWS = 5_000
 """Of a table that is plotted; of longer ones every k-th row is."""
@@ -82,7 +80,7 @@ def read_observables(directory: Path) -> tuple[list[Shown], list[str]]:
         The observables in the order of their names, and a complaint for each file that cannot be read.
     """
     found, complaints = [], []
-    for path in sorted((directory / FOLDER).glob("*.json")):
+    for path in sorted((directory / OBSERVE).glob("*.json")):
         try:
             found.append(_shown(path))
         except InputError as error:
@@ -109,7 +107,7 @@ def _shown(path: Path) -> Shown:
     name = "" if found.name == found.kind else f" ({found.name.removeprefix(found.kind + '-')})"
     basis = f"{integer(found.samples)} samples, steps {integer(found.first_step)} to {integer(found.last_step)}"
     rows = [(v.label, *with_error(v.value, v.error), _unit(v.unit)) for v in found.values]
-    names = [f"{FOLDER}/{file.name}" for file in files if file.is_file()]
+    names = [f"{OBSERVE}/{file.name}" for file in files if file.is_file()]
     return Shown(found.title + name, basis + ".", rows, found.notes, _picture(files), names)
 
 
@@ -141,11 +139,20 @@ def _plotted(path: Path) -> bytes | None:
     with damage(path):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
         names = lines[0].split(",") if lines else []
-        thinned = lines[1 :: max(1, len(lines) // MOST_ROWS)]
-        if len(names) < 2 or len(thinned) < 2:
+        rows = [line.split(",") for line in lines[1 :: max(1, len(lines) // MOST_ROWS)]]
+        columns = list(zip(*rows, strict=True))
+        numeric = [k for k, column in enumerate(columns) if all(map(_is_number, column))]
+        if len(numeric) < 2 or len(rows) < 2:
             return None
-        table = np.array([[float(cell or "nan") for cell in line.split(",")] for line in thinned])
-        return table_plot(names, table)
+        return table_plot([names[k] for k in numeric], np.array([columns[k] for k in numeric], dtype=np.float64).T)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _unit(unit: str) -> str:

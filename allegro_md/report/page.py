@@ -66,7 +66,7 @@ def read_run(directory: Path) -> Run:
     series = None
     if (directory / THERMO).is_file():
         try:
-            series = Series(read_thermo(directory / THERMO), record.n_atoms)
+            series = Series(read_thermo(directory / THERMO).columns, record.n_atoms)
         except InputError as error:
             unread.append(str(error))
     rows = series.step if series is not None else []

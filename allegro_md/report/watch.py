@@ -15,8 +15,8 @@ from pathlib import Path
 from allegro_md.errors import AllegroError, InputError
 from allegro_md.io.disk import UNFINISHED
 from allegro_md.io.run_directory import holder
-from allegro_md.report.observables import FOLDER
 from allegro_md.report.page import NAME, Live, build_page
+from allegro_md.reporting import OBSERVE
 
 HOST = "127.0.0.1"
 
@@ -124,7 +124,7 @@ def watch(directory: Path, port: int, say: Callable[[str], None]) -> None:
 
 def _version(directory: Path) -> str:
     """A text that changes with the files of a run, and when the process that writes them ends."""
-    paths = [path for folder in (directory, directory / FOLDER) for path in _entries(folder)]
+    paths = [path for folder in (directory, directory / OBSERVE) for path in _entries(folder)]
     entries = [str(holder(directory))]
     for path in sorted(paths):
         try:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pages import Page
 
+from allegro_md.io.thermo import HEADER
 from allegro_md.report.page import build_page
 from allegro_md.report.record import Record
 from allegro_md.report.series import single_reading_std
@@ -28,8 +29,8 @@ def rows(directory: Path, **changed: np.ndarray) -> None:
         "conserved_eV": -19.0 + 1e-5 * QUIET.normal(size=n), "temperature_K": 30.0 + 1.5 * QUIET.normal(size=n),
         "pressure_GPa": 0.02 * QUIET.normal(size=n), "volume_A3": np.full(n, 9313.0), "wall_s": 0.01 * np.arange(n),
     } | changed  # fmt: skip
-    table = np.column_stack(list(columns.values()))
-    np.savetxt(directory / "thermo.csv", table, delimiter=",", header=",".join(columns), comments="", fmt="%.17g")
+    table = np.column_stack([columns.get(name, np.zeros(n)) for name in HEADER.split(",")])
+    np.savetxt(directory / "thermo.csv", table, delimiter=",", header=HEADER, comments="", fmt="%.17g")
 
 
 def warnings(directory: Path) -> list[str]:
@@ -123,4 +124,4 @@ def test_damaged_thermo(copy_run: CopyRun) -> None:
     directory = copy_run()
     (directory / "thermo.csv").write_text("step,time_fs\n1,2,3\n")
     (found,) = warnings(directory)
-    assert "thermo.csv: damaged" in found
+    assert "thermo.csv: is no thermo.csv" in found

@@ -65,7 +65,7 @@ def test_order_of_sections(finished: Path) -> None:
 
 def test_what_ran(finished: Path) -> None:
     page = page_of(finished)
-    assert page.row("facts", "atoms") == ["256: 256 Ar"]
+    assert page.row("facts", "atoms") == ["256 Ar"]
     assert page.row("facts", "cell") == ["a 21.0400, b 21.0400, c 21.0400 Å; right angles"]
     density = 256 * 39.948 / 21.04**3 / 0.602214
     assert page.row("facts", "density") == [f"{density:.3f} g/cm³"]
