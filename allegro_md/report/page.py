@@ -69,8 +69,7 @@ def read_run(directory: Path) -> Run:
             series = Series(read_thermo(directory / THERMO).columns, record.n_atoms)
         except InputError as error:
             unread.append(str(error))
-    rows = series.step if series is not None else []
-    last_step = max(record.step, int(rows[-1]) if len(rows) else 0)
+    last_step = max(record.step, int(series.step[-1]) if series is not None and len(series) else 0)
     log = _log(directory / "log.txt")
     status = status_of(record, directory, last_step)
     return Run(directory, record, series, observables, log, unread, last_step, status)

@@ -15,7 +15,10 @@ from allegro_md.config.fields import SYMBOLS
 from allegro_md.report.structure import Structure
 
 TOLERANCE = 1.15
-"""A bond: closer than so many times the sum of the covalent radii, one of the two elements being no metal."""
+"""A bond: closer than so many times the sum of the covalent radii; one element no metal, neither of `IONIC`."""
+
+IONIC = frozenset({"Li", "Na", "K", "Rb", "Cs", "Fr", "Mg", "Ca", "Sr", "Ba", "Ra"})
+"""Alkali and alkaline-earth metals, whose sticks would hide the molecules and polyhedra between them."""
 
 NONMETALS = frozenset({
     "H", "He", "B", "C", "N", "O", "F", "Ne", "Si", "P", "S", "Cl", "Ar", "Ge", "As", "Se", "Br", "Kr", "Te", "I",
@@ -85,11 +88,13 @@ def bonded_pairs(position: NDArray[np.float64], number: NDArray[np.int64]) -> ND
     from scipy.spatial import cKDTree
 
     radius = covalent_radii[number]
-    nonmetal = np.isin(number, [SYMBOLS.index(symbol) + 1 for symbol in NONMETALS])
+    nonmetal, ionic = (
+        np.isin(number, [SYMBOLS.index(symbol) + 1 for symbol in group]) for group in (NONMETALS, IONIC)
+    )
     pairs = cKDTree(position).query_pairs(2.0 * TOLERANCE * float(radius.max()), output_type="ndarray")
     i, j = pairs[:, 0], pairs[:, 1]
     distance = np.linalg.norm(position[i] - position[j], axis=1)
-    chosen = (distance < TOLERANCE * (radius[i] + radius[j])) & (nonmetal[i] | nonmetal[j])
+    chosen = (distance < TOLERANCE * (radius[i] + radius[j])) & (nonmetal[i] | nonmetal[j]) & ~ionic[i] & ~ionic[j]
     found = pairs[chosen].astype(np.int64)
     return found[np.lexsort((found[:, 1], found[:, 0]))]
 

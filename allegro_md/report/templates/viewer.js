@@ -14,7 +14,7 @@ function drawScene() {
     fill(drawn.viewer, scene);
     if (isFirst) {
       drawn.viewer.zoomTo();
-      drawn.viewer.zoom(1.2 * Math.min(1, place.clientWidth / place.clientHeight));
+      drawn.viewer.zoom(1.1 * Math.min(1, place.clientWidth / place.clientHeight));
       drawn.viewer.rotate(-12, "x");
       drawn.viewer.rotate(18, "y");
     }
