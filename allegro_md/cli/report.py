@@ -40,6 +40,8 @@ def report(
         watch(directory, PORT if port is None else port, lambda line: print(line, flush=True))
         return
     check_folder(out)
+    if out is not None and out.is_dir():
+        raise InputError("is a folder", str(out), f"give a file, for example {out / NAME}")
     page = directory / NAME if out is None else out
     write_report(directory, page)
     typer.echo(f"report written to {page}")

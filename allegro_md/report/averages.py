@@ -90,4 +90,4 @@ def _row(name: str, whole: Average, late: Average) -> Row:
 
 def _texts(average: Average) -> tuple[str, str]:
     mean, error = with_error(average.mean, average.error)
-    return mean, error + ("" if average.converged else UNSURE)
+    return mean, error + (UNSURE if math.isfinite(average.error) and not average.converged else "")

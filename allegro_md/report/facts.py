@@ -1,4 +1,4 @@
-"""What ran: system, potential, ensemble, length, place and speed, as rows of a name and a text."""
+"""The table of what ran: system, potential, ensemble, length, place and speed."""
 
 from __future__ import annotations
 

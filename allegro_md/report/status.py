@@ -1,4 +1,4 @@
-"""How a run ended, or that it goes on, in plain words."""
+"""The state of a run in plain words: how it ended, or that it goes on."""
 
 from __future__ import annotations
 

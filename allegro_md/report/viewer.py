@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from allegro_md.config.fields import SYMBOLS
 from allegro_md.report.structure import Structure
@@ -85,7 +86,6 @@ def bonded_pairs(position: NDArray[np.float64], number: NDArray[np.int64]) -> ND
         (bonds, 2) int64, indices of atoms, the smaller one first.
     """
     from ase.data import covalent_radii
-    from scipy.spatial import cKDTree
 
     radius = covalent_radii[number]
     nonmetal, ionic = (
@@ -110,7 +110,6 @@ def library() -> str:
 def _free_ball(structure: Structure) -> float:
     """The radius of a ball in covalent radii, in a structure without bonds."""
     from ase.data import covalent_radii
-    from scipy.spatial import cKDTree
 
     if len(structure.position) < 2:
         return 1.0

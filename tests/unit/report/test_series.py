@@ -16,7 +16,8 @@ N_ATOMS = 100
 def series(conserved: NDArray[np.float64], spacing: float = 10.0) -> Series:
     """`conserved` (rows,) eV per atom, every 10 fs."""
     time = spacing * np.arange(len(conserved), dtype=np.float64)
-    columns: dict[str, NDArray[np.float64]] = {"step": time / 2.0, "time_fs": time, "conserved_eV": N_ATOMS * conserved, "wall_s": time / 1e3}
+    columns: dict[str, NDArray[np.float64]] = {"step": time / 2.0, "time_fs": time, "wall_s": time / 1e3}
+    columns["conserved_eV"] = N_ATOMS * conserved
     return Series(columns, N_ATOMS)
 
 
