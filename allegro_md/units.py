@@ -23,6 +23,9 @@ AMU_A2_PER_FS2 = _codata.atomic_mass * 1e10 / _EV
 EV_PER_A3_IN_GPA = _EV * 1e30 * 1e-9
 """1 eV/Å³ in GPa."""
 
+AMU_PER_A3_IN_G_PER_CM3 = _codata.atomic_mass * 1e27
+"""1 amu/Å³ in g/cm³."""
+
 COULOMB_EV_A = _EV / (4.0 * math.pi * _codata.epsilon_0) * 1e10
 """e²/(4πε₀), eV·Å."""
 

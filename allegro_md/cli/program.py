@@ -17,7 +17,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from allegro_md.cli import analyze, check, doctor, evaluation, importing, info, launcher_rank, run, train, verify
+from allegro_md.cli import (
+    analyze,
+    check,
+    doctor,
+    evaluation,
+    importing,
+    info,
+    launcher_rank,
+    report,
+    run,
+    train,
+    verify,
+)
 from allegro_md.comm import Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
@@ -25,12 +37,15 @@ from allegro_md.errors import AllegroError, InputError, InterruptedRun, Resource
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
-    "analyze": analyze.analyze,
+    "analyze": analyze.analyze, "report": report.report,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("report", "scale", "plan")
+UNBUILT = ("scale", "plan")
 """Subcommands of the contract that are not built yet."""
+
+RANKLESS = ("info", "report")
+"""Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
 
 PATIENCE = 5.0
 """Seconds within which all ranks are expected to fail together."""
@@ -44,6 +59,7 @@ EXAMPLES = {
     "info": "Example: allegro-md info cu.allegro",
     "import": "Example: allegro-md import trained_model/ cu.allegro",
     "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",
+    "report": "Example: allegro-md report run/",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 
@@ -104,7 +120,7 @@ def run_program(arguments: list[str], signaled: Callable[[], bool]) -> int:
 
 def _needs_no_ranks(arguments: Sequence[str]) -> bool:
     """True where MPI is not started, also below mpirun: every process does the same, and the first one prints."""
-    return not arguments or arguments[0] == "info" or any(a in ("--help", "-h", "--version") for a in arguments)
+    return not arguments or arguments[0] in RANKLESS or any(a in ("--help", "-h", "--version") for a in arguments)
 
 
 def _dispatch(arguments: list[str], comm: Comm) -> int:

@@ -64,7 +64,7 @@ DYNAMICS = Contents(
     record="run.json",
     results=(OBSERVE,),
     checkpoints=("checkpoint-[0-9]*.h5",),
-    rest=("emergency-[0-9]*.h5", "emergency-[0-9]*.extxyz", "log.txt"),
+    rest=("emergency-[0-9]*.h5", "emergency-[0-9]*.extxyz", "log.txt", "report.html"),
     early=frozenset({"log.txt", "thermo.csv"}),
     unlisted=("thermo.csv", "uncertain.extxyz", "trajectory.h5", "trajectory"),
 )
@@ -189,6 +189,33 @@ class RunDirectory:
         except OSError as error:
             what = f"cannot be used as run directory: {error.strerror}"
             raise InputError(what, str(self.path), "choose another output.directory") from error
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that uses a run directory, or used it when it was killed.
+
+    Attributes:
+        process: its number.
+        host: where it runs.
+        has_ended: True if it is known to have ended; processes of other hosts are not looked at.
+    """
+
+    process: int
+    host: str
+    has_ended: bool
+
+
+def holder(directory: Path) -> Holder | None:
+    """Reads who holds the lock of a run directory, without touching it; None if nobody does."""
+    path = directory / LOCK
+    if not _is_lock(path):
+        return None
+    try:
+        words = path.read_text().split()
+        return Holder(int(words[0]), words[1], _has_ended(words))
+    except (OSError, ValueError, IndexError):  # given back in between
+        return None
 
 
 def _of_a_run(directory: Path, contents: Contents) -> bool:

@@ -68,6 +68,7 @@ def describe(
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began)),
         "wall_s": round(loop.wall, 3),
         "units": "eV, Å, fs, amu, K, GPa",
+        "system": _system(loop),
         "input": config.as_dict(),
         "versions": installed(),
         "model_digests": digests,
@@ -79,6 +80,23 @@ def describe(
         "rebuilds": forces.rebuilds,
         "migrations": int(comm.sum(np.array([forces.migrations]))[0]),
         "bit_exact": forces.potential.info.bit_exact,
+    }
+
+
+def _system(loop: StepLoop) -> dict[str, Any]:
+    """The atoms and the cell at the present step (collective)."""
+    state, table = loop.state, loop.state.species_table
+    species = state.local("species").cpu().numpy()
+    counts = loop.comm.sum(np.bincount(species, minlength=len(table.symbols)).astype(np.int64))
+    elements = dict.fromkeys(table.symbols, 0)
+    for symbol, count in zip(table.symbols, counts.tolist(), strict=True):
+        elements[symbol] += count
+    return {
+        "atoms": state.n_total,
+        "elements": elements,
+        "mass_amu": float(counts @ table.masses),
+        "cell": state.cell.given_rows.tolist(),
+        "periodic": list(state.cell.periodic),
     }
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from allegro_md.io.disk import write_whole
+from allegro_md.report.template import data_address, render
 from allegro_md.training import plots
 from allegro_md.training.calibration import calibrate
 from allegro_md.training.evaluation import Evaluation
@@ -36,8 +35,6 @@ def write_report(directory: Path, document: Mapping[str, Any], evaluations: Mapp
         InputError: a history cannot be read.
         ResourceError: a file cannot be written.
     """
-    from jinja2 import Environment
-
     curves = list(_curves(directory))
     sets = []
     for name, evaluation in evaluations.items():
@@ -47,14 +44,15 @@ def write_report(directory: Path, document: Mapping[str, Any], evaluations: Mapp
             pictures["calibration"] = plots.calibration(found, name)
         for kind, picture in pictures.items():
             write_whole(directory / f"{kind}-{name}.png", picture)
-        sets.append((name, [_inline(picture) for picture in pictures.values()]))
-    template = files("allegro_md.training").joinpath("report.html.j2").read_text(encoding="utf-8")
-    page = Environment(autoescape=True).from_string(template).render(
+        sets.append((name, [data_address(picture, "image/png") for picture in pictures.values()]))
+    page = render(
+        "report.html.j2",
+        "allegro_md.training",
         title=f"Training in {directory.absolute().name}",
         headings=_HEADINGS,
         errors=[row for name, evaluation in evaluations.items() for row in _errors(name, evaluation.metrics)],
         committee=max((len(e.member_forces) for e in evaluations.values() if len(e.member_forces) > 1), default=0),
-        curves=[(name, _inline(picture)) for name, picture in curves],
+        curves=[(name, data_address(picture, "image/png")) for name, picture in curves],
         sets=sets,
         sections=_sections(document),
     )
@@ -107,7 +105,3 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _inline(picture: bytes) -> str:
-    return base64.b64encode(picture).decode()

@@ -26,7 +26,7 @@ LEVELS: dict[float, set[str]] = {
     2.5: {"neighbors", "observables"},
     3: {"models", "integrators"},
     4: {"potentials", "domain", "io", "guards"},
-    4.5: {"verify", "analysis"},
+    4.5: {"verify", "analysis", "report"},
     5: {"simulation", "training"},
     5.5: {"ase"},  # the calculator evaluates through the simulation's forces
     6: {"scaling"},
@@ -44,6 +44,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "potentials": {"comm"},  # a potential never talks to MPI
     "domain": {"models"},  # it is given a width and a list of fields
     "analysis": {"models", "integrators", "potentials", "guards"},  # it sees atoms, and the halo around them
+    "report": {"models", "integrators", "potentials", "domain", "guards"},  # of files alone
     "training": {"domain"},
 }
 

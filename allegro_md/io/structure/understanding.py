@@ -8,10 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.io.structure.builder import SystemBuilder
-from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
-
-AMU_PER_A3_IN_G_PER_CM3 = 1.66053906892
-"""1 amu/Å³ in g/cm³ (CODATA 2022)."""
+from allegro_md.units import AMU_A2_PER_FS2, AMU_PER_A3_IN_G_PER_CM3, BOLTZMANN
 
 
 def rows(builder: SystemBuilder) -> dict[str, str]:

@@ -1,0 +1,184 @@
+"""The record of a run, ``run.json``, as the report reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from allegro_md.errors import InputError
+from allegro_md.io.run_directory import DYNAMICS, TRAINING
+
+
+class _Part(BaseModel):
+    """A part of the record; entries that the report does not use are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Dynamics(_Part):
+    """The keys of ``[dynamics]`` that the report uses; `settings` has all of them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    ensemble: str
+    timestep: float
+    steps: int
+    remove_momentum: bool = True
+    temperature: float | tuple[float, float] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """The keys of this ensemble."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class ResolvedInput(_Part):
+    """The input as the run used it, defaults included."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    dynamics: Dynamics
+    potential: list[dict[str, Any]]
+
+
+class System(_Part):
+    """The atoms and the cell.
+
+    Attributes:
+        atoms: number of them.
+        elements: number of atoms by symbol.
+        mass_amu: of all atoms.
+        cell: (3, 3) Å, lattice vectors as rows; zero where an axis has none.
+        periodic: one flag per axis.
+    """
+
+    atoms: int
+    elements: dict[str, int]
+    mass_amu: float
+    cell: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+    periodic: tuple[bool, bool, bool]
+
+
+class Rank(_Part):
+    """A process: its place, its atoms, and the seconds it spent in each phase."""
+
+    host: str
+    cores: list[int]
+    threads: int
+    device: str
+    atoms: int
+    peak_memory_MB: float  # noqa: N815  the entry's name
+    seconds: dict[str, float]
+
+
+class Check(_Part):
+    """A check of the start, see `allegro_md.verify.result.Result`."""
+
+    name: str
+    passed: bool
+    measured: float | None
+    tolerance: float | None
+    unit: str
+    atom: int | None
+    meaning: str
+    compared: int
+    explanation: str
+    remedy: str = ""
+
+
+class Certificate(_Part):
+    """All checks of the start, see `allegro_md.verify.result.VerifyReport`."""
+
+    passed: bool
+    seconds: float
+    samples: int
+    checks: list[Check]
+    remarks: list[str]
+
+
+class Rollback(_Part):
+    """A return to a checkpoint after a fault."""
+
+    fault: str
+    step: int
+    to: int
+    parts: int
+
+
+class Record(_Part):
+    """The content of ``run.json``, see `allegro_md.simulation.record.describe`.
+
+    Attributes:
+        raw_input: the input as it stands in the file.
+    """
+
+    status: str
+    step: int
+    began: str
+    wall_s: float
+    input: ResolvedInput
+    versions: dict[str, str | None]
+    model_digests: list[str]
+    rank_grid: tuple[int, int, int] | None
+    ranks: list[Rank]
+    rebuilds: int
+    bit_exact: bool
+    changed_on_resume: list[str] = []
+    rollbacks: list[Rollback] = []
+    verify: Certificate | None = None
+    system: System | None = None
+    raw_input: dict[str, Any]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of the whole system."""
+        return sum(rank.atoms for rank in self.ranks)
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Those that the temperature is made of: 3N − 3 where the net momentum is removed."""
+        return max(1, 3 * self.n_atoms - (3 if self.input.dynamics.remove_momentum else 0))
+
+
+def read_record(directory: Path) -> Record:
+    """Reads the record of a run directory.
+
+    Raises:
+        InputError: it is no folder, or no run directory, or a training's, or its record is damaged.
+    """
+    path = directory / DYNAMICS.record
+    if not directory.is_dir():
+        what = "is a file" if directory.exists() else "no such folder"
+        raise InputError(what, str(directory), "give a run directory, the output.directory of an input")
+    if not path.is_file():
+        _refuse(directory)
+    remedy = "restore it from a copy, or repeat the run"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Record.model_validate({**found, "raw_input": found["input"]})
+    except ValidationError as error:
+        first = error.errors()[0]
+        entry = ".".join(map(str, first["loc"]))
+        raise InputError(f"damaged (entry {entry}: {first['msg'].lower()})", str(path), remedy) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"entry {error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise InputError(f"damaged ({reason})", str(path), remedy) from None
+
+
+def _refuse(directory: Path) -> None:
+    """Says what a directory without a record is instead.
+
+    Raises:
+        InputError: always.
+    """
+    if (directory / TRAINING.record).is_file():
+        page = directory / "report.html"
+        remedy = f"open {page}" if page.is_file() else "training writes report.html itself when it ends"
+        raise InputError("is the directory of a training, which has a report of its own", str(directory), remedy)
+    if (directory / "log.txt").is_file():
+        what = f"holds no {DYNAMICS.record}: the run ended before it wrote one"
+        raise InputError(what, str(directory), f"read {directory / 'log.txt'}")
+    what = f"holds no {DYNAMICS.record}: not a run directory"
+    raise InputError(what, str(directory), "give the output.directory of an input")
