@@ -150,7 +150,7 @@ class Rdf(Quantity):
         return 32.0 * 8.0 * (len(self.pairs) + 1) * len(self._edges)
 
     def bytes_while_called(self, n_local: int) -> float:
-        return 300.0 * n_local + bytes_of_ghosts(n_local, float(self._edges[-1]), self._density)
+        return 90.0 * n_local + bytes_of_ghosts(n_local, float(self._edges[-1]), self._density)
 
     def _of(self, bits: NDArray[np.uint64], side: int) -> NDArray[np.uint64]:
         """(n,) uint64, bit k: an atom may be the first (`side` 0) or second of pair k; `bits` (n,) of its groups."""

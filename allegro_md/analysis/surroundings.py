@@ -41,7 +41,7 @@ def bytes_of_ghosts(n_local: int, distance: float, density: float) -> float:
     """Bytes of `with_ghosts` on a rank with `n_local` atoms in a cubic brick, at a `density` (atoms/Å³)."""
     edge = (max(n_local, 1) / max(density, 1e-12)) ** (1.0 / 3.0)
     atoms = max(float(n_local), density * (edge + 2.0 * distance) ** 3)
-    return 1.5 * atoms * sum(field.row_bytes for field in FIELDS.values())
+    return 1.1 * atoms * sum(field.row_bytes for field in FIELDS.values())
 
 
 def require_volume(cell: Cell, where: str) -> None:
