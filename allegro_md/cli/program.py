@@ -20,6 +20,7 @@ import typer
 from allegro_md.cli import (
     analyze,
     check,
+    convert,
     doctor,
     evaluation,
     importing,
@@ -37,7 +38,7 @@ from allegro_md.errors import AllegroError, InputError, InterruptedRun, Resource
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
-    "analyze": analyze.analyze, "report": report.report,
+    "analyze": analyze.analyze, "report": report.report, "convert": convert.convert,
 }
 """Subcommand → function; its file holds the help text."""
 
@@ -56,6 +57,7 @@ EXAMPLES = {
     "verify": "Example: mpirun -n 2 allegro-md verify argon.toml --json certificate.json",
     "train": "Example: allegro-md train copper.toml --set training.epochs=100",
     "eval": "Example: allegro-md eval cu.allegro test.extxyz --worst 10 --out errors",
+    "convert": "Example: allegro-md convert run/trajectory.h5 frames.extxyz --frames 100::10",
     "info": "Example: allegro-md info cu.allegro",
     "import": "Example: allegro-md import trained_model/ cu.allegro",
     "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",

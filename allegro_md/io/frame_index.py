@@ -84,16 +84,14 @@ def write_index(directory: Path, history: FrameIndex, columns: Sequence[Column],
     path = directory / NAME
     with disk_errors(path):
         with h5py.File(unfinished(path), "w") as file:
-            _about(file)
+            describe_file(file)
             everything = file.create_group("particles/all")
             _fixed(everything, directory / FOLDER / ATOMS, n_atoms)
-            first: h5py.Group | None = None
             for column in columns:
                 group = everything.create_group(column.name)
                 group.create_virtual_dataset("value", *_virtual(history, column, n_atoms))
                 group["value"].attrs["unit"] = column.unit
-                first = _times(group, history, first)
-            _box(everything.create_group("box"), history, box, first)
+            first = describe_frames(everything, history, box)
             for k, (name, unit) in enumerate(OBSERVABLES.items()):
                 group = file.create_group(f"observables/{name}")
                 group["value"] = history.values["observables"][:, k]
@@ -101,7 +99,7 @@ def write_index(directory: Path, history: FrameIndex, columns: Sequence[Column],
                 _times(group, history, first)
             file["parameters/segment_frames"] = np.array(history.counts, dtype=np.int64)
             if "force" in everything:
-                _without_force(file["particles"])
+                without_force(file["particles"])
         finish(path)
 
 
@@ -121,7 +119,7 @@ def read_index(directory: Path, segments: int) -> FrameIndex:
     return FrameIndex(counts, values)
 
 
-def _about(file: h5py.File) -> None:
+def describe_file(file: h5py.File) -> None:
     """Writes the author, program and version of the file, and the H5MD version it follows."""
     group = file.create_group("h5md")
     group.attrs["version"] = np.array([1, 1], dtype=np.int32)
@@ -160,6 +158,19 @@ def _virtual(history: FrameIndex, column: Column, n_atoms: int) -> tuple[h5py.Vi
     return layout, np.nan if kind.kind == "f" else np.iinfo(kind).min
 
 
+def describe_frames(atoms: h5py.Group, history: FrameIndex, box: Box) -> h5py.Group | None:
+    """Gives the quantities of the atoms of all frames their steps and times, and adds the box.
+
+    Returns:
+        The group that holds steps and times, of which the others have hard links; None where there are no quantities.
+    """
+    first: h5py.Group | None = None
+    for group in [group for group in atoms.values() if isinstance(group, h5py.Group)]:
+        first = _times(group, history, first)
+    _box(atoms.create_group("box"), history, box, first)
+    return first
+
+
 def _times(group: h5py.Group, history: FrameIndex, first: h5py.Group | None) -> h5py.Group:
     """Gives an element its steps and times: hard links after the first."""
     if first is None:
@@ -180,7 +191,7 @@ def _box(group: h5py.Group, history: FrameIndex, box: Box, first: h5py.Group | N
         _times(edges, history, first)
 
 
-def _without_force(particles: h5py.Group) -> None:
+def without_force(particles: h5py.Group) -> None:
     """The same atoms without forces, under a name that sorts first.
 
     MDAnalysis reads the first group only, and refuses a file with a unit of force that it does not know, such as

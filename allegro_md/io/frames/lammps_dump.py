@@ -128,8 +128,7 @@ class _Reader:
             raise InputError(f"frame {number} is cut short: {cut}", self._where, remedy) from None
         contents, table, origin = parse(text, self._options, self._where)
         units = choose_units(text.units, self._options.units, self._where)
-        box = Cell.from_rows(contents.rows, contents.periodic, self._where)
-        cell = Cell(box.matrix, box.periodic, origin, box.absent)
+        cell = self._cell(contents.rows, contents.periodic, origin, text.items["BOX BOUNDS"][0][-3:])
         found = _vectors(table, units, self._where)
         if contents.velocity is not None:
             found["velocity"] = contents.velocity
@@ -146,6 +145,17 @@ class _Reader:
         if "image" in found and any(set(names) <= set(table) for names in WRAPPED):
             return Loaded(cell, species, {**found, "position": contents.position}, free)
         return Loaded.of_unwrapped(cell, species, found, free)
+
+    def _cell(
+        self, rows: NDArray[np.float64], periodic: tuple[bool, bool, bool], origin: NDArray[np.float64],
+        boundary: list[str],
+    ) -> Cell:
+        """The cell of `rows` (3, 3) Å and `origin` (3,) Å; a box shrunk to the atoms gives no vector of its own."""
+        shrunk = np.array([word[0] in "sm" for word in boundary]) if len(boundary) == 3 else np.zeros(3, dtype=bool)
+        if np.array_equal(rows, np.diag(np.diag(rows))):
+            rows, origin = np.where(shrunk[:, None], 0.0, rows), np.where(shrunk, 0.0, origin)
+        cell = Cell.from_rows(rows, periodic, self._where)
+        return Cell(cell.matrix, cell.periodic, origin, cell.absent)
 
     def _require_ids(self, table: Mapping[str, NDArray[np.str_]], number: int) -> None:
         """Raises InputError where an id occurs twice, or is not in the first frame."""

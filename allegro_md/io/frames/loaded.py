@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
-from allegro_md.io.frames.options import FrameOptions
+from allegro_md.io.frames.options import FrameOptions, named_here
 from allegro_md.io.frames.source import FIELDS
 from allegro_md.io.wrapping import unwrap, wrap
 
@@ -193,7 +193,7 @@ class LoadedFrames(AbstractContextManager["LoadedFrames"]):
         """
         self.path, self.steps, self.times = about.path, about.steps, about.times
         self.masses: NDArray[np.float64] | None = about.masses
-        self.remarks, self.n_frames = about.remarks, len(about.steps)
+        self.remarks, self.n_frames = tuple(map(named_here, about.remarks)), len(about.steps)
         self._read, self._close, self._closed = read, close, False
         if self.n_frames == 0:
             raise InputError("holds no frames", str(self.path), "give a file with at least one frame")

@@ -11,9 +11,9 @@ import numpy as np
 from allegro_md.config.fields import SYMBOLS
 from allegro_md.errors import InputError
 from allegro_md.io.frame_index import NAME
-from allegro_md.io.frames import extxyz, lammps_dump
+from allegro_md.io.frames import extxyz, lammps_dump, structure
 from allegro_md.io.frames.mdanalysis import open_mdanalysis
-from allegro_md.io.frames.options import FrameOptions
+from allegro_md.io.frames.options import FrameOptions, named_here
 from allegro_md.io.frames.source import FrameSource
 from allegro_md.io.trajectory import Trajectory
 
@@ -46,6 +46,7 @@ FORMATS = (
     Format("H5MD", _is_hdf5, lambda path, options: Trajectory(path, options.stop), frozenset()),
     Format("LAMMPS dump", lammps_dump.recognizes, lammps_dump.open_dump, frozenset({"types", "units", "timestep"})),
     Format("extended XYZ", extxyz.recognizes, extxyz.open_extxyz, frozenset({"types", "velocity_unit", "timestep"})),
+    Format("a structure", structure.recognizes, structure.open_structure, frozenset({"types", "units", "timestep"})),
     Format("MDAnalysis", lambda *_: True, open_mdanalysis, frozenset({"topology", "types", "timestep"})),
 )
 """All formats; the first that recognizes a file opens it."""
@@ -61,7 +62,7 @@ def open_frames(
     velocity_unit: str | None = None,
     stop: int | None = None,
 ) -> FrameSource:
-    """Opens a trajectory: H5MD of this program, LAMMPS dump, extended XYZ, or any format that MDAnalysis reads.
+    """Opens a trajectory: H5MD of this program, LAMMPS dump, extended XYZ, or any format that MDAnalysis or ASE reads.
 
     Args:
         path: the file.
@@ -92,12 +93,7 @@ def open_frames(
     try:
         return form.open(path, options)
     except InputError as error:  # readers of structures name the keys of an input file
-        raise InputError(_named_here(error.what), error.where, _named_here(error.remedy)) from None
-
-
-def _named_here(text: str) -> str:
-    """A message about a key of ``[system]`` as one about an argument of `open_frames`."""
-    return text.replace("system.", "")
+        raise InputError(named_here(error.what), error.where, named_here(error.remedy)) from None
 
 
 def _check(options: FrameOptions, where: str) -> None:

@@ -26,3 +26,10 @@ class FrameOptions:
     units: str | None = None
     velocity_unit: str | None = None
     stop: int | None = None
+
+
+def named_here(text: str) -> str:
+    """A message of a reader of structures, about the keys of ``[system]``, as one about the statements above."""
+    for key in ("; system.periodic says otherwise", ", or where it is of another format, name that with system.format"):
+        text = text.replace(key, "")  # no statement here
+    return text.replace("system.", "")

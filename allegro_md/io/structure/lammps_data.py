@@ -50,7 +50,7 @@ class _Parts:
 
 
 def read_data(lines: list[str], options: ReadOptions, where: str) -> Contents:
-    """Reads a LAMMPS data file.
+    """Reads a LAMMPS data file, with unwrapped positions where it has image flags.
 
     Args:
         lines: of the file.
@@ -60,11 +60,30 @@ def read_data(lines: list[str], options: ReadOptions, where: str) -> Contents:
     Raises:
         InputError: the file is cut or faulty, its elements are not known, its atom_style or units are not.
     """
+    contents, images, _ = parse(lines, options, where)
+    if images is not None:
+        contents.position = contents.position + images @ contents.rows
+    return contents
+
+
+def parse(
+    lines: list[str], options: ReadOptions, where: str
+) -> tuple[Contents, NDArray[np.float64] | None, NDArray[np.float64]]:
+    """The atoms of a data file by ascending id, their image flags (n, 3) or None, and the corner (3,) Å of the box.
+
+    Args:
+        lines: of the file.
+        options: `types` and `units` count.
+        where: the file, for messages.
+
+    Raises:
+        InputError: the file is cut or faulty, its elements are not known, its atom_style or units are not.
+    """
     parts = _cut(lines)
     units = choose_units(parts.units, options.units, where)
     remarks: list[str] = []
     kinds, position, ids, extra = _atoms(parts, where, remarks)
-    rows = _box(parts, where) * units.length
+    rows, origin = (values * units.length for values in _box(parts, where))
     masses = _masses(parts, where)
     number = _elements(parts, set(kinds.tolist()), masses, options.types, where, remarks)
     numbers = np.array([number[k] for k in kinds.tolist()], dtype=np.int64)
@@ -74,15 +93,15 @@ def read_data(lines: list[str], options: ReadOptions, where: str) -> Contents:
     velocity = _velocities(parts, ids, units, where)
     if velocity is not None:
         remarks += assumed_units(parts.units, options.units)
-    images = extra[:, :3] if extra.shape[1] else np.zeros((len(ids), 3))
     used = {"Atoms", "Masses", "Velocities", "Atom Type Labels"}
     remarks += left_out([n for n in parts.sections if n not in used], "sections")
     if "q" in _COLUMNS[parts.style]:
         remarks.append("not used of the file: charges")
     remarks.append("the file does not say which axes are periodic: all three; system.periodic says otherwise")
-    return Contents(
-        rows, (True, True, True), numbers, amu, position * units.length + images @ rows, velocity, remarks, n_frames=1
+    contents = Contents(
+        rows, (True, True, True), numbers, amu, position * units.length, velocity, remarks, n_frames=1
     )
+    return contents, extra[:, :3] if extra.shape[1] else None, origin
 
 
 def _cut(lines: list[str]) -> _Parts:
@@ -187,21 +206,23 @@ def _style(stated: str, first: list[str], where: str, remarks: list[str]) -> str
     )
 
 
-def _box(parts: _Parts, where: str) -> NDArray[np.float64]:
-    """(3, 3) lattice rows in the file's unit."""
+def _box(parts: _Parts, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(3, 3) lattice rows and (3,) corner of the box in the file's unit."""
     header: dict[str, Any] = {
         key: _numbers(value.split(), where, 0) for key, value in parts.header.items() if key != "atoms"
     }
     try:
         if "avec" in header:
-            return np.array([header["avec"], header["bvec"], header["cvec"]], dtype=np.float64).reshape(3, 3)
-        x, y, z = (header[key][1] - header[key][0] for key in ("xlo xhi", "ylo yhi", "zlo zhi"))
+            rows = np.array([header["avec"], header["bvec"], header["cvec"]], dtype=np.float64).reshape(3, 3)
+            return rows, np.array(header.get("abc origin", (0.0, 0.0, 0.0)), dtype=np.float64).reshape(3)
+        sides = [header[key] for key in ("xlo xhi", "ylo yhi", "zlo zhi")]
+        x, y, z = (high - low for low, high in sides)
         xy, xz, yz = header.get("xy xz yz", (0.0, 0.0, 0.0))
     except (KeyError, ValueError, IndexError):
         raise InputError(
             "its header has no complete box", where, "give the lines xlo xhi, ylo yhi and zlo zhi"
         ) from None
-    return np.array([[x, 0.0, 0.0], [xy, y, 0.0], [xz, yz, z]])
+    return np.array([[x, 0.0, 0.0], [xy, y, 0.0], [xz, yz, z]]), np.array([low for low, _ in sides])
 
 
 def _masses(parts: _Parts, where: str) -> dict[int, float]:

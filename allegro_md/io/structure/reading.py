@@ -39,6 +39,9 @@ _READERS: dict[str, tuple[Callable[[Path, ReadOptions, str], Contents], set[str]
 }
 """Format → reader, and the keys of `ReadOptions` that it heeds beside frame and format."""
 
+OWN_READERS = frozenset(_READERS)
+"""Formats with a reader of this package."""
+
 _SAME = {"xyz": "extxyz", "lammps-dump": "lammps-dump-text", "poscar": "vasp", "pdb": "proteindatabank",
          "gro": "gromacs"}
 
