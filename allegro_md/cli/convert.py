@@ -9,6 +9,7 @@ import typer
 
 from allegro_md.cli.frames import Frames, Timestep, Topology, Types, Units, VelocityUnit, open_source, slice_of
 
+
 def convert(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="IN", help="A trajectory or structure: H5MD, extended XYZ, LAMMPS "

@@ -9,8 +9,8 @@ from typing import Any
 
 from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Raw
 from allegro_md.io.label_notes import Notes
+from allegro_md.io.labeled_frame import Raw
 from allegro_md.units import DIMENSIONS, EV_PER_A3_IN_GPA, FORCE_UNITS, STRESS_UNITS
 
 _QUANTITIES = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Frame, FramesOnDisk, Raw
 from allegro_md.io.label_notes import LABELS, Notes
 from allegro_md.io.labeled_ase import read_ase
+from allegro_md.io.labeled_frame import Frame, FramesOnDisk, Raw
 from allegro_md.io.labeled_hdf5 import FramesOfFile, write_hdf5
 from allegro_md.io.labeled_lmdb import FramesOfDatabase
 from allegro_md.io.labeled_npz import read_npz, with_unit

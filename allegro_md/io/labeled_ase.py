@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Raw
 from allegro_md.io.labeled_foreign import check_dump, unmarked, vasp_convergence, with_marked_stresses
+from allegro_md.io.labeled_frame import Raw
 from allegro_md.io.stress_labels import symmetric
 from allegro_md.io.structure.frames import number_remedy, require_unmarked
 

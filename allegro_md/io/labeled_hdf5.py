@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, finish, unfinished
-from allegro_md.io.frame import Array, Frame, FramesOnDisk
 from allegro_md.io.label_notes import Notes
+from allegro_md.io.labeled_frame import Array, Frame, FramesOnDisk
 from allegro_md.io.labels import usable
 
 FORMAT, VERSION = "allegro-md frames", 1

@@ -8,9 +8,9 @@ from typing import Any
 
 from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Frame, FramesOnDisk, Raw
 from allegro_md.io.label_notes import Notes
 from allegro_md.io.labeled_ase import atoms_of, raw_of, reason_of
+from allegro_md.io.labeled_frame import Frame, FramesOnDisk, Raw
 from allegro_md.io.labels import frame_of, names_in, resolve
 
 SEARCHED = 100

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Raw
 from allegro_md.io.label_notes import LABELS, Notes
+from allegro_md.io.labeled_frame import Raw
 from allegro_md.io.labels import find_keys
 from allegro_md.io.total_energy import unit_of_total
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from allegro_md.config.training import LabelsConfig
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Array, Frame, Raw
 from allegro_md.io.label_notes import Notes
 from allegro_md.io.label_units import Units, check_force_unit, with_stated_units
+from allegro_md.io.labeled_frame import Array, Frame, Raw
 from allegro_md.io.stress_labels import compare, symmetric
 
 _PREFIX = r"(?:(?:ref|reference|dft|qm|vasp|target|label|true)_?)?"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from allegro_md.errors import InputError
-from allegro_md.io.frame import Array
+from allegro_md.io.labeled_frame import Array
 from allegro_md.units import EV_PER_A3_IN_GPA, STRESS_UNITS
 
 LARGEST_ASYMMETRY = 0.01

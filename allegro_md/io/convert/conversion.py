@@ -11,6 +11,7 @@ from allegro_md.io.disk import disk_errors, finish, unfinished
 from allegro_md.io.frame_index import NAME
 from allegro_md.io.frames import FrameSource
 from allegro_md.io.segments import FOLDER
+from allegro_md.io.trajectory import Trajectory
 
 FORMATS: tuple[Format, ...] = (h5md.FORMAT, extxyz.FORMAT, lammps_data.FORMAT, lammps_dump.FORMAT, dcd.FORMAT)
 """Formats with a writer here; ASE writes the others."""
@@ -57,6 +58,8 @@ def convert(source: FrameSource, chosen: slice, out: Path, say: Say, overwrite: 
     outline = Outline(source, frames, source.steps[chosen], source.times[chosen], once)
     for sentence in source.remarks:
         once(sentence)
+    if isinstance(source, Trajectory):
+        once("energies, temperature and pressure of the trajectory are not converted")
     _say_lost(form, outline)
     _write(form, outline, out)
     return len(frames)

@@ -15,7 +15,11 @@ from allegro_md.io.disk import disk_errors
 from allegro_md.io.frame_index import FIXED, Box, FrameIndex, describe_file, describe_frames, without_force
 from allegro_md.io.frames import StoredFrame
 from allegro_md.io.h5md import UNITS
+from allegro_md.io.layout import LARGEST_CHUNK
 from allegro_md.io.wrapping import wrap
+
+CHUNK_BYTES = 2**19
+"""Bytes of small frames that are stored together; HDF5 keeps 1 MiB of a dataset in memory."""
 
 
 class H5mdWriter:
@@ -70,10 +74,13 @@ class H5mdWriter:
         return values
 
     def _create(self, name: str, rows: NDArray[Any]) -> None:
-        """An empty dataset for vectors like `rows` (n, 3)."""
+        """An empty dataset for vectors like `rows` (n, 3), several small ones or a part of a large one to a chunk."""
+        row = rows.itemsize * rows.shape[1]
+        atoms = max(1, min(len(rows), LARGEST_CHUNK // row))
+        together = max(1, min(len(self._outline.frames), CHUNK_BYTES // (row * atoms)))
         with disk_errors(self._path):
             dataset = self._atoms.create_dataset(
-                f"{name}/value", (0, *rows.shape), rows.dtype, maxshape=(None, *rows.shape), chunks=(1, *rows.shape)
+                f"{name}/value", (0, *rows.shape), rows.dtype, maxshape=(None, *rows.shape), chunks=(together, atoms, 3)
             )
             dataset.attrs["unit"] = UNITS[name]
 

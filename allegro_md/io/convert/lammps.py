@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.cell import Cell
 from allegro_md.config.fields import SYMBOLS
 from allegro_md.io.convert.orientation import Oriented, orient
 from allegro_md.io.convert.outline import Outline
@@ -66,6 +67,11 @@ class LammpsBox:
     def tilts(self) -> tuple[float, float, float]:
         """The numbers xy, xz and yz in Å."""
         return float(self.rows[1, 0]), float(self.rows[2, 0]), float(self.rows[2, 1])
+
+
+def boundary(cell: Cell) -> list[str]:
+    """LAMMPS's words for the axes: periodic, shrunk to the atoms where there is no cell vector, or fixed."""
+    return ["pp" if p else "ss" if a else "ff" for p, a in zip(cell.periodic, cell.absent, strict=True)]
 
 
 def box_of(frame: StoredFrame, outline: Outline) -> LammpsBox:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allegro_md.io.convert.lammps import PER_PS, LammpsBox, box_of, types_of
+from allegro_md.io.convert.lammps import PER_PS, LammpsBox, boundary, box_of, types_of
 from allegro_md.io.convert.outline import Format, FrameWriter, Outline
 from allegro_md.io.convert.text_rows import columns_of, lines_of, number
 from allegro_md.io.disk import disk_errors
@@ -26,9 +26,8 @@ class DataWriter:
         fields, types = self._outline.source.fields, types_of(self._outline)
         box = box_of(frame, self._outline)
         if not all(frame.cell.periodic):
-            words = " ".join("p" if p else "s" if a else "f" for p, a in zip(frame.cell.periodic, frame.cell.absent,
-                                                                            strict=True))
-            self._outline.say(f"a data file does not say which axes are periodic: boundary {words} in LAMMPS")
+            kinds = " ".join(flag[0] for flag in boundary(frame.cell))
+            self._outline.say(f"a data file does not say which axes are periodic: boundary {kinds} in LAMMPS")
         masses = "".join(
             f"{kind} {number(mass)} # {symbol}\n"
             for kind, (mass, symbol) in enumerate(zip(types.masses, types.symbols, strict=True), 1)
@@ -39,7 +38,8 @@ class DataWriter:
             atoms += columns_of(frame.image)
         text = (
             f"LAMMPS data file, units = metal, step {frame.step}\n\n{len(frame)} atoms\n"
-            f"{len(types.symbols)} atom types\n\n{_header(box)}\nMasses\n\n{masses}\nAtoms # atomic\n\n{lines_of(atoms)}"
+            f"{len(types.symbols)} atom types\n\n{_header(box)}\nMasses\n\n{masses}\n"
+            f"Atoms # atomic\n\n{lines_of(atoms)}"
         )
         if "velocity" in fields:
             velocity = box.oriented.turn(frame.velocity) * PER_PS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allegro_md.io.convert.lammps import PER_PS, LammpsBox, box_of, types_of
+from allegro_md.io.convert.lammps import PER_PS, LammpsBox, boundary, box_of, types_of
 from allegro_md.io.convert.outline import Format, FrameWriter, Outline
 from allegro_md.io.convert.text_rows import columns_of, lines_of, number
 from allegro_md.io.disk import disk_errors
@@ -42,12 +42,10 @@ class DumpWriter:
         if "force" in fields:
             names += " fx fy fz"
             columns += columns_of(turn(frame.force))
-        cell = frame.cell
-        flags = ["pp" if p else "ss" if a else "ff" for p, a in zip(cell.periodic, cell.absent, strict=True)]
         with disk_errors(self._path):
             self._file.write(
                 f"ITEM: TIMESTEP\n{frame.step}\nITEM: NUMBER OF ATOMS\n{len(frame)}\n"
-                f"{_bounds(box, ' '.join(flags))}ITEM: ATOMS {names}\n{lines_of(columns)}"
+                f"{_bounds(box, ' '.join(boundary(frame.cell)))}ITEM: ATOMS {names}\n{lines_of(columns)}"
             )
 
     def close(self, whole: bool) -> None:

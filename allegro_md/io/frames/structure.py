@@ -45,6 +45,7 @@ def open_structure(path: Path, options: FrameOptions) -> LoadedFrames:
     reading = ReadOptions(frame=0, types=options.types, units=options.units)
     first = read_structure(path, reading, {})
     read: Callable[[int], Loaded]
+    remarks = [*first.remarks]
     if first.format == "lammps-data":
         n_frames, data = 1, _data(path, reading)
         read = lambda _: data  # noqa: E731
@@ -53,10 +54,9 @@ def open_structure(path: Path, options: FrameOptions) -> LoadedFrames:
         read = lambda k: _loaded(read_structure(path, ReadOptions(frame=k, types=options.types), {}), path)  # noqa: E731
     else:
         images = _images(path, first.format)
-        n_frames = len(images)
+        n_frames, remarks = len(images), from_ase(images[0], str(path), ("forces",)).remarks
         read = lambda k: _of_ase(images[k], path)  # noqa: E731
     count = n_frames if options.stop is None else min(n_frames, options.stop)
-    remarks = [*first.remarks]
     times = chosen_times(np.full(count, np.nan), options, remarks)
     return LoadedFrames(About(path, np.arange(count, dtype=np.int64), times, first.masses, tuple(remarks)), read)
 
