@@ -1,4 +1,4 @@
-"""What LAMMPS's dump and data files have in common: types of atoms, and the box with its corner."""
+"""Parts that LAMMPS dump and data files share: types of atoms, and the box with its corner."""
 
 from __future__ import annotations
 

@@ -165,8 +165,8 @@ def test_dcd_and_back(tmp_path: Path, stored: Stored, cell: str) -> None:
             if one.cell.bounded:
                 np.testing.assert_allclose(other.cell.matrix @ other.cell.matrix.T, one.cell.matrix @ one.cell.matrix.T,
                                            rtol=0, atol=1e-4)
-                fractions = [np.linalg.solve(f.cell.matrix.T, f.position.T) for f in (one, other)]
-                np.testing.assert_allclose(*fractions, rtol=0, atol=1e-5)
+                before, after = (np.linalg.solve(f.cell.matrix.T, f.position.T) for f in (one, other))
+                np.testing.assert_allclose(after, before, rtol=0, atol=1e-5)
 
 
 def test_a_box_with_its_corner_elsewhere(tmp_path: Path) -> None:

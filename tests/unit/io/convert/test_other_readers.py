@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 import pytest
 from ase import units
-from ase.io import read
 from trajectories import CELLS, N_ATOMS, write_trajectory
 
 from allegro_md import open_frames, read_trajectory
 from allegro_md.io.convert import convert
 from allegro_md.io.trajectory import Frame
+
+
+def read(path: Path, index: Any = -1, **options: Any) -> Any:
+    """A frame, or some frames, as ASE reads them."""
+    return ase.io.read(path, index, **options)
 
 
 def converted(source: Path, out: Path, chosen: slice = slice(None)) -> list[str]:
