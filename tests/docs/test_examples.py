@@ -12,6 +12,7 @@ from ase import units
 from ase.io import read
 
 import allegro_md
+from allegro_md.cli import main
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.simulation.run import Simulation
@@ -66,6 +67,13 @@ def test_trajectory_is_read(argon: Path, monkeypatch: pytest.MonkeyPatch, capsys
         assert float(line.split()[-2]) == pytest.approx((4 * 5.3) ** 3, abs=0.1)
 
 
+def test_frames_are_read(argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(monkeypatch, "open_frames.py", str(argon / "trajectory.h5"))
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "5 frames of 256 atoms with position, velocity, image"
+    assert [line.split(",")[0] for line in others] == ["step 0: 0 fs", "step 10: 20 fs", "step 20: 40 fs"]
+
+
 def test_trajectory_in_h5py(argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     execute(monkeypatch, "read_h5py.py", str(argon / "trajectory.h5"))
     first, second = capsys.readouterr().out.splitlines()
@@ -81,9 +89,13 @@ def test_trajectory_in_mdanalysis(
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()][-1] == "0.04"
 
 
-def test_last_frame_is_a_start(argon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["example", "convert"])
+def test_last_frame_is_a_start(argon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """A run at constant energy that starts from the exported frame goes on as the first."""
-    execute(monkeypatch, "export_xyz.py", str(argon / "trajectory.h5"), str(tmp_path / "last.extxyz"), "-1")
+    if how == "convert":
+        assert main(["convert", str(argon / "trajectory.h5"), str(tmp_path / "last.extxyz"), "--frames", "-1"]) == 0
+    else:
+        execute(monkeypatch, "export_xyz.py", str(argon / "trajectory.h5"), str(tmp_path / "last.extxyz"), "-1")
     whole = load_input(argon.parent / "argon.toml", ["dynamics.steps=40", f"output.directory='{tmp_path / 'whole'}'"])
     Simulation.from_config(whole, Comm.world()).run()
     (tmp_path / "production.toml").write_text(

@@ -49,6 +49,15 @@ COMMAND_LINES = (
     Case("info on a text", ("info", "argon.toml"), ("argon.toml", "not a model file")),
     Case("import of nothing", ("import", "none", "new.allegro"), ("none", "no such file or folder")),
     Case("import of a folder without a model", ("import", "done", "new.allegro"), ("done", "config.json")),
+    Case("convert of nothing", ("convert", "none.h5", "new.extxyz"), ("none.h5", "no such file")),
+    Case("convert of an input", ("convert", "argon.toml", "new.extxyz"), ("argon.toml",)),
+    Case("convert into no format", ("convert", "start.extxyz", "new.what"), ("new.what", ".extxyz")),
+    Case("convert into a file that is there", ("convert", "start.extxyz", "argon.toml.dump"), ("--overwrite",),
+         text("argon.toml.dump", "mine")),
+    Case("convert of no frames", ("convert", "start.extxyz", "new.dump", "--frames", "3:"),
+         ("1 frame,", "--frames -1")),
+    Case("convert of a cut file", ("convert", "start.extxyz", "new.dump"), ("frame 0", "whole file"),
+         cut("start.extxyz", 0.9)),
     Case("import into another suffix", ("import", "done", "new.pt"), ("new.pt", "NAME.allegro")),
 )
 

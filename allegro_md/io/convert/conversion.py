@@ -43,7 +43,8 @@ def convert(source: FrameSource, chosen: slice, out: Path, say: Say, overwrite: 
     _check_place(out, source.path, overwrite)
     frames = source[chosen]
     if len(frames) == 0:
-        raise InputError(f"holds {source.n_frames} frames, none of which was chosen", str(source.path),
+        many = f"{source.n_frames} frame{'s' * (source.n_frames != 1)}"
+        raise InputError(f"has {many}, and none was chosen", str(source.path),
                          "choose others, for example --frames -1 for the last")
     if len(frames) > 1 and not form.several:
         raise InputError(f"{form.name} holds one frame, and {len(frames)} were chosen", str(out),

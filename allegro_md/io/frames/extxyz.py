@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
-from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times
+from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times, whole_images
 from allegro_md.io.frames.options import FrameOptions
 from allegro_md.io.frames.text import Entry, Index, Scanner, lines_of, open_plain
 from allegro_md.io.structure.contents import ReadOptions, left_out
@@ -118,7 +118,7 @@ def _load(
         vectors["force"] = force
     image = reals(table, "image", text, where)
     if image is not None and image.shape[1] == 3:
-        vectors["image"] = image.astype(np.int32)
+        vectors["image"] = whole_images(image, where)
     remarks = list(contents.remarks)
     if "masses" not in table:
         remarks.append("masses are the standard ones of the elements")

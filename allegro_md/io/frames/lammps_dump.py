@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
-from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times
+from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times, whole_images
 from allegro_md.io.frames.options import FrameOptions
 from allegro_md.io.frames.text import Entry, Index, Scanner, lines_of, open_plain
 from allegro_md.io.structure.contents import ReadOptions
@@ -20,6 +20,7 @@ from allegro_md.io.structure.lammps_dump import (
     UNWRAPPED,
     WRAPPED,
     dump_frames,
+    ids_of,
     looks_like,
     parse,
     positions,
@@ -166,7 +167,7 @@ class _Reader:
                     "write it with the column id",
                 )
             return
-        ids = table["id"].astype(np.int64)
+        ids = ids_of(table, self._where)
         if number == 0:
             self._ids = ids
             if len(np.unique(ids)) != len(ids):
@@ -187,5 +188,5 @@ def _vectors(
     if set(_FORCES) <= set(table):
         found["force"] = vectors(table, _FORCES, where) * units.force
     if set(_IMAGES) <= set(table):
-        found["image"] = vectors(table, _IMAGES, where).astype(np.int32)
+        found["image"] = whole_images(vectors(table, _IMAGES, where), where)
     return found

@@ -15,7 +15,7 @@ from allegro_md.cell import Cell
 from allegro_md.errors import InputError
 from allegro_md.io.frames.options import FrameOptions, named_here
 from allegro_md.io.frames.source import FIELDS
-from allegro_md.io.wrapping import unwrap, wrap
+from allegro_md.io.wrapping import FARTHEST, unwrap, wrap
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,19 @@ def chosen_times(stated: NDArray[np.float64], options: FrameOptions, remarks: li
         remarks.append("the file does not state the times of its frames; timestep gives them")
         return np.full(len(stated), np.nan)
     return stated
+
+
+def whole_images(values: NDArray[np.float64], where: str) -> NDArray[np.int32]:
+    """Images (n, 3) as integers, of `values` (n, 3) that a file has for them.
+
+    Raises:
+        InputError: one is no whole number, or larger than 32 bits hold.
+    """
+    fits = (np.abs(values) <= FARTHEST) & (values == np.round(values))
+    if not fits.all():
+        atom = int(np.flatnonzero(~fits.all(axis=1))[0])
+        raise InputError(f"the image {values[atom]} of atom {atom} is not three whole numbers", where, "correct it")
+    return values.astype(np.int32)
 
 
 class LoadedFrame:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
-from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times
+from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times, whole_images
 from allegro_md.io.frames.options import FrameOptions
 from allegro_md.io.structure import lammps_data
 from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase
@@ -66,7 +66,7 @@ def _data(path: Path, options: ReadOptions) -> Loaded:
     with open_text(path) as file:
         contents, images, origin = lammps_data.parse(file.read().splitlines(), options, str(path))
     frame = _loaded(contents, path)
-    vectors = dict(frame.vectors) if images is None else {**frame.vectors, "image": images.astype(np.int32)}
+    vectors = dict(frame.vectors) if images is None else {**frame.vectors, "image": whole_images(images, str(path))}
     return Loaded(Cell(frame.cell.matrix, frame.cell.periodic, origin), frame.species, vectors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -78,6 +79,9 @@ class Index:
                     f"frame {number} has {entry.n_atoms} atoms, the first has {self.entries[0].n_atoms}", str(path),
                     f"read frames with one number of atoms: --frames :{number} (in Python stop={number})",
                 )
+            if entry.step is not None and abs(entry.step) >= 2**63:
+                raise InputError(f"frame {number} has the step {str(entry.step)[:30]}, more than 64 bits hold", str(path),
+                                 "correct the file")
 
 
 class Scanner:
@@ -100,7 +104,7 @@ class Scanner:
     def skip(self, count: int) -> int:
         """Passes over lines; the number of those there were."""
         there, last = 0, b"\n"
-        for last in islice(self._file, count):
+        for last in islice(self._file, min(count, sys.maxsize)):
             self.offset += len(last)
             there += 1
         self.line += there

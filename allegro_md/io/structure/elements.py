@@ -49,7 +49,7 @@ def of_types(kinds: Iterable[int], types: Mapping[str, str] | None, where: str) 
     names = [str(k) for k in wanted]
     if types is None:
         listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        all_types = [str(k) for k in range(1, max(wanted) + 1)] if min(wanted) > 0 else names
+        all_types = [str(k) for k in range(1, max(wanted) + 1)] if 0 < min(wanted) <= max(wanted) < 1000 else names
         raise InputError(
             f"numbers the types of its atoms ({listed}) and does not say which elements they are",
             where,

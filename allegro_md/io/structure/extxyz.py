@@ -169,6 +169,9 @@ def _info(frame: TextFrame, where: str) -> dict[str, Any]:
     except ValueError:
         remedy = number_remedy(frame.comment)
         raise InputError(f"line {line}: Lattice should be nine numbers", where, remedy) from None
+    except IndexError:
+        what = f"line {line}: the entries cannot be told apart"
+        raise InputError(what, where, "write them as key=value, values with blanks in quotation marks") from None
     if not {"Lattice", "Properties", "pbc"} & set(info):  # an ordinary comment
         info = {key: value for key, value in info.items() if key.lower() in _CELL_LIKE and np.size(value) in (3, 9)}
     near = [key for key in info if key.lower() in _CELL_LIKE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def parse(
     columns, lines = frame.items["ATOMS"]
     table = _table(columns, lines, frame.start, where)
     if "id" in columns:
-        order = np.argsort(table["id"].astype(np.float64), kind="stable")
+        order = np.argsort(ids_of(table, where), kind="stable")
         table = {name: values[order] for name, values in table.items()}
     rows, origin, periodic = box(frame, where)
     remarks: list[str] = []
@@ -96,6 +97,19 @@ def parse(
     position = positions(table, rows, origin, where) * units.length
     contents = Contents(rows * units.length, periodic, numbers, masses, position, velocity, remarks)
     return contents, table, origin * units.length
+
+
+def ids_of(table: Mapping[str, NDArray[np.str_]], where: str) -> NDArray[np.int64]:
+    """(n,) numbers of the atoms, of the column id of `table`, which has words (n,) by column.
+
+    Raises:
+        InputError: one is no whole number.
+    """
+    try:
+        return table["id"].astype(np.int64)
+    except (ValueError, OverflowError):
+        bad = next((w for w in table["id"].tolist() if not re.fullmatch(r"[-+]?\d{1,18}", w)), "")
+        raise InputError(f"{bad!r} in the column id is no whole number", where, "correct the file") from None
 
 
 def unused_columns(table: Mapping[str, NDArray[np.str_]], contents: Contents, used: Collection[str] = ()) -> list[str]:
@@ -234,7 +248,7 @@ def _elements(
     try:
         mass = table["mass"].astype(np.float64) if "mass" in table else None
         kinds = table["type"].astype(np.int64) if "type" in table else None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"columns type and mass: {error}", where, "correct the file") from None
     if "element" in table:
         numbers = of_symbols(table["element"].tolist(), options.types, where, capitals=False)

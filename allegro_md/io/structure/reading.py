@@ -111,8 +111,8 @@ def _format_of(path: Path, given: str | None, where: str) -> str:
         if file.read(4) == b"\x89HDF":
             raise InputError(
                 "is an HDF5 file, as trajectories and checkpoints are, and no structure file", where,
-                "write the frame you want to an extended XYZ file (docs/trajectory.md shows how), or continue its run "
-                "with --resume",
+                "write the frame you want as extended XYZ (allegro-md convert FILE start.extxyz --frames -1), or "
+                "continue its run with --resume",
             )  # fmt: skip
     if name not in ioformats:
         empty = path.stat().st_size == 0

@@ -250,7 +250,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["run/trajectory.h5", "x.what"], ["does not say in which format", ".extxyz"]),
         (["run/trajectory.h5", "x.data"], ["holds one frame, and 4 were chosen", "--frames -1"]),
         (["run/trajectory.h5", "x.vasp"], ["holds one frame, and 4 were chosen"]),
-        (["run/trajectory.h5", "x.extxyz", "--frames", "9:"], ["holds 4 frames, none of which was chosen"]),
+        (["run/trajectory.h5", "x.extxyz", "--frames", "9:"], ["has 4 frames, and none was chosen"]),
         (["run/trajectory.h5", "x.extxyz", "--frames", "a"], ["'a' does not name frames", "0:100:10"]),
         (["run/trajectory.h5", "x.extxyz", "--frames", "::-1"], ["forwards only"]),
         (["run/trajectory.h5", "x.extxyz", "--timestep", "1 K"], ["unknown unit 'K' for a time"]),
