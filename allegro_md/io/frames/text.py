@@ -80,8 +80,8 @@ class Index:
                     f"read frames with one number of atoms: --frames :{number} (in Python stop={number})",
                 )
             if entry.step is not None and abs(entry.step) >= 2**63:
-                raise InputError(f"frame {number} has the step {str(entry.step)[:30]}, more than 64 bits hold", str(path),
-                                 "correct the file")
+                what = f"frame {number} has the step {str(entry.step)[:30]}, more than 64 bits hold"
+                raise InputError(what, str(path), "correct the file")
 
 
 class Scanner:

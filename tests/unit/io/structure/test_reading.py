@@ -283,7 +283,8 @@ def test_formats_can_be_named(read: Reader) -> None:
     assert read("start.123", text, format="extxyz").n_total == read("start.123", text, format="xyz").n_total == 1
     read.refuses('did you mean "lammps-data"', "start.123", text, format="lammps-dat")
     read.refuses("is empty", "start.123", "")
-    with h5py.File(read.folder / "trajectory.h5", "w"), pytest.raises(InputError, match="HDF5 file.*allegro-md convert"):
+    said = "HDF5 file.*allegro-md convert"
+    with h5py.File(read.folder / "trajectory.h5", "w"), pytest.raises(InputError, match=said):
         SystemBuilder.from_structure(read.folder / "trajectory.h5", comm=Comm.serial())
     read.refuses("cannot be read as cube.*system.format", "x.cube", "nothing\n")
 
