@@ -169,3 +169,29 @@ def test_what_ase_writes_is_compared(tmp_path: Path, cell: str) -> None:
             assert np.array_equal(one.cell.given_rows, other.cell.given_rows)
 
 
+
+
+@pytest.mark.parametrize("columns", ["x y z ix iy iz", "xs ys zs ix iy iz", "xu yu zu", "xsu ysu zsu"])
+@pytest.mark.parametrize("cell", ["orthogonal", "general"])
+def test_dumps_that_lammps_writes(tmp_path: Path, cell: str, columns: str) -> None:
+    """Also with its items UNITS and TIME, atoms in no order, and a box that does not begin at the origin."""
+    program = lammps()
+    converted(write_trajectory(tmp_path / "run", cell), tmp_path / "x.data", slice(0, 1))
+    program.commands_string(
+        f"read_data {tmp_path / 'x.data'}\nchange_box all x final -2 8 boundary p p p remap\n"
+        f"pair_style zero 5.0 nocoeff\npair_coeff * *\nfix 1 all nve\ntimestep 0.01\nthermo 10\n"
+        f"dump 1 all custom 2 {tmp_path / 'x.dump'} id element {columns} vx vy vz mass\n"
+        f'dump_modify 1 element Li Li O units yes time yes format float "%.17g"\nrun 4'
+    )
+    places, velocities, images = (gathered(program, name) for name in ("x", "v", "image"))
+    low, high, xy, yz, xz, *_ = program.extract_box()
+    rows = np.diag(np.array(high) - np.array(low)) + np.array([[0, 0, 0], [xy, 0, 0], [xz, yz, 0]])
+    program.close()
+    with open_frames(tmp_path / "x.dump") as source:
+        assert source.steps.tolist() == [0, 2, 4] and source.times.tolist() == [0.0, 20.0, 40.0]
+        frame = source[-1]
+        np.testing.assert_allclose(frame.cell.matrix, rows, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(frame.cell.origin, low, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(frame.unwrapped, places + images @ rows, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(frame.velocity, velocities / 1000, rtol=0, atol=1e-12)
+        assert not any("units" in line for line in source.remarks)

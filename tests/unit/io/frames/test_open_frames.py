@@ -215,3 +215,46 @@ def test_refusals(tmp_path: Path, extxyz: Path) -> None:
     refuses("frame 1 has 8 atoms, the first has 6", tmp_path / "n.extxyz")
     (tmp_path / "x.dcd").write_text("no")
     refuses("MDAnalysis cannot read it", tmp_path / "x.dcd", topology=extxyz)
+
+
+def test_a_data_file(tmp_path: Path) -> None:
+    """Its images and the corner of its box are kept."""
+    path = tmp_path / "x.data"
+    path.write_text("x, units = real\n\n2 atoms\n1 atom types\n-1 9 xlo xhi\n0 10 ylo yhi\n0 10 zlo zhi\n\n"
+                    "Masses\n\n1 6.94\n\n"
+                    "Atoms # atomic\n\n2 1 1 2 3 0 0 0\n1 1 4 5 6 -1 0 2\n\nVelocities\n\n1 1 0 0\n2 0 1 0\n")
+    with open_frames(path) as source:
+        frame = source[0]
+        assert source.n_frames == 1 and source.species.tolist() == [3, 3] and frame.cell.origin.tolist() == [-1, 0, 0]
+        assert frame.position.tolist() == [[4, 5, 6], [1, 2, 3]] and frame.image.tolist() == [[-1, 0, 2], [0, 0, 0]]
+        assert frame.unwrapped[0].tolist() == [-6, 5, 26] and frame.velocity.tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("name", ["x.traj", "XDATCAR", "x.pdb"])
+def test_frames_of_ase(tmp_path: Path, name: str) -> None:
+    images = [configuration(k) for k in range(3)]
+    for atoms in images:
+        atoms.wrap()
+        atoms.pbc = True
+        atoms.calc = SinglePointCalculator(atoms, forces=atoms.positions)
+    write(tmp_path / name, images)
+    with open_frames(tmp_path / name, timestep=1.0) as source:
+        assert source.n_frames == 3 and source.times.tolist() == [0, 1, 2]
+        assert source.species.tolist() == images[0].numbers.tolist()
+        assert source.fields == (("position", "velocity", "force") if name == "x.traj" else ("position",))
+        for frame, atoms in zip(source, images, strict=True):
+            distances = np.linalg.norm(frame.position[1:] - frame.position[0], axis=1)
+            np.testing.assert_allclose(distances, atoms.get_distances(0, range(1, 6)), atol=2e-3)
+
+
+def test_forces_of_a_trr(tmp_path: Path) -> None:
+    """kJ/(mol Å), in which MDAnalysis has them, are 0.01036427 eV/Å."""
+    mda = pytest.importorskip("MDAnalysis")
+    universe = mda.Universe.empty(2, trajectory=True, forces=True)
+    universe.atoms.positions, universe.atoms.forces = np.zeros((2, 3)), [[100, 0, 0], [0, -50, 0]]
+    universe.dimensions = [10, 10, 10, 90, 90, 90]
+    universe.atoms.write(str(tmp_path / "x.trr"))
+    write(tmp_path / "x.cif", ase.Atoms("Li2", positions=[(0, 0, 0), (1, 1, 1)], cell=[5, 5, 5], pbc=True))
+    with open_frames(tmp_path / "x.trr", topology=tmp_path / "x.cif") as source:
+        np.testing.assert_allclose(source[0].force, [[1.036427, 0, 0], [0, -0.5182135, 0]], rtol=1e-6)
+        assert source[0].force.dtype == np.float32
