@@ -13,6 +13,9 @@ from allegro_md.io.convert.outline import Format, FrameWriter, Outline
 from allegro_md.io.disk import disk_errors
 from allegro_md.io.frames import StoredFrame
 
+_DATABASES = ("db", "json")
+"""Formats that ASE chooses by the name of the file, which is another one while it is being written."""
+
 
 class AseWriter:
     """A file of a format of ASE; formats that cannot be added to hold all frames in memory."""
@@ -28,11 +31,8 @@ class AseWriter:
     def write(self, frame: StoredFrame) -> None:
         """Adds a frame."""
         atoms = atoms_of(frame, self._outline)
-        if not self._images:
+        if not self._images or not self._adds:
             self._images.append(atoms)
-        elif not self._adds:
-            self._images.append(atoms)
-            return
         if self._adds:
             self._put(atoms, append=True)
 
@@ -80,6 +80,11 @@ class AseWriter:
         error = found.get_distances(0, others, mic=whole) - wanted.get_distances(0, others, mic=whole)
         if np.abs(error).max() > 1e-12:
             say(f"{self._kind} as ASE writes it rounds: distances differ by up to {np.abs(error).max():.0e} Å")
+        if found.has("momenta") and wanted.has("momenta"):
+            before, after = (np.linalg.norm(atoms.get_velocities(), axis=1) for atoms in (wanted, found))
+            share = np.abs(after - before).max() / before.max() if before.any() else 0.0
+            if share > 1e-10:
+                say(f"{self._kind} as ASE writes it rounds: velocities differ by up to {share:.0e} of the largest")
 
 
 def _contents(atoms: Any) -> Mapping[str, bool]:
@@ -117,7 +122,7 @@ def format_of(path: Path) -> Format | None:
         kind = filetype(str(path), read=False)
     except UnknownFileTypeError:
         return None
-    if kind not in ioformats or not ioformats[kind].can_write:
+    if kind not in ioformats or not ioformats[kind].can_write or kind in _DATABASES:
         return None
 
     def begin(unfinished: Path, outline: Outline) -> FrameWriter:

@@ -10,6 +10,7 @@ from allegro_md.io.convert.outline import Format, FrameWriter, Outline, Say
 from allegro_md.io.disk import disk_errors, finish, unfinished
 from allegro_md.io.frame_index import NAME
 from allegro_md.io.frames import FrameSource
+from allegro_md.io.frames.text import PACKED
 from allegro_md.io.segments import FOLDER
 from allegro_md.io.trajectory import Trajectory
 
@@ -73,6 +74,8 @@ def format_of(path: Path) -> Format:
         InputError: none.
     """
     suffix = path.suffix.lower()
+    if suffix in PACKED:
+        raise InputError("compressed files are not written", str(path), f"leave out {path.suffix}, and compress it after")
     found = next((form for form in FORMATS if suffix in form.suffixes), None) or by_ase.format_of(path)
     if found is None:
         known = ", ".join(f"{form.suffixes[0]} ({form.name})" for form in FORMATS)

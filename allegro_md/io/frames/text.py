@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
 
-_PACKED = (".gz", ".bz2", ".xz")
+PACKED = (".gz", ".bz2", ".xz")
+"""Ends of the names of compressed files."""
 
 
 @dataclass
@@ -118,7 +119,7 @@ def open_plain(path: Path) -> IO[bytes]:
     Raises:
         InputError: it is compressed, or cannot be opened.
     """
-    if path.suffix.lower() in _PACKED:
+    if path.suffix.lower() in PACKED:
         raise InputError("is compressed: single frames of it cannot be looked up", str(path), "unpack it")
     try:
         return path.open("rb")

@@ -248,6 +248,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["run/trajectory.h5", "run/trajectory.h5", "--overwrite"], ["is the file that is read"]),
         (["there.extxyz", "run/trajectory.h5", "--overwrite"], ["is the trajectory of a run"]),
         (["run/trajectory.h5", "x.what"], ["does not say in which format", ".extxyz"]),
+        (["run/trajectory.h5", "x.extxyz.gz"], ["compressed files are not written"]),
         (["run/trajectory.h5", "x.data"], ["holds one frame, and 4 were chosen", "--frames -1"]),
         (["run/trajectory.h5", "x.vasp"], ["holds one frame, and 4 were chosen"]),
         (["run/trajectory.h5", "x.extxyz", "--frames", "9:"], ["has 4 frames, and none was chosen"]),
