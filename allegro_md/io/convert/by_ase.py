@@ -79,12 +79,12 @@ class AseWriter:
         others, whole = range(len(found)), bool(found.cell.rank == 3 and found.pbc.all())
         error = found.get_distances(0, others, mic=whole) - wanted.get_distances(0, others, mic=whole)
         if np.abs(error).max() > 1e-12:
-            say(f"{self._kind} as ASE writes it changes numbers: distances differ by up to {np.abs(error).max():.0e} Å")
+            say(f"{self._kind} as ASE writes it changes distances by up to {np.abs(error).max():.0e} Å")
         if found.has("momenta") and wanted.has("momenta"):
             before, after = (np.linalg.norm(atoms.get_velocities(), axis=1) for atoms in (wanted, found))
             share = np.abs(after - before).max() / before.max() if before.any() else 0.0
             if share > 1e-10:
-                say(f"{self._kind} as ASE writes it changes numbers: velocities differ by up to {share:.0e} of the largest")
+                say(f"{self._kind} as ASE writes it changes velocities by up to {share:.0e} of the largest")
 
 
 def _contents(atoms: Any) -> Mapping[str, bool]:

@@ -75,7 +75,7 @@ def format_of(path: Path) -> Format:
     """
     suffix = path.suffix.lower()
     if suffix in PACKED:
-        raise InputError("compressed files are not written", str(path), f"leave out {path.suffix}, and compress it then")
+        raise InputError("compressed files are not written", str(path), f"leave out {path.suffix}, then compress it")
     found = next((form for form in FORMATS if suffix in form.suffixes), None) or by_ase.format_of(path)
     if found is None:
         known = ", ".join(f"{form.suffixes[0]} ({form.name})" for form in FORMATS)

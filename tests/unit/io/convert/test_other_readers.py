@@ -161,7 +161,7 @@ def test_what_ase_writes_is_compared(tmp_path: Path, cell: str) -> None:
     said = "\n".join(converted(path, tmp_path / "x.traj"))
     assert "traj holds no images, steps and times" in said and "as ASE writes it" not in said
     assert "holds no velocities, forces, masses" in "\n".join(converted(path, tmp_path / "x.cif", slice(0, 1)))
-    assert "distances differ by up to" in "\n".join(converted(path, tmp_path / "x.pdb"))
+    assert "changes distances by up to" in "\n".join(converted(path, tmp_path / "x.pdb"))
     with read_trajectory(path) as old, open_frames(tmp_path / "x.traj") as new:
         for one, other in zip(old, new, strict=True):
             assert np.array_equal(one.position, other.position) and np.array_equal(one.force, other.force)
