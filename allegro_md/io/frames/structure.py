@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
+from allegro_md.io.frames.extxyz import open_extxyz
+from allegro_md.io.frames.lammps_dump import open_dump
 from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times, whole_images
 from allegro_md.io.frames.options import FrameOptions
 from allegro_md.io.structure import lammps_data
@@ -20,6 +22,9 @@ from allegro_md.io.structure.reading import OWN_READERS, read_structure
 
 _NOT_BY_ASE = (".dcd", ".nc", ".ncdf", ".h5", ".h5md")
 """Names of trajectories that ASE takes for formats of other programs."""
+
+_SERIES = {"extxyz": open_extxyz, "lammps-dump-text": open_dump}
+"""Formats of structures whose frames are read by their own readers."""
 
 
 def recognizes(path: Path, head: bytes) -> bool:
@@ -44,6 +49,8 @@ def open_structure(path: Path, options: FrameOptions) -> LoadedFrames:
     """
     reading = ReadOptions(frame=0, types=options.types, units=options.units)
     first = read_structure(path, reading, {})
+    if first.format in _SERIES:  # under another name than usual, or compressed
+        return _SERIES[first.format](path, options)
     read: Callable[[int], Loaded]
     remarks = [*first.remarks]
     if first.format == "lammps-data":

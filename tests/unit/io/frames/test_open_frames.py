@@ -211,6 +211,9 @@ def test_refusals(tmp_path: Path, extxyz: Path) -> None:
     packed = tmp_path / "x.xyz.gz"
     packed.write_bytes(gzip.compress(extxyz.read_bytes()))
     refuses("is compressed", packed)
+    packed = tmp_path / "x.dump.gz"
+    packed.write_bytes(gzip.compress(dump(tmp_path / "x.dump", good, rows).read_bytes()))
+    refuses("is compressed", packed)
     write(tmp_path / "n.extxyz", [configuration(0), configuration(1, 8)])
     refuses("frame 1 has 8 atoms, the first has 6", tmp_path / "n.extxyz")
     (tmp_path / "x.dcd").write_text("no")
