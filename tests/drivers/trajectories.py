@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from allegro_md import open_frames
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
+from allegro_md.io.convert import convert
 from allegro_md.io.h5md import TrajectoryWriter
 from allegro_md.reporting import Snapshot
 from allegro_md.state import AtomState, SpeciesTable
@@ -49,3 +52,12 @@ def write_trajectory(
         writer(Snapshot(step=5 * k, time=2.5 * k, state=state, wall=0.0))
     writer.close()
     return directory / "trajectory.h5"
+
+
+def converted(source: Path, out: Path, chosen: slice = slice(None), **options: Any) -> list[str]:
+    """Converts a file; what was said."""
+    said: list[str] = []
+    with open_frames(source, **options) as frames:
+        convert(frames, chosen, out, said.append)
+    assert not out.with_name(out.name + ".part").exists()
+    return said

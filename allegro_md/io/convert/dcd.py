@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
 from allegro_md.io.convert.orientation import orient
-from allegro_md.io.convert.outline import Format, FrameWriter, Outline
+from allegro_md.io.convert.outline import Format, Outline
 from allegro_md.io.disk import disk_errors
 from allegro_md.io.frames import StoredFrame
 
@@ -86,9 +86,4 @@ def _schedule(outline: Outline) -> tuple[int, int, float]:
     return int(steps[0]), interval, timestep
 
 
-def open_dcd(path: Path, outline: Outline) -> FrameWriter:
-    """Begins a DCD file."""
-    return DcdWriter(path, outline)
-
-
-FORMAT = Format("DCD", (".dcd",), frozenset({"position", "step", "time"}), True, open_dcd)
+FORMAT = Format("DCD", (".dcd",), frozenset({"position", "step", "time"}), True, DcdWriter)

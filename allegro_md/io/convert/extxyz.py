@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from allegro_md.config.fields import SYMBOLS
-from allegro_md.io.convert.outline import Format, FrameWriter, Outline
+from allegro_md.io.convert.outline import Format, Outline
 from allegro_md.io.convert.text_rows import columns_of, lines_of, number
 from allegro_md.io.disk import disk_errors
 from allegro_md.io.frames import StoredFrame
@@ -55,12 +55,7 @@ class ExtxyzWriter:
             self._file.close()
 
 
-def open_extxyz(path: Path, outline: Outline) -> FrameWriter:
-    """Begins an extended XYZ file."""
-    return ExtxyzWriter(path, outline)
-
-
 FORMAT = Format(
     "extended XYZ", (".extxyz", ".xyz"),
-    frozenset({"position", "image", "velocity", "force", "mass", "step", "time"}), True, open_extxyz,
+    frozenset({"position", "image", "velocity", "force", "mass", "step", "time"}), True, ExtxyzWriter,
 )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
-from allegro_md.io.convert.outline import Format, FrameWriter, Outline
+from allegro_md.io.convert.outline import Format, Outline
 from allegro_md.io.disk import disk_errors
 from allegro_md.io.frame_index import FIXED, Box, FrameIndex, describe_file, describe_frames, without_force
 from allegro_md.io.frames import StoredFrame
@@ -93,12 +93,7 @@ class H5mdWriter:
             without_force(self._file["particles"])
 
 
-def open_h5md(path: Path, outline: Outline) -> FrameWriter:
-    """Begins an H5MD file."""
-    return H5mdWriter(path, outline)
-
-
 FORMAT = Format(
     "H5MD", (".h5", ".h5md", ".hdf5"),
-    frozenset({"position", "image", "velocity", "force", "mass", "step", "time"}), True, open_h5md,
+    frozenset({"position", "image", "velocity", "force", "mass", "step", "time"}), True, H5mdWriter,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from allegro_md.io.convert.lammps import PER_PS, LammpsBox, boundary, box_of, types_of
-from allegro_md.io.convert.outline import Format, FrameWriter, Outline
+from allegro_md.io.convert.outline import Format, Outline
 from allegro_md.io.convert.text_rows import columns_of, lines_of, number
 from allegro_md.io.disk import disk_errors
 from allegro_md.io.frames import StoredFrame
@@ -60,12 +60,7 @@ def _header(box: LammpsBox) -> str:
     return text + (" ".join(map(number, box.tilts)) + " xy xz yz\n" if any(box.tilts) else "")
 
 
-def open_data(path: Path, outline: Outline) -> FrameWriter:
-    """Begins a data file."""
-    return DataWriter(path, outline)
-
-
 FORMAT = Format(
     "LAMMPS data", (".data", ".lmp", ".lammps-data"),
-    frozenset({"position", "image", "velocity", "mass", "origin"}), False, open_data,
+    frozenset({"position", "image", "velocity", "mass", "origin"}), False, DataWriter,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from allegro_md.io.convert.lammps import PER_PS, LammpsBox, boundary, box_of, types_of
-from allegro_md.io.convert.outline import Format, FrameWriter, Outline
+from allegro_md.io.convert.outline import Format, Outline
 from allegro_md.io.convert.text_rows import columns_of, lines_of, number
 from allegro_md.io.disk import disk_errors
 from allegro_md.io.frames import StoredFrame
@@ -66,12 +66,7 @@ def _bounds(box: LammpsBox, flags: str) -> str:
     return f"ITEM: BOX BOUNDS xy xz yz {flags}\n" + "".join(rows)
 
 
-def open_dump(path: Path, outline: Outline) -> FrameWriter:
-    """Begins a dump file."""
-    return DumpWriter(path, outline)
-
-
 FORMAT = Format(
     "LAMMPS dump", (".dump", ".lammpstrj"),
-    frozenset({"position", "image", "velocity", "force", "mass", "step", "origin"}), True, open_dump,
+    frozenset({"position", "image", "velocity", "force", "mass", "step", "origin"}), True, DumpWriter,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trajectories import CELLS, N_ATOMS, write_trajectory
+from trajectories import CELLS, N_ATOMS, converted, write_trajectory
 
 from allegro_md import open_frames, read_trajectory
 from allegro_md.cli import main
@@ -31,15 +31,6 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
         return write_trajectory(tmp_path_factory.mktemp("run"), cell, **options)
 
     return make
-
-
-def converted(source: Path, out: Path, chosen: slice = EVERYTHING, **options: Any) -> list[str]:
-    """Converts a file; what was said."""
-    said: list[str] = []
-    with open_frames(source, **options) as frames:
-        convert(frames, chosen, out, said.append)
-    assert not out.with_name(out.name + ".part").exists()
-    return said
 
 
 def assert_same_atoms(first: FrameSource, second: FrameSource) -> None:

@@ -9,24 +9,15 @@ import ase.io
 import numpy as np
 import pytest
 from ase import units
-from trajectories import CELLS, N_ATOMS, write_trajectory
+from trajectories import CELLS, N_ATOMS, converted, write_trajectory
 
 from allegro_md import open_frames, read_trajectory
-from allegro_md.io.convert import convert
 from allegro_md.io.trajectory import Frame
 
 
 def read(path: Path, index: Any = -1, **options: Any) -> Any:
     """A frame, or some frames, as ASE reads them."""
     return ase.io.read(path, index, **options)
-
-
-def converted(source: Path, out: Path, chosen: slice = slice(None)) -> list[str]:
-    """Converts a file; what was said."""
-    said: list[str] = []
-    with open_frames(source) as frames:
-        convert(frames, chosen, out, said.append)
-    return said
 
 
 def turned(frame: Frame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
