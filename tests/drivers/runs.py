@@ -37,6 +37,7 @@ directory = "{directory}"
 trajectory = {{ every = 7, fields = ["position", "image", "velocity", "force"], dtype = "float64" }}
 thermo = {{ every = 5 }}
 checkpoint = {{ every = 40, keep = 3 }}
+observe = [{{ kind = "rdf", every = 3, rmax = 12.0, bins = 90 }}, {{ kind = "msd", every = 3 }}]
 """
 
 SMALLER = {"record-ag": ["system.repeat=[3,3,4]"], "silver": ["system.repeat=[3,3,4]"]}
@@ -78,6 +79,12 @@ def rows(directory: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "wall_s"} for row in csv.DictReader(file)]
 
 
+def observed(directory: Path) -> dict[str, list[str]]:
+    """Tables of the observers, without the remarks at their head, which hold the time of day."""
+    files = sorted((directory / "observe").glob("*.csv"))
+    return {file.name: [line for line in file.read_text().splitlines() if line[0] != "#"] for file in files}
+
+
 def frames(directory: Path) -> dict[str, np.ndarray]:
     with h5py.File(directory / "trajectory.h5") as file:
         values = {name: file[f"particles/all/{name}/value"][()] for name in FRAME}
@@ -108,8 +115,9 @@ def end_state(directory: Path, step: int) -> dict[str, Any]:
 
 
 def assert_same(directory: Path, undisturbed: Path, steps: int) -> None:
-    """The same run, bit for bit: end state, every row, every frame, none missing or doubled."""
+    """The same run, bit for bit: end state, every row, every frame, every observable, none missing or doubled."""
     assert rows(directory) == rows(undisturbed)
+    assert observed(directory) == observed(undisturbed)
     for compare in (frames, lambda where: end_state(where, steps)):
         found, expected = compare(directory), compare(undisturbed)
         assert found.keys() == expected.keys()
