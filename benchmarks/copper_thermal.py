@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-CENTERS = {300.0: 3.657, 600.0: 3.679, 900.0: 3.705}
+CENTERS = {300.0: 3.657, 600.0: 3.679, 900.0: 3.725}
 """Temperature, K, and about the lattice constant without pressure, Å."""
 OFFSETS = (-0.02, -0.01, 0.0, 0.01, 0.02)
-CRYSTALS = (300.0, 365.0, 900.0, 1145.0, 1222.0)
-"""Temperatures of the runs in the cell of the ab initio frames, K; the last is 0.9 of the melting point."""
+CELLS = {"crystal": ("hot", (300.0, 365.0, 900.0, 1145.0, 1222.0)), "melt": ("melt", (2037.0, 2715.0))}
+"""Runs in the cell of the ab initio frames: from the first frame of which group, and at which temperatures, K."""
 SETTLED_FS = 2000.0
 """Start of a run that is left out."""
 COEFFICIENTS = {293.0: 16.5, 400.0: 17.6, 500.0: 18.3, 600.0: 18.9, 800.0: 20.3, 1000.0: 22.4}
@@ -127,21 +127,22 @@ def experiment(first: float, last: float) -> float:
     return float(np.expm1(np.trapezoid(alpha, grid) * 1e-6))
 
 
-def crystals(model: Path, folder: Path, frames: list[Atoms]) -> dict[str, Any]:
-    """Mean energies of runs in the cell of the frames; their trajectories are for analysis."""
-    start = frames[0].copy()
-    write(folder / "crystal.extxyz", start, columns=["symbols", "positions"])
+def same_cell(model: Path, folder: Path, frame: Atoms, name: str, temperatures: tuple[float, ...]) -> dict[str, Any]:
+    """Mean energies of runs from an ab initio frame, in its cell; their trajectories are for analysis."""
+    write(folder / f"{name}.extxyz", frame, columns=["symbols", "positions"])
     found: dict[str, Any] = {}
-    for temperature in CRYSTALS:
+    for temperature in temperatures:
         text = INPUT.format(
-            system='structure = "crystal.extxyz"', model=model, steps=11_000, temperature=temperature, start=temperature,
-            trajectory='trajectory = { every = 10, fields = ["position", "image"] }',
+            system=f'structure = "{name}.extxyz"', model=model, steps=11_000, temperature=temperature,
+            start=temperature, trajectory='trajectory = { every = 10, fields = ["position", "image"] }',
         )
-        name = f"crystal-{temperature:.0f}"
-        launch.run_input(text, name, folder, 1)
-        rows = settled(folder / name)
-        energy, error = series.mean(rows["potential_eV"] / len(start))
-        found[f"{temperature:.0f}"] = {"energy_eV": energy, "error_eV": error, "mean_K": rows["temperature_K"].mean()}
+        launch.run_input(text, f"{name}-{temperature:.0f}", folder, 1)
+        rows = settled(folder / f"{name}-{temperature:.0f}")
+        energy, error = series.mean(rows["potential_eV"] / len(frame))
+        found[f"{temperature:.0f}"] = {
+            "energy_eV": energy, "error_eV": error, "temperature_K": float(rows["temperature_K"].mean()),
+            "pressure_GPa": float(rows["pressure_GPa"].mean()),
+        }
     return found
 
 
@@ -155,12 +156,16 @@ def main() -> None:
     folder = options.runs.resolve() / options.model.stem
     folder.mkdir(parents=True, exist_ok=True)
     frames = groups(options.data)
-    runs = crystals(options.model.resolve(), folder, frames["hot"])
+    model = options.model.resolve()
+    runs = {
+        name: same_cell(model, folder, frames[group][0].copy(), name, temperatures)
+        for name, (group, temperatures) in CELLS.items()
+    }
     for name, members in frames.items():
         energies = [atoms.get_potential_energy() / len(atoms) for atoms in members]
         print(name, len(members), np.mean(energies), np.std(energies))
     print(runs)
-    print(expansion(options.model.resolve(), folder))
+    print(expansion(model, folder))
 
 
 if __name__ == "__main__":

@@ -88,16 +88,18 @@ def main() -> None:
     hot = frames(options.data, "train")[MELT_FRAME]
     hot.calc = None
     write(liquid, hot, columns=["symbols", "positions"])
-    for seed in range(1, SEEDS["frame"] + 1):
-        quench_and_produce(runs / f"frame-{seed}", start, seed, [])
-    for seed in range(1, SEEDS["melt"] + 1):
+    for seed in range(1, max(SEEDS.values()) + 1):
         chosen = [f"system.velocities.seed={seed}"]
+        if seed <= SEEDS["frame"]:
+            quench_and_produce(runs / f"frame-{seed}", start, seed, [])
         if seed <= SEEDS["liquid"]:
             run("melt", runs / f"liquid-{seed}" / "melt", liquid, chosen)
-        melt = run("melt", runs / f"melt-{seed}" / "melt", start, chosen)
-        quench_and_produce(runs / f"melt-{seed}", melt, seed, [])
-        if seed <= SEEDS["ramp"]:
-            quench_and_produce(runs / f"ramp-{seed}", melt, seed, RAMP)
+        if seed <= SEEDS["melt"]:
+            melt = run("melt", runs / f"melt-{seed}" / "melt", start, chosen)
+            quench_and_produce(runs / f"melt-{seed}", melt, seed, [])
+    for seed in range(1, SEEDS["ramp"] + 1):
+        melt = run("melt", runs / f"melt-{seed}" / "melt", start, [f"system.velocities.seed={seed}"])
+        quench_and_produce(runs / f"ramp-{seed}", melt, seed, RAMP)
 
 
 if __name__ == "__main__":
