@@ -12,6 +12,7 @@ minutes on one core. Writes ``results/copper-thermal-MODEL-MACHINE.json``.
 from __future__ import annotations
 
 import argparse
+import json
 import lzma
 from io import StringIO
 from pathlib import Path
@@ -23,6 +24,7 @@ import series
 from ase import Atoms
 from ase.io import read, write
 from numpy.typing import NDArray
+from tables import Table, analyzed, distance
 
 Array = NDArray[np.float64]
 
@@ -31,6 +33,8 @@ CENTERS = {300.0: 3.657, 600.0: 3.679, 900.0: 3.725}
 OFFSETS = (-0.02, -0.01, 0.0, 0.01, 0.02)
 CELLS = {"crystal": ("hot", (300.0, 365.0, 900.0, 1145.0, 1222.0)), "melt": ("melt", (2037.0, 2715.0))}
 """Runs in the cell of the ab initio frames: from the first frame of which group, and at which temperatures, K."""
+RMAX, BINS, COLUMN = "5.4", "108", "g_Cu-Cu"
+"""Distances up to half the cell, and the column that is compared."""
 SETTLED_FS = 2000.0
 """Start of a run that is left out."""
 COEFFICIENTS = {293.0: 16.5, 400.0: 17.6, 500.0: 18.3, 600.0: 18.9, 800.0: 20.3, 1000.0: 22.4}
@@ -98,7 +102,7 @@ def expansion(model: Path, folder: Path) -> dict[str, Any]:
             points.append((a, *series.mean(rows["pressure_GPa"]), rows["temperature_K"].mean()))
         a, error, modulus = root(np.array(points))
         found[f"{temperature:.0f}"] = {
-            "lattice_constant_A": a, "error_A": error, "bulk_modulus_GPa": modulus,
+            "lattice_constant_A": float(a), "error_A": error, "bulk_modulus_GPa": modulus,
             "points": [dict(zip(("a_A", "pressure_GPa", "error_GPa", "mean_K"), p, strict=True)) for p in points],
         }
     return found
@@ -117,7 +121,8 @@ def root(points: Array) -> tuple[float, float, float]:
     zero = float(np.real(roots[np.argmin(np.abs(roots))]))
     slope = float(np.polyval(np.polyder(coefficients), zero))
     powers = np.array([zero**2, zero, 1.0])
-    return middle + zero, float(np.sqrt(powers @ covariance @ powers) / abs(slope)), -slope * (middle + zero) / 3.0
+    a = float(middle) + zero
+    return a, float(np.sqrt(powers @ covariance @ powers)) / abs(slope), -slope * a / 3.0
 
 
 def experiment(first: float, last: float) -> float:
@@ -146,6 +151,39 @@ def same_cell(model: Path, folder: Path, frame: Atoms, name: str, temperatures: 
     return found
 
 
+def structures(folder: Path, frames: dict[str, list[Atoms]]) -> dict[str, Any]:
+    """Radial distribution functions of the runs beside those of the ab initio frames."""
+    options = ["--rmax", RMAX, "--bins", BINS]
+    names = [f"{name}-{temperature:.0f}" for name, (_, temperatures) in CELLS.items() for temperature in temperatures]
+    later = ["--frames", f"{int(SETTLED_FS / 20)}::5"]
+    runs = {
+        name: analyzed("rdf", folder / name / "trajectory.h5", folder / "analysis" / name, *options, *later)
+        for name in names
+    }
+    found: dict[str, Any] = {}
+    for name, members in frames.items():
+        parts = []
+        for part, chosen in (("", members), ("-even", members[::2]), ("-odd", members[1::2])):
+            path = folder / f"frames-{name}{part}.extxyz"
+            write(path, chosen, columns=["symbols", "positions"])
+            parts.append(analyzed("rdf", path, folder / "analysis" / f"frames-{name}{part}", *options))
+        energy = np.array([atoms.get_potential_energy() / len(atoms) for atoms in members])
+        whole, even, odd = parts
+        found[name] = {
+            "frames": len(members), "energy_eV": energy.mean(), "error_eV": energy.std(ddof=1) / len(energy) ** 0.5,
+            **peak(whole), "difference_of_even_and_odd_frames": distance(even, odd, COLUMN),
+            "runs": {
+                run: {**peak(table), "difference": distance(table, whole, COLUMN)} for run, table in runs.items()
+            },
+        }
+    return found
+
+
+def peak(table: Table) -> dict[str, float]:
+    """Position and height of the highest value."""
+    return {"peak_A": float(table["r_A"][table[COLUMN].argmax()]), "height": float(table[COLUMN].max())}
+
+
 def main() -> None:
     """Measures, prints and keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -153,19 +191,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=launch.SHARED / "data", help="folder of the data sets")
     parser.add_argument("--runs", type=Path, default=launch.ROOT / "benchmarks" / "run-copper-thermal")
     options = parser.parse_args()
-    folder = options.runs.resolve() / options.model.stem
+    model = options.model.resolve()
+    folder = options.runs.resolve() / model.stem
     folder.mkdir(parents=True, exist_ok=True)
     frames = groups(options.data)
-    model = options.model.resolve()
     runs = {
         name: same_cell(model, folder, frames[group][0].copy(), name, temperatures)
         for name, (group, temperatures) in CELLS.items()
     }
-    for name, members in frames.items():
-        energies = [atoms.get_potential_energy() / len(atoms) for atoms in members]
-        print(name, len(members), np.mean(energies), np.std(energies))
-    print(runs)
-    print(expansion(model, folder))
+    found = expansion(model, folder)
+    first, last = (found[key]["lattice_constant_A"] for key in ("300", "900"))
+    figures = {
+        "model": model.name, "expansion": found,
+        "elongation_300_to_900_K": last / first - 1.0, "experiment_300_to_900_K": experiment(300.0, 900.0),
+        "experiment_lattice_constant_300_K": EXPERIMENT_300,
+        "ab_initio_cell": {"runs": runs, "frames": structures(folder, frames)},
+        "wall_s": sum(json.loads(path.read_text())["wall_s"] for path in folder.glob("*/run.json")),
+    }  # fmt: skip
+    print(json.dumps(figures, indent=1))
+    print(launch.save(f"copper-thermal-{model.stem}", figures, launch.versions("allegro-md", "ase", "numpy")))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""Tables that ``allegro-md analyze`` writes, and how far two of them are apart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import launch
+import numpy as np
+from numpy.typing import NDArray
+
+Table = dict[str, NDArray[np.float64]]
+
+
+def analyzed(kind: str, source: Path, out: Path, *options: str) -> Table:
+    """The columns of ``KIND.csv`` by name, computed unless the file is there."""
+    if not (out / f"{kind}.json").exists():
+        words = [sys.executable, "-m", "allegro_md", "analyze", kind, str(source), "--out", str(out), *options]
+        subprocess.run(words, env=launch.environment(), check=True, stdout=subprocess.DEVNULL)
+    lines = [line for line in (out / f"{kind}.csv").read_text().splitlines() if not line.startswith("#")]
+    values = np.array([[float(word) if word else np.nan for word in line.split(",")] for line in lines[1:]])
+    return dict(zip(lines[0].split(","), values.T, strict=True))
+
+
+def distance(a: Table, b: Table, column: str) -> float:
+    """Integral of the absolute difference of a column of two tables on the same grid."""
+    x = next(iter(a.values()))
+    return float(np.abs(a[column] - b[column]).sum() * (x[1] - x[0]))
