@@ -2,11 +2,11 @@
 
     python benchmarks/lithium_phosphate_compare.py [--data FOLDER] [--runs FOLDER]
 
-``allegro-md analyze`` computes what can be compared, of each run and of the ab initio frames: the first 10 ps of
-the quench are left out of both. The frames are in the order of time (their center of mass stays where it is when
-displacements between successive ones are added up); 0.5 ps between them is the 50 ps of the paper divided by their
-number. Needs the runs; minutes. Writes ``results/lithium-phosphate-study-MACHINE.json`` and
-``docs/assets/li3po4-*.svg``.
+``allegro-md analyze`` computes radial distribution functions and displacements, of each run and of the ab initio
+frames; angles and the network of bonds are found here, with ASE. The first 10 ps of the quench are left out. The frames
+are in the order of time: their center of mass stays where it is when displacements between successive ones are added
+up; 0.5 ps between them is the 50 ps of the paper divided by their number. Needs the runs; a quarter of an hour. Writes
+``results/lithium-phosphate-study-MACHINE.json`` and ``docs/assets/li3po4-*.svg``.
 """
 
 from __future__ import annotations
@@ -37,11 +37,15 @@ DROPPED = 20
 PAIRS = ("Li-Li", "Li-O", "Li-P", "O-O", "O-P", "P-P", "total")
 BOND = 2.0
 """Å; a phosphorus and an oxygen within it are bonded."""
+REACH = 2.5
+"""Å; ends of an angle are within it of its corner, as in the paper."""
+DEGREES = np.arange(0.0, 181.0, 2.0)
+ENOUGH_PS = 5.0
+"""Shorter liquids are not compared."""
 FIT_PS = (2.0, 20.0)
 QUANTITIES = {
     "rdf": ["--rmax", "10", "--bins", "200", "--frames", "::10"],
     "msd": [],
-    "adf": ["--rmax", "2.5", "--frames", "::10"],
 }
 
 
@@ -84,6 +88,33 @@ def stored(trajectory: Path, every: int) -> list[Atoms]:
         return [Atoms(t.species, frame.position, cell=frame.cell.matrix, pbc=True) for frame in t[::every]]
 
 
+def lasted(trajectory: Path) -> float:
+    """Length of a trajectory, ps."""
+    with read_trajectory(trajectory) as t:
+        return float(t.times[-1]) / 1000.0
+
+
+def angles(members: Sequence[Atoms]) -> Table:
+    """Distributions of angles, per degree, with both ends within `REACH` of the corner.
+
+    O-P-O is that of two oxygens at a phosphorus, P-O-O that of a phosphorus and an oxygen at another oxygen.
+    """
+    counts = {"O-P-O": np.zeros(len(DEGREES) - 1), "P-O-O": np.zeros(len(DEGREES) - 1)}
+    for atoms in members:
+        i, j, d = neighbor_list("ijD", atoms, {("P", "O"): REACH, ("O", "O"): REACH})
+        d /= np.linalg.norm(d, axis=1, keepdims=True)
+        first = np.searchsorted(i, np.arange(len(atoms) + 1))
+        for center, (a, b) in enumerate(zip(first[:-1], first[1:], strict=True)):
+            cosine, phosphorus = np.clip(d[a:b] @ d[a:b].T, -1.0, 1.0), atoms.numbers[j[a:b]] == 15
+            if atoms.numbers[center] == 15:
+                name, values = "O-P-O", cosine[np.triu_indices(b - a, 1)]
+            else:
+                name, values = "P-O-O", cosine[np.ix_(phosphorus, ~phosphorus)].ravel()
+            counts[name] += np.histogram(np.degrees(np.arccos(values)), DEGREES)[0]
+    middle = 0.5 * (DEGREES[:-1] + DEGREES[1:])
+    return {"angle_deg": middle, **{name: n / n.sum() / np.diff(DEGREES) for name, n in counts.items()}}
+
+
 def diffusion(msd: Table) -> float:
     """Slope of the mean square displacement of lithium in `FIT_PS`, as D in cm²/s."""
     time = msd["time_fs"] / 1000.0
@@ -103,7 +134,7 @@ def compared(runs: Sequence[Table], whole: Table, halves: Sequence[Table], colum
             "difference_of_single_runs": [distance(run, whole, column) for run in runs],
             "difference_of_ab_initio_halves": distance(halves[0], halves[1], column),
             "peak": float(axis[mean[column].argmax()]), "height": float(np.mean(peaks)),
-            "height_std": float(np.std(peaks, ddof=1)) if len(peaks) > 1 else None,
+            "height_std": spread(peaks),
             "ab_initio_peak": float(axis[whole[column].argmax()]), "ab_initio_height": float(whole[column].max()),
         }  # fmt: skip
     return found
@@ -123,12 +154,13 @@ class Study:
                 write_ab_initio(chosen, self.out / f"{name}{part}.extxyz")
 
     def done(self, kind: str) -> list[Path]:
-        """The last trajectory of each run of a kind that reached its end, or of a melt also that stopped itself."""
+        """The last trajectory of each run of a kind that reached its end; of a liquid, that went far enough."""
         stage = "melt" if kind == "liquid" else "produce"
         found = []
         for record in sorted(self.runs.glob(f"{kind}-*/{stage}/run.json")):
-            if kind == "liquid" or json.loads(record.read_text())["status"] == "done":
-                found.append(record.with_name("trajectory.h5"))
+            path = record.with_name("trajectory.h5")
+            if json.loads(record.read_text())["status"] == "done" or (kind == "liquid" and lasted(path) >= ENOUGH_PS):
+                found.append(path)
         return found
 
     def tables(self, quantity: str, kind: str) -> list[Table]:
@@ -144,34 +176,41 @@ class Study:
             for part in ("", "-1", "-2")
         ]
 
+    def angles_of(self, name: str) -> list[Table]:
+        """Of the ab initio frames: all, and each half."""
+        members = self.ab_initio[name]
+        middle = len(members) // 2
+        return [angles(part) for part in (members, members[:middle], members[middle:])]
+
 
 def glass(study: Study, kind: str) -> dict[str, Any]:
     """A kind of quench beside the ab initio glass."""
-    rdf, adf = study.tables("rdf", kind), study.tables("adf", kind)
+    rdf, whole = study.tables("rdf", kind), study.angles_of("glass")
     coefficients = [diffusion(table) for table in study.tables("msd", kind)]
     networks = [network(stored(path, 100)) for path in study.done(kind)]
     return {
         "runs": len(rdf),
         "rdf": compared(rdf, *split(study.reference("rdf", "glass")), [f"g_{pair}" for pair in PAIRS]),
-        "adf": compared(adf, *split(study.reference("adf", "glass")), ["O-P-O", "P-O-O"]),
+        "angles": compared([angles(stored(path, 50)) for path in study.done(kind)], *split(whole), ["O-P-O", "P-O-O"]),
         "D_Li_cm2_s": float(np.mean(coefficients)), "D_Li_std": spread(coefficients),
-        "D_Li_error": spread(coefficients) / len(coefficients) ** 0.5, "D_Li_of_runs": coefficients,
+        "D_Li_of_runs": coefficients,
         "network": {key: [one[key] for one in networks] for key in networks[0]},
     }
 
 
 def liquid(study: Study) -> dict[str, Any]:
     """The melt in the cell of the ab initio melt beside it, and how melts change with time."""
-    rdf, adf = study.tables("rdf", "liquid"), study.tables("adf", "liquid")
+    rdf, whole = study.tables("rdf", "liquid"), study.angles_of("melt")
     lengths = {}
     for path in [*study.done("liquid"), *sorted(study.runs.glob("melt-*/melt/trajectory.h5"))]:
         record = json.loads((path.parent / "run.json").read_text())
-        with read_trajectory(path) as t:
-            lengths[path.parents[1].name] = {"status": record["status"], "picoseconds": float(t.times[-1]) / 1000.0}
+        lengths[path.parents[1].name] = {"status": record["status"], "picoseconds": lasted(path)}
     return {
         "runs": len(rdf), "ended": lengths,
         "rdf": compared(rdf, *split(study.reference("rdf", "melt")), [f"g_{pair}" for pair in PAIRS]),
-        "adf": compared(adf, *split(study.reference("adf", "melt")), ["O-P-O", "P-O-O"]),
+        "angles": compared(
+            [angles(stored(path, 20)) for path in study.done("liquid")], *split(whole), ["O-P-O", "P-O-O"]
+        ),
         "ab_initio_network": network(study.ab_initio["melt"]),
     }
 
@@ -181,49 +220,74 @@ def split(tables: Sequence[Table]) -> tuple[Table, Sequence[Table]]:
     return tables[0], tables[1:]
 
 
-def spread(values: Sequence[float]) -> float:
-    """Standard deviation between runs."""
-    return float(np.std(values, ddof=1))
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation between runs, if there are several."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def draw(study: Study) -> dict[str, Any]:
-    """The pictures by name: structure, angles, displacement of lithium, and the network of the melt."""
-    pictures = {}
-    pictures["rdf"], axes = figure(2, 2, 9.0, 6.0)
+    """The pictures by name."""
+    return {
+        "rdf": structure(study), "angles": corners(study), "msd": displacement(study), "melt": condensation(study),
+    }  # fmt: skip
+
+
+def structure(study: Study) -> Any:
+    """Radial distribution functions of the glass."""
+    made, axes = figure(2, 2, 9.0, 6.0)
+    runs, reference = study.tables("rdf", "frame"), study.reference("rdf", "glass")[0]
     for axis, pair in zip(axes, ("total", "O-P", "Li-O", "O-O"), strict=True):
-        band(axis, study.tables("rdf", "frame"), f"g_{pair}", "10 runs, ±1 std")
-        reference = study.reference("rdf", "glass")[0]
-        axis.plot(reference["r_A"], reference[f"g_{pair}"], color=COLORS[1], lw=1, label="ab initio")
+        band(axis, runs, "r_A", f"g_{pair}", reference)
         axis.set(title="all atoms" if pair == "total" else pair, xlabel="r (Å)", ylabel="g(r)")
     axes[0].legend()
-    pictures["msd"], axes = figure(1, 1, 5.5, 4.0)
-    runs = study.tables("msd", "frame")
-    for run in runs:
-        run["time_ps"] = run["time_fs"] / 1000.0
-    band(axes[0], runs, "msd_Li_A2", "10 runs, ±1 std", "time_ps")
-    reference = study.reference("msd", "glass")[0]
-    axes[0].plot(reference["time_fs"] / 1000.0, reference["msd_Li_A2"], color=COLORS[1], label="ab initio")
-    axes[0].set(xlabel="time (ps)", ylabel="MSD of Li (Å²)", xlim=(0, 20), ylim=(0, 5))
+    return made
+
+
+def corners(study: Study) -> Any:
+    """Angles of the glass."""
+    made, axes = figure(1, 2, 9.0, 3.4)
+    runs, reference = [angles(stored(path, 50)) for path in study.done("frame")], study.angles_of("glass")[0]
+    for axis, name in zip(axes, ("O-P-O", "P-O-O"), strict=True):
+        band(axis, runs, "angle_deg", name, reference)
+        axis.set(title=name, xlabel="angle (°)", ylabel="probability per degree")
     axes[0].legend()
-    pictures["melt"], axes = figure(1, 1, 5.5, 4.0)
+    return made
+
+
+def displacement(study: Study) -> Any:
+    """Mean square displacement of lithium in the glass."""
+    made, (axis,) = figure(1, 1, 5.5, 4.0)
+    tables = [*study.tables("msd", "frame"), study.reference("msd", "glass")[0]]
+    for table in tables:
+        table["time_ps"] = table["time_fs"] / 1000.0
+    band(axis, tables[:-1], "time_ps", "msd_Li_A2", tables[-1])
+    axis.set(xlabel="time (ps)", ylabel="MSD of Li (Å²)", xlim=(0, 20), ylim=(0, 6))
+    axis.legend()
+    return made
+
+
+def condensation(study: Study) -> Any:
+    """Oxygens between two phosphorus atoms in melts, per picosecond."""
+    made, (axis,) = figure(1, 1, 5.5, 4.0)
     for kind, color, label in (("melt", COLORS[0], "cell of the glass"), ("liquid", COLORS[2], "cell of the melt")):
         for number, path in enumerate(sorted(study.runs.glob(f"{kind}-*/melt/trajectory.h5"))):
             members = stored(path, 5)
             counts = [network(members[k : k + 10])["bridging_oxygens"] for k in range(0, len(members) - 9, 10)]
-            axes[0].plot(np.arange(len(counts)) + 0.5, counts, color=color, lw=1, label=None if number else label)
+            axis.plot(np.arange(len(counts)) + 0.5, counts, color=color, lw=1, label=None if number else label)
     mean = network(study.ab_initio["melt"])["bridging_oxygens"]
-    axes[0].axhline(mean, color=COLORS[1], label="ab initio")
-    axes[0].set(xlabel="time (ps)", ylabel="oxygens between two phosphorus atoms")
-    axes[0].legend()
-    return pictures
+    axis.axhline(mean, color=COLORS[1], label="ab initio, mean")
+    axis.set(xlabel="time (ps)", ylabel="oxygens between two phosphorus atoms")
+    axis.legend()
+    return made
 
 
-def band(axis: Any, tables: Sequence[Table], column: str, label: str, abscissa: str = "r_A") -> None:
-    """Mean of runs with a band of one standard deviation."""
-    values = np.array([table[column] for table in tables])
+def band(axis: Any, runs: Sequence[Table], abscissa: str, column: str, reference: Table) -> None:
+    """Mean of runs with a band of one standard deviation, and the ab initio line."""
+    values = np.array([table[column] for table in runs])
     mean, std = values.mean(axis=0), values.std(axis=0, ddof=1)
-    axis.plot(tables[0][abscissa], mean, color=COLORS[0], label=label)
-    axis.fill_between(tables[0][abscissa], mean - std, mean + std, color=COLORS[0], alpha=0.3, lw=0)
+    axis.plot(runs[0][abscissa], mean, color=COLORS[0], label=f"{len(runs)} runs, ±1 std")
+    axis.fill_between(runs[0][abscissa], mean - std, mean + std, color=COLORS[0], alpha=0.3, lw=0)
+    axis.plot(reference[abscissa], reference[column], color=COLORS[1], lw=1, label="ab initio")
 
 
 def main() -> None:
