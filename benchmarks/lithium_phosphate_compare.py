@@ -202,7 +202,7 @@ def liquid(study: Study) -> dict[str, Any]:
     """The melt in the cell of the ab initio melt beside it, and how melts change with time."""
     rdf, whole = study.tables("rdf", "liquid"), study.angles_of("melt")
     lengths = {}
-    for path in [*study.done("liquid"), *sorted(study.runs.glob("melt-*/melt/trajectory.h5"))]:
+    for path in sorted(study.runs.glob("*/melt/trajectory.h5")):
         record = json.loads((path.parent / "run.json").read_text())
         lengths[path.parents[1].name] = {"status": record["status"], "picoseconds": lasted(path)}
     return {
