@@ -31,8 +31,8 @@ def test_rollback_is_a_run_with_half_the_timestep(tmp_path: Path, mpirun: MpiRun
     mpirun(1, ["-m", "allegro_md", write_input(tmp_path, "fine"), *nve(2.0, 60, "output.observe=[]")])
     fine = frames(tmp_path / "fine")
     farthest = 2.0 * float(np.linalg.norm(fine["velocity"], axis=2).max())
-    limits = (f"guard.max_displacement={1.2 * farthest}", "output.checkpoint.every=10", "guard.rollback=100")
-    limits = (*limits, "output.observe=[]")  # whose samples are at other times in the other run
+    limits = (f"guard.max_displacement={1.2 * farthest}", "output.checkpoint.every=10", "guard.rollback=100",
+              "output.observe=[]")  # whose samples are at other times in the other run
     mpirun(2, ["-m", "allegro_md", write_input(tmp_path, "coarse"), *nve(4.0, 30, *limits)])
 
     record = json.loads((tmp_path / "coarse" / "run.json").read_text())
