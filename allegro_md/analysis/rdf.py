@@ -11,42 +11,27 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
-from allegro_md.accumulators.blocks import Blocks, standard_error
+from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.total import Total
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.groups import Groups
+from allegro_md.analysis.links import Pairs, marked, numbers
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import bytes_of_ghosts, require_volume, with_ghosts
 from allegro_md.analysis.table import GroupedTable
 from allegro_md.backends.cpu.pair_counts import count_pairs
 from allegro_md.comm import Comm
-from allegro_md.config.fields import Length, Marker, Whole, problem, show
+from allegro_md.config.fields import Length, Whole, problem
 from allegro_md.errors import InputError
 
 NARROWEST = 1e-3
 """Least width of a bin, Å."""
 
-
-class _Pairs(Marker):
-    def parse(self, value: Any, info: ValidationInfo) -> tuple[tuple[str, str], ...]:
-        value = [value] if isinstance(value, str) else value
-        if not isinstance(value, (list, tuple)) or not value:
-            raise problem(f"expected a list of pairs, got {show(value)}", 'for example ["Li-O", "P-O"]')
-        pairs = []
-        for item in value:
-            parts = item.split("-") if isinstance(item, str) else []
-            if len(parts) != 2 or not all(parts):
-                raise problem(f"{show(item)} is no pair of elements or groups", 'write for example "Li-O"')
-            pairs.append((parts[0], parts[1]))
-        if len(set(pairs)) < len(pairs):
-            raise problem(f"a pair is listed twice in {show(value)}", "list each once")
-        return tuple(pairs)
-
-
-Pairs = Annotated[tuple[tuple[str, str], ...], _Pairs()]
+MOST_PAIRS = 63
+"""The 64th bit is for all pairs together."""
 
 
 class RdfTable(GroupedTable):
@@ -86,7 +71,7 @@ class Rdf(Quantity):
         self._groups = Groups(table, system.species_table, system.n_total, where)
         self._where = where
         self.pairs = table.pairs or default_pairs(self._groups.names)
-        self._kinds = kinds(self.pairs, self._groups, where)
+        self._kinds = numbers(self.pairs, self._groups, MOST_PAIRS, where)
         self._edges: Array = np.linspace(0.0, table.rmax, table.bins + 1)
         self._density = system.n_total / system.cell.volume
         self._free = [axis for axis, periodic in zip("xyz", system.cell.periodic, strict=True) if not periodic]
@@ -100,7 +85,7 @@ class Rdf(Quantity):
         ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
         total = np.uint64(len(self.pairs))
-        centers, neighbors = (self._of(bits, side) | (np.uint64(1) << total) for side in (0, 1))
+        centers, neighbors = (marked(bits, self._kinds[:, side]) | (np.uint64(1) << total) for side in (0, 1))
         counts = count_pairs(state, self._edges, centers[: state.n_local], neighbors)
         members = sample.comm.sum(self._groups.members(bits[: state.n_local]))
         block = self._blocks.at(sample.number)
@@ -152,14 +137,6 @@ class Rdf(Quantity):
     def bytes_while_called(self, n_local: int) -> float:
         return 90.0 * n_local + bytes_of_ghosts(n_local, float(self._edges[-1]), self._density)
 
-    def _of(self, bits: NDArray[np.uint64], side: int) -> NDArray[np.uint64]:
-        """(n,) uint64, bit k: an atom may be the first (`side` 0) or second of pair k; `bits` (n,) of its groups."""
-        found = np.zeros(len(bits), np.uint64)
-        for k, pair in enumerate(self._kinds):
-            member = (bits >> np.uint64(pair[side])) & np.uint64(1)
-            found |= member << np.uint64(k)
-        return found
-
     def _norm(self, members: NDArray[np.int64], n_total: int, volume: float) -> Array:
         """N_A of each pair, then the number of its ordered pairs over the volume; both also for all atoms.
 
@@ -171,8 +148,8 @@ class Rdf(Quantity):
         Returns:
             (2 (pairs + 1),) float64.
         """
-        first = [float(members[a]) for a, _ in self._kinds] + [float(n_total)]
-        second = [float(members[b] - (a == b)) for a, b in self._kinds] + [n_total - 1.0]
+        first = [float(members[a]) for a, _ in self._kinds.tolist()] + [float(n_total)]
+        second = [float(members[b] - (a == b)) for a, b in self._kinds.tolist()] + [n_total - 1.0]
         return np.array(first + [a * b / volume for a, b in zip(first, second, strict=True)])
 
     def _functions(self, sums: Joint, shells: Array) -> tuple[Array, Array]:
@@ -189,27 +166,6 @@ class Rdf(Quantity):
 def default_pairs(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """All pairs of groups, each once."""
     return tuple((a, b) for k, a in enumerate(names) for b in names[k:])
-
-
-def kinds(pairs: tuple[tuple[str, str], ...], groups: Groups, where: str) -> list[tuple[int, int]]:
-    """Numbers of the groups of each pair.
-
-    Raises:
-        InputError: there is no such group, or there are too many pairs.
-    """
-    if len(pairs) > 63:
-        raise InputError(f"{len(pairs)} pairs", where, "choose at most 63 with 'pairs'")
-    for name in dict.fromkeys(name for pair in pairs for name in pair):
-        if name not in groups.names:
-            raise InputError(f"there is no group or element '{name}'", where, f"there are {', '.join(groups.names)}")
-    return [(groups.names.index(a), groups.names.index(b)) for a, b in pairs]
-
-
-def load_on_root(blocks: Blocks[Any], state: dict[str, Any], comm: Comm) -> None:
-    """Takes up sums of all ranks: one rank holds them, the others hold as many empty blocks."""
-    blocks.load_state_dict(state)
-    if comm.rank > 0:
-        blocks.clear()
 
 
 def peak(name: str, r: Array, g: Array, g_error: Array, running: Array, running_error: Array) -> list[Value]:

@@ -140,8 +140,9 @@ OBSERVERS = Registry(
     {
         "rdf": _quantity("rdf", "RdfTable"),
         "msd": _quantity("msd", "MsdTable"),
+        "adf": _quantity("adf", "AdfTable"),
     },
-    unbuilt=("adf", "vacf", "thermal-conductivity"),  # the last one needs a heat flux
+    unbuilt=("vacf", "thermal-conductivity"),  # the last one needs a heat flux
 )
 """Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`."""
 
