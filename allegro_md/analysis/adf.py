@@ -18,7 +18,7 @@ from pydantic import Field
 from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
-from allegro_md.analysis.base import Quantity, Sample, System
+from allegro_md.analysis.base import Quantity, Sample, System, require_samples
 from allegro_md.analysis.bonds import Near, bond_vectors, bytes_of_bonds, closer, near
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import BondedTable, Cutoffs, Triplets, marked, numbers
@@ -26,7 +26,6 @@ from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.backends.cpu.lanes import lowest
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Whole
-from allegro_md.errors import InputError
 
 BITS = 24
 """Angles are added up in units of 2⁻²⁴ degrees."""
@@ -107,8 +106,7 @@ class Adf(Quantity):
     def result(self, comm: Comm) -> Result:
         """Returns p(θ) of each triplet, with errors from blocks."""
         blocks = self._blocks.reduced(comm)
-        if blocks.n_samples == 0:
-            raise InputError("there are no samples", self._where, "choose a smaller 'every' or 'after', or more frames")
+        require_samples(blocks.n_samples, self._where)
         whole, width = blocks.whole(), 180.0 / (len(self._cosines) - 1)
         p, mean, bonds = whole.functions(width)
         each = [block.functions(width) for block in blocks.complete()]
@@ -117,8 +115,8 @@ class Adf(Quantity):
         names = ["-".join(triplet) for triplet in self.triplets]
         columns = [Column("angle_deg", middle)]
         for k, name in enumerate(names):
-            counts = whole.angles.counts[k]
-            columns += [Column(f"adf_{name}", p[k]), Column(f"count_{name}", counts), Column(f"adf_err_{name}", p_error[k])]
+            columns += [Column(f"adf_{name}", p[k]), Column(f"count_{name}", whole.angles.counts[k])]
+            columns.append(Column(f"adf_err_{name}", p_error[k]))
         result = Result("Angular distribution functions", columns)
         shown = [k for k in range(len(names)) if whole.angles.counts[k].any()]
         for k in shown:

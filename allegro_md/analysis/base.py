@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.analysis.result import Result
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
+from allegro_md.errors import InputError
 from allegro_md.evaluation import Needs
 from allegro_md.io.checkpoint import BLOCK
 from allegro_md.io.id_partition import IdPartition
@@ -176,3 +177,13 @@ class Quantity(ABC):
     def bytes_while_called(self, n_local: int) -> float:
         """Bytes on top of that while a sample is added, at most."""
         return 200.0 * n_local
+
+
+def require_samples(n_samples: int, where: str) -> None:
+    """Refuses a result of nothing.
+
+    Raises:
+        InputError: there is no sample.
+    """
+    if n_samples == 0:
+        raise InputError("there are no samples", where, "choose a smaller 'every' or 'after', or more frames")

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.total import Total
-from allegro_md.analysis.base import Quantity, Sample, System
+from allegro_md.analysis.base import Quantity, Sample, System, require_samples
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import Pairs, marked, numbers
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
@@ -25,7 +25,6 @@ from allegro_md.analysis.table import GroupedTable
 from allegro_md.backends.cpu.pair_counts import count_pairs
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Length, Whole, problem
-from allegro_md.errors import InputError
 
 NARROWEST = 1e-3
 """Least width of a bin, Å."""
@@ -98,8 +97,7 @@ class Rdf(Quantity):
     def result(self, comm: Comm) -> Result:
         """Returns g(r) and n(r) of each pair, with errors from blocks."""
         blocks = self._blocks.reduced(comm)
-        if blocks.n_samples == 0:
-            raise InputError("there are no samples", self._where, "choose a smaller 'every' or 'after', or more frames")
+        require_samples(blocks.n_samples, self._where)
         shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
         g, running = self._functions(blocks.whole(), shells)
         each = [self._functions(block, shells) for block in blocks.complete()]

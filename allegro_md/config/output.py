@@ -141,6 +141,8 @@ OBSERVERS = Registry(
         "rdf": _quantity("rdf", "RdfTable"),
         "msd": _quantity("msd", "MsdTable"),
         "adf": _quantity("adf", "AdfTable"),
+        "coordination": _quantity("coordination", "CoordinationTable"),
+        "steinhardt": _quantity("steinhardt", "SteinhardtTable"),
     },
     unbuilt=("vacf", "thermal-conductivity"),  # the last one needs a heat flux
 )

@@ -88,7 +88,7 @@ def _split(symbols: str) -> list[str]:
 
 def neighbors(positions: Array, cell: Cell, cutoff: float) -> list[tuple[NDArray[np.int64], Array]]:
     """For each atom the indices (m,) of the atoms and images within a cutoff, and the vectors (m, 3) to them."""
-    reach = [int(np.ceil(cutoff / height)) + 1 if free else 0 for height, free in zip(cell.heights, cell.periodic)]
+    reach = np.where(cell.periodic, np.ceil(cutoff / cell.heights) + 1.0, 0.0).astype(int).tolist()
     images = np.array(list(product(*(range(-n, n + 1) for n in reach))), dtype=np.float64) @ cell.matrix
     fractions = positions @ cell.inverse
     inside = (fractions - np.where(cell.periodic, np.floor(fractions), 0.0)) @ cell.matrix
