@@ -37,20 +37,22 @@ class Near(NamedTuple):
     offsets: NDArray[np.int64]
     neighbors: NDArray[np.int32]
 
-    @property
-    def most(self) -> int:
-        """Largest number of neighbors of a center."""
-        return int(np.diff(self.offsets).max(initial=0))
 
-
-def near(sample: Sample, cutoff: float) -> tuple[AtomState, Near]:
+def near(sample: Sample, cutoff: float, of_ghosts: bool = False) -> tuple[AtomState, Near]:
     """Finds the neighbors of all atoms within a cutoff, Å, and some beyond it (collective over `sample.comm`).
 
+    Args:
+        sample: the atoms.
+        cutoff: Å.
+        of_ghosts: also finds the neighbors of ghosts; they are complete for those that are neighbors of local atoms.
+
     Returns:
-        A state with ghosts up to the cutoff, as of `with_ghosts`, and the neighbors of its local atoms.
+        A state with ghosts, as of `with_ghosts`, and the neighbors of its local atoms, or of all.
     """
-    state = with_ghosts(sample, cutoff * MARGIN)
-    offsets, neighbors = backend_for(state.device).lists.find_pairs(state, state.n_local, cutoff * MARGIN)
+    reach = cutoff * MARGIN
+    state = with_ghosts(sample, 2.0 * reach if of_ghosts else reach)
+    n_centers = state.n_all if of_ghosts else state.n_local
+    offsets, neighbors = backend_for(state.device).lists.find_pairs(state, n_centers, reach)
     position, shift = state.all("position").numpy(), state.all("shift").numpy()
     return state, Near(position, shift, np.array(state.cell.matrix), offsets.numpy(), neighbors.numpy())
 

@@ -62,9 +62,9 @@ def test_as_freud_counts() -> None:
     frames = Frames(12.0 * np.eye(3), "O" * 150, n_frames=1)
     result = frames.fed(build(table(cutoff=4.0), frames.system(), "observe"))
     box = freud.box.Box.cube(12.0)
-    query = freud.locality.AABBQuery(box, box.wrap(frames.positions[0]))
-    counts = query.query(frames.positions[0], {"r_max": 4.0, "exclude_ii": True}).toNeighborList().neighbor_counts
-    expected = np.bincount(counts) / 150
+    inside = box.wrap(frames.positions[0])
+    pairs = freud.locality.AABBQuery(box, inside).query(inside, {"r_max": 4.0, "exclude_ii": True})
+    expected = np.bincount(pairs.toNeighborList().neighbor_counts) / 150
     np.testing.assert_allclose(column(result.columns, "fraction_O-O"), expected, rtol=1e-15)
 
 
