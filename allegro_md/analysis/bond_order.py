@@ -134,3 +134,20 @@ def averaged_over_bonds(held: Near, bonded: NDArray[np.bool_], sums: Array, aver
                 averaged[i, :] += sums[held.neighbors[a], :]
                 n += 1
         averaged[i, :] /= n
+
+
+@numba.njit(cache=True)
+def parameters(sums: Array, ends: NDArray[np.int64], q: Array) -> None:
+    """Computes the lengths of the parts of each row: √(Σ squares / columns), at most 1.
+
+    Args:
+        sums: (n, columns).
+        ends: (degrees + 1,) where the part of each degree begins.
+        q: (n, degrees), written.
+    """
+    for i in range(len(q)):
+        for k in range(q.shape[1]):
+            total = 0.0
+            for column in range(ends[k], ends[k + 1]):
+                total += sums[i, column] * sums[i, column]
+            q[i, k] = min(math.sqrt(total / (ends[k + 1] - ends[k])), 1.0)

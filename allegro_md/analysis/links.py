@@ -147,3 +147,8 @@ def marked(bits: NDArray[np.uint64], of: NDArray[np.int64]) -> NDArray[np.uint64
     for k, group in enumerate(of.tolist()):
         found |= ((bits >> np.uint64(group)) & np.uint64(1)) << np.uint64(k)
     return found
+
+
+def default_pairs(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """All pairs of groups, each once."""
+    return tuple((a, b) for k, a in enumerate(names) for b in names[k:])

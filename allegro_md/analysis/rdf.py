@@ -18,7 +18,7 @@ from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.total import Total
 from allegro_md.analysis.base import Quantity, Sample, System, require_samples
 from allegro_md.analysis.groups import Groups
-from allegro_md.analysis.links import Pairs, marked, numbers
+from allegro_md.analysis.links import Pairs, default_pairs, marked, numbers
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import bytes_of_ghosts, require_volume, with_ghosts
 from allegro_md.analysis.table import GroupedTable
@@ -159,11 +159,6 @@ class Rdf(Quantity):
             g = counts / (norm[half:, None] * shells)
             running = np.cumsum(counts, axis=1) / norm[:half, None]
         return g, running
-
-
-def default_pairs(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """All pairs of groups, each once."""
-    return tuple((a, b) for k, a in enumerate(names) for b in names[k:])
 
 
 def peak(name: str, r: Array, g: Array, g_error: Array, running: Array, running_error: Array) -> list[Value]:

@@ -18,7 +18,7 @@ from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
 from allegro_md.analysis.base import Quantity, Sample, System, require_samples
-from allegro_md.analysis.bond_order import averaged_over_bonds, bond_sums, degrees
+from allegro_md.analysis.bond_order import averaged_over_bonds, bond_sums, degrees, parameters
 from allegro_md.analysis.bonds import Near, bytes_of_bonds, near
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
@@ -146,8 +146,8 @@ class Steinhardt(Quantity):
             averaged_over_bonds(held, bonded, sums, averaged)
             sums = averaged
         ends = np.cumsum([0] + [2 * l + 1 for l in table.l])  # noqa: E741
-        parts = [sums[:, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
-        q = np.stack([np.sqrt(np.minimum((part * part).sum(axis=1) / part.shape[1], 1.0)) for part in parts], axis=1)
+        q = np.empty((n, len(table.l)))
+        parameters(sums, ends, q)
         q[n_bonds[:n] == 0] = np.nan
         return ids[:n].copy(), bits[:n], q
 

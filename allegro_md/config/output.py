@@ -143,6 +143,7 @@ OBSERVERS = Registry(
         "adf": _quantity("adf", "AdfTable"),
         "coordination": _quantity("coordination", "CoordinationTable"),
         "steinhardt": _quantity("steinhardt", "SteinhardtTable"),
+        "structure-factor": _quantity("structure_factor", "StructureFactorTable"),
     },
     unbuilt=("vacf", "thermal-conductivity"),  # the last one needs a heat flux
 )
