@@ -91,7 +91,7 @@ class Adf(Quantity):
     def add(self, sample: Sample) -> None:
         """Counts the angles of a sample."""
         state, held = near(sample, float(self._limits.max()))
-        ids, species, wrapped = (state.all(name).numpy() for name in ("id", "species", "position"))
+        ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
         self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])))
         sums = self._blocks.at(sample.number)

@@ -53,8 +53,8 @@ def near(sample: Sample, cutoff: float, of_ghosts: bool = False) -> tuple[AtomSt
     state = with_ghosts(sample, 2.0 * reach if of_ghosts else reach)
     n_centers = state.n_all if of_ghosts else state.n_local
     offsets, neighbors = backend_for(state.device).lists.find_pairs(state, n_centers, reach)
-    position, shift = state.all("position").numpy(), state.all("shift").numpy()
-    return state, Near(position, shift, np.array(state.cell.matrix), offsets.numpy(), neighbors.numpy())
+    position, shift = state.all("position").cpu().numpy(), state.all("shift").cpu().numpy()
+    return state, Near(position, shift, np.array(state.cell.matrix), offsets.cpu().numpy(), neighbors.cpu().numpy())
 
 
 @numba.njit(cache=True)

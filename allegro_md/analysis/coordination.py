@@ -61,7 +61,7 @@ class Coordination(Quantity):
             PhysicsError: an atom has more than `MOST`.
         """
         state, held = near(sample, float(self._limits.max()))
-        ids, species, wrapped = (state.all(name).numpy() for name in ("id", "species", "position"))
+        ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
         self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])))
         found = np.zeros((len(self.pairs), MOST + 2), np.int64)

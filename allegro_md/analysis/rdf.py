@@ -3,6 +3,8 @@
 g_AB(r) = ⟨n_AB(r, dr)⟩ / ⟨N_A N_B / V⟩ / (4π/3 ((r+dr)³ − r³)), with n_AB the number of ordered pairs of an atom of
 A and another atom of B, and N_A (N_A − 1) in place of N_A N_B where both are the same group. Periodic images count as
 atoms. Allen and Tildesley, "Computer Simulation of Liquids", 2nd ed., Oxford (2017), section 2.6.
+
+The table ``sq`` holds their Fourier transforms, see `fourier`; ``structure-factor`` computes S(q) directly.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.total import Total
 from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.fourier import structure_factors, wave_numbers
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import Pairs, default_pairs, marked, numbers
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
@@ -75,8 +78,8 @@ class Rdf(Quantity):
         self._density = system.n_total / system.cell.volume
         self._free = [axis for axis, periodic in zip("xyz", system.cell.periodic, strict=True) if not periodic]
         n = len(self.pairs)
-        # Per pair the sums of N_A, and of the pairs per volume that there would be without structure.
-        self._blocks = Blocks(lambda: Joint(counts=Counts(n + 1, table.bins), sums=Total(2 * n + 2)))
+        # Per pair the sums of N_A, of N_B or N_B − 1, and of the pairs per volume that there would be without structure.
+        self._blocks = Blocks(lambda: Joint(counts=Counts(n + 1, table.bins), sums=Total(3 * n + 3)))
 
     def add(self, sample: Sample) -> None:
         """Counts the pairs of a sample."""
@@ -98,10 +101,10 @@ class Rdf(Quantity):
         """Returns g(r) and n(r) of each pair, with errors from blocks."""
         blocks = self._blocks.reduced(comm)
         require_samples(blocks.n_samples, self._where)
-        shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
-        g, running = self._functions(blocks.whole(), shells)
-        each = [self._functions(block, shells) for block in blocks.complete()]
-        g_error, running_error = (standard_error(np.array([of[k] for of in each])) for k in (0, 1))
+        q = wave_numbers(self._edges)
+        g, running, factors = self._functions(blocks.whole(), q)
+        each = [self._functions(block, q) for block in blocks.complete()]
+        g_error, running_error, factor_error = (standard_error(np.array([of[k] for of in each])) for k in range(3))
         middle = 0.5 * (self._edges[1:] + self._edges[:-1])
         names = [f"{a}-{b}" for a, b in self.pairs]
         columns = [Column("r_A", middle)]
@@ -121,6 +124,11 @@ class Rdf(Quantity):
                 f"The cell is not periodic along {', '.join(self._free)}: g(r) refers to the density of the whole "
                 "cell, and does not tend to 1."
             )
+        else:
+            columns = [Column("q_A-1", q)]
+            for k, name in enumerate([*names, "total"]):
+                columns += [Column(f"s_{name}", factors[k]), Column(f"s_err_{name}", factor_error[k])]
+            result.more["sq"] = columns
         return result
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
@@ -136,7 +144,7 @@ class Rdf(Quantity):
         return 90.0 * n_local + bytes_of_ghosts(n_local, float(self._edges[-1]), self._density)
 
     def _norm(self, members: NDArray[np.int64], n_total: int, volume: float) -> Array:
-        """N_A of each pair, then the number of its ordered pairs over the volume; both also for all atoms.
+        """N_A of each pair, N_B or N_B − 1, and the number of its ordered pairs over the volume; also for all atoms.
 
         Args:
             members: (groups,) int64, atoms of each group.
@@ -144,21 +152,24 @@ class Rdf(Quantity):
             volume: Å³.
 
         Returns:
-            (2 (pairs + 1),) float64.
+            (3 (pairs + 1),) float64.
         """
         first = [float(members[a]) for a, _ in self._kinds.tolist()] + [float(n_total)]
         second = [float(members[b] - (a == b)) for a, b in self._kinds.tolist()] + [n_total - 1.0]
-        return np.array(first + [a * b / volume for a, b in zip(first, second, strict=True)])
+        return np.array(first + second + [a * b / volume for a, b in zip(first, second, strict=True)])
 
-    def _functions(self, sums: Joint, shells: Array) -> tuple[Array, Array]:
-        """g (pairs + 1, bins) and n (pairs + 1, bins) of the sums of some samples; `shells` (bins,) Å³."""
+    def _functions(self, sums: Joint, q: Array) -> tuple[Array, Array, Array]:
+        """g (pairs + 1, bins), n (pairs + 1, bins) and S (pairs + 1, n) of the sums of some samples; `q` (n,) Å⁻¹."""
+        shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
         counts = sums.parts["counts"].words()[0].astype(np.float64)
-        norm = sums.parts["sums"].value()  # type: ignore[attr-defined]
-        half = len(norm) // 2
+        first, second, pairs = sums.parts["sums"].value().reshape(3, -1)  # type: ignore[attr-defined]
+        alike = np.array([*(a == b for a, b in self._kinds.tolist()), True])
         with np.errstate(divide="ignore", invalid="ignore"):
-            g = counts / (norm[half:, None] * shells)
-            running = np.cumsum(counts, axis=1) / norm[:half, None]
-        return g, running
+            g = counts / (pairs[:, None] * shells)
+            running = np.cumsum(counts, axis=1) / first[:, None]
+            # √(N_A N_B) / V of the means, with N_A and N_B the same group where they are alike
+            density = pairs / second * np.sqrt(np.where(alike, 1.0, second / first))
+        return g, running, structure_factors(self._edges, g, density, alike.astype(np.float64), q)
 
 
 def peak(name: str, r: Array, g: Array, g_error: Array, running: Array, running_error: Array) -> list[Value]:
