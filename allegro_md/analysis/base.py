@@ -93,6 +93,13 @@ class Sample:
         return position, image
 
     @cached_property
+    def fractions(self) -> NDArray[np.float64]:
+        """(n, 3) float64 of the cell, of `wrapped`: plain products and sums, with the same bits on any rank."""
+        x, y, z = (self.wrapped[0] - self.cell.origin).T[:, :, None]
+        a, b, c = self.cell.inverse
+        return np.asarray(x * a + y * b + z * c)
+
+    @cached_property
     def as_stored(self) -> NDArray[np.float64]:
         """(n, 3) float64, Å, unwrapped positions with the bits that a trajectory in float64 gives back."""
         return unwrap(*self.wrapped, self.cell.given_rows)

@@ -19,7 +19,7 @@ LARGEST = 20.0
 
 
 def wave_numbers(edges: Array) -> Array:
-    """(n,) Å⁻¹, from π/R on, and where a bin is small against the wavelength; `edges` (bins + 1,) Å of the bins of g."""
+    """(n,) Å⁻¹, from π/R to where a bin is no longer small against 1/q; `edges` (bins + 1,) Å, of the bins of g."""
     largest = min(LARGEST, 1.0 / float(edges[1] - edges[0]))
     return STEP * np.arange(np.ceil(np.pi / edges[-1] / STEP), np.floor(largest / STEP) + 1.0)
 

@@ -78,7 +78,7 @@ class Rdf(Quantity):
         self._density = system.n_total / system.cell.volume
         self._free = [axis for axis, periodic in zip("xyz", system.cell.periodic, strict=True) if not periodic]
         n = len(self.pairs)
-        # Per pair the sums of N_A, of N_B or N_B − 1, and of the pairs per volume that there would be without structure.
+        # Per pair the sums of N_A, of N_B or N_B − 1, and of the pairs per volume that are there without structure.
         self._blocks = Blocks(lambda: Joint(counts=Counts(n + 1, table.bins), sums=Total(3 * n + 3)))
 
     def add(self, sample: Sample) -> None:

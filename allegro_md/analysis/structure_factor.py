@@ -1,9 +1,9 @@
 """Static structure factors, directly from the positions at the wave vectors that fit into the periodic cell.
 
-Partial ones as defined by Ashcroft and Langreth, Phys. Rev. 156, 685 (1967):
-S_AB(q) = ⟨Re ρ_A(q) ρ_B*(q)⟩ / √(N_A N_B) with ρ_A(q) = Σ exp(iq·r) over the atoms of A, so that S_AA tends to 1 and S_AB
-to 0 at large q. The total one is ⟨|Σ exp(iq·r)|²⟩ / N, all atoms with the same weight: neither that of neutrons nor that
-of X-rays. Averages are over the vectors q in a shell, and over samples. The cell of each sample has its own vectors.
+Partial ones are those of Ashcroft and Langreth, Phys. Rev. 156, 685 (1967): S_AB(q) = ⟨Re ρ_A(q) ρ_B*(q)⟩ / √(N_A N_B)
+with ρ_A(q) = Σ exp(iq·r) over the atoms of A, so that S_AA tends to 1 and S_AB to 0 at large q. The total one is
+⟨|Σ exp(iq·r)|²⟩ / N, all atoms with the same weight: neither that of neutrons nor that of X-rays. Averages are over the
+vectors q in a shell, and over samples. The cell of each sample has its own vectors.
 
 ``rdf`` gives the Fourier transform of g(r) in its table ``sq``. That one is broadened by the finite range of g(r), and
 goes on below the smallest vector of the cell, where it means nothing. This one is exact at each vector.
@@ -123,7 +123,7 @@ class StructureFactor(Quantity):
         bits = self._groups.bits(sample.ids, sample.species, wrapped)
         members = sample.comm.sum(self._groups.members(bits))
         self._groups.require_members(members)
-        indices, fractions = self._vectors.indices, _fractions(wrapped, sample.cell)
+        indices, fractions = self._vectors.indices, sample.fractions
         found = np.zeros((len(members) + 1, 2, len(indices)), np.int64)
         for kind in np.unique(bits):
             part = amplitudes(fractions[bits == kind], indices, self._bits)
@@ -191,13 +191,6 @@ class StructureFactor(Quantity):
             product = amplitude[a, 0] * amplitude[b, 0] + amplitude[a, 1] * amplitude[b, 1]
             row[:] = product / math.sqrt(float(size[a]) * float(size[b]))
         return factors
-
-
-def _fractions(wrapped: Array, cell: Cell) -> Array:
-    """(n, 3) fractions of `wrapped` (n, 3), Å, by plain products and sums, the same for an atom on any rank."""
-    x, y, z = (wrapped - cell.origin).T[:, :, None]
-    a, b, c = cell.inverse
-    return np.asarray(x * a + y * b + z * c)
 
 
 def build(table: StructureFactorTable, system: System, where: str) -> StructureFactor:

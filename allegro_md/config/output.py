@@ -144,6 +144,8 @@ OBSERVERS = Registry(
         "coordination": _quantity("coordination", "CoordinationTable"),
         "steinhardt": _quantity("steinhardt", "SteinhardtTable"),
         "structure-factor": _quantity("structure_factor", "StructureFactorTable"),
+        "profile": _quantity("profile", "ProfileTable"),
+        "averages": _quantity("averages", "AveragesTable"),
     },
     unbuilt=("vacf", "thermal-conductivity"),  # the last one needs a heat flux
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,8 @@ def test_as_mdanalysis_reads_the_trajectory(tmp_path: Path) -> None:
         universe = mda.Universe.empty(108, trajectory=False)
         universe.load_new(str(path), format="H5MD")
         theirs = InterRDF(universe.atoms, universe.atoms, 80, (0.0, 8.0), exclusion_block=(1, 1)).run().results
-    chosen = table(rmax=8.0, bins=80)
-    found = analyze_frames(lambda system, where: build(chosen, system, where), open_frames(path), slice(None), Comm.serial())
+    make = partial(build, table(rmax=8.0, bins=80))
+    found = analyze_frames(make, open_frames(path), slice(None), Comm.serial())
     assert found.samples == 6
     np.testing.assert_allclose(column(found.result.columns, "g_Ar-Ar"), theirs.rdf, rtol=1e-5, atol=1e-5)
     values = {value.name: value.value for value in found.result.values}
