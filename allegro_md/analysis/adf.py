@@ -45,7 +45,7 @@ class AdfTable(BondedTable):
 
 
 class _Sums(Joint):
-    """What is counted, per triplet: angles by bin; bonds B-A, bonds B-C, and atoms B; and the sum of the angles."""
+    """Counts per triplet: angles by bin; bonds B-A, bonds B-C, and atoms B; and the sum of the angles."""
 
     def __init__(self, triplets: int, bins: int) -> None:
         self.angles, self.bonds = Counts(triplets, bins), Counts(triplets, 3)
@@ -111,7 +111,7 @@ class Adf(Quantity):
         p, mean, bonds = whole.functions(width)
         each = [block.functions(width) for block in blocks.complete()]
         p_error, mean_error, bonds_error = (standard_error(np.array([of[k] for of in each])) for k in range(3))
-        middle = (np.arange(len(self._cosines) - 1) + 0.5) * width
+        middle: Array = (np.arange(len(self._cosines) - 1, dtype=np.float64) + 0.5) * width
         names = ["-".join(triplet) for triplet in self.triplets]
         columns = [Column("angle_deg", middle)]
         for k, name in enumerate(names):
@@ -213,8 +213,15 @@ def _add_angle(
 ) -> None:
     """Counts the angle between the bonds a and b (4,), whose cosine has the same bits if they are exchanged.
 
-    The bin follows from the cosine by comparison with those of the edges; atoms at one place have no angle. Other
-    arguments as in `_count`.
+    The bin follows from the cosine by comparison with those of the edges; atoms at one place have no angle.
+
+    Args:
+        a: (4,) components and length of a bond, Å.
+        b: (4,) those of the other one.
+        kinds: bit k: it is an angle of triplet k.
+        cosines: (bins + 1,) of the edges of the bins, descending.
+        angles: (triplets, bins), added to.
+        degrees: (triplets,) sums of angles in units of 2⁻²⁴ degrees, added to.
     """
     lengths = a[3] * b[3]
     if lengths == 0.0:

@@ -164,7 +164,7 @@ class Averages(Quantity):
         ]
 
     def _drifting(self, found: Estimate, drift: Array, error: Array) -> list[str]:
-        """A sentence about means that change during the series, other than the energy that should not."""
+        """A sentence about means that change during the series; `drift` and `error` (columns,) per ps."""
         length = found.n_samples * self._interval / 1000.0
         moving = [
             f"{name} by {drift[k] * length:.3g} ± {error[k] * length:.2g} {UNITS[name]}"

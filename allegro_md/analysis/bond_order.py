@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 class Degrees(NamedTuple):
-    """Which spherical harmonics are summed, and the coefficients of their recursion over l.
+    """Degrees of the spherical harmonics that are summed, and the coefficients of their recursion over l.
 
     With Π_l^m the associated Legendre function divided by sinᵐθ, normalized such that the squares of the harmonics of
     a degree add up to 2l + 1: Π_l^m = α (z Π_{l−1}^m − β Π_{l−2}^m).

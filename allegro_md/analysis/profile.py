@@ -141,8 +141,8 @@ class Profile(Quantity):
         result = Result(f"Profiles along {self._table.axis}", columns)
         outside = int(whole.outside.counts[0])
         if outside:
-            mean = f"{outside / blocks.n_samples:.3g} atoms"
-            result.notes.append(f"On average {mean} are outside the cell, which is not periodic along this axis.")
+            share = f"{outside / blocks.n_samples:.3g} atoms"
+            result.notes.append(f"On average {share} are outside the cell, which is not periodic along this axis.")
         names = list(enumerate(self._groups.names))
         result.panels = [
             Panel([Line(along, mean[g], name, error[g]) for g, name in names], f"{self._table.axis} (Å)", label)

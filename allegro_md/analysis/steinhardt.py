@@ -161,9 +161,9 @@ class Steinhardt(Quantity):
         p_error, mean_error = (standard_error(np.array([of[k] for of in each])) for k in range(2))
         bins = self._table.bins
         middle = (np.arange(bins) + 0.5) / bins
-        columns, panels = [Column("q", middle)], []
+        columns = [Column("q", middle)]
         title = "Bond-order parameters" + (", averaged over neighbors" if self._table.averaged else "")
-        result = Result(title, columns, panels=panels)
+        result = Result(title, columns)
         for k, degree in enumerate(self._table.l):
             for group, name in enumerate(self._groups.names):
                 shown, error = p[k, group], p_error[k, group]
@@ -171,7 +171,7 @@ class Steinhardt(Quantity):
                 label, value = f"mean q{degree} of {name}", float(mean[k, group])
                 result.values.append(Value(f"q{degree}_{name}", label, value, float(mean_error[k, group]), ""))
             lines = [Line(middle, p[k, g], name, p_error[k, g]) for g, name in enumerate(self._groups.names)]
-            panels.append(Panel(lines, f"q{degree}", f"p(q{degree})"))
+            result.panels.append(Panel(lines, f"q{degree}", f"p(q{degree})"))
         for name, (bonded, alone) in zip(self._groups.names, whole.atoms.counts.tolist(), strict=True):
             if alone:
                 share = f"{alone / (alone + bonded):.3g} of the atoms of {name}, over all samples,"
@@ -193,7 +193,14 @@ class Steinhardt(Quantity):
         return bytes_of_bonds(n_local, reach, self._system) + 4.0 * row * n_local
 
     def _lacks(self, state: AtomState, held: Near, bonded: NDArray[np.bool_], n_bonds: NDArray[np.int64]) -> bool:
-        """Tells if an atom of this rank, or where it matters one bonded to it, has fewer bonds than it should."""
+        """Tells if an atom of this rank, or where it matters one bonded to it, has fewer bonds than it should.
+
+        Args:
+            state: local atoms and ghosts.
+            held: their neighbors.
+            bonded: (n_pairs,) which neighbors are bonded.
+            n_bonds: (n_centers,) number of bonds.
+        """
         if self._table.neighbors is None:
             return False
         own = slice(0, held.offsets[state.n_local])

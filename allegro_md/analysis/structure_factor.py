@@ -129,9 +129,9 @@ class StructureFactor(Quantity):
             part = amplitudes(fractions[bits == kind], indices, self._bits)
             found[[k for k in range(len(members)) if kind >> np.uint64(k) & np.uint64(1)] + [-1]] += part
         found = sample.comm.sum(found)
-        block = self._blocks.at(sample.number)
+        block, amplitude = self._blocks.at(sample.number), np.ldexp(found.astype(np.float64), -self._bits)
         if sample.comm.rank == 0:
-            block.add(self._vectors, self._factors(found * 2.0**-self._bits, members, sample.n_total))
+            block.add(self._vectors, self._factors(amplitude, members, sample.n_total))
 
     def result(self, comm: Comm) -> Result:
         """Returns S(q) of each pair and of all atoms, with errors from blocks."""
@@ -183,7 +183,16 @@ class StructureFactor(Quantity):
         return wave_vectors(cell, self._n_shells, self._table.dq, self._table.vectors)
 
     def _factors(self, amplitude: Array, members: NDArray[np.int64], n_total: int) -> Array:
-        """S of each pair, and of all atoms, (pairs + 1, n), of amplitudes (groups + 1, 2, n)."""
+        """Structure factors of each pair, and of all atoms.
+
+        Args:
+            amplitude: (groups + 1, 2, n) real and imaginary parts at each vector, of the groups and of all atoms.
+            members: (groups,) int64, atoms of each group.
+            n_total: atoms of the system.
+
+        Returns:
+            (pairs + 1, n) float64.
+        """
         size = np.append(members, n_total)
         pairs = [*self._kinds.tolist(), [len(members), len(members)]]
         factors = np.empty((len(pairs), amplitude.shape[2]))

@@ -69,6 +69,7 @@ def wave_vectors(cell: Cell, n_shells: int, dq: float, most: int) -> WaveVectors
 
 
 def _shells(lengths: Array, dq: float) -> NDArray[np.int64]:
+    """(n,) numbers of the shells of width `dq` of vectors; `lengths` (n,) Å⁻¹."""
     return np.floor(lengths / dq).astype(np.int64)
 
 
@@ -206,8 +207,8 @@ def _multiply(a: Array, of_a: int, b: Array, of_b: int, n: int, added: float, pr
     Args:
         a: (2, atoms) real and imaginary parts.
         of_a: negative: the conjugate of a.
-        b: likewise.
-        of_b: likewise.
+        b: (2, atoms) likewise.
+        of_b: likewise, of b.
         n: number of atoms.
         added: to real and imaginary part.
         product: (2, atoms), written.

@@ -37,11 +37,23 @@ OBSERVED: dict[str, str] = {
     "rdf-part": '{ kind = "rdf", name = "part", every = 10, rmax = 5.0, bins = 50, pairs = ["left-Cl", "all-left"], '
     "groups = { left = { region = { x = [0.0, 7.0] } }, Cl = { species = [\"Cl\"] }, all = { ids = [0, 5, 9, 40] } } }",
     "msd": '{ kind = "msd", every = 10 }',
+    "adf": '{ kind = "adf", every = 10, cutoff = 4.2, bins = 90 }',
+    "adf-part": '{ kind = "adf", name = "part", every = 20, cutoffs = { left-Cl = 3.9, all-all = 5.0 }, '
+    'triplets = ["Cl-left-Cl", "all-all-all"], '
+    'groups = { left = { region = { x = [0.0, 7.0] } }, Cl = { species = ["Cl"] }, all = { species = ["Na"] } } }',
+    "coordination": '{ kind = "coordination", every = 10, cutoff = 3.6, cutoffs = { Na-Na = 4.5 } }',
+    "steinhardt": '{ kind = "steinhardt", every = 20, cutoff = 4.0, l = [3, 4, 6] }',
+    "steinhardt-nearest": '{ kind = "steinhardt", name = "nearest", every = 20, neighbors = 12, averaged = true }',
+    "structure-factor": '{ kind = "structure-factor", every = 20, qmax = 6.0, vectors = 20 }',
+    "profile": '{ kind = "profile", every = 10, axis = "c", bins = 20, temperature = true }',
     "msd-plane": '{ kind = "msd", name = "plane", every = 10, axes = "xy", points = 4, species = ["Na"] }',
 }
 """File name of a result → its line in the input."""
 
-EXACT = ("rdf", "rdf-part")
+EXACT = (
+    "rdf", "rdf--sq", "rdf-part", "rdf-part--sq", "adf", "adf-part", "coordination", "steinhardt", "steinhardt-nearest",
+    "structure-factor",
+)  # fmt: skip
 """Those whose bits are the same from a stored trajectory; the others agree to 1e-12."""
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,9 +61,9 @@ def autoregressive(phi: float, n: int, seed: int) -> NDArray[np.float64]:
     return np.asarray(lfilter([1.0], [1.0, -phi], noise))
 
 
-def row(result: Result, name: str) -> dict[str, float]:
+def row(result: Result, name: str) -> dict[str, Any]:
     k = list(result.columns[0].values).index(name)
-    return {c.name: c.values[k] for c in result.columns}  # type: ignore[misc]
+    return {c.name: c.values[k] for c in result.columns}
 
 
 def test_known_series() -> None:
