@@ -59,7 +59,7 @@ class StructureFactorTable(GroupedTable):
     kind: Literal["structure-factor"]
     qmax: Annotated[float, _WaveNumber()] = Field(default=10.0, examples=["10.0"])
     dq: Annotated[float, _WaveNumber()] = 0.05
-    vectors: Annotated[int, Whole(0)] = 200
+    vectors: Annotated[int, Whole(0)] = 50
     pairs: Pairs = ()
 
     @model_validator(mode="after")

@@ -54,6 +54,24 @@ def test_beyond_the_first_images_as_scipy() -> None:
             assert found[atom, k] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("averaged", [False, True])
+def test_nearest_atoms_are_also_images(averaged: bool) -> None:
+    """12 atoms in a cell, 20 neighbors each, by brute force."""
+    frames = Frames(TRICLINIC, n_frames=1)
+    found = of_atoms(frames, l=[4], neighbors=20, averaged=averaged)[:, 0]
+    moments, bonded = np.zeros((12, 9), complex), []
+    for atom, (atoms, vectors) in enumerate(neighbors(frames.positions[0], frames.cells[0], 8.0)):
+        nearest = np.argsort(np.linalg.norm(vectors, axis=1))[:20]
+        x, y, z = vectors[nearest].T
+        theta, phi = np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)
+        moments[atom] = [sph_harm_y(4, m, theta, phi).mean() for m in range(-4, 5)]
+        bonded.append(atoms[nearest])
+    if averaged:
+        moments = np.array([(m + moments[others].sum(axis=0)) / 21.0 for m, others in zip(moments, bonded, strict=True)])
+    expected = np.sqrt(4.0 * np.pi / 9.0 * (np.abs(moments) ** 2).sum(axis=1))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("sites", "n", "q4", "q6"),
     [

@@ -92,9 +92,9 @@ def test_random_atoms_have_no_structure() -> None:
     s, error = (column(result.columns, name)[2:] for name in ("s_P-P", "s_err_P-P"))
     assert (np.abs(s - 1.0) < 5.0 * error).all() and (error < 0.1).all()
     np.testing.assert_allclose(column(result.columns, "s_O-P")[2:], 0.0, atol=0.1)
-    assert column(result.columns, "vectors").max() == 200.0
+    assert column(result.columns, "vectors").max() == 50.0
     (note,) = result.notes
-    assert "at most 200 vectors" in note and "'vectors = 0' uses all" in note
+    assert "at most 50 vectors" in note and "'vectors = 0' uses all" in note
 
 
 def test_vectors_are_chosen_evenly_and_always_alike() -> None:
