@@ -83,7 +83,8 @@ class Averages(Quantity):
             name = self._names[int(np.argmin(np.isfinite(row)))]
             raise PhysicsError(f"{name} is not finite at step {sample.step} ({self._where})")
         self._mean.add(row, first=sample.number)
-        self._weighted.add(sample.number * row[None])
+        coarse = row.astype(np.float32).astype(np.float64)  # two parts, whose products with a number are exact
+        self._weighted.add(sample.number * np.stack([coarse, row - coarse]))
 
     def result(self, comm: Comm) -> Result:
         """Returns means, errors, correlation times and drifts."""

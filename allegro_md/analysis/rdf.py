@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from scipy.ndimage import uniform_filter1d
 
 from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
@@ -31,6 +32,9 @@ from allegro_md.config.fields import Length, Whole, problem
 
 NARROWEST = 1e-3
 """Least width of a bin, Å."""
+
+SMOOTHING = 0.2
+"""Range over which g(r) is averaged, Å, to find where its first peak ends, which noise would put too early."""
 
 MOST_PAIRS = 63
 """The 64th bit is for all pairs together."""
@@ -186,20 +190,21 @@ def peak(name: str, r: Array, g: Array, g_error: Array, running: Array, running_
     Returns:
         Position, height, and coordination; nothing where there is no peak.
     """
-    high = np.flatnonzero(g > 1.0)
+    smooth = uniform_filter1d(g, max(1, round(SMOOTHING / float(r[1] - r[0])))) if len(r) > 1 else g
+    high = np.flatnonzero(smooth > 1.0)
     if len(high) == 0:
         return []
     start = high[0]
-    end = start + int(np.argmax(np.append(g[start:] < 1.0, True)))
+    end = start + int(np.argmax(np.append(smooth[start:] < 1.0, True)))
     top = start + int(np.argmax(g[start:end]))
     values = [
         Value(f"r_peak_{name}", f"first peak of g {name}, position", float(r[top]), float(0.5 * (r[1] - r[0])), "Å"),
         Value(f"g_peak_{name}", f"first peak of g {name}, height", float(g[top]), float(g_error[top]), ""),
     ]
-    again = end + int(np.argmax(np.append(g[end:] > 1.0, True)))
+    again = end + int(np.argmax(np.append(smooth[end:] > 1.0, True)))
     if again >= len(g):
         return values
-    low = end + int(np.argmin(g[end:again]))
+    low = end + int(np.argmin(smooth[end:again]))
     label = f"coordination of {name} up to the minimum at {r[low]:.2f} Å"
     return [*values, Value(f"n_{name}", label, float(running[low]), float(running_error[low]), "")]
 

@@ -16,7 +16,7 @@ from scipy.integrate import quad
 from allegro_md import open_frames
 from allegro_md.analysis import structure_factor
 from allegro_md.analysis.fourier import structure_factors, wave_numbers
-from allegro_md.analysis.rdf import Rdf, RdfTable, build
+from allegro_md.analysis.rdf import Rdf, RdfTable, build, peak
 from allegro_md.analysis.stored import analyze_frames
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
@@ -131,6 +131,18 @@ def test_as_mdanalysis_reads_the_trajectory(tmp_path: Path) -> None:
     values = {value.name: value.value for value in found.result.values}
     assert values["r_peak_Ar-Ar"] == pytest.approx(theirs.bins[np.argmax(theirs.rdf)])
     assert values["n_Ar-Ar"] == pytest.approx(12.0, abs=0.7)
+
+
+def test_noise_does_not_end_the_first_peak() -> None:
+    """The first minimum of a liquid, where g passes 1 many times in narrow bins."""
+    r = (np.arange(400) + 0.5) * 0.02
+    g = np.where(r < 3.2, 0.0, 1.0 + 1.9 * np.exp(-(((r - 3.7) / 0.35) ** 2)) - 0.4 * np.exp(-(((r - 5.3) / 0.5) ** 2)))
+    g += np.where(r > 6.2, 0.25 * np.exp(-(((r - 6.9) / 0.4) ** 2)), 0.0)
+    noisy = g + np.random.default_rng(2).normal(0.0, 0.03, 400) * (r > 3.2)
+    running, unknown = np.cumsum(g * r * r), np.full(400, np.nan)
+    found = {value.name: value.value for value in peak("Ar-Ar", r, noisy, unknown, running, unknown)}
+    assert found["r_peak_Ar-Ar"] == pytest.approx(3.7, abs=0.1)
+    assert found["n_Ar-Ar"] == pytest.approx(np.interp(5.3, r, running), rel=0.05)
 
 
 def test_transform_of_a_step() -> None:

@@ -67,7 +67,7 @@ def test_nearest_atoms_are_also_images(averaged: bool) -> None:
         moments[atom] = [sph_harm_y(4, m, theta, phi).mean() for m in range(-4, 5)]
         bonded.append(atoms[nearest])
     if averaged:
-        moments = np.array([(m + moments[others].sum(axis=0)) / 21.0 for m, others in zip(moments, bonded, strict=True)])
+        moments = (moments + np.array([moments[others].sum(axis=0) for others in bonded])) / 21.0
     expected = np.sqrt(4.0 * np.pi / 9.0 * (np.abs(moments) ** 2).sum(axis=1))
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
