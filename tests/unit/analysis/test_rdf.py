@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from periodic_reference import TRICLINIC, Frames, column, neighbors
 from pydantic import ValidationError
 from scipy.integrate import quad
@@ -135,7 +136,7 @@ def test_as_mdanalysis_reads_the_trajectory(tmp_path: Path) -> None:
 
 def test_noise_does_not_end_the_first_peak() -> None:
     """The first minimum of a liquid, where g passes 1 many times in narrow bins."""
-    r = (np.arange(400) + 0.5) * 0.02
+    r: NDArray[np.float64] = (np.arange(400, dtype=np.float64) + 0.5) * 0.02
     g = np.where(r < 3.2, 0.0, 1.0 + 1.9 * np.exp(-(((r - 3.7) / 0.35) ** 2)) - 0.4 * np.exp(-(((r - 5.3) / 0.5) ** 2)))
     g += np.where(r > 6.2, 0.25 * np.exp(-(((r - 6.9) / 0.4) ** 2)), 0.0)
     noisy = g + np.random.default_rng(2).normal(0.0, 0.03, 400) * (r > 3.2)
