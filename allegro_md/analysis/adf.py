@@ -27,6 +27,9 @@ from allegro_md.backends.cpu.lanes import lowest
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Whole
 
+MOST_TRIPLETS = 1000
+"""Each has a histogram in every block of samples."""
+
 BITS = 24
 """Angles are added up in units of 2⁻²⁴ degrees."""
 
@@ -81,7 +84,7 @@ class Adf(Quantity):
             for c in names[k:]
             if self._cutoffs.given((a, b), (b, c))
         )
-        self._kinds = numbers(self.triplets, self._groups, 2**15, where)
+        self._kinds = numbers(self.triplets, self._groups, MOST_TRIPLETS, where)
         limits = [self._cutoffs.between([(t[1], t[end]) for t in self.triplets]) for end in (0, 2)]
         self._limits: Array = np.ascontiguousarray(limits)
         self._cosines: Array = np.cos(np.linspace(0.0, np.pi, table.bins + 1))

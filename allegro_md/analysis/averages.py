@@ -93,13 +93,14 @@ class Averages(Quantity):
         found = self._mean.estimate()
         drift, drift_error = self._drifts(found)
         tau = np.maximum(0.5 * (found.inefficiency - 1.0), 0.0) * self._interval
+        needed = self._needed(found) * self._interval / 1000.0
         units = [UNITS[name] for name in self._names]
         result = Result(
             "Averages of global observables",
             [
                 Column("name", self._names), Column("unit", units), Column("mean", found.mean),
                 Column("err", found.error), Column("tau_fs", tau), Column("drift_per_ps", drift),
-                Column("drift_err_per_ps", drift_error), Column("converged", found.converged.astype(np.int64)),
+                Column("drift_err_per_ps", drift_error), Column("needed_ps", needed),
             ],
         )  # fmt: skip
         for k, (name, unit) in enumerate(zip(self._names, units, strict=True)):
@@ -147,21 +148,23 @@ class Averages(Quantity):
         per_ps = 1000.0 / self._interval
         return slope * per_ps, error * per_ps
 
+    def _needed(self, found: Estimate) -> Array:
+        """(columns,) samples that a series should have at least for a reliable error; NaN where it has."""
+        lacking = ~found.converged & (found.error > 0.0)
+        return np.where(lacking, np.maximum(ENOUGH * found.inefficiency, 2.0 * found.n_samples), np.nan)
+
     def _unconverged(self, found: Estimate) -> list[str]:
-        """A sentence about the means whose errors are not to be trusted, and how long the series should be."""
-        lacking = []
-        for name, converged, inefficiency in zip(self._names, found.converged, found.inefficiency, strict=True):
-            if not converged:
-                needed = max(ENOUGH * inefficiency, 2.0 * found.n_samples)
-                known = math.isfinite(self._interval) and math.isfinite(needed)
-                length = f", about {needed * self._interval / 1000.0:.3g} ps" if known else ""
-                times = f"{needed / found.n_samples:.2g} times as long" if math.isfinite(needed) else "longer"
-                lacking.append(f"{name} ({times}{length})")
+        """A sentence about the means whose errors are not to be trusted."""
+        needed = self._needed(found)
+        lacking = [name for name, number in zip(self._names, needed, strict=True) if not math.isnan(number)]
         if not lacking:
             return []
+        slowest = int(np.nanargmax(needed))
+        times = f"{needed[slowest] / found.n_samples:.2g} times as long"
+        length = f", {needed[slowest] * self._interval / 1000.0:.3g} ps" if math.isfinite(self._interval) else ""
         return [
-            f"Warning: the series is too short for the errors of {', '.join(lacking)}; in brackets how long it would "
-            "have to be, at least. The true errors are probably larger than those given."
+            f"Warning: the series is too short for the errors of {', '.join(lacking)}: the true ones are probably "
+            f"larger. For {self._names[slowest]}, the slowest, it should be at least {times}{length}."
         ]
 
     def _drifting(self, found: Estimate, drift: Array, error: Array) -> list[str]:

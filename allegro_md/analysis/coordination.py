@@ -22,6 +22,9 @@ from allegro_md.backends.cpu.lanes import lowest
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
 
+MOST_PAIRS = 1000
+"""Each has a histogram in every block of samples."""
+
 MOST = 255
 """Largest coordination number."""
 
@@ -49,7 +52,7 @@ class Coordination(Quantity):
         self._groups = Groups(table, system.species_table, system.n_total, where)
         cutoffs, names = Cutoffs(table, self._groups, where), self._groups.names
         self.pairs = table.pairs or tuple((a, b) for a in names for b in names if cutoffs.given((a, b)))
-        self._kinds = numbers(self.pairs, self._groups, 2**15, where)
+        self._kinds = numbers(self.pairs, self._groups, MOST_PAIRS, where)
         self._limits: Array = cutoffs.between(self.pairs)
         self._where, self._system = where, system
         self._blocks = Blocks(lambda: Counts(len(self.pairs), MOST + 1))

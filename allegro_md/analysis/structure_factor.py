@@ -37,6 +37,9 @@ BITS = 32
 
 MOST_SHELLS = 100_000
 
+MOST_PAIRS = 1000
+"""Each has a table in every block of samples."""
+
 
 class _WaveNumber(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> float:
@@ -108,7 +111,7 @@ class StructureFactor(Quantity):
             raise InputError(what, where, "use rdf, or a periodic cell")
         self._groups = Groups(table, system.species_table, system.n_total, where)
         self.pairs = table.pairs or default_pairs(self._groups.names)
-        self._kinds = numbers(self.pairs, self._groups, 2**15, where)
+        self._kinds = numbers(self.pairs, self._groups, MOST_PAIRS, where)
         self._table, self._where = table, where
         self._n_shells = math.ceil(table.qmax / table.dq - 1e-9)
         self._bits = bits_for(system.n_total)

@@ -79,7 +79,7 @@ def test_known_series() -> None:
     assert found["mean"] == pytest.approx(temperature.mean(), rel=1e-13)
     assert found["tau_fs"] == pytest.approx(10.0 * 0.9 / (1.0 - 0.9), rel=0.3)
     assert found["err"] == pytest.approx(5.0 * np.sqrt(1.9 / 0.1 / 16000), rel=0.2)
-    assert found["unit"] == "K" and found["converged"] == 1
+    assert found["unit"] == "K" and np.isnan(found["needed_ps"])
     assert abs(found["mean"] - 300.0) < 4.0 * found["err"]
     assert row(result, "pressure")["tau_fs"] < 3.0
     assert row(result, "stress_xy")["mean"] == pytest.approx(5.0 * pressure.mean())
@@ -116,12 +116,13 @@ def test_how_long_a_series_should_be() -> None:
     """What is said to be missing is enough, in most cases, when it is there."""
     short = fed(quantity(), samples(autoregressive(0.99, 1000, 4), autoregressive(0.0, 1000, 5)))
     (note,) = [note for note in short.notes if "too short" in note]
-    assert "temperature (" in note and "pressure" not in note
-    assert row(short, "temperature")["converged"] == 0
-    times = float(note.split("temperature (")[1].split(" times")[0])
-    n = int(1000 * times)
+    needed = row(short, "temperature")["needed_ps"]
+    assert "errors of temperature, potential, kinetic, conserved: the true ones" in note
+    slowest = np.nanmax(column(short.columns, "needed_ps"))
+    assert f"{slowest / 10.0:.2g} times as long, {slowest:.3g} ps" in note
+    n = int(needed / 0.01)
     long = fed(quantity(), samples(autoregressive(0.99, n, 6), autoregressive(0.0, n, 7)))
-    assert row(long, "temperature")["converged"] == 1
+    assert n > 2000 and np.isnan(row(long, "temperature")["needed_ps"])
 
 
 def test_without_volume_or_equal_spacing() -> None:
