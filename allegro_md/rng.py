@@ -18,6 +18,7 @@ class Stream(IntEnum):
 
     VELOCITIES = 1
     RATTLE = 2
+    WAVE_VECTORS = 3
 
 
 @numba.njit(cache=True, inline="always")
@@ -44,6 +45,13 @@ def philox_words(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArra
     """One Philox4x32-10 block: counter (4,), key (2,) → four words; exists for the known-answer test."""
     a, b, c, d = _philox(counter[0], counter[1], counter[2], counter[3], key[0], key[1])
     return np.array([a, b, c, d], dtype=np.uint64).astype(np.uint32)
+
+
+@numba.njit(cache=True)
+def vector_word(h: int, k: int, l: int, stream: int) -> np.uint64:  # noqa: E741
+    """A number of 32 random bits for a vector of three whole numbers, each of at most 31 bits."""
+    low = np.int64(0xFFFFFFFF)
+    return _philox(h & low, k & low, l & low, stream << 16, 0, 0)[0]
 
 
 @numba.njit(cache=True)

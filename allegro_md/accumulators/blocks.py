@@ -104,3 +104,10 @@ def standard_error(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if n < 2:
         return np.full(values.shape[1:], np.nan)
     return np.asarray(np.std(values, axis=0, ddof=1) / np.sqrt(n))
+
+
+def load_on_root(blocks: Blocks[Any], state: dict[str, Any], comm: Comm) -> None:
+    """Takes up sums of all ranks: one rank holds them, the others hold as many empty blocks."""
+    blocks.load_state_dict(state)
+    if comm.rank > 0:
+        blocks.clear()

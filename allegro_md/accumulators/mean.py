@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from fractions import Fraction
 from math import nan, sqrt
 from typing import Any
 
@@ -35,6 +36,8 @@ class Estimate:
         block: (columns,) int64, length of the blocks from which the error is taken, in samples.
         converged: (columns,) bool; False: the series is too short for its correlation (fewer than `FEWEST_BLOCKS`
             independent blocks), and the true error is probably larger.
+        inefficiency: (columns,) float64, 1 + 2τ with τ the integrated correlation time in samples: so many samples
+            count as one independent one; a lower limit where it is not converged, NaN with fewer than two samples.
         n_samples: length of the series.
     """
 
@@ -42,6 +45,7 @@ class Estimate:
     error: NDArray[np.float64]
     block: NDArray[np.int64]
     converged: NDArray[np.bool_]
+    inefficiency: NDArray[np.float64]
     n_samples: int
 
 
@@ -126,6 +130,14 @@ class Mean:
         for (number, index), value in sorted(other._waiting.items()):
             self._offer(number, index, value)
 
+    def exact_means(self) -> list[Fraction]:
+        """Returns the means of the columns without rounding; there is a sample at least.
+
+        Raises:
+            PhysicsError: a sample was NaN or infinite.
+        """
+        return [total / self.n_samples for total in self._levels[0].sums.fractions()]
+
     def estimate(self) -> Estimate:
         """Returns mean and standard error.
 
@@ -134,15 +146,15 @@ class Mean:
         """
         if not self._levels:
             empty = np.full(self.columns, nan)
-            return Estimate(empty, empty, np.ones(self.columns, np.int64), np.zeros(self.columns, np.bool_), 0)
+            return Estimate(empty, empty, np.ones(self.columns, np.int64), np.zeros(self.columns, np.bool_), empty, 0)
         n = self.n_samples
-        mean = np.array([float(total / n) for total in self._levels[0].sums.fractions()])
+        mean = np.array([float(exact) for exact in self.exact_means()])
         self._require_squares()
         useful = [level for level in self._levels if level.count > 1]
         variances, counts = [level.variances_of_mean() for level in useful], [level.count for level in useful]
         chosen = [_plateau([level[c] for level in variances], counts, n) for c in range(self.columns)]
-        errors, blocks, converged = zip(*chosen, strict=True)
-        return Estimate(mean, np.array(errors), np.array(blocks, np.int64), np.array(converged, np.bool_), n)
+        errors, blocks, converged, inefficiencies = (np.array(part) for part in zip(*chosen, strict=True))
+        return Estimate(mean, errors, blocks, converged, inefficiencies, n)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the content as JSON-like values."""
@@ -250,8 +262,8 @@ def _cover(covered: list[tuple[int, int]], first: int, last: int) -> None:
     covered[begin:end] = [(first, last)]
 
 
-def _plateau(variances: list[float], counts: list[int], n: int) -> tuple[float, int, bool]:
-    """Standard error, block length, and whether there are enough blocks of that length that are independent.
+def _plateau(variances: list[float], counts: list[int], n: int) -> tuple[float, int, bool, float]:
+    """Standard error, block length, whether there are enough blocks of that length, and statistical inefficiency.
 
     Args:
         variances: of the mean, from blocks of 1, 2, 4, … samples.
@@ -259,12 +271,12 @@ def _plateau(variances: list[float], counts: list[int], n: int) -> tuple[float, 
         n: number of samples.
     """
     if not variances:
-        return nan, 1, False
+        return nan, 1, False, nan
     if max(variances) <= 0.0:
-        return 0.0, 1, n >= FEWEST_BLOCKS
+        return 0.0, 1, n >= FEWEST_BLOCKS, 1.0
     for level, (variance, count) in enumerate(zip(variances, counts, strict=True)):
         inefficiency = variance / variances[0] if variances[0] > 0.0 else np.inf  # twice the correlation time
         if count >= FEWEST_BLOCKS and 8.0**level > 2.0 * n * inefficiency**2:
-            return sqrt(max(variance, 0.0)), 1 << level, True
+            return sqrt(max(variance, 0.0)), 1 << level, True, max(inefficiency, 0.0)
     level = int(np.argmax(variances))
-    return sqrt(variances[level]), 1 << level, False
+    return sqrt(variances[level]), 1 << level, False, variances[level] / variances[0] if variances[0] > 0.0 else np.inf

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.analysis.result import Result
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
+from allegro_md.errors import InputError
 from allegro_md.evaluation import Needs
 from allegro_md.io.checkpoint import BLOCK
 from allegro_md.io.id_partition import IdPartition
@@ -90,6 +91,13 @@ class Sample:
             rows = slice(first, first + PIECE)
             position[rows], image[rows] = wrap(self.position[rows], self.cell, np.float64)
         return position, image
+
+    @cached_property
+    def fractions(self) -> NDArray[np.float64]:
+        """(n, 3) float64 of the cell, of `wrapped`: plain products and sums, with the same bits on any rank."""
+        x, y, z = (self.wrapped[0] - self.cell.origin).T[:, :, None]
+        a, b, c = self.cell.inverse
+        return np.asarray(x * a + y * b + z * c)
 
     @cached_property
     def as_stored(self) -> NDArray[np.float64]:
@@ -176,3 +184,13 @@ class Quantity(ABC):
     def bytes_while_called(self, n_local: int) -> float:
         """Bytes on top of that while a sample is added, at most."""
         return 200.0 * n_local
+
+
+def require_samples(n_samples: int, where: str) -> None:
+    """Refuses a result of nothing.
+
+    Raises:
+        InputError: there is no sample.
+    """
+    if n_samples == 0:
+        raise InputError("there are no samples", where, "choose a smaller 'every' or 'after', or more frames")

@@ -3,6 +3,8 @@
 g_AB(r) = ⟨n_AB(r, dr)⟩ / ⟨N_A N_B / V⟩ / (4π/3 ((r+dr)³ − r³)), with n_AB the number of ordered pairs of an atom of
 A and another atom of B, and N_A (N_A − 1) in place of N_A N_B where both are the same group. Periodic images count as
 atoms. Allen and Tildesley, "Computer Simulation of Liquids", 2nd ed., Oxford (2017), section 2.6.
+
+The table ``sq`` holds their Fourier transforms, see `fourier`; ``structure-factor`` computes S(q) directly.
 """
 
 from __future__ import annotations
@@ -11,42 +13,31 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
+from scipy.ndimage import uniform_filter1d
 
-from allegro_md.accumulators.blocks import Blocks, standard_error
+from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.total import Total
-from allegro_md.analysis.base import Quantity, Sample, System
+from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.fourier import structure_factors, wave_numbers
 from allegro_md.analysis.groups import Groups
+from allegro_md.analysis.links import Pairs, default_pairs, marked, numbers
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import bytes_of_ghosts, require_volume, with_ghosts
 from allegro_md.analysis.table import GroupedTable
 from allegro_md.backends.cpu.pair_counts import count_pairs
 from allegro_md.comm import Comm
-from allegro_md.config.fields import Length, Marker, Whole, problem, show
-from allegro_md.errors import InputError
+from allegro_md.config.fields import Length, Whole, problem
 
 NARROWEST = 1e-3
 """Least width of a bin, Å."""
 
+SMOOTHING = 0.2
+"""Range over which g(r) is averaged, Å, to find where its first peak ends, which noise would put too early."""
 
-class _Pairs(Marker):
-    def parse(self, value: Any, info: ValidationInfo) -> tuple[tuple[str, str], ...]:
-        value = [value] if isinstance(value, str) else value
-        if not isinstance(value, (list, tuple)) or not value:
-            raise problem(f"expected a list of pairs, got {show(value)}", 'for example ["Li-O", "P-O"]')
-        pairs = []
-        for item in value:
-            parts = item.split("-") if isinstance(item, str) else []
-            if len(parts) != 2 or not all(parts):
-                raise problem(f"{show(item)} is no pair of elements or groups", 'write for example "Li-O"')
-            pairs.append((parts[0], parts[1]))
-        if len(set(pairs)) < len(pairs):
-            raise problem(f"a pair is listed twice in {show(value)}", "list each once")
-        return tuple(pairs)
-
-
-Pairs = Annotated[tuple[tuple[str, str], ...], _Pairs()]
+MOST_PAIRS = 63
+"""The 64th bit is for all pairs together."""
 
 
 class RdfTable(GroupedTable):
@@ -86,13 +77,13 @@ class Rdf(Quantity):
         self._groups = Groups(table, system.species_table, system.n_total, where)
         self._where = where
         self.pairs = table.pairs or default_pairs(self._groups.names)
-        self._kinds = kinds(self.pairs, self._groups, where)
+        self._kinds = numbers(self.pairs, self._groups, MOST_PAIRS, where)
         self._edges: Array = np.linspace(0.0, table.rmax, table.bins + 1)
         self._density = system.n_total / system.cell.volume
         self._free = [axis for axis, periodic in zip("xyz", system.cell.periodic, strict=True) if not periodic]
         n = len(self.pairs)
-        # Per pair the sums of N_A, and of the pairs per volume that there would be without structure.
-        self._blocks = Blocks(lambda: Joint(counts=Counts(n + 1, table.bins), sums=Total(2 * n + 2)))
+        # Per pair the sums of N_A, of N_B or N_B − 1, and of the pairs per volume that are there without structure.
+        self._blocks = Blocks(lambda: Joint(counts=Counts(n + 1, table.bins), sums=Total(3 * n + 3)))
 
     def add(self, sample: Sample) -> None:
         """Counts the pairs of a sample."""
@@ -100,7 +91,7 @@ class Rdf(Quantity):
         ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
         total = np.uint64(len(self.pairs))
-        centers, neighbors = (self._of(bits, side) | (np.uint64(1) << total) for side in (0, 1))
+        centers, neighbors = (marked(bits, self._kinds[:, side]) | (np.uint64(1) << total) for side in (0, 1))
         counts = count_pairs(state, self._edges, centers[: state.n_local], neighbors)
         members = sample.comm.sum(self._groups.members(bits[: state.n_local]))
         block = self._blocks.at(sample.number)
@@ -113,12 +104,11 @@ class Rdf(Quantity):
     def result(self, comm: Comm) -> Result:
         """Returns g(r) and n(r) of each pair, with errors from blocks."""
         blocks = self._blocks.reduced(comm)
-        if blocks.n_samples == 0:
-            raise InputError("there are no samples", self._where, "choose a smaller 'every' or 'after', or more frames")
-        shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
-        g, running = self._functions(blocks.whole(), shells)
-        each = [self._functions(block, shells) for block in blocks.complete()]
-        g_error, running_error = (standard_error(np.array([of[k] for of in each])) for k in (0, 1))
+        require_samples(blocks.n_samples, self._where)
+        q = wave_numbers(self._edges)
+        g, running, factors = self._functions(blocks.whole(), q)
+        each = [self._functions(block, q) for block in blocks.complete()]
+        g_error, running_error, factor_error = (standard_error(np.array([of[k] for of in each])) for k in range(3))
         middle = 0.5 * (self._edges[1:] + self._edges[:-1])
         names = [f"{a}-{b}" for a, b in self.pairs]
         columns = [Column("r_A", middle)]
@@ -138,6 +128,11 @@ class Rdf(Quantity):
                 f"The cell is not periodic along {', '.join(self._free)}: g(r) refers to the density of the whole "
                 "cell, and does not tend to 1."
             )
+        else:
+            columns = [Column("q_A-1", q)]
+            for k, name in enumerate([*names, "total"]):
+                columns += [Column(f"s_{name}", factors[k]), Column(f"s_err_{name}", factor_error[k])]
+            result.more["sq"] = columns
         return result
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
@@ -152,16 +147,8 @@ class Rdf(Quantity):
     def bytes_while_called(self, n_local: int) -> float:
         return 90.0 * n_local + bytes_of_ghosts(n_local, float(self._edges[-1]), self._density)
 
-    def _of(self, bits: NDArray[np.uint64], side: int) -> NDArray[np.uint64]:
-        """(n,) uint64, bit k: an atom may be the first (`side` 0) or second of pair k; `bits` (n,) of its groups."""
-        found = np.zeros(len(bits), np.uint64)
-        for k, pair in enumerate(self._kinds):
-            member = (bits >> np.uint64(pair[side])) & np.uint64(1)
-            found |= member << np.uint64(k)
-        return found
-
     def _norm(self, members: NDArray[np.int64], n_total: int, volume: float) -> Array:
-        """N_A of each pair, then the number of its ordered pairs over the volume; both also for all atoms.
+        """N_A of each pair, N_B or N_B − 1, and the number of its ordered pairs over the volume; also for all atoms.
 
         Args:
             members: (groups,) int64, atoms of each group.
@@ -169,47 +156,24 @@ class Rdf(Quantity):
             volume: Å³.
 
         Returns:
-            (2 (pairs + 1),) float64.
+            (3 (pairs + 1),) float64.
         """
-        first = [float(members[a]) for a, _ in self._kinds] + [float(n_total)]
-        second = [float(members[b] - (a == b)) for a, b in self._kinds] + [n_total - 1.0]
-        return np.array(first + [a * b / volume for a, b in zip(first, second, strict=True)])
+        first = [float(members[a]) for a, _ in self._kinds.tolist()] + [float(n_total)]
+        second = [float(members[b] - (a == b)) for a, b in self._kinds.tolist()] + [n_total - 1.0]
+        return np.array(first + second + [a * b / volume for a, b in zip(first, second, strict=True)])
 
-    def _functions(self, sums: Joint, shells: Array) -> tuple[Array, Array]:
-        """g (pairs + 1, bins) and n (pairs + 1, bins) of the sums of some samples; `shells` (bins,) Å³."""
+    def _functions(self, sums: Joint, q: Array) -> tuple[Array, Array, Array]:
+        """g (pairs + 1, bins), n (pairs + 1, bins) and S (pairs + 1, n) of the sums of some samples; `q` (n,) Å⁻¹."""
+        shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
         counts = sums.parts["counts"].words()[0].astype(np.float64)
-        norm = sums.parts["sums"].value()  # type: ignore[attr-defined]
-        half = len(norm) // 2
+        first, second, pairs = sums.parts["sums"].value().reshape(3, -1)  # type: ignore[attr-defined]
+        alike = np.array([*(a == b for a, b in self._kinds.tolist()), True])
         with np.errstate(divide="ignore", invalid="ignore"):
-            g = counts / (norm[half:, None] * shells)
-            running = np.cumsum(counts, axis=1) / norm[:half, None]
-        return g, running
-
-
-def default_pairs(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """All pairs of groups, each once."""
-    return tuple((a, b) for k, a in enumerate(names) for b in names[k:])
-
-
-def kinds(pairs: tuple[tuple[str, str], ...], groups: Groups, where: str) -> list[tuple[int, int]]:
-    """Numbers of the groups of each pair.
-
-    Raises:
-        InputError: there is no such group, or there are too many pairs.
-    """
-    if len(pairs) > 63:
-        raise InputError(f"{len(pairs)} pairs", where, "choose at most 63 with 'pairs'")
-    for name in dict.fromkeys(name for pair in pairs for name in pair):
-        if name not in groups.names:
-            raise InputError(f"there is no group or element '{name}'", where, f"there are {', '.join(groups.names)}")
-    return [(groups.names.index(a), groups.names.index(b)) for a, b in pairs]
-
-
-def load_on_root(blocks: Blocks[Any], state: dict[str, Any], comm: Comm) -> None:
-    """Takes up sums of all ranks: one rank holds them, the others hold as many empty blocks."""
-    blocks.load_state_dict(state)
-    if comm.rank > 0:
-        blocks.clear()
+            g = counts / (pairs[:, None] * shells)
+            running = np.cumsum(counts, axis=1) / first[:, None]
+            # √(N_A N_B) / V of the means, with N_A and N_B the same group where they are alike
+            density = pairs / second * np.sqrt(np.where(alike, 1.0, second / first))
+        return g, running, structure_factors(self._edges, g, density, alike.astype(np.float64), q)
 
 
 def peak(name: str, r: Array, g: Array, g_error: Array, running: Array, running_error: Array) -> list[Value]:
@@ -226,20 +190,21 @@ def peak(name: str, r: Array, g: Array, g_error: Array, running: Array, running_
     Returns:
         Position, height, and coordination; nothing where there is no peak.
     """
-    high = np.flatnonzero(g > 1.0)
+    smooth = uniform_filter1d(g, max(1, round(SMOOTHING / float(r[1] - r[0])))) if len(r) > 1 else g
+    high = np.flatnonzero(smooth > 1.0)
     if len(high) == 0:
         return []
     start = high[0]
-    end = start + int(np.argmax(np.append(g[start:] < 1.0, True)))
+    end = start + int(np.argmax(np.append(smooth[start:] < 1.0, True)))
     top = start + int(np.argmax(g[start:end]))
     values = [
         Value(f"r_peak_{name}", f"first peak of g {name}, position", float(r[top]), float(0.5 * (r[1] - r[0])), "Å"),
         Value(f"g_peak_{name}", f"first peak of g {name}, height", float(g[top]), float(g_error[top]), ""),
     ]
-    again = end + int(np.argmax(np.append(g[end:] > 1.0, True)))
+    again = end + int(np.argmax(np.append(smooth[end:] > 1.0, True)))
     if again >= len(g):
         return values
-    low = end + int(np.argmin(g[end:again]))
+    low = end + int(np.argmin(smooth[end:again]))
     label = f"coordination of {name} up to the minimum at {r[low]:.2f} Å"
     return [*values, Value(f"n_{name}", label, float(running[low]), float(running_error[low]), "")]
 

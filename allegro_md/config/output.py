@@ -140,8 +140,14 @@ OBSERVERS = Registry(
     {
         "rdf": _quantity("rdf", "RdfTable"),
         "msd": _quantity("msd", "MsdTable"),
+        "adf": _quantity("adf", "AdfTable"),
+        "coordination": _quantity("coordination", "CoordinationTable"),
+        "steinhardt": _quantity("steinhardt", "SteinhardtTable"),
+        "structure-factor": _quantity("structure_factor", "StructureFactorTable"),
+        "profile": _quantity("profile", "ProfileTable"),
+        "averages": _quantity("averages", "AveragesTable"),
     },
-    unbuilt=("adf", "vacf", "thermal-conductivity"),  # the last one needs a heat flux
+    unbuilt=("vacf", "thermal-conductivity"),  # the last one needs a heat flux
 )
 """Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`."""
 

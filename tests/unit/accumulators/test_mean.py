@@ -59,6 +59,7 @@ def test_error_of_correlated_samples_is_the_known_one(phi: float) -> None:
     known = error_of_mean(phi, n)
     assert found.converged.all()
     assert np.sqrt((found.error**2).mean()) == pytest.approx(known, rel=0.1)
+    assert found.inefficiency.mean() == pytest.approx((1.0 + phi) / (1.0 - phi), rel=0.2)
     assert np.sqrt((found.mean**2).mean()) == pytest.approx(known, rel=4.0 / np.sqrt(2 * series))
 
 
