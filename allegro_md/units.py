@@ -67,6 +67,7 @@ DIMENSIONS: dict[str, dict[str, float]] = {
     "mass": {"amu": 1.0, "u": 1.0, "Da": 1.0},
     "velocity": {"Å/fs": 1.0, "A/fs": 1.0, "Å/ps": 1e-3, "A/ps": 1e-3, "m/s": 1e-5},
     "force": {"eV/Å": 1.0, "eV/A": 1.0, "meV/Å": 1e-3, "meV/A": 1e-3},
+    "viscosity": {"mPa·s": 1.0, "mPa s": 1.0, "Pa·s": 1e3, "Pa s": 1e3, "cP": 1.0},
     "wall time": {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 """Unit name → factor to the internal unit, per dimension."""
@@ -98,6 +99,7 @@ _INTERNAL = {
     "mass": "amu",
     "velocity": "Å/fs",
     "force": "eV/Å",
+    "viscosity": "mPa·s",
     "wall time": "s",
 }
 _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*?)?\s*$")

@@ -34,6 +34,9 @@ class Lags(Protocol):
     def table(self, n_samples: int) -> NDArray[np.int64]:
         """(n_lags,) lag of each index, in samples, of those that occur among `n_samples` samples."""
 
+    def strides(self, n_samples: int) -> NDArray[np.int64]:
+        """(n_lags,) samples between the origins of each lag of `table`."""
+
 
 class Logarithmic:
     """Lags that grow with their size: every sample is compared with the last p, every m-th with the last p of those, ….
@@ -77,6 +80,11 @@ class Logarithmic:
             step *= self.factor
         return np.array([lag for lag in lags if lag < n_samples], dtype=np.int64)
 
+    def strides(self, n_samples: int) -> NDArray[np.int64]:
+        """1 for the lowest level, m for the next, …."""
+        level = np.maximum(np.arange(len(self.table(n_samples))) - self._first, 0) // (self.points - self._first)
+        return np.asarray(self.factor**level, dtype=np.int64)
+
     def _places(self, number: int) -> list[tuple[int, int]]:
         """Levels that sample `number` belongs to, and its number within each."""
         found, step = [(0, number)], self.factor
@@ -111,3 +119,7 @@ class Window:
     def table(self, n_samples: int) -> NDArray[np.int64]:
         """All of them: 0, 1, 2, …."""
         return np.arange(min(self.longest, n_samples), dtype=np.int64)
+
+    def strides(self, n_samples: int) -> NDArray[np.int64]:
+        """The same for all."""
+        return np.full(len(self.table(n_samples)), self.stride, dtype=np.int64)

@@ -11,19 +11,28 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationInfo
+from pydantic import Field, ValidationInfo, model_validator
 
-from allegro_md.accumulators.blocks import Blocks, standard_error
+from allegro_md.accumulators.blocks import Blocks
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
+from allegro_md.analysis.diffusion import (
+    CM2_PER_S,
+    FEWEST_BLOCKS,
+    Diffusion,
+    Displacements,
+    diffusion,
+    finite_size_correction,
+    is_cube,
+)
 from allegro_md.analysis.history import History, LaggedSums
 from allegro_md.analysis.lags import Logarithmic
-from allegro_md.analysis.result import Column, Line, Panel, Result
+from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.table import AXES, GroupedTable
 from allegro_md.analysis.time_axis import require_interval
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
-from allegro_md.config.fields import Marker, Whole, problem, show
+from allegro_md.config.fields import Marker, Temperature, Viscosity, Whole, problem, show
 from allegro_md.errors import InputError
 from allegro_md.exact import ExactSum
 from allegro_md.io.wrapping import wrap
@@ -45,11 +54,22 @@ class MsdTable(GroupedTable):
     Attributes:
         axes: components of the displacement that count.
         points: samples kept per factor of 4 in time, a multiple of 4: ``24 points`` bytes per atom for each factor.
+        temperature: K, for the finite-size correction of D.
+        viscosity: mPa·s, of the same model, for the finite-size correction of D.
     """
 
     kind: Literal["msd"]
     axes: Annotated[str, _Axes()] = "xyz"
     points: Annotated[int, Whole(4)] = Field(default=16)
+    temperature: Temperature | None = None
+    viscosity: Viscosity | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> MsdTable:
+        if (self.temperature is None) != (self.viscosity is None):
+            given, lacks = ("viscosity", "temperature") if self.temperature is None else ("temperature", "viscosity")
+            raise problem(f"{given} without {lacks}: the finite-size correction needs both", f"give {lacks}", given)
+        return self
 
 
 class Msd(Quantity):
@@ -71,13 +91,13 @@ class Msd(Quantity):
         self._axes = [AXES.index(axis) for axis in table.axes]
         self._lags = Logarithmic(table.points)
         self._n_lags = len(self._lags.table(max(system.n_samples, 2)))
-        self._where = where
+        self._where, self._table = where, table
         self._history: History | None = None
         self._center: NDArray[np.float64] = np.zeros(3)
         self._cell = system.cell
         self._affine: NDArray[np.float64] | None = None  # (n_own, 3) what the cell's changes have carried along
         self._blocks = Blocks(self._sums)
-        self._number = -1
+        self._number, self._n_total = -1, system.n_total
 
     def add(self, sample: Sample) -> None:
         """Compares the positions of a sample with earlier ones."""
@@ -96,22 +116,14 @@ class Msd(Quantity):
         blocks = self._blocks.reduced(comm)
         if blocks.n_samples < 2:
             raise InputError(f"{blocks.n_samples} samples give no displacement", self._where, "two are needed at least")
-        lags = self._lags.table(blocks.n_samples)
-        members = self._classes.members
-        msd = blocks.whole().means(members)[:, : len(lags)]
-        each = np.array([block.means(members)[:, : len(lags)] for block in blocks.complete()])
-        error = standard_error(each)
-        error[:, lags >= blocks.length] = np.nan  # the blocks are not independent of each other
-        time = np.asarray(lags * self._interval, dtype=np.float64)
+        groups = dict(zip(self._classes.names, self._displacements(blocks), strict=True))
+        found = {name: diffusion(name, moved, self._spacing) for name, moved in groups.items()}
+        time = np.asarray(self._lags.table(blocks.n_samples) * self._interval, dtype=np.float64)
         columns = [Column("time_fs", time)]
-        for name, values, errors in zip(self._classes.names, msd, error, strict=True):
-            columns += [Column(f"msd_{name}_A2", values), Column(f"msd_{name}_err_A2", errors)]
-        result = Result("Mean square displacement", columns)
-        lines = [
-            Line(time[1:] / 1000.0, values[1:], name, errors[1:])
-            for name, values, errors in zip(self._classes.names, msd, error, strict=True)
-        ]
-        result.panels = [Panel(lines, "time (ps)", "MSD (Å²)"), Panel(lines, "time (ps)", "MSD (Å²)", logarithmic=True)]
+        for name, moved in groups.items():
+            columns += [Column(f"msd_{name}_A2", moved.msd), Column(f"msd_{name}_err_A2", moved.errors)]
+        result = Result("Mean square displacement", columns, panels=_panels(time, groups, found))
+        self._report(result, found)
         return result
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
@@ -161,6 +173,71 @@ class Msd(Quantity):
 
     def _sums(self) -> LaggedSums:
         return LaggedSums(self._classes.count, self._n_lags, BITS)
+
+    def _displacements(self, blocks: Blocks[LaggedSums]) -> list[Displacements]:
+        """Those of each group, from the sums of all ranks."""
+        lags, strides = self._lags.table(blocks.n_samples), self._lags.strides(blocks.n_samples)
+        members = self._classes.members
+        joined, length = blocks.joined(FEWEST_BLOCKS)
+        whole = blocks.whole().means(members)[:, : len(lags)]
+        each = np.array([block.means(members)[:, : len(lags)] for block in joined])
+        return [
+            Displacements(
+                lags, strides, self._interval, blocks.n_samples, len(self._axes), msd, each[:, k], length
+            )
+            for k, msd in enumerate(whole)
+        ]  # fmt: skip
+
+    @property
+    def _spacing(self) -> float:
+        """About the distance between neighbors, Å; NaN: the cell has no volume."""
+        return float(np.cbrt(self._cell.volume / self._n_total)) if self._cell.bounded else np.nan
+
+    def _report(self, result: Result, found: Mapping[str, Diffusion]) -> None:
+        """Adds the diffusion coefficients of the groups, `found`, as a table, values and notes."""
+        correction = self._correction(result.notes)
+        rows: list[tuple[str, float, float, str, float, float, float]] = []
+        for name, one in found.items():
+            result.notes.append(one.note)
+            label = f"self-diffusion coefficient of {name}"
+            result.values.append(Value(f"D_{name}", label, one.value, one.error, "cm2/s"))
+            rows += [
+                (name, one.value, one.error, "gls", one.first, one.last, one.value + correction),
+                (name, one.plain, one.plain_error, "ols", one.first, one.last, one.plain + correction),
+            ]
+            if np.isfinite(correction):
+                corrected = one.value + correction
+                label += ", corrected for the size of the cell"
+                result.values.append(Value(f"D_corrected_{name}", label, corrected, one.error, "cm2/s"))
+        names = ("element", "D_cm2_s", "D_err_cm2_s", "method", "from_fs", "to_fs", "D_corrected_cm2_s")
+        columns = zip(names, zip(*rows, strict=True), strict=True)
+        result.more["diffusion"] = [
+            Column(name, [str(v) for v in values] if name in ("element", "method") else np.array(values, np.float64))
+            for name, values in columns
+        ]
+
+    def _correction(self, notes: list[str]) -> float:
+        """The finite-size correction, cm²/s, with its assumptions added to `notes`; NaN: none."""
+        if self._table.temperature is None or self._table.viscosity is None:
+            return np.nan
+        if not all(self._cell.periodic) or len(self._axes) < 3:
+            notes.append("There is no finite-size correction: it is for three axes, all of them periodic.")
+            return np.nan
+        if not is_cube(self._cell):
+            edge = np.cbrt(self._cell.volume)
+            notes.append(f"The finite-size correction is that of a cube of the same volume, with edges of {edge:.4g} Å.")
+        return finite_size_correction(self._table.temperature, self._table.viscosity, self._cell)
+
+
+def _panels(time: Array, groups: Mapping[str, Displacements], found: Mapping[str, Diffusion]) -> list[Panel]:
+    """Pictures of the MSD with the lines that were fitted, over their ranges: `time` (n,) fs."""
+    lines = [Line(time[1:] / 1000.0, moved.msd[1:], name, moved.errors[1:]) for name, moved in groups.items()]
+    for name, one in found.items():
+        if np.isfinite(one.value):
+            x = np.geomspace(one.first, one.last, 50)
+            y = one.offset + 2.0 * groups[name].dimensions * one.value / CM2_PER_S * x
+            lines.append(Line(x / 1000.0, y, f"{name}: fit", dashed=True))
+    return [Panel(lines, "time (ps)", "MSD (Å²)"), Panel(lines, "time (ps)", "MSD (Å²)", logarithmic=True)]
 
 
 def centre_of_mass(
