@@ -284,8 +284,8 @@ def _why_none(name: str, moved: Displacements, spacing: float) -> str:
     wanted = max(2.0 * run, SHORTEST_RANGE * 2 * FEWEST_BLOCKS * time)
     kind = "motion is still ballistic" if slopes[known] > 1.0 else "motion is subdiffusive so far"
     return (
-        f"{name}: too short for a diffusion coefficient. d ln MSD / d ln τ is {slopes[known]:.2f} ± {errors[known]:.2f} "
-        f"at {_ps(time)}, not 1 over a factor of {SHORTEST_RANGE} in time: {kind}, or the error is too large. "
+        f"{name}: too short for a diffusion coefficient. d ln MSD / d ln τ is {slopes[known]:.2f} ± "
+        f"{errors[known]:.2f} at {_ps(time)}, not 1 over a factor of {SHORTEST_RANGE} in time: {kind}, or the error is too large. "
         f"Errors reach to 1/{2 * FEWEST_BLOCKS} of the run of {_ps(run)}. Make it {_ps(wanted)} long at least."
     )
 

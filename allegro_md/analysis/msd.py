@@ -225,7 +225,7 @@ class Msd(Quantity):
             return np.nan
         if not is_cube(self._cell):
             edge = np.cbrt(self._cell.volume)
-            notes.append(f"The finite-size correction is that of a cube of the same volume, with edges of {edge:.4g} Å.")
+            notes.append(f"The finite-size correction is that of a cube of the same volume, of edge {edge:.4g} Å.")
         return finite_size_correction(self._table.temperature, self._table.viscosity, self._cell)
 
 
