@@ -71,7 +71,7 @@ class Displacements:
 
     @cached_property
     def reach(self) -> int:
-        """Number of lags whose errors blocks tell: at most half a block long, and none of fewer than `FEWEST_BLOCKS`."""
+        """Number of lags whose errors blocks tell: up to half a block; none of fewer than `FEWEST_BLOCKS`."""
         if len(self.blocks) < FEWEST_BLOCKS:
             return 0
         return int(np.searchsorted(self.lags, self.block_length // 2, side="right"))
@@ -264,7 +264,7 @@ def _doubling(lags: NDArray[np.int64], first: int, last: int) -> NDArray[np.int6
 
 
 def _line(lags: NDArray[np.int64], model: Array) -> tuple[Array, Array]:
-    """Weights (k,) and (k,) with which values at `lags` (k,) give slope and offset; `model` (k, k), their covariance."""
+    """Weights (k,), (k,) with which values at `lags` (k,) give slope and offset; `model` (k, k) is their covariance."""
     size = np.sqrt(np.diag(model))
     design = np.stack([lags.astype(np.float64), np.ones(len(lags))], axis=1) / size[:, None]
     inverse = np.linalg.inv(model / size[:, None] / size)
@@ -285,8 +285,9 @@ def _why_none(name: str, moved: Displacements, spacing: float) -> str:
     kind = "motion is still ballistic" if slopes[known] > 1.0 else "motion is subdiffusive so far"
     return (
         f"{name}: too short for a diffusion coefficient. d ln MSD / d ln τ is {slopes[known]:.2f} ± "
-        f"{errors[known]:.2f} at {_ps(time)}, not 1 over a factor of {SHORTEST_RANGE} in time: {kind}, or the error is too large. "
-        f"Errors reach to 1/{2 * FEWEST_BLOCKS} of the run of {_ps(run)}. Make it {_ps(wanted)} long at least."
+        f"{errors[known]:.2f} at {_ps(time)}, not 1 over a factor of {SHORTEST_RANGE} in time: {kind}, or the error is "
+        f"too large. Errors reach to 1/{2 * FEWEST_BLOCKS} of the run of {_ps(run)}. Make it {_ps(wanted)} long at "
+        "least."
     )
 
 

@@ -1,7 +1,8 @@
 """Mean square displacement, MSD(τ) = ⟨|r(t + τ) − r(t)|²⟩ over the atoms of a group and all origins t.
 
-r is the unwrapped position relative to the centre of mass of all atoms. Where the cell changes between two samples, the
-displacement is that in scaled coordinates, (s(t₂) − s(t₁)) · h(t₂): what the deformation carries along is no diffusion.
+r is the unwrapped position relative to the centre of mass of all atoms. Where the cell h changes, the displacement from
+one sample to the next is that in scaled coordinates, (s(t₂) − s(t₁)) · h(t₂), and longer ones are sums of these: what
+the deformation carries along is no diffusion.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Msd(Quantity):
         self._cell = system.cell
         self._affine: NDArray[np.float64] | None = None  # (n_own, 3) what the cell's changes have carried along
         self._blocks = Blocks(self._sums)
-        self._number, self._n_total = -1, system.n_total
+        self._number, self._n_total, self._n_samples = -1, system.n_total, system.n_samples
 
     def add(self, sample: Sample) -> None:
         """Compares the positions of a sample with earlier ones."""
@@ -152,8 +153,8 @@ class Msd(Quantity):
         self._affine = rows["affine"] if "affine" in rows else None
 
     def bytes_held(self, n_local: int) -> float:
-        levels = max(1, self._n_lags // self._lags.points + 2)
-        return 24.0 * n_local * self._lags.points * levels + 1e6 * len(self._classes.names)
+        slots = sum(self._lags.slots(max(self._n_samples, 1) - 1))
+        return (24.0 * slots + 40.0) * n_local + 1e6 * len(self._classes.names)
 
     def _new_history(self, sample: Sample, own: Mapping[str, NDArray[Any]]) -> History:
         """An empty history of the atoms of this rank's range of ids (collective); `own` are their rows."""
@@ -241,16 +242,17 @@ def _panels(time: Array, groups: Mapping[str, Displacements], found: Mapping[str
 
 
 def centre_of_mass(
-    position: NDArray[np.float64], masses: NDArray[np.float64], comm: Comm
+    rows: NDArray[np.float64], masses: NDArray[np.float64], comm: Comm, kind: str = "mass moment"
 ) -> NDArray[np.float64]:
-    """(3,) Å, the same bits on any number of ranks (collective).
+    """(3,) mass-weighted mean, the same bits on any number of ranks (collective).
 
     Args:
-        position: (n, 3) float64, Å, unwrapped, of atoms that no other rank gives.
+        rows: (n, 3) float64, unwrapped positions in Å, of atoms that no other rank gives.
         masses: (n,) float64, amu.
         comm: all ranks.
+        kind: of the sum; "momentum" where rows are velocities in Å/fs.
     """
-    moment = comm.reduce(ExactSum.of(position * masses[:, None], "mass moment"))
+    moment = comm.reduce(ExactSum.of(rows * masses[:, None], kind))
     return np.asarray(moment / comm.reduce(ExactSum.of(masses, "mass")))
 
 

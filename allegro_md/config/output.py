@@ -140,8 +140,9 @@ OBSERVERS = Registry(
     {
         "rdf": _quantity("rdf", "RdfTable"),
         "msd": _quantity("msd", "MsdTable"),
+        "vacf": _quantity("vacf", "VacfTable"),
     },
-    unbuilt=("adf", "vacf", "thermal-conductivity"),  # the last one needs a heat flux
+    unbuilt={"adf": "", "thermal-conductivity": "it needs a heat flux, which no potential gives"},
 )
 """Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`."""
 

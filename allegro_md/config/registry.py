@@ -40,10 +40,12 @@ class Registry(Mapping[str, Entry]):
 
     Attributes:
         key: of the input, whose value is the choice ("ensemble", "kind").
-        unbuilt: values of the contract that are not built yet.
+        unbuilt: values of the contract that are not built yet, possibly with the reason.
     """
 
-    def __init__(self, key: str, entries: dict[str, Entry], unbuilt: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, key: str, entries: dict[str, Entry], unbuilt: tuple[str, ...] | Mapping[str, str] = ()
+    ) -> None:
         self.key, self.unbuilt = key, unbuilt
         self._entries = entries
 
