@@ -95,8 +95,8 @@ class Displacements:
 
     @cached_property
     def known_errors(self) -> Array:
-        """(reach,) Å², standard errors of the MSD that blocks tell."""
-        return np.array([0.0, *(self.error_of(np.array([k]), np.ones(1)) for k in range(1, self.reach))])[: self.reach]
+        """(reach,) Å², standard errors of the MSD that blocks tell; that of lag 0 at least."""
+        return np.array([0.0, *(self.error_of(np.array([k]), np.ones(1)) for k in range(1, self.reach))])
 
     @cached_property
     def ratio(self) -> float:
@@ -113,7 +113,7 @@ class Displacements:
     @cached_property
     def errors(self) -> Array:
         """(n,) Å², standard errors of the MSD: of blocks, and beyond them those of Brownian motion times `ratio`."""
-        beyond = slice(self.reach, None)
+        beyond = slice(len(self.known_errors), None)
         model = np.sqrt(variances(self.lags[beyond], self.strides[beyond], self.n_samples)) / self.lags[beyond]
         return np.append(self.known_errors, self.ratio * self.msd[beyond] * model)
 

@@ -1,8 +1,9 @@
 """Velocity autocorrelation, the vibrational density of states, and self-diffusion by Green and Kubo.
 
-VACF(τ) = ⟨v(t) · v(t + τ)⟩ over the atoms of a group and origins t; v is relative to the velocity of the centre of mass.
-The density of states is the cosine transform of the mass-weighted VACF, Σ m v·v / Σ m v²: Dickey and Paskin, Phys. Rev.
-188, 1407 (1969). D = ⅓ ∫ VACF dτ: Allen and Tildesley, "Computer Simulation of Liquids", 2nd ed. (2017), section 2.7.
+VACF(τ) = ⟨v(t) · v(t + τ)⟩ over the atoms of a group and origins t, with v relative to the velocity of the centre of
+mass. The density of states is the cosine transform of the mass-weighted VACF, Σ m v·v / Σ m v²: Dickey and Paskin,
+Phys. Rev. 188, 1407 (1969). D = ⅓ ∫ VACF dτ: Allen and Tildesley, "Computer Simulation of Liquids", 2nd ed., Oxford
+(2017), section 2.7.
 """
 
 from __future__ import annotations
@@ -184,8 +185,8 @@ def _density_of_states(result: Result, time: Array, names: tuple[str, ...], weig
         high = float(np.abs(density[4 * len(density) // 5 :]).sum() / np.abs(density).sum())
         if high > COARSE:
             result.notes.append(
-                f"Warning: {100.0 * high:.1f} % of the density of states of {name} are just below the highest frequency "
-                f"that samples every {time[1]:g} fs resolve, {frequency[-1]:.3g} THz. Higher ones appear at wrong "
+                f"Warning: {100.0 * high:.1f} % of the density of states of {name} are just below the highest "
+                f"frequency that samples every {time[1]:g} fs resolve, {frequency[-1]:.3g} THz. Higher ones appear at wrong "
                 "frequencies: take samples more often."
             )
     result.more["dos"] = columns
