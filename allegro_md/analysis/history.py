@@ -116,7 +116,7 @@ class History:
         size = np.diff(self.starts)
         sums.terms[:, compared[:, 2]] += size[:, None]
         if not product:
-            compared = compared[compared[:, 2] > 0]  # at lag 0 the terms are zero
+            compared = compared[compared[:, 2] > 0]  # the first lag is 0, and its terms are zero
         for level in np.unique(compared[:, 0]).tolist():
             chosen = compared[compared[:, 0] == level, 1:]
             high, low, faults = np.zeros((3, sums.classes, len(chosen)), dtype=np.int64)
@@ -125,6 +125,22 @@ class History:
             columns = (np.arange(sums.classes)[:, None] * sums.lags + chosen[:, 1]).ravel()
             sums.sums.add_words(columns, high.ravel(), low.ravel())
             sums.sums.faults[columns] += faults.ravel()
+
+    def pairs(
+        self, number: int, rows: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], list[tuple[int, NDArray[np.float64]]]]:
+        """Keeps a sample, and returns it with those it is to be compared with.
+
+        Args:
+            number: of the sample, from 0.
+            rows: (n_own, 3) float64, in the order of ids.
+
+        Returns:
+            The sample, (3, n_own) in the order of `order`, and the index of the lag and the sample (3, n_own) of each
+            comparison: views that the next sample may change.
+        """
+        now = self._keep(number, rows)
+        return now, [(kept.lag, self._rings[kept.level][kept.slot]) for kept in self.lags.compared(number)]
 
     def _keep(self, number: int, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Puts a sample (n_own, 3) in the order of ids into the rings of its levels; returns it by component (3, n)."""

@@ -1,8 +1,6 @@
 """Mean square displacement, MSD(τ) = ⟨|r(t + τ) − r(t)|²⟩ over the atoms of a group and all origins t.
 
-r is the unwrapped position relative to the centre of mass of all atoms. Where the cell h changes, the displacement from
-one sample to the next is that in scaled coordinates, (s(t₂) − s(t₁)) · h(t₂), and longer ones are sums of these: what
-the deformation carries along is no diffusion.
+r is the unwrapped position in a frame that moves with the centre of mass and with the cell (`comoving`).
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from allegro_md.accumulators.blocks import Blocks
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
+from allegro_md.analysis.comoving import Comoving
 from allegro_md.analysis.diffusion import (
     CM2_PER_S,
     FEWEST_BLOCKS,
@@ -31,11 +30,9 @@ from allegro_md.analysis.lags import Logarithmic
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.table import AXES, GroupedTable
 from allegro_md.analysis.time_axis import require_interval
-from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Marker, Temperature, Viscosity, Whole, problem, show
 from allegro_md.errors import InputError
-from allegro_md.exact import ExactSum
 from allegro_md.io.wrapping import wrap
 
 BITS = 42
@@ -94,9 +91,7 @@ class Msd(Quantity):
         self._n_lags = len(self._lags.table(max(system.n_samples, 2)))
         self._where, self._table = where, table
         self._history: History | None = None
-        self._center: NDArray[np.float64] = np.zeros(3)
-        self._cell = system.cell
-        self._affine: NDArray[np.float64] | None = None  # (n_own, 3) what the cell's changes have carried along
+        self._frame = Comoving(system.cell)
         self._blocks = Blocks(self._sums)
         self._number, self._n_total, self._n_samples = -1, system.n_total, system.n_samples
 
@@ -105,12 +100,11 @@ class Msd(Quantity):
         own = sample.by_id(position=sample.position, species=sample.species)
         if self._history is None:
             self._history = self._new_history(sample, own)
-        self._follow(sample.cell)
-        position = own["position"] if self._affine is None else own["position"] - self._affine
-        center = centre_of_mass(position, sample.species_table.masses[own["species"]], sample.comm)
-        sums = self._blocks.at(sample.number)
-        self._history.add(sample.number, position - center, sums, product=False, axes=self._axes)
-        self._center, self._number = center, sample.number
+        history, last = self._history, self._number
+        self._frame.follow(sample.cell, lambda: history.newest(last))
+        moved = self._frame.relative(own["position"], sample.species_table.masses[own["species"]], sample.comm)
+        history.add(sample.number, moved, self._blocks.at(sample.number), product=False, axes=self._axes)
+        self._number = sample.number
 
     def result(self, comm: Comm) -> Result:
         """Returns the MSD of each group at all lags, with errors from blocks."""
@@ -130,8 +124,7 @@ class Msd(Quantity):
     def state_dict(self, comm: Comm) -> dict[str, Any]:
         return {
             "blocks": self._blocks.reduced(comm).state_dict(), "classes": self._classes.state_dict(),
-            "center": self._center.tolist(), "cell": self._cell.matrix.tolist(), "number": self._number,
-            "lags": self._n_lags,
+            "frame": self._frame.state_dict(), "number": self._number, "lags": self._n_lags,
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
@@ -140,17 +133,15 @@ class Msd(Quantity):
         self._blocks.load_state_dict(state["blocks"])
         if comm.rank > 0:
             self._blocks.clear()
-        self._center, self._number = np.array(state["center"]), state["number"]
-        self._cell = self._cell.with_matrix(np.array(state["cell"]))
+        self._frame.load_state_dict(state["frame"])
+        self._number = state["number"]
 
     def rows(self) -> Mapping[str, NDArray[Any]]:
-        if self._history is None:
-            return {}
-        return self._history.rows() | ({} if self._affine is None else {"affine": self._affine})
+        return {} if self._history is None else self._history.rows() | self._frame.rows()
 
     def load_rows(self, rows: Mapping[str, NDArray[Any]]) -> None:
         self._history = History.restored(self._lags, self._classes.count, rows)
-        self._affine = rows["affine"] if "affine" in rows else None
+        self._frame.load_rows(rows)
 
     def bytes_held(self, n_local: int) -> float:
         slots = sum(self._lags.slots(max(self._n_samples, 1) - 1))
@@ -160,17 +151,8 @@ class Msd(Quantity):
         """An empty history of the atoms of this rank's range of ids (collective); `own` are their rows."""
         ids = np.arange(sample.partition.start, sample.partition.stop)
         wrapped, _ = wrap(own["position"], sample.cell, np.float64)
-        self._cell = sample.cell
+        self._frame.cell = sample.cell
         return History(self._lags, self._classes.assign(sample, ids, own["species"], wrapped), self._classes.count)
-
-    def _follow(self, cell: Cell) -> None:
-        """Adds what a change of the cell since the last sample carries along: s · (h − h₀), with s of that sample."""
-        before, self._cell = self._cell, cell
-        if self._history is None or np.array_equal(before.matrix, cell.matrix):
-            return
-        carried = 0.0 if self._affine is None else self._affine
-        last = self._history.newest(self._number) + self._center + carried
-        self._affine = carried + (last - before.origin) @ (before.inverse @ cell.matrix - np.eye(3))
 
     def _sums(self) -> LaggedSums:
         return LaggedSums(self._classes.count, self._n_lags, BITS)
@@ -192,7 +174,7 @@ class Msd(Quantity):
     @property
     def _spacing(self) -> float:
         """About the distance between neighbors, Å; NaN: the cell has no volume."""
-        return float(np.cbrt(self._cell.volume / self._n_total)) if self._cell.bounded else np.nan
+        return float(np.cbrt(self._frame.cell.volume / self._n_total)) if self._frame.cell.bounded else np.nan
 
     def _report(self, result: Result, found: Mapping[str, Diffusion]) -> None:
         """Adds the diffusion coefficients of the groups, `found`, as a table, values and notes."""
@@ -221,13 +203,13 @@ class Msd(Quantity):
         """The finite-size correction, cm²/s, with its assumptions added to `notes`; NaN: none."""
         if self._table.temperature is None or self._table.viscosity is None:
             return np.nan
-        if not all(self._cell.periodic) or len(self._axes) < 3:
+        if not all(self._frame.cell.periodic) or len(self._axes) < 3:
             notes.append("There is no finite-size correction: it is for three axes, all of them periodic.")
             return np.nan
-        if not is_cube(self._cell):
-            edge = np.cbrt(self._cell.volume)
+        if not is_cube(self._frame.cell):
+            edge = np.cbrt(self._frame.cell.volume)
             notes.append(f"The finite-size correction is that of a cube of the same volume, of edge {edge:.4g} Å.")
-        return finite_size_correction(self._table.temperature, self._table.viscosity, self._cell)
+        return finite_size_correction(self._table.temperature, self._table.viscosity, self._frame.cell)
 
 
 def _panels(time: Array, groups: Mapping[str, Displacements], found: Mapping[str, Diffusion]) -> list[Panel]:
@@ -239,21 +221,6 @@ def _panels(time: Array, groups: Mapping[str, Displacements], found: Mapping[str
             y = one.offset + 2.0 * groups[name].dimensions * one.value / CM2_PER_S * x
             lines.append(Line(x / 1000.0, y, f"{name}: fit", dashed=True))
     return [Panel(lines, "time (ps)", "MSD (Å²)"), Panel(lines, "time (ps)", "MSD (Å²)", logarithmic=True)]
-
-
-def centre_of_mass(
-    rows: NDArray[np.float64], masses: NDArray[np.float64], comm: Comm, kind: str = "mass moment"
-) -> NDArray[np.float64]:
-    """(3,) mass-weighted mean, the same bits on any number of ranks (collective).
-
-    Args:
-        rows: (n, 3) float64, unwrapped positions in Å, of atoms that no other rank gives.
-        masses: (n,) float64, amu.
-        comm: all ranks.
-        kind: of the sum; "momentum" where rows are velocities in Å/fs.
-    """
-    moment = comm.reduce(ExactSum.of(rows * masses[:, None], kind))
-    return np.asarray(moment / comm.reduce(ExactSum.of(masses, "mass")))
 
 
 def build(table: MsdTable, system: System, where: str) -> Msd:

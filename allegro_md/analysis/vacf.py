@@ -20,10 +20,10 @@ from scipy.stats import t as student
 from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
+from allegro_md.analysis.comoving import centre_of_mass
 from allegro_md.analysis.diffusion import CM2_PER_S, FEWEST_BLOCKS
 from allegro_md.analysis.history import History, LaggedSums
 from allegro_md.analysis.lags import Window
-from allegro_md.analysis.msd import centre_of_mass
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.table import GroupedTable
 from allegro_md.analysis.time_axis import require_interval
@@ -176,7 +176,8 @@ def density_of_states(vacf: Array, interval: float) -> tuple[Array, Array]:
 
 def _density_of_states(result: Result, time: Array, names: tuple[str, ...], weighted: Array) -> Panel:
     """Adds the density of states of each group to a result: `time` (lags,) fs, `weighted` (groups, lags) VACF."""
-    columns, lines = [], []
+    columns: list[Column] = []
+    lines = []
     for name, vacf in zip(names, weighted, strict=True):
         frequency, density = density_of_states(vacf, float(time[1]))
         columns = columns or [Column("frequency_THz", frequency)]
@@ -186,8 +187,8 @@ def _density_of_states(result: Result, time: Array, names: tuple[str, ...], weig
         if high > COARSE:
             result.notes.append(
                 f"Warning: {100.0 * high:.1f} % of the density of states of {name} are just below the highest "
-                f"frequency that samples every {time[1]:g} fs resolve, {frequency[-1]:.3g} THz. Higher ones appear at wrong "
-                "frequencies: take samples more often."
+                f"frequency that samples every {time[1]:g} fs resolve, {frequency[-1]:.3g} THz. Higher ones appear at "
+                "wrong frequencies: take samples more often."
             )
     result.more["dos"] = columns
     result.notes.append(

@@ -141,6 +141,7 @@ OBSERVERS = Registry(
         "rdf": _quantity("rdf", "RdfTable"),
         "msd": _quantity("msd", "MsdTable"),
         "vacf": _quantity("vacf", "VacfTable"),
+        "van-hove": _quantity("van_hove", "VanHoveTable"),
     },
     unbuilt={"adf": "", "thermal-conductivity": "it needs a heat flux, which no potential gives"},
 )
