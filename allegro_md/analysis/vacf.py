@@ -14,14 +14,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
-from scipy.integrate import cumulative_trapezoid
-from scipy.stats import t as student
 
 from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import centre_of_mass
 from allegro_md.analysis.diffusion import CM2_PER_S, FEWEST_BLOCKS
+from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
 from allegro_md.analysis.history import History, LaggedSums
 from allegro_md.analysis.lags import Window
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
@@ -93,8 +92,7 @@ class Vacf(Quantity):
             raise InputError(f"{blocks.n_samples} samples give no correlation", self._where, "3 are needed at least")
         time = np.asarray(lags * self._interval, dtype=np.float64)
         joined, length = blocks.joined(FEWEST_BLOCKS)
-        if len(joined) < FEWEST_BLOCKS or length < 2 * len(lags):
-            joined = []  # not independent of each other
+        joined = joined if are_independent(len(joined), length, len(lags)) else []
         members, masses = self._classes.members, self._masses[self._classes.species]
         whole = blocks.whole()
         vacf = whole.means(members)[:, : len(lags)]
@@ -102,7 +100,7 @@ class Vacf(Quantity):
         weighted = whole.means(members, masses)[:, : len(lags)]
         result = Result("Velocity autocorrelation", [Column("time_fs", time)])
         if not joined:
-            result.notes.append(_too_short(blocks.n_samples, len(lags), self._interval))
+            result.notes.append(too_short(blocks.n_samples, len(lags), self._interval))
         panels = [_vacf(result, time, self._classes.names, vacf, each)]
         panels.append(_density_of_states(result, time, self._classes.names, weighted))
         panels.append(_green_kubo(result, time, self._classes.names, vacf, each))
@@ -208,10 +206,7 @@ def _green_kubo(result: Result, time: Array, names: tuple[str, ...], vacf: Array
         vacf: (groups, lags) Å²/fs².
         each: (blocks, groups, lags) Å²/fs², of independent blocks.
     """
-    def running(values: Array) -> Array:
-        return np.asarray(CM2_PER_S / 3.0 * cumulative_trapezoid(values, time, axis=-1, initial=0.0))
-
-    integral, blocks = running(vacf), running(each)
+    integral, blocks = (CM2_PER_S / 3.0 * running_integral(values, float(time[1])) for values in (vacf, each))
     errors = standard_error(blocks)
     columns, lines = [Column("time_fs", time)], []
     for k, name in enumerate(names):
@@ -224,38 +219,6 @@ def _green_kubo(result: Result, time: Array, names: tuple[str, ...], vacf: Array
             result.notes.append(f"{name}: the running integral of the VACF {note}.")
     result.more["green-kubo"] = columns
     return Panel(lines, "time (ps)", "∫ VACF / 3 (cm²/s)", level=0.0)
-
-
-def plateau(running: Array, blocks: Array) -> tuple[float, float, str]:
-    """Mean of a running integral over the second half of its window, if it is level there.
-
-    Args:
-        running: (lags,), of the whole run.
-        blocks: (blocks, lags), of independent blocks; (0, lags): there are none.
-
-    Returns:
-        Value and standard error, NaN where there is no plateau or no error, and a sentence that says so.
-    """
-    n = len(running)
-    half, last = slice(n // 2, None), slice(3 * n // 4, None)
-    value = float(np.mean(running[half]))
-    if len(blocks) < 2:
-        return np.nan, np.nan, "has no error: the run is too short for its window"
-    rise = float(np.mean(running[last]) - np.mean(running[n // 2 : 3 * n // 4]))
-    rises = blocks[:, last].mean(axis=1) - blocks[:, n // 2 : 3 * n // 4].mean(axis=1)
-    error = float(standard_error(blocks[:, half].mean(axis=1)[:, None])[0])
-    if abs(rise) > student.ppf(0.995, len(blocks) - 1) * float(standard_error(rises[:, None])[0]):
-        return np.nan, np.nan, "is not level in the second half of the window: choose a longer window"
-    return value, error, ""
-
-
-def _too_short(n_samples: int, n_lags: int, interval: float) -> str:
-    """The sentence on a run of a few windows."""
-    wanted = 2 * FEWEST_BLOCKS * n_lags * interval / 1000.0
-    return (
-        f"There are no errors: the run of {n_samples * interval / 1000.0:.4g} ps has fewer than {FEWEST_BLOCKS} blocks "
-        f"of two windows. Make it {wanted:.4g} ps long at least, or choose a shorter window."
-    )
 
 
 def build(table: VacfTable, system: System, where: str) -> Vacf:

@@ -2,8 +2,8 @@
 
 G_s(r, τ) is the density of probability of a displacement r in the time τ: the number of displacements in a bin over
 their number and the volume of the shell. α₂ = 3 ⟨r⁴⟩ / (5 ⟨r²⟩²) − 1 is 0 where it is Gaussian. Displacements are those
-of `comoving`. Hansen and McDonald, "Theory of Simple Liquids", 4th ed., Academic Press (2013), section 7.4; Rahman, Phys.
-Rev. 136, A405 (1964).
+of `comoving`. Hansen and McDonald, "Theory of Simple Liquids", 4th ed., Academic Press (2013), section 7.4; Rahman,
+Phys. Rev. 136, A405 (1964).
 """
 
 from __future__ import annotations

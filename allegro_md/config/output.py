@@ -142,6 +142,7 @@ OBSERVERS = Registry(
         "msd": _quantity("msd", "MsdTable"),
         "vacf": _quantity("vacf", "VacfTable"),
         "van-hove": _quantity("van_hove", "VanHoveTable"),
+        "viscosity": _quantity("viscosity", "ViscosityTable"),
     },
     unbuilt={"adf": "", "thermal-conductivity": "it needs a heat flux, which no potential gives"},
 )
