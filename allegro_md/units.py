@@ -29,6 +29,9 @@ AMU_PER_A3_IN_G_PER_CM3 = _codata.atomic_mass * 1e27
 COULOMB_EV_A = _EV / (4.0 * math.pi * _codata.epsilon_0) * 1e10
 """e²/(4πε₀), eV·Å."""
 
+E2_PER_EV_A_FS_IN_S_PER_CM = _EV * 1e25 * 1e-2
+"""1 e²/(eV·Å·fs), a conductivity, in S/cm."""
+
 _KCAL_PER_MOL = 4184.0 / _codata.N_A / _EV
 _KJ_PER_MOL = 1000.0 / _codata.N_A / _EV
 

@@ -1,8 +1,8 @@
 """Ionic conductivity: of ions that move independently (Nernst and Einstein), and of the motion of all charges.
 
 σ_NE = e²/(V kB T) Σ N q² D over the ions, and σ = e²/(6 V kB T) d/dτ ⟨|ΔM|²⟩ with M = Σ q r, all relative to the centre
-of mass of the atoms. Their ratio, σ_NE/σ, is the Haven ratio. Charges are formal ones. Marcolongo and Marzari, Phys. Rev.
-Materials 1, 025402 (2017); France-Lanord and Grossman, Phys. Rev. Lett. 122, 136001 (2019).
+of mass of the atoms. Their ratio, σ_NE/σ, is the Haven ratio. Charges are formal ones. Marcolongo and Marzari, Phys.
+Rev. Materials 1, 025402 (2017); France-Lanord and Grossman, Phys. Rev. Lett. 122, 136001 (2019).
 """
 
 from __future__ import annotations
@@ -75,16 +75,7 @@ class Conductivity(Quantity):
             InputError: an element has no charge, none of them has, or there is no volume.
         """
         require_volume(system.cell, where)
-        symbols = tuple(dict.fromkeys(system.species_table.symbols))
-        for given, known, what in (
-            (symbols, table.charges, "no charge is given for {}"), (table.charges, symbols, "there is no {} in the system")
-        ):
-            if other := [symbol for symbol in given if symbol not in known]:
-                remedy = f"give the charges of {quoted(symbols)}; 0 for an atom without"
-                raise InputError(what.format(other[0]), where, remedy)
-        ions = tuple(symbol for symbol in symbols if table.charges[symbol] != 0.0)
-        if not ions:
-            raise InputError("all charges are 0", where, "give those of the ions")
+        ions = _ions(table, tuple(dict.fromkeys(system.species_table.symbols)), where)
         self._table, self._where = table, where
         self._ions = Msd(MsdTable(kind="msd", every=1, species=ions, points=table.points), system, where)
         self._of_species = np.array([table.charges[symbol] for symbol in system.species_table.symbols])
@@ -117,10 +108,11 @@ class Conductivity(Quantity):
         collective = diffusion("All charges", together, np.nan, "e2 cm2/s")
         volume = float(self._volume.value()[0]) / self._blocks.n_samples
         scale = E2_PER_EV_A_FS_IN_S_PER_CM / (CM2_PER_S * volume * BOLTZMANN * self._table.temperature)
+        time = np.asarray(together.lags * together.interval, dtype=np.float64)
+        apart = np.sum([self._weight(name) * moved.msd for name, moved in ions.items()], axis=0)
         result = Result("Ionic conductivity", [
-            Column("time_fs", together.lags * together.interval),
-            Column("collective_e2_A2", together.msd), Column("collective_err_e2_A2", together.errors),
-            Column("independent_e2_A2", sum((self._weight(name) * moved.msd for name, moved in ions.items()), 0.0)),
+            Column("time_fs", time), Column("collective_e2_A2", together.msd),
+            Column("collective_err_e2_A2", together.errors), Column("independent_e2_A2", apart),
         ])  # fmt: skip
         result.notes += [one.note for one in (*found.values(), collective)]
         independent, error = self._independent(found, result.notes)
@@ -133,17 +125,23 @@ class Conductivity(Quantity):
             Value("haven_ratio", "Haven ratio, Nernst-Einstein over that of all charges", haven, haven * relative, ""),
         ]
         result.more["ions"] = self._table_of_ions(found, scale)
-        total = float(self._of_species @ self._count)
-        if abs(total) > 1e-6:
-            result.notes.append(
-                f"Warning: the charges add up to {total:g} e. The conductivity of all charges refers to the frame of the "
-                "centre of mass, and depends on it unless they add up to 0."
-            )
-        time = np.asarray(result.columns[0].values, dtype=np.float64)[1:] / 1000.0
-        lines = [Line(time, together.msd[1:], "all charges", together.errors[1:])]
-        lines.append(Line(time, np.asarray(result.columns[3].values, dtype=np.float64)[1:], "independent ions"))
+        result.notes += self._doubts()
+        lines = [
+            Line(time[1:] / 1000.0, together.msd[1:], "all charges", together.errors[1:]),
+            Line(time[1:] / 1000.0, apart[1:], "independent ions"),
+        ]
         result.panels = [Panel(lines, "time (ps)", "⟨|Δ Σ q r|²⟩ (e²Å²)", logarithmic=True)]
         return result
+
+    def _doubts(self) -> list[str]:
+        """The sentence on charges that do not add up to zero."""
+        total = float(self._of_species @ self._count)
+        if abs(total) <= 1e-6:
+            return []
+        return [
+            f"Warning: the charges add up to {total:g} e. The conductivity of all charges is then that in the frame of "
+            "the centre of mass, and another in other frames."
+        ]
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
         dipoles = {name: rows.tolist() for name, rows in self._dipoles.rows().items()}
@@ -207,6 +205,25 @@ class Conductivity(Quantity):
             Column("D_cm2_s", d), Column("D_err_cm2_s", error),
             Column("sigma_S_cm", scale * weights * d), Column("sigma_err_S_cm", scale * weights * error),
         ]  # fmt: skip
+
+
+def _ions(table: ConductivityTable, symbols: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """The elements among `symbols`, those of the system, that have a charge.
+
+    Raises:
+        InputError: charges are missing, or of other elements.
+    """
+    remedy = f"give the charges of {quoted(symbols)}; 0 for an element without"
+    for symbol in symbols:
+        if symbol not in table.charges:
+            raise InputError(f"no charge is given for {symbol}", where, remedy)
+    for symbol in table.charges:
+        if symbol not in symbols:
+            raise InputError(f"there is no {symbol} in the system", where, remedy)
+    ions = tuple(symbol for symbol in symbols if table.charges[symbol] != 0.0)
+    if not ions:
+        raise InputError("all charges are 0", where, "give those of the ions")
+    return ions
 
 
 def build(table: ConductivityTable, system: System, where: str) -> Conductivity:

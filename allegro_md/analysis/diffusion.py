@@ -10,7 +10,7 @@ Brownian.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -107,7 +107,8 @@ class Displacements:
         last = np.arange(1, self.reach)
         last = last[4 * self.lags[last] >= self.lags[self.reach - 1]] if len(last) else last
         model = np.sqrt(variances(self.lags[last], self.strides[last], self.n_samples)) / self.lags[last]
-        found = self.known_errors[last] / self.msd[last] / model
+        with np.errstate(divide="ignore", invalid="ignore"):  # nothing may have moved
+            found = self.known_errors[last] / self.msd[last] / model
         return float(np.sqrt(np.mean(found**2))) if len(found) else np.nan
 
     @cached_property
@@ -135,6 +136,9 @@ class Displacements:
         slopes, errors = np.empty((2, len(self.octaves)))
         for k, pair in enumerate(self.octaves):
             weights = np.array([-1.0, 1.0]) / np.log(self.lags[pair[1]] / self.lags[pair[0]])
+            if not self.msd[pair].all():
+                slopes[k], errors[k] = np.nan, np.nan
+                continue
             slopes[k] = weights @ np.log(self.msd[pair])
             relative = weights / self.lags[pair]
             model = relative @ covariance(self.lags[pair], self.strides[pair], self.n_samples) @ relative
@@ -155,6 +159,7 @@ class Diffusion:
         first: fs, beginning of the range.
         last: fs, its end.
         offset: Å², of the line.
+        limit: cm²/s, above D where no diffusion was seen; else NaN.
         note: a sentence.
     """
 
@@ -166,27 +171,31 @@ class Diffusion:
     first: float = np.nan
     last: float = np.nan
     offset: float = np.nan
-    note: str = field(default="", compare=False)
+    limit: float = np.nan
+    note: str = ""
 
 
-def diffusion(name: str, moved: Displacements, spacing: float) -> Diffusion:
+def diffusion(name: str, moved: Displacements, spacing: float, unit: str = "cm2/s") -> Diffusion:
     """Determines a self-diffusion coefficient.
 
     Args:
         name: of the group, for the note.
         moved: its displacements.
         spacing: Å, distance between neighbors, about; NaN: not known.
+        unit: of D, for the note, where `moved` are displacements of something else than atoms.
     """
+    if not moved.msd[1:].any():
+        return Diffusion(limit=0.0, note=f"{name}: nothing has moved.")
     if len(moved.octaves) == 0:
         wanted = 4 * 2 * FEWEST_BLOCKS
         what = f"{moved.n_samples} samples are too few for a diffusion coefficient and its error"
         return Diffusion(note=f"{name}: {what}: at least {wanted} are needed, with more than one origin.")
     found = _range(moved)
     if found is None:
-        return Diffusion(note=_why_none(name, moved, spacing))
+        return _none(name, moved, spacing)
     first, last = found
     if moved.msd[last] < (CAGE * spacing) ** 2:
-        return Diffusion(note=_caged(name, moved, last, spacing))
+        return _caged(name, moved, last, spacing)
     chosen = _doubling(moved.lags, first, last)
     model = covariance(moved.lags[chosen], moved.strides[chosen], moved.n_samples)
     scale = CM2_PER_S / (2.0 * moved.dimensions * moved.interval)
@@ -196,14 +205,14 @@ def diffusion(name: str, moved: Displacements, spacing: float) -> Diffusion:
     half = float(student.ppf(0.975, len(moved.blocks) - 1)) * error
     times = moved.lags[[first, last]] * moved.interval
     note = (
-        f"{name}: D = {value:.4g} ± {error:.2g} cm2/s (standard error), 95 % interval {value - half:.4g} to "
-        f"{value + half:.4g} cm2/s, from {len(moved.blocks)} blocks of time and Student's t. MSD is linear from "
+        f"{name}: D = {value:.4g} ± {error:.2g} {unit} (standard error), 95 % interval {value - half:.4g} to "
+        f"{value + half:.4g} {unit}, from {len(moved.blocks)} blocks of time and Student's t. MSD is linear from "
         f"{_ps(times[0])} to {_ps(times[1])}."
     )
     return Diffusion(
         value, error, (value - half, value + half),
         scale * float(plain @ moved.msd[chosen]), scale * moved.error_of(chosen, plain),
-        float(times[0]), float(times[1]), float(offset @ moved.msd[chosen]), note,
+        float(times[0]), float(times[1]), float(offset @ moved.msd[chosen]), note=note,
     )  # fmt: skip
 
 
@@ -243,7 +252,7 @@ def _range(moved: Displacements) -> tuple[int, int] | None:
 
 def _known(errors: Array) -> int:
     """Number of slopes before the first whose error is too large: `errors` (k,)."""
-    return int(np.argmax(np.append(errors > LARGEST_ERROR, True)))
+    return int(np.argmax(np.append(~(errors <= LARGEST_ERROR), True)))
 
 
 def _is_straight(moved: Displacements, first: int, last: int) -> bool:
@@ -272,8 +281,8 @@ def _line(lags: NDArray[np.int64], model: Array) -> tuple[Array, Array]:
     return slope, offset
 
 
-def _why_none(name: str, moved: Displacements, spacing: float) -> str:
-    """The sentences on a group that has no diffusive range."""
+def _none(name: str, moved: Displacements, spacing: float) -> Diffusion:
+    """The answer for a group that has no diffusive range."""
     slopes, errors = moved.slopes
     run = (moved.n_samples - 1) * moved.interval
     known = max(_known(errors), 1) - 1
@@ -283,21 +292,22 @@ def _why_none(name: str, moved: Displacements, spacing: float) -> str:
     time = moved.lags[last] * moved.interval
     wanted = max(2.0 * run, SHORTEST_RANGE * 2 * FEWEST_BLOCKS * time)
     kind = "motion is still ballistic" if slopes[known] > 1.0 else "motion is subdiffusive so far"
-    return (
-        f"{name}: too short for a diffusion coefficient. d ln MSD / d ln τ is {slopes[known]:.2f} ± "
+    return Diffusion(
+        note=f"{name}: too short for a diffusion coefficient. d ln MSD / d ln τ is {slopes[known]:.2f} ± "
         f"{errors[known]:.2f} at {_ps(time)}, not 1 over a factor of {SHORTEST_RANGE} in time: {kind}, or the error is "
         f"too large. Errors reach to 1/{2 * FEWEST_BLOCKS} of the run of {_ps(run)}. Make it {_ps(wanted)} long at "
         "least."
     )
 
 
-def _caged(name: str, moved: Displacements, last: int, spacing: float) -> str:
-    """The sentences on a group that does not leave its place, by its displacement at lag number `last`."""
+def _caged(name: str, moved: Displacements, last: int, spacing: float) -> Diffusion:
+    """The answer for a group that does not leave its place, by its displacement at lag number `last`."""
     time = moved.lags[last] * moved.interval
     limit = CM2_PER_S * (moved.msd[last] + 2.0 * moved.errors[last]) / (2.0 * moved.dimensions * time)
-    return (
-        f"{name}: no diffusion seen: D < {limit:.2g} cm2/s. The root mean square displacement in {_ps(time)} is "
-        f"{np.sqrt(moved.msd[last]):.2g} Å, less than the distance between neighbors, about {spacing:.2g} Å."
+    return Diffusion(
+        limit=float(limit),
+        note=f"{name}: no diffusion seen: D < {limit:.2g} cm2/s. The root mean square displacement in {_ps(time)} is "
+        f"{np.sqrt(moved.msd[last]):.2g} Å, less than the distance between neighbors, about {spacing:.2g} Å.",
     )
 
 

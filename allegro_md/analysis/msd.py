@@ -107,19 +107,48 @@ class Msd(Quantity):
         self._number = sample.number
 
     def result(self, comm: Comm) -> Result:
-        """Returns the MSD of each group at all lags, with errors from blocks."""
-        blocks = self._blocks.reduced(comm)
-        if blocks.n_samples < 2:
-            raise InputError(f"{blocks.n_samples} samples give no displacement", self._where, "two are needed at least")
-        groups = dict(zip(self._classes.names, self._displacements(blocks), strict=True))
-        found = {name: diffusion(name, moved, self._spacing) for name, moved in groups.items()}
-        time = np.asarray(self._lags.table(blocks.n_samples) * self._interval, dtype=np.float64)
+        """Returns the MSD of each group at all lags, with errors from blocks, and D."""
+        groups = self.displacements(comm)
+        found = {name: diffusion(name, moved, self.spacing) for name, moved in groups.items()}
+        some = next(iter(groups.values()))
+        time = np.asarray(some.lags * self._interval, dtype=np.float64)
         columns = [Column("time_fs", time)]
         for name, moved in groups.items():
             columns += [Column(f"msd_{name}_A2", moved.msd), Column(f"msd_{name}_err_A2", moved.errors)]
         result = Result("Mean square displacement", columns, panels=_panels(time, groups, found))
         self._report(result, found)
         return result
+
+    def displacements(self, comm: Comm) -> dict[str, Displacements]:
+        """Those of each group so far (collective).
+
+        Raises:
+            InputError: there are too few samples.
+        """
+        blocks = self._blocks.reduced(comm)
+        if blocks.n_samples < 2:
+            raise InputError(f"{blocks.n_samples} samples give no displacement", self._where, "two are needed at least")
+        lags, strides = self._lags.table(blocks.n_samples), self._lags.strides(blocks.n_samples)
+        members = self._classes.members
+        joined, length = blocks.joined(FEWEST_BLOCKS)
+        whole = blocks.whole().means(members)[:, : len(lags)]
+        each = np.array([block.means(members)[:, : len(lags)] for block in joined])
+        return {
+            name: Displacements(
+                lags, strides, self._interval, blocks.n_samples, len(self._axes), whole[k], each[:, k], length
+            )
+            for k, name in enumerate(self._classes.names)
+        }
+
+    def newest(self) -> NDArray[np.float64]:
+        """(n_own, 3) Å, positions of the last sample in the frame of `comoving`, in the order of ids."""
+        assert self._history is not None
+        return self._history.newest(self._number)
+
+    @property
+    def spacing(self) -> float:
+        """About the distance between neighbors, Å; NaN: the cell has no volume."""
+        return float(np.cbrt(self._frame.cell.volume / self._n_total)) if self._frame.cell.bounded else np.nan
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
         return {
@@ -156,25 +185,6 @@ class Msd(Quantity):
 
     def _sums(self) -> LaggedSums:
         return LaggedSums(self._classes.count, self._n_lags, BITS)
-
-    def _displacements(self, blocks: Blocks[LaggedSums]) -> list[Displacements]:
-        """Those of each group, from the sums of all ranks."""
-        lags, strides = self._lags.table(blocks.n_samples), self._lags.strides(blocks.n_samples)
-        members = self._classes.members
-        joined, length = blocks.joined(FEWEST_BLOCKS)
-        whole = blocks.whole().means(members)[:, : len(lags)]
-        each = np.array([block.means(members)[:, : len(lags)] for block in joined])
-        return [
-            Displacements(
-                lags, strides, self._interval, blocks.n_samples, len(self._axes), msd, each[:, k], length
-            )
-            for k, msd in enumerate(whole)
-        ]  # fmt: skip
-
-    @property
-    def _spacing(self) -> float:
-        """About the distance between neighbors, Å; NaN: the cell has no volume."""
-        return float(np.cbrt(self._frame.cell.volume / self._n_total)) if self._frame.cell.bounded else np.nan
 
     def _report(self, result: Result, found: Mapping[str, Diffusion]) -> None:
         """Adds the diffusion coefficients of the groups, `found`, as a table, values and notes."""

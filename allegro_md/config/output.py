@@ -143,6 +143,7 @@ OBSERVERS = Registry(
         "vacf": _quantity("vacf", "VacfTable"),
         "van-hove": _quantity("van_hove", "VanHoveTable"),
         "viscosity": _quantity("viscosity", "ViscosityTable"),
+        "conductivity": _quantity("conductivity", "ConductivityTable"),
     },
     unbuilt={"adf": "", "thermal-conductivity": "it needs a heat flux, which no potential gives"},
 )

@@ -37,6 +37,8 @@ OBSERVED: dict[str, str] = {
     "rdf-part": '{ kind = "rdf", name = "part", every = 10, rmax = 5.0, bins = 50, pairs = ["left-Cl", "all-left"], '
     "groups = { left = { region = { x = [0.0, 7.0] } }, Cl = { species = [\"Cl\"] }, all = { ids = [0, 5, 9, 40] } } }",
     "msd": '{ kind = "msd", every = 10 }',
+    "viscosity": '{ kind = "viscosity", every = 10, window = 300.0 }',
+    "conductivity": '{ kind = "conductivity", every = 10, charges = { Na = 1, Cl = -2 }, temperature = 900.0 }',
     "van-hove": '{ kind = "van-hove", every = 10, times = [40, 400], origins = 2, bins = 40, rmax = 3.0 }',
     "vacf": '{ kind = "vacf", every = 10, window = 400.0, origins = 3 }',
     "msd-plane": '{ kind = "msd", name = "plane", every = 10, axes = "xy", points = 4, species = ["Na"] }',
