@@ -143,7 +143,7 @@ class History:
         return now, [(kept.lag, self._rings[kept.level][kept.slot]) for kept in self.lags.compared(number)]
 
     def _keep(self, number: int, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Puts a sample (n_own, 3) in the order of ids into the rings of its levels; returns it by component (3, n)."""
+        """Puts a sample, `rows` (n_own, 3), into the rings of its levels; returns it by component, (3, n_own)."""
         for slots in self.lags.slots(number)[len(self._rings) :]:
             ring = np.zeros((slots, 3, len(rows)))
             if self._rings:
@@ -239,10 +239,11 @@ def _add(
 def _sums(
     scaled: NDArray[np.float64], whole: NDArray[np.float64], rest: NDArray[np.float64], n: int
 ) -> tuple[float, float, float]:
-    """Sums of the sizes, the high words and the remainders (n,) of terms.
+    """Sums of the sizes of n terms, of their high words and of their remainders.
 
-    If the first is below `HIGH_LIMIT`, all are: then the others are sums of whole numbers below 2⁵³, and exact in any
-    order. That leaves the compiler free to add several at a time.
+    The arguments are `scaled` (≥ n,), `whole` (≥ n,) and `rest` (≥ n,), of which the first n count. If the first sum
+    is below `HIGH_LIMIT`, all sizes are: then the others are sums of whole numbers below 2⁵³, and exact in any order.
+    That leaves the compiler free to add several at a time.
     """
     size, high, low = 0.0, 0.0, 0.0
     for i in range(n):
