@@ -206,8 +206,9 @@ def diffusion(name: str, moved: Displacements, spacing: float, unit: str = "cm2/
     times = moved.lags[[first, last]] * moved.interval
     note = (
         f"{name}: D = {value:.4g} ± {error:.2g} {unit} (standard error), 95 % interval {value - half:.4g} to "
-        f"{value + half:.4g} {unit}, from {len(moved.blocks)} blocks of time and Student's t. MSD is linear from "
-        f"{_ps(times[0])} to {_ps(times[1])}."
+        f"{value + half:.4g} {unit}, from {len(moved.blocks)} blocks of time and Student's t, "
+        f"whose scatter is that of about {1.0 / (moved.ratio**2 * moved.dimensions):.2g} independent walkers. MSD is "
+        f"linear from {_ps(times[0])} to {_ps(times[1])}."
     )
     return Diffusion(
         value, error, (value - half, value + half),
