@@ -162,6 +162,9 @@ class VanHove(Quantity):
         blocks = 32.0 * 8.0 * len(self._times) * (len(self._edges) + 8) * max(self._classes.count, 4)
         return (24.0 * self._lags.slots(0)[0] + 64.0) * n_local + blocks
 
+    def bytes_while_called(self, n_local: int) -> float:
+        return 350.0 * n_local
+
     def _new_history(self, sample: Sample, own: Mapping[str, NDArray[Any]]) -> History:
         """An empty history of the atoms of this rank's range of ids (collective); `own` are their rows."""
         ids = np.arange(sample.partition.start, sample.partition.stop)

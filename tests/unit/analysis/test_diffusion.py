@@ -70,7 +70,7 @@ def langevin_gas(rng: np.random.Generator, atoms: int, samples: int, friction: f
 def test_covariance_of_brownian_motion() -> None:
     """Against the scatter of 20,000 walks, in the whole and in a window of longer walks."""
     rng = np.random.default_rng(3)
-    steps = rng.normal(size=(20_000, 408))
+    steps = rng.normal(size=(10_000, 408))
     choice = Logarithmic()
     chosen = [1, 2, 7, 15, 18, 28]
     lags, strides = choice.table(200)[chosen], choice.strides(200)[chosen]
@@ -84,31 +84,28 @@ def test_covariance_of_brownian_motion() -> None:
             means.append(np.mean((walks[:, ends] - walks[:, ends - lag]) ** 2, axis=1))
         model = covariance(lags, strides, 200, window)
         size = np.sqrt(np.diag(model))
-        np.testing.assert_allclose(np.cov(means) / size[:, None] / size, model / size[:, None] / size, atol=0.04)
+        np.testing.assert_allclose(np.cov(means) / size[:, None] / size, model / size[:, None] / size, atol=0.05)
         np.testing.assert_array_equal(np.diag(model), variances(lags, strides, 200, window))
 
 
-@pytest.mark.parametrize("together", [1, 5])
-def test_intervals_cover_the_true_value(together: int) -> None:
-    """95 % of 400, of 50 walkers; no coefficient counts as a miss. Errors are what the scatter of results shows.
-
-    Also where groups of 5 atoms move together, so that there are fewer walkers than atoms.
-    """
+@pytest.mark.parametrize(("walkers", "walks", "miss"), [(50, 400, 0.03), (8, 150, 0.06)])
+def test_intervals_cover_the_true_value(walkers: int, walks: int, miss: float) -> None:
+    """95 % of them; no coefficient counts as a miss. Errors are what the scatter of results shows."""
     rng = np.random.default_rng(1)
     true, results = 1e-3, []
-    for _ in range(400):
-        walk = random_walk(rng, 50 // together, 2000, true, 2.0)
+    for _ in range(walks):
+        walk = random_walk(rng, walkers, 2000, true, 2.0)
         results.append(diffusion("Ar", displacements(walk, 2.0, 96, dimensions=1), np.nan))
     covered = np.mean([r.interval[0] < CM2_PER_S * true < r.interval[1] for r in results])
-    assert 0.92 <= covered <= 0.98, covered
+    assert abs(covered - 0.95) <= miss, covered
     for values, errors in (
         ([r.value for r in results], [r.error for r in results]),
         ([r.plain for r in results], [r.plain_error for r in results]),
     ):
         low, middle, high = np.nanpercentile(values, [15.87, 50.0, 84.13])
         spread = 0.5 * (high - low)
-        assert middle == pytest.approx(CM2_PER_S * true, abs=5.0 * spread / 20.0)
-        assert np.nanmedian(errors) == pytest.approx(spread, rel=0.12)
+        assert middle == pytest.approx(CM2_PER_S * true, abs=5.0 * spread / np.sqrt(walks))
+        assert np.nanmedian(errors) == pytest.approx(spread, rel=2.4 / np.sqrt(walks))
 
 
 def test_errors_of_the_msd_at_all_lags() -> None:
