@@ -32,6 +32,7 @@ GLOBAL_BITS = {
     "kinetic": 48,  # eV
     "momentum": 56,  # amu·Å/fs
     "mass": 40,  # amu
+    "dipole": 40,  # e·Å
     "mass moment": 36,  # amu·Å: a centre of mass, terms up to 4·10⁹
 }
 """log2 of the fixed-point units per unit of each global sum."""

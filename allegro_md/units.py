@@ -29,6 +29,9 @@ AMU_PER_A3_IN_G_PER_CM3 = _codata.atomic_mass * 1e27
 COULOMB_EV_A = _EV / (4.0 * math.pi * _codata.epsilon_0) * 1e10
 """e²/(4πε₀), eV·Å."""
 
+E2_PER_EV_A_FS_IN_S_PER_CM = _EV * 1e25 * 1e-2
+"""1 e²/(eV·Å·fs), a conductivity, in S/cm."""
+
 _KCAL_PER_MOL = 4184.0 / _codata.N_A / _EV
 _KJ_PER_MOL = 1000.0 / _codata.N_A / _EV
 
@@ -67,6 +70,7 @@ DIMENSIONS: dict[str, dict[str, float]] = {
     "mass": {"amu": 1.0, "u": 1.0, "Da": 1.0},
     "velocity": {"Å/fs": 1.0, "A/fs": 1.0, "Å/ps": 1e-3, "A/ps": 1e-3, "m/s": 1e-5},
     "force": {"eV/Å": 1.0, "eV/A": 1.0, "meV/Å": 1e-3, "meV/A": 1e-3},
+    "viscosity": {"mPa·s": 1.0, "mPa s": 1.0, "Pa·s": 1e3, "Pa s": 1e3, "cP": 1.0},
     "wall time": {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 """Unit name → factor to the internal unit, per dimension."""
@@ -98,6 +102,7 @@ _INTERNAL = {
     "mass": "amu",
     "velocity": "Å/fs",
     "force": "eV/Å",
+    "viscosity": "mPa·s",
     "wall time": "s",
 }
 _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*?)?\s*$")

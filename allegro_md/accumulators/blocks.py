@@ -68,6 +68,17 @@ class Blocks(Generic[S]):
         """The sums of each block that has all of its samples; the samples have no gaps."""
         return self._sums[: self.n_samples // self.length]
 
+    def joined(self, fewest: int) -> tuple[list[S], int]:
+        """The complete blocks, as many of them made one as leaves `fewest` or more; and their length in samples."""
+        complete = self.complete()
+        each = max(1, len(complete) // fewest)
+        joined = []
+        for first in range(0, len(complete) - each + 1, each):
+            joined.append(self._make())
+            for block in complete[first : first + each]:
+                joined[-1].merge(block)
+        return joined, each * self.length
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the content as JSON-like values."""
         return {

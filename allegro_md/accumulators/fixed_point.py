@@ -69,6 +69,15 @@ class FixedPointSum(Summed):
         limbs[:, 1], limbs[:, 2] = middle & 0xFFFFFFFF, last & 0xFFFFFFFF
         self.limbs[column] = limbs
 
+    def add(self, column: slice | NDArray[np.int64], terms: NDArray[np.float64]) -> None:
+        """Adds one term each to m columns, `column`, each at most once: `terms` (m,) float64."""
+        scaled = terms * self.high_scale
+        fits = np.abs(scaled) < HIGH_LIMIT  # not so NaN
+        scaled = np.where(fits, scaled, 0.0)
+        high = np.floor(scaled)
+        self.add_words(column, high.astype(np.int64), np.rint((scaled - high) * 2.0**32).astype(np.int64))
+        self.faults[column] += ~fits
+
     def value(self) -> NDArray[np.float64]:
         """Returns the sums (n,), each correctly rounded.
 

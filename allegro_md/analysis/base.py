@@ -118,6 +118,9 @@ class Sample:
         Raises:
             PhysicsError: an atom is missing or there twice.
         """
+        if self.comm.size == 1:
+            self.partition.require_each_once(0, self.ids, self.n_total)
+            return {name: _placed(rows, self.ids) for name, rows in fields.items()}
         n_own = self.partition.stop - self.partition.start
         ordered = {name: np.empty((n_own, *rows.shape[1:]), rows.dtype) for name, rows in fields.items()}
         takers = {name: rows.__getitem__ for name, rows in fields.items()}
@@ -126,6 +129,13 @@ class Sample:
             for name, rows in piece.items():
                 ordered[name][start : start + len(rows)] = rows
         return ordered
+
+
+def _placed(rows: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[Any]:
+    """Puts `rows` (n, …) of atoms with `ids` (n,) in the order of ids."""
+    ordered = np.empty_like(rows, order="C")
+    ordered[ids] = rows
+    return ordered
 
 
 class Quantity(ABC):

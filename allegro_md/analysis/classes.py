@@ -11,6 +11,9 @@ from allegro_md.analysis.base import Sample, System
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.table import GroupedTable
 
+GROUPS = 32
+"""Bits for groups; the species stands above them."""
+
 
 class Classes:
     """Disjoint classes of atoms that the groups of a quantity consist of; fixed by the first sample.
@@ -20,14 +23,20 @@ class Classes:
         members: for each group its classes.
     """
 
-    def __init__(self, table: GroupedTable, system: System, where: str) -> None:
+    def __init__(self, table: GroupedTable, system: System, where: str, by_species: bool = False) -> None:
         """Classes of the groups of a table, not known before `assign`.
+
+        Args:
+            table: of the groups.
+            system: that they are of.
+            where: for messages.
+            by_species: the atoms of a class are also of one species.
 
         Raises:
             InputError: a group cannot be.
         """
         self._groups = Groups(table, system.species_table, system.n_total, where)
-        self.names = self._groups.names
+        self.names, self._by_species = self._groups.names, by_species
         self.members: list[list[int]] = []
         self._bits: NDArray[np.uint64] = np.zeros(0, np.uint64)
 
@@ -35,6 +44,11 @@ class Classes:
     def count(self) -> int:
         """Number of classes."""
         return len(self._bits)
+
+    @property
+    def species(self) -> NDArray[np.int64]:
+        """(count,) int64, species of each class, where they are by species."""
+        return (self._bits >> np.uint64(GROUPS)).astype(np.int64)
 
     def assign(
         self, sample: Sample, ids: NDArray[np.int64], species: NDArray[np.integer[Any]], wrapped: NDArray[np.float64]
@@ -55,6 +69,8 @@ class Classes:
         """
         bits = self._groups.bits(ids, species, wrapped)
         self._groups.require_members(sample.comm.sum(self._groups.members(bits)))
+        if self._by_species:
+            bits = np.where(bits > 0, bits | species.astype(np.uint64) << np.uint64(GROUPS), bits)
         found = np.unique(np.concatenate(sample.comm.allgather(np.unique(bits))))
         self._set(found[found > 0])
         return np.where(bits == 0, self.count, np.searchsorted(self._bits, bits)).astype(np.int64)

@@ -58,15 +58,20 @@ class LaggedSums(Joint):
         for mine, theirs in ((self.sums.limbs, saved.sums.limbs), (self.sums.faults, saved.sums.faults)):
             mine.reshape(self.classes, self.lags, -1)[:, :lags] = theirs.reshape(self.classes, lags, -1)
 
-    def means(self, members: list[list[int]]) -> NDArray[np.float64]:
+    def means(
+        self, members: list[list[int]], weights: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """(groups, lags) float64, means over the atoms of each group; NaN without terms.
 
         Args:
             members: of each group, the classes that it consists of.
+            weights: (classes,) float64, of the atoms of each class; default: all have the same.
         """
-        values = self.sums.value().reshape(self.classes, self.lags)
+        weights = np.ones(self.classes) if weights is None else weights
+        values = weights[:, None] * self.sums.value().reshape(self.classes, self.lags)
+        terms = weights[:, None] * self.terms
         with np.errstate(invalid="ignore"):
-            return np.array([values[of].sum(axis=0) / self.terms[of].sum(axis=0) for of in members])
+            return np.array([values[of].sum(axis=0) / terms[of].sum(axis=0) for of in members])
 
 
 class History:
@@ -106,26 +111,50 @@ class History:
             product: a · b of two samples; otherwise |a − b|².
             axes: components that count.
         """
-        now = np.ascontiguousarray(rows[self.order].T)
-        for slots in self.lags.slots(number)[len(self._rings) :]:
-            ring = np.zeros((slots, *now.shape))
-            if self._rings:
-                ring[0] = self._rings[-1][0]  # sample 0
-            self._rings.append(ring)
-        for level, slot in self.lags.stored(number):
-            self._rings[level][slot] = now
+        now = self._keep(number, rows)
         compared = np.array(self.lags.compared(number), dtype=np.int64).reshape(-1, 3)
         size = np.diff(self.starts)
+        sums.terms[:, compared[:, 2]] += size[:, None]
+        if not product:
+            compared = compared[compared[:, 2] > 0]  # the first lag is 0, and its terms are zero
         for level in np.unique(compared[:, 0]).tolist():
             chosen = compared[compared[:, 0] == level, 1:]
-            high, low = np.zeros((2, sums.classes, len(chosen)), dtype=np.int64)
-            faults = np.zeros((sums.classes, len(chosen)), dtype=np.int64)
+            high, low, faults = np.zeros((3, sums.classes, len(chosen)), dtype=np.int64)
             how = np.array(axes), sums.sums.high_scale, product
             _add(self._rings[level], chosen[:, 0].copy(), now, self.starts, how, high, low, faults)
             columns = (np.arange(sums.classes)[:, None] * sums.lags + chosen[:, 1]).ravel()
             sums.sums.add_words(columns, high.ravel(), low.ravel())
             sums.sums.faults[columns] += faults.ravel()
-            sums.terms[:, chosen[:, 1]] += size[:, None]
+
+    def pairs(
+        self, number: int, rows: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], list[tuple[int, NDArray[np.float64]]]]:
+        """Keeps a sample, and returns it with those it is to be compared with.
+
+        Args:
+            number: of the sample, from 0.
+            rows: (n_own, 3) float64, in the order of ids.
+
+        Returns:
+            The sample, (3, n_own) in the order of `order`, and the index of the lag and the sample (3, n_own) of each
+            comparison: views that the next sample may change.
+        """
+        now = self._keep(number, rows)
+        return now, [(kept.lag, self._rings[kept.level][kept.slot]) for kept in self.lags.compared(number)]
+
+    def _keep(self, number: int, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Puts a sample, `rows` (n_own, 3), into the rings of its levels; returns it by component, (3, n_own)."""
+        for slots in self.lags.slots(number)[len(self._rings) :]:
+            ring = np.zeros((slots, 3, len(rows)))
+            if self._rings:
+                ring[0] = self._rings[-1][0]  # sample 0
+            self._rings.append(ring)
+        places = [self._rings[level][slot] for level, slot in self.lags.stored(number)]
+        now = places[0] if places else np.empty((3, len(rows)))
+        _by_component(rows, self.order, now)
+        for place in places[1:]:
+            place[:] = now
+        return now
 
     def newest(self, number: int) -> NDArray[np.float64]:
         """(n_own, 3) float64, the sample `number`, which was the last one added, in the order of ids."""
@@ -178,31 +207,84 @@ def _add(
         faults: (classes, k) number of terms that are not finite or too large, changed.
     """
     axes, high_scale, product = how
-    terms = np.empty(_ROWS)
+    scaled, whole, rest = np.empty((3, _ROWS))
     for c in range(len(starts) - 1):
         for first in range(starts[c], starts[c + 1], _ROWS):
             n = min(_ROWS, starts[c + 1] - first)
             for k in range(len(slots)):
                 old = ring[slots[k]]
                 for i in range(n):
-                    terms[i] = 0.0
+                    scaled[i] = 0.0
                 for axis in axes:
                     a, b = now[axis, first : first + n], old[axis, first : first + n]
                     if product:
                         for i in range(n):
-                            terms[i] += a[i] * b[i]
+                            scaled[i] += a[i] * b[i]
                     else:
                         for i in range(n):
-                            terms[i] += (a[i] - b[i]) * (a[i] - b[i])
-                high_sum, low_sum, bad = np.int64(0), np.int64(0), np.int64(0)
+                            scaled[i] += (a[i] - b[i]) * (a[i] - b[i])
                 for i in range(n):
-                    scaled = terms[i] * high_scale
-                    if abs(scaled) < HIGH_LIMIT:
-                        whole = np.floor(scaled)
-                        high_sum += np.int64(whole)
-                        low_sum += np.int64(np.rint((scaled - whole) * 4294967296.0))
-                    else:
-                        bad += 1
-                high[c, k] += high_sum
-                low[c, k] += low_sum
-                faults[c, k] += bad
+                    scaled[i] *= high_scale
+                    whole[i] = np.floor(scaled[i])
+                    rest[i] = np.rint((scaled[i] - whole[i]) * 4294967296.0)
+                size, high_sum, low_sum = _sums(scaled, whole, rest, n)
+                if size < HIGH_LIMIT:
+                    high[c, k] += np.int64(high_sum)
+                    low[c, k] += np.int64(low_sum)
+                else:
+                    _add_singly(scaled[:n], whole, rest, (c, k), high, low, faults)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+def _sums(
+    scaled: NDArray[np.float64], whole: NDArray[np.float64], rest: NDArray[np.float64], n: int
+) -> tuple[float, float, float]:
+    """Sums of the sizes of n terms, of their high words and of their remainders.
+
+    The arguments are `scaled` (≥ n,), `whole` (≥ n,) and `rest` (≥ n,), of which the first n count. If the first sum
+    is below `HIGH_LIMIT`, all sizes are: then the others are sums of whole numbers below 2⁵³, and exact in any order.
+    That leaves the compiler free to add several at a time.
+    """
+    size, high, low = 0.0, 0.0, 0.0
+    for i in range(n):
+        size += abs(scaled[i])
+        high += whole[i]
+        low += rest[i]
+    return size, high, low
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _add_singly(
+    scaled: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    rest: NDArray[np.float64],
+    where: tuple[int, int],
+    high: NDArray[np.int64],
+    low: NDArray[np.int64],
+    faults: NDArray[np.int64],
+) -> None:
+    """Adds terms of which some may be too large, or not numbers; they are faults.
+
+    Args:
+        scaled: (n,) terms in units of the high word.
+        whole: (n,) their high words.
+        rest: (n,) their remainders.
+        where: class and column.
+        high: (classes, k) changed, as are `low` (classes, k) and `faults` (classes, k).
+        low: (classes, k).
+        faults: (classes, k).
+    """
+    for i in range(len(scaled)):
+        if abs(scaled[i]) < HIGH_LIMIT:
+            high[where] += np.int64(whole[i])
+            low[where] += np.int64(rest[i])
+        else:
+            faults[where] += 1
+
+
+@numba.njit(cache=True)
+def _by_component(rows: NDArray[np.float64], order: NDArray[np.int64], to: NDArray[np.float64]) -> None:
+    """Copies `rows` (n, 3), in the order of `order` (n,), to `to` (3, n)."""
+    for i in range(len(order)):
+        row = rows[order[i]]
+        to[0, i], to[1, i], to[2, i] = row[0], row[1], row[2]

@@ -34,6 +34,9 @@ class Lags(Protocol):
     def table(self, n_samples: int) -> NDArray[np.int64]:
         """(n_lags,) lag of each index, in samples, of those that occur among `n_samples` samples."""
 
+    def strides(self, n_samples: int) -> NDArray[np.int64]:
+        """(n_lags,) samples between the origins of each lag of `table`."""
+
 
 class Logarithmic:
     """Lags that grow with their size: every sample is compared with the last p, every m-th with the last p of those, ….
@@ -77,6 +80,11 @@ class Logarithmic:
             step *= self.factor
         return np.array([lag for lag in lags if lag < n_samples], dtype=np.int64)
 
+    def strides(self, n_samples: int) -> NDArray[np.int64]:
+        """1 for the lowest level, m for the next, …."""
+        level = np.maximum(np.arange(len(self.table(n_samples))) - self._first, 0) // (self.points - self._first)
+        return np.asarray(self.factor**level, dtype=np.int64)
+
     def _places(self, number: int) -> list[tuple[int, int]]:
         """Levels that sample `number` belongs to, and its number within each."""
         found, step = [(0, number)], self.factor
@@ -111,3 +119,40 @@ class Window:
     def table(self, n_samples: int) -> NDArray[np.int64]:
         """All of them: 0, 1, 2, …."""
         return np.arange(min(self.longest, n_samples), dtype=np.int64)
+
+    def strides(self, n_samples: int) -> NDArray[np.int64]:
+        """The same for all."""
+        return np.full(len(self.table(n_samples)), self.stride, dtype=np.int64)
+
+
+class Chosen:
+    """Some lags, with an origin at every so many samples."""
+
+    def __init__(self, lags: tuple[int, ...], stride: int) -> None:
+        """Ascending lags above 0; every `stride`-th sample is an origin."""
+        self.lags = lags
+        self._window = Window(lags[-1] + 1, stride)
+
+    def slots(self, number: int) -> list[int]:
+        """One level, of as many slots as there are origins within the longest lag."""
+        return self._window.slots(number)
+
+    def stored(self, number: int) -> list[tuple[int, int]]:
+        """Its slot, if it is an origin."""
+        return self._window.stored(number)
+
+    def compared(self, number: int) -> list[Comparison]:
+        """Origins that are one of the lags before."""
+        return [
+            kept._replace(lag=self.lags.index(kept.lag))
+            for kept in self._window.compared(number)
+            if kept.lag in self.lags
+        ]
+
+    def table(self, n_samples: int) -> NDArray[np.int64]:
+        """The lags below the number of samples."""
+        return np.array([lag for lag in self.lags if lag < n_samples], dtype=np.int64)
+
+    def strides(self, n_samples: int) -> NDArray[np.int64]:
+        """The same for all."""
+        return self._window.strides(n_samples)[: len(self.table(n_samples))]

@@ -43,8 +43,10 @@ def analyze(
     """
     comm = context.obj
     if kind not in OBSERVERS:
-        unbuilt = " (not yet available)" if kind in OBSERVERS.unbuilt else ""
-        raise InputError(f"unknown kind '{kind}'{unbuilt}", "allegro-md analyze", f"use one of {', '.join(OBSERVERS)}")
+        reason = OBSERVERS.unbuilt.get(kind)
+        what = f"unknown kind '{kind}'" if reason is None else f"'{kind}' is not yet available"
+        what += f": {reason}" if reason else ""
+        raise InputError(what, "allegro-md analyze", f"use one of {', '.join(OBSERVERS)}")
     if keys:
         typer.echo(described(kind))
         return

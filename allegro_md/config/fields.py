@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,14 +62,16 @@ def choose(value: Any, valid: Iterable[str], unbuilt: Iterable[str] = (), key: s
     Args:
         value: what the input holds.
         valid: the words that work.
-        unbuilt: words of the contract whose feature is not built yet.
+        unbuilt: words of the contract whose feature is not built yet, possibly with the reason.
         key: the key below the table being read, when the word is not the whole value.
     """
     valid = tuple(valid)
     if value in valid and isinstance(value, str):
         return value
     if value in tuple(unbuilt):
-        raise problem(f'"{value}" is not yet available', f"use one of {quoted(valid)}", key)
+        reason = unbuilt[value] if isinstance(unbuilt, Mapping) else ""
+        what = f'"{value}" is not yet available' + (f": {reason}" if reason else "")
+        raise problem(what, f"use one of {quoted(valid)}", key)
     raise problem(f"unknown value {show(value)}", f"use one of {quoted(valid)}", key)
 
 
@@ -244,6 +246,7 @@ Energy = Annotated[float, Quantity("energy")]
 Mass = Annotated[float, Quantity("mass")]
 Temperature = Annotated[float, Quantity("temperature")]
 TemperatureOrZero = Annotated[float, Quantity("temperature", zero=True)]
+Viscosity = Annotated[float, Quantity("viscosity")]
 Every = Annotated[int, Whole(0)]
 Seed = Annotated[int, Whole(0)]
 Repeat = Annotated[tuple[int, int, int], Triple()]

@@ -146,8 +146,12 @@ OBSERVERS = Registry(
         "structure-factor": _quantity("structure_factor", "StructureFactorTable"),
         "profile": _quantity("profile", "ProfileTable"),
         "averages": _quantity("averages", "AveragesTable"),
+        "vacf": _quantity("vacf", "VacfTable"),
+        "van-hove": _quantity("van_hove", "VanHoveTable"),
+        "viscosity": _quantity("viscosity", "ViscosityTable"),
+        "conductivity": _quantity("conductivity", "ConductivityTable"),
     },
-    unbuilt=("vacf", "thermal-conductivity"),  # the last one needs a heat flux
+    unbuilt={"thermal-conductivity": "it needs a heat flux, which no potential gives"},
 )
 """Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`."""
 

@@ -40,11 +40,14 @@ class Registry(Mapping[str, Entry]):
 
     Attributes:
         key: of the input, whose value is the choice ("ensemble", "kind").
-        unbuilt: values of the contract that are not built yet.
+        unbuilt: values of the contract that are not built yet, and the reason or nothing.
     """
 
-    def __init__(self, key: str, entries: dict[str, Entry], unbuilt: tuple[str, ...] = ()) -> None:
-        self.key, self.unbuilt = key, unbuilt
+    def __init__(
+        self, key: str, entries: dict[str, Entry], unbuilt: tuple[str, ...] | Mapping[str, str] = ()
+    ) -> None:
+        self.key = key
+        self.unbuilt = unbuilt if isinstance(unbuilt, Mapping) else dict.fromkeys(unbuilt, "")
         self._entries = entries
 
     def __getitem__(self, name: str) -> Entry:

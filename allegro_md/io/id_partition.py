@@ -67,7 +67,7 @@ class IdPartition:
             arrived, _ = self._comm.exchange(ids[chosen], counts)
             place = arrived - first
             with self._comm.collective_errors():
-                self._require_each_once(first, place)
+                self.require_each_once(first, place, min(PIECE, self.stop - first))
             piece = {}
             for name, rows in fields.items():
                 received, _ = self._comm.exchange(rows(chosen), counts)
@@ -75,17 +75,18 @@ class IdPartition:
                 piece[name][place] = received
             yield first, piece, window == windows - 1
 
-    def _require_each_once(self, first: int, place: NDArray[np.int64]) -> None:
-        """Raises unless every atom of a piece has arrived exactly once.
+    def require_each_once(self, first: int, place: NDArray[np.int64], count: int) -> None:
+        """Raises unless every atom of a piece is there exactly once.
 
         Args:
             first: id of the first atom of the piece.
-            place: (m,) index within the piece of each atom that arrived.
+            place: (m,) index within the piece of each atom that is there.
+            count: atoms of the piece.
 
         Raises:
             PhysicsError: an atom is missing or doubled.
         """
-        held = np.bincount(place, minlength=min(PIECE, self.stop - first))
+        held = np.bincount(place, minlength=count)
         if np.any(held != 1):
             bad = int(np.flatnonzero(held != 1)[0])
             atom = first + bad

@@ -1,0 +1,197 @@
+"""Shear viscosity by Green and Kubo: η = V / (kB T) ∫ ⟨σ(0) σ(t)⟩ dt.
+
+The mean is over the five independent components of the traceless part of the stress: xy, xz, yz, (xx − yy)/2 and
+(2 zz − xx − yy)/(2√3). That is the average over all directions of Daivis and Evans, J. Chem. Phys. 100, 541 (1994).
+Allen and Tildesley, "Computer Simulation of Liquids", 2nd ed., Oxford (2017), section 2.7.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.accumulators.blocks import Blocks, standard_error
+from allegro_md.accumulators.counts import Counts, Joint
+from allegro_md.accumulators.fixed_point import FixedPointSum
+from allegro_md.analysis.base import Quantity, Sample, System
+from allegro_md.analysis.diffusion import FEWEST_BLOCKS
+from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
+from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
+from allegro_md.analysis.surroundings import require_volume
+from allegro_md.analysis.table import QuantityTable
+from allegro_md.analysis.time_axis import require_interval
+from allegro_md.comm import Comm
+from allegro_md.config.fields import Time
+from allegro_md.errors import InputError, PhysicsError
+from allegro_md.evaluation import Needs
+from allegro_md.units import BOLTZMANN, EV_PER_A3_IN_GPA
+
+PRODUCTS = 50
+"""Bits of the sums of products: stresses are below 512 GPa, quanta 2⁻⁵⁰ GPa²."""
+
+MEANS = 36
+"""Bits of the sums of stress (GPa), temperature (K) and volume (Å³), which are below 2³²."""
+
+MPA_S = 1e-3
+"""1 GPa·fs in mPa·s."""
+
+COARSE = 0.8
+"""Correlation of the stress of successive samples below which they are too far apart."""
+
+
+class ViscosityTable(QuantityTable):
+    """Shear viscosity by Green and Kubo, from the stress of every few fs.
+
+    Attributes:
+        window: longest time of the correlation, fs. The viscosity is the mean of the running integral over its second
+            half.
+    """
+
+    of_thermo: ClassVar[bool] = True
+
+    kind: Literal["viscosity"]
+    window: Time = 4000.0
+
+
+class Viscosity(Quantity):
+    """Sums of products of stresses by lag; every sample is an origin. All ranks do the same."""
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[Needs] = frozenset({"thermo"})
+    divided: ClassVar[Literal["frames", "atoms", "no"]] = "no"
+
+    def __init__(self, table: ViscosityTable, system: System, where: str) -> None:
+        """Sums without terms.
+
+        Raises:
+            InputError: a system without volume, no time between samples, or a window of less than five samples.
+        """
+        require_volume(system.cell, where)
+        self._interval = require_interval(system.interval, where)
+        self._longest = int(table.window / self._interval + 1e-6) + 1
+        if self._longest < 5:
+            what = f"window = {table.window:g} fs holds fewer than 5 samples, which are {self._interval:g} fs apart"
+            raise InputError(what, where, "choose a longer window, or take samples more often")
+        self._where = where
+        self._recent: Array = np.zeros((self._longest, 5))  # sample k in row k modulo their number
+        self._blocks = Blocks(self._sums)
+
+    def add(self, sample: Sample) -> None:
+        """Multiplies the stress of a sample with earlier ones."""
+        thermo = sample.thermo
+        assert thermo is not None
+        stress = traceless(thermo.stress)
+        if not (np.isfinite(stress).all() and np.isfinite(thermo.volume)):
+            raise PhysicsError(f"the stress at step {sample.step} is not finite, or the potential gives none")
+        self._recent[sample.number % self._longest] = stress
+        lags = np.arange(min(sample.number + 1, self._longest))
+        block = self._blocks.at(sample.number)
+        earlier = self._recent[(sample.number - lags) % self._longest]
+        block.parts["products"].add(slice(0, len(lags)), (earlier * stress).sum(axis=1))  # type: ignore[attr-defined]
+        block.parts["terms"].words()[0][: len(lags)] += 1
+        means = np.array([*stress, thermo.temperature, thermo.volume])
+        block.parts["means"].add(slice(0, 7), means)  # type: ignore[attr-defined]
+
+    def result(self, comm: Comm) -> Result:
+        """Returns the correlation, its running integral and the viscosity, with errors from blocks."""
+        blocks = self._blocks
+        n_lags = min(self._longest, blocks.n_samples)
+        if n_lags < 5:
+            raise InputError(f"{blocks.n_samples} samples give no correlation", self._where, "5 are needed at least")
+        joined, length = blocks.joined(FEWEST_BLOCKS)
+        joined = joined if are_independent(len(joined), length, n_lags) else []
+        whole = blocks.whole()
+        means = _means(whole)
+        temperature, volume = means[5:]
+        scale = MPA_S * volume / (BOLTZMANN * temperature * EV_PER_A3_IN_GPA)
+        correlation = _correlation(whole, n_lags)
+        each = np.array([_correlation(block, n_lags) for block in joined]).reshape(-1, n_lags)
+        running, in_blocks = (scale * running_integral(values, self._interval) for values in (correlation, each))
+        value, error, note = plateau(running, in_blocks)
+        time = np.asarray(self._interval * np.arange(n_lags), dtype=np.float64)
+        result = Result("Shear viscosity", [
+            Column("time_fs", time),
+            Column("correlation_GPa2", correlation), Column("correlation_err_GPa2", standard_error(each)),
+            Column("viscosity_mPa_s", running), Column("viscosity_err_mPa_s", standard_error(in_blocks)),
+        ])  # fmt: skip
+        if not joined:
+            result.notes.append(too_short(blocks.n_samples, n_lags, self._interval))
+        elif note:
+            result.notes.append(f"The running integral {note}.")
+        result.notes += self._doubts(correlation, means[:5], np.array([_means(block)[:5] for block in joined]))
+        if any("not zero" in doubt for doubt in result.notes):
+            value, error = np.nan, np.nan
+        result.values = [Value("viscosity", "shear viscosity (Green-Kubo)", value, error, "mPa·s")]
+        relative, bands = (np.asarray(part / correlation[0]) for part in (correlation, standard_error(each)))
+        result.panels = [
+            Panel([Line(time / 1000.0, relative, "", bands)], "time (ps)", "⟨σ(0) σ(t)⟩ / ⟨σ²⟩", level=0.0),
+            Panel([Line(time / 1000.0, running, "", standard_error(in_blocks))], "time (ps)", "viscosity (mPa·s)"),
+        ]
+        return result
+
+    def _doubts(self, correlation: Array, means: Array, each: Array) -> list[str]:
+        """Sentences on what makes the result doubtful.
+
+        Args:
+            correlation: (lags,) GPa².
+            means: (5,) GPa, of the components.
+            each: (blocks, 5) GPa, likewise in each block.
+        """
+        doubts = []
+        if correlation[1] < COARSE * correlation[0]:
+            doubts.append(
+                f"Warning: the correlation falls to {correlation[1] / correlation[0]:.2f} from one sample to the next, "
+                f"{self._interval:g} fs later: take samples more often."
+            )
+        if len(each) and (np.abs(means) > 5.0 * standard_error(each)).any():
+            largest = float(means[np.argmax(np.abs(means))])
+            doubts.append(
+                f"The mean shear stress is not zero: {largest:.3g} GPa. That is no fluid in equilibrium, and has no "
+                "viscosity."
+            )
+        return doubts
+
+    def state_dict(self, comm: Comm) -> dict[str, Any]:
+        return {"blocks": self._blocks.state_dict(), "recent": self._recent.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
+        self._blocks.load_state_dict(state["blocks"])
+        self._recent[:] = state["recent"]
+
+    def bytes_held(self, n_local: int) -> float:
+        return (32.0 * 40.0 + 40.0) * self._longest
+
+    def bytes_while_called(self, n_local: int) -> float:
+        return 200.0 * self._longest
+
+    def _sums(self) -> Joint:
+        return Joint(
+            products=FixedPointSum(self._longest, PRODUCTS), terms=Counts(self._longest), means=FixedPointSum(7, MEANS)
+        )
+
+
+def traceless(stress: NDArray[np.float64]) -> Array:
+    """(5,) independent components of the traceless part of `stress` (6,), in Voigt order xx yy zz yz xz xy."""
+    xx, yy, zz, yz, xz, xy = stress.tolist()
+    return np.array([xy, xz, yz, 0.5 * (xx - yy), (2.0 * zz - xx - yy) / (2.0 * np.sqrt(3.0))])
+
+
+def _correlation(sums: Joint, n_lags: int) -> Array:
+    """(n_lags,) GPa², mean over components and origins."""
+    products = sums.parts["products"].value()[:n_lags]  # type: ignore[attr-defined]
+    terms = sums.parts["terms"].words()[0][:n_lags]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(products / (5.0 * terms))
+
+
+def _means(sums: Joint) -> Array:
+    """(7,) means of five stresses (GPa), temperature (K) and volume (Å³)."""
+    means: Array = sums.parts["means"].value() / sums.parts["terms"].words()[0][0]  # type: ignore[attr-defined]
+    return means
+
+
+def build(table: ViscosityTable, system: System, where: str) -> Viscosity:
+    """Makes the quantity of a table."""
+    return Viscosity(table, system, where)
