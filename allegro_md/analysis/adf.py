@@ -123,18 +123,12 @@ class Adf(Quantity):
         result = Result("Angular distribution functions", columns)
         shown = [k for k in range(len(names)) if whole.angles.counts[k].any()]
         for k in shown:
-            label, top = f"{names[k]}", middle[np.argmax(p[k])]
+            name, top = names[k], float(middle[np.argmax(p[k])])
             result.values += [
-                Value(f"angle_{label}", f"mean angle {label}", float(mean[k]), float(mean_error[k]), "°"),
-                Value(f"peak_{label}", f"most frequent angle {label}", float(top), 0.5 * width, "°"),
+                Value(f"angle_{name}", f"mean angle {name}", float(mean[k]), float(mean_error[k]), "°"),
+                Value(f"peak_{name}", f"most frequent angle {name}", top, 0.5 * width, "°"),
             ]
-        of_pairs: dict[str, Value] = {}
-        for k, (a, b, c) in enumerate(self.triplets):
-            for end, other in enumerate((a, c)):
-                label = f"bonds from {b} to {other}, per atom {b} (within {self._limits[end, k]:g} Å)"
-                value, error = float(bonds[k, end]), float(bonds_error[k, end])
-                of_pairs.setdefault(f"{b}-{other}", Value(f"bonds_{b}-{other}", label, value, error, ""))
-        result.values += of_pairs.values()
+        result.values += self._bonds_of_pairs(bonds, bonds_error)
         lacking = [name for k, name in enumerate(names) if k not in shown]
         if lacking:
             result.notes.append(f"There is no angle {', '.join(lacking)} within the cutoffs.")
@@ -152,6 +146,16 @@ class Adf(Quantity):
 
     def bytes_while_called(self, n_local: int) -> float:
         return bytes_of_bonds(n_local, float(self._limits.max()), self._system)
+
+    def _bonds_of_pairs(self, bonds: Array, error: Array) -> list[Value]:
+        """Number of bonds per middle atom, once for each pair; `bonds` and `error` (triplets, 2)."""
+        found: dict[str, Value] = {}
+        for k, (a, b, c) in enumerate(self.triplets):
+            for end, other in enumerate((a, c)):
+                name, limit = f"bonds_{b}-{other}", f"within {self._limits[end, k]:g} Å"
+                label = f"bonds from {b} to {other}, per atom {b} ({limit})"
+                found.setdefault(name, Value(name, label, float(bonds[k, end]), float(error[k, end]), ""))
+        return list(found.values())
 
 
 @numba.njit(cache=True)

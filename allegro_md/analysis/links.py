@@ -72,11 +72,7 @@ class BondedTable(GroupedTable):
 
 
 class Cutoffs:
-    """Cutoffs between groups.
-
-    Attributes:
-        longest: of all of them, Å.
-    """
+    """Cutoffs between groups."""
 
     def __init__(self, table: BondedTable, groups: Groups, where: str) -> None:
         """Cutoffs of a table.
@@ -90,7 +86,6 @@ class Cutoffs:
         self._of = {tuple(sorted(key.split("-"))): length for key, length in table.cutoffs.items()}
         require_groups([tuple(key.split("-")) for key in table.cutoffs], groups, where)
         self._where = where
-        self.longest = max([*self._of.values(), table.cutoff or 0.0])
 
     def given(self, *bonds: tuple[str, str]) -> bool:
         """Tells if all bonds have a cutoff."""

@@ -94,8 +94,8 @@ def test_known_series() -> None:
 def test_the_error_of_the_drift_is_its_scatter() -> None:
     """Slopes of independent series, and their errors."""
     slopes, errors = [], []
-    for seed in range(60):
-        noise = autoregressive(0.5, 1000, seed)
+    for seed in range(40):
+        noise = autoregressive(0.5, 600, seed)
         found = row(fed(quantity(), samples(noise, noise)), "temperature")
         slopes.append(found["drift_per_ps"])
         errors.append(found["drift_err_per_ps"])
