@@ -84,13 +84,13 @@ class Conductivity(Quantity):
         self._n_lags = len(self._lags.table(max(system.n_samples, 2)))
         self._dipoles = History(self._lags, np.zeros(1, np.int64), 1)
         self._blocks = Blocks(lambda: LaggedSums(1, self._n_lags, BITS))
-        self._charge: Array = np.zeros(0)  # (n_own,) e
+        self._charge: Array | None = None  # (n_own,) e, which may be none on a rank
         self._count: NDArray[np.int64] = np.zeros(len(self._symbols), np.int64)  # atoms of each species
         self._volume = Total()
 
     def add(self, sample: Sample) -> None:
         """Compares positions and the dipole of a sample with earlier ones."""
-        if len(self._charge) == 0:
+        if self._charge is None:
             species = sample.by_id(species=sample.species)["species"]
             self._charge = self._of_species[species]
             self._count = sample.comm.sum(np.bincount(species, minlength=len(self._symbols)).astype(np.int64))
@@ -160,8 +160,7 @@ class Conductivity(Quantity):
         self._count = np.array(state["count"], dtype=np.int64)
 
     def rows(self) -> Mapping[str, NDArray[Any]]:
-        rows = self._ions.rows()
-        return {**rows, "charge": self._charge} if rows else {}
+        return {} if self._charge is None else {**self._ions.rows(), "charge": self._charge}
 
     def load_rows(self, rows: Mapping[str, NDArray[Any]]) -> None:
         self._ions.load_rows(rows)

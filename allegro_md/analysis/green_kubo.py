@@ -10,6 +10,9 @@ from allegro_md.accumulators.blocks import standard_error
 from allegro_md.analysis.diffusion import FEWEST_BLOCKS
 from allegro_md.analysis.result import Array
 
+LEVEL = 0.02
+"""Part of its value that a running integral may change by over a quarter of the window, besides its error."""
+
 
 def running_integral(correlation: Array, interval: float) -> Array:
     """Integral up to each lag, by trapezoids: `correlation` (…, lags), its last axis at lags `interval` fs apart."""
@@ -32,9 +35,10 @@ def plateau(running: Array, blocks: Array) -> tuple[float, float, str]:
     half, middle, last = slice(n // 2, None), slice(n // 2, 3 * n // 4), slice(3 * n // 4, None)
     rise = float(np.mean(running[last]) - np.mean(running[middle]))
     rises = blocks[:, last].mean(axis=1) - blocks[:, middle].mean(axis=1)
-    if abs(rise) > student.ppf(0.995, len(blocks) - 1) * float(standard_error(rises)):
+    value = float(np.mean(running[half]))
+    if abs(rise) > LEVEL * abs(value) + student.ppf(0.995, len(blocks) - 1) * float(standard_error(rises)):
         return np.nan, np.nan, "is not level in the second half of the window: choose a longer window"
-    return float(np.mean(running[half])), float(standard_error(blocks[:, half].mean(axis=1))), ""
+    return value, float(standard_error(blocks[:, half].mean(axis=1))), ""
 
 
 def are_independent(n_blocks: int, length: int, n_lags: int) -> bool:
