@@ -21,6 +21,9 @@ from allegro_md.triggers import After, Every, Trigger
 PICTURE_SHARE = 0.02
 """Largest part of a run's time that pictures may take; the last one is always drawn."""
 
+DRAWING = 0.5
+"""Seconds that the first picture is taken to need."""
+
 
 class QuantityObserver:
     """Feeds a quantity with the steps of a simulation, and writes its result.
@@ -41,7 +44,7 @@ class QuantityObserver:
         self._table, self._quantity = table, quantity
         self._directory, self._comm = setting.directory / OBSERVE, setting.comm
         self._n_samples, self._first_step, self._last_step = 0, -1, -1
-        self._drawn, self._drawing = time.monotonic(), 0.0
+        self._drawn, self._drawing = time.monotonic(), DRAWING
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Adds a sample; a step that has been added (the first of a continuation) is passed over."""
