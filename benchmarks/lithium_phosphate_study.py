@@ -26,7 +26,7 @@ from ase.io import read, write
 INPUTS = launch.ROOT / "inputs" / "li3po4"
 EXPORT = launch.ROOT / "docs" / "examples" / "export_xyz.py"
 RAMP = ["system.velocities.temperature=3000", "dynamics.temperature=[3000,600]", "dynamics.steps=25000"]
-SEEDS = {"frame": 5, "liquid": 3, "melt": 5, "ramp": 1}
+SEEDS = {"frame": 10, "liquid": 3, "melt": 5, "ramp": 1}
 """Runs of each kind."""
 STOPPED = "PhysicsError"
 """How the status of a run begins that stopped itself."""
