@@ -38,8 +38,8 @@ RMAX, BINS, COLUMN = "5.4", "108", "g_Cu-Cu"
 SETTLED_FS = 2000.0
 """Start of a run that is left out."""
 COEFFICIENTS = {293.0: 16.5, 400.0: 17.6, 500.0: 18.3, 600.0: 18.9, 800.0: 20.3, 1000.0: 22.4}
-"""Linear expansion of copper, 1e-6 per K: Touloukian, Kirby, Taylor, Desai, Thermophysical Properties of Matter 12
-(1975), as handbooks quote it."""
+"""Linear expansion of copper, 1e-6 per K, commonly quoted and attributed to Touloukian, Kirby, Taylor, Desai,
+Thermophysical Properties of Matter 12 (1975), which was not at hand."""
 EXPERIMENT_300 = 3.615  # Å
 
 INPUT = """
@@ -171,6 +171,7 @@ def structures(folder: Path, frames: dict[str, list[Atoms]]) -> dict[str, Any]:
         whole, even, odd = parts
         found[name] = {
             "frames": len(members), "energy_eV": energy.mean(), "error_eV": energy.std(ddof=1) / len(energy) ** 0.5,
+            "stress_raw_mean": float(np.mean([atoms.info["stress_raw"][:3] for atoms in members])),
             **peak(whole), "difference_of_even_and_odd_frames": distance(even, odd, COLUMN),
             "runs": {
                 run: {**peak(table), "difference": distance(table, whole, COLUMN)} for run, table in runs.items()

@@ -2,11 +2,11 @@
 
     python benchmarks/lithium_phosphate_compare.py [--data FOLDER] [--runs FOLDER]
 
-``allegro-md analyze`` computes radial distribution functions and displacements, of each run and of the ab initio
-frames; angles and the network of bonds are found here, with ASE. The first 10 ps of the quench are left out. The frames
-are in the order of time: their center of mass stays where it is when displacements between successive ones are added
-up; 0.5 ps between them is the 50 ps of the paper divided by their number. Needs the runs; a quarter of an hour. Writes
-``results/lithium-phosphate-study-MACHINE.json`` and ``docs/assets/li3po4-*.svg``.
+``allegro-md analyze`` computes distances, angles, coordination numbers and displacements, of each run and of the ab
+initio frames. Which phosphate groups share an oxygen is found here. The first 10 ps of the quench are left out. The
+frames are in the order of time: their center of mass stays where it is when displacements between successive ones are
+added up; 0.5 ps between them is the 50 ps of the paper divided by their number. Needs the runs; a quarter of an hour.
+Writes ``results/lithium-phosphate-study-MACHINE.json`` and ``docs/assets/li3po4-*.svg``.
 """
 
 from __future__ import annotations
@@ -23,30 +23,32 @@ from ase import Atoms
 from ase.io import write
 from ase.neighborlist import neighbor_list
 from lithium_phosphate_study import frames
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from tables import Table, analyzed, distance
+from tables import Table, analyzed, distance, result
 
 from allegro_md import read_trajectory
 from allegro_md.figures import COLORS, figure, svg
 
 ASSETS = launch.ROOT / "docs" / "assets"
+ATOMS = 192
 AB_INITIO_FS = 500.0
 DROPPED = 20
 """Ab initio frames of the first 10 ps of the quench."""
 PAIRS = ("Li-Li", "Li-O", "Li-P", "O-O", "O-P", "P-P", "total")
 BOND = 2.0
 """Å; a phosphorus and an oxygen within it are bonded."""
-REACH = 2.5
-"""Å; ends of an angle are within it of its corner, as in the paper."""
-DEGREES = np.arange(0.0, 181.0, 2.0)
+TRIPLETS = ("O-P-O", "P-O-O")
 ENOUGH_PS = 5.0
 """Shorter liquids are not compared."""
 FIT_PS = (2.0, 20.0)
 QUANTITIES = {
-    "rdf": ["--rmax", "10", "--bins", "200", "--frames", "::10"],
+    "rdf": ["--rmax", "10", "--bins", "200"],
+    "adf": ["--cutoffs", "{ P-O = 2.5, O-O = 2.5 }", "--triplets", ",".join(TRIPLETS), "--bins", "90"],
+    "coordination": ["--cutoffs", f"{{ P-O = {BOND} }}"],
     "msd": [],
 }
+"""Options; ends of an angle are within 2.5 Å of its corner, as in the paper."""
+EVERY = {"rdf": 10, "adf": 20, "coordination": 20, "msd": 1}
+"""Of how many frames of a run one is analyzed."""
 
 
 def write_ab_initio(members: Sequence[Atoms], path: Path) -> None:
@@ -64,22 +66,26 @@ def write_ab_initio(members: Sequence[Atoms], path: Path) -> None:
             write(path, made, format="extxyz", columns=["symbols", "positions", "image"], append=number > 0)
 
 
-def network(members: Sequence[Atoms]) -> dict[str, float]:
-    """What phosphorus and oxygen are bonded to, per frame: 24 PO4 would be 24 `isolated`."""
+def isolated(members: Sequence[Atoms]) -> float:
+    """Number of phosphorus atoms that share no oxygen with another one, per frame."""
     found = []
     for atoms in members:
         i, j = neighbor_list("ij", atoms, {("P", "O"): BOND})
-        n = len(atoms)
-        oxygens = np.bincount(i, minlength=n)
-        _, part = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(n, n)))
-        size = np.bincount(part[atoms.numbers == 15])
-        found.append({
-            "isolated": (size == 1).sum(), "joined": size[size > 1].sum(),
-            "four_oxygens": (oxygens[atoms.numbers == 15] == 4).sum(),
-            "bridging_oxygens": (oxygens[atoms.numbers == 8] == 2).sum(),
-            "free_oxygens": (oxygens[atoms.numbers == 8] == 0).sum(),
-        })  # fmt: skip
-    return {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+        bonds = np.bincount(i, minlength=len(atoms))
+        shared = (atoms.numbers[j] == 8) & (bonds[j] > 1)
+        found.append((atoms.numbers == 15).sum() - len(np.unique(i[shared])))
+    return float(np.mean(found))
+
+
+def network(members: Sequence[Atoms], coordination: Table) -> dict[str, float]:
+    """What phosphorus and oxygen are bonded to, per frame: 24 PO4 would be 24 `isolated`."""
+    n, (oxygens, phosphorus) = coordination["n"], (np.sum(members[0].numbers == number) for number in (8, 15))
+    return {
+        "isolated": isolated(members),
+        "four_oxygens": float(phosphorus * coordination["fraction_P-O"][n == 4].sum()),
+        "bridging_oxygens": float(oxygens * coordination["fraction_O-P"][n == 2].sum()),
+        "free_oxygens": float(oxygens * coordination["fraction_O-P"][n == 0].sum()),
+    }
 
 
 def stored(trajectory: Path, every: int) -> list[Atoms]:
@@ -92,27 +98,6 @@ def lasted(trajectory: Path) -> float:
     """Length of a trajectory, ps."""
     with read_trajectory(trajectory) as t:
         return float(t.times[-1]) / 1000.0
-
-
-def angles(members: Sequence[Atoms]) -> Table:
-    """Distributions of angles, per degree, with both ends within `REACH` of the corner.
-
-    O-P-O is that of two oxygens at a phosphorus, P-O-O that of a phosphorus and an oxygen at another oxygen.
-    """
-    counts = {"O-P-O": np.zeros(len(DEGREES) - 1), "P-O-O": np.zeros(len(DEGREES) - 1)}
-    for atoms in members:
-        i, j, d = neighbor_list("ijD", atoms, {("P", "O"): REACH, ("O", "O"): REACH})
-        d /= np.linalg.norm(d, axis=1, keepdims=True)
-        first = np.searchsorted(i, np.arange(len(atoms) + 1))
-        for center, (a, b) in enumerate(zip(first[:-1], first[1:], strict=True)):
-            cosine, phosphorus = np.clip(d[a:b] @ d[a:b].T, -1.0, 1.0), atoms.numbers[j[a:b]] == 15
-            if atoms.numbers[center] == 15:
-                name, values = "O-P-O", cosine[np.triu_indices(b - a, 1)]
-            else:
-                name, values = "P-O-O", cosine[np.ix_(phosphorus, ~phosphorus)].ravel()
-            counts[name] += np.histogram(np.degrees(np.arccos(values)), DEGREES)[0]
-    middle = 0.5 * (DEGREES[:-1] + DEGREES[1:])
-    return {"angle_deg": middle, **{name: n / n.sum() / np.diff(DEGREES) for name, n in counts.items()}}
 
 
 def diffusion(msd: Table) -> float:
@@ -151,13 +136,13 @@ class Study:
         for name, members in self.ab_initio.items():
             middle = len(members) // 2
             for part, chosen in (("", members), ("-1", members[:middle]), ("-2", members[middle:])):
-                write_ab_initio(chosen, self.out / f"{name}{part}.extxyz")
+                write_ab_initio(chosen, self.out / f"ab-initio-{name}{part}.extxyz")
 
     def done(self, kind: str) -> list[Path]:
         """The last trajectory of each run of a kind that reached its end; of a liquid, that went far enough."""
         stage = "melt" if kind == "liquid" else "produce"
         found = []
-        for record in sorted(self.runs.glob(f"{kind}-*/{stage}/run.json")):
+        for record in sorted(self.runs.glob(f"{kind}-*/{stage}/run.json"), key=number_of):
             path = record.with_name("trajectory.h5")
             if json.loads(record.read_text())["status"] == "done" or (kind == "liquid" and lasted(path) >= ENOUGH_PS):
                 found.append(path)
@@ -165,59 +150,101 @@ class Study:
 
     def tables(self, quantity: str, kind: str) -> list[Table]:
         """Of each run of a kind."""
-        options = QUANTITIES[quantity]
+        options = [*QUANTITIES[quantity], "--frames", f"::{EVERY[quantity]}"]
         return [analyzed(quantity, path, self.out / path.parents[1].name, *options) for path in self.done(kind)]
 
     def reference(self, quantity: str, name: str) -> list[Table]:
         """Of the ab initio frames: all, and each half."""
-        options = [word for word in QUANTITIES[quantity] if word not in ("--frames", "::10")]
-        return [
-            analyzed(quantity, self.out / f"{name}{part}.extxyz", self.out / f"{name}{part}", *options)
-            for part in ("", "-1", "-2")
-        ]
+        paths = [self.out / f"ab-initio-{name}{part}.extxyz" for part in ("", "-1", "-2")]
+        return [analyzed(quantity, path, path.with_suffix(""), *QUANTITIES[quantity]) for path in paths]
 
-    def angles_of(self, name: str) -> list[Table]:
-        """Of the ab initio frames: all, and each half."""
-        members = self.ab_initio[name]
-        middle = len(members) // 2
-        return [angles(part) for part in (members, members[:middle], members[middle:])]
+
+def number_of(record: Path) -> int:
+    """Number of the run that a ``run.json`` is of."""
+    return int(record.parents[1].name.split("-")[1])
 
 
 def glass(study: Study, kind: str) -> dict[str, Any]:
     """A kind of quench beside the ab initio glass."""
-    rdf, whole = study.tables("rdf", kind), study.angles_of("glass")
-    coefficients = [diffusion(table) for table in study.tables("msd", kind)]
-    networks = [network(stored(path, 100)) for path in study.done(kind)]
+    networks = [
+        network(stored(path, EVERY["coordination"]), table)
+        for path, table in zip(study.done(kind), study.tables("coordination", kind), strict=True)
+    ]
     return {
-        "runs": len(rdf),
-        "rdf": compared(rdf, *split(study.reference("rdf", "glass")), [f"g_{pair}" for pair in PAIRS]),
-        "angles": compared([angles(stored(path, 50)) for path in study.done(kind)], *split(whole), ["O-P-O", "P-O-O"]),
-        "D_Li_cm2_s": float(np.mean(coefficients)), "D_Li_std": spread(coefficients),
-        "D_Li_of_runs": coefficients,
+        "runs": len(networks), **compared_structure(study, kind, "glass"),
         "network": {key: [one[key] for one in networks] for key in networks[0]},
-    }
+        **displacements(study.tables("msd", kind)),
+        "program_on_Li": [said(study.out / path.parents[1].name) for path in study.done(kind)],
+        **means(study.done(kind)),
+    }  # fmt: skip
 
 
 def liquid(study: Study) -> dict[str, Any]:
     """The melt in the cell of the ab initio melt beside it, and how melts change with time."""
-    rdf, whole = study.tables("rdf", "liquid"), study.angles_of("melt")
-    lengths = {}
-    for path in sorted(study.runs.glob("*/melt/trajectory.h5")):
-        record = json.loads((path.parent / "run.json").read_text())
-        lengths[path.parents[1].name] = {"status": record["status"], "picoseconds": lasted(path)}
+    lengths, counts = {}, {}
+    for record in sorted(study.runs.glob("*/melt/run.json")):
+        path = record.with_name("trajectory.h5")
+        name, members = path.parents[1].name, stored(path, 5)
+        lengths[name] = {"status": json.loads(record.read_text())["status"], "picoseconds": lasted(path)}
+        counts[name] = [isolated(members[k : k + 10]) for k in range(0, len(members) - 9, 10)]
     return {
-        "runs": len(rdf), "ended": lengths,
-        "rdf": compared(rdf, *split(study.reference("rdf", "melt")), [f"g_{pair}" for pair in PAIRS]),
-        "angles": compared(
-            [angles(stored(path, 20)) for path in study.done("liquid")], *split(whole), ["O-P-O", "P-O-O"]
-        ),
-        "ab_initio_network": network(study.ab_initio["melt"]),
+        "runs": len(study.done("liquid")), "ended": lengths, "isolated_in_each_ps": counts,
+        **compared_structure(study, "liquid", "melt"), "first_4_ps": means(study.done("liquid"), last_fs=4000.0),
+    }  # fmt: skip
+
+
+def ab_initio(study: Study, name: str) -> dict[str, Any]:
+    """Energy and network of ab initio frames."""
+    members = study.ab_initio[name]
+    energies = [atoms.get_potential_energy() / len(atoms) for atoms in members]
+    return {
+        "frames": len(members), "potential_eV_per_atom": float(np.mean(energies)),
+        "network": network(members, study.reference("coordination", name)[0]),
+    }  # fmt: skip
+
+
+def compared_structure(study: Study, kind: str, name: str) -> dict[str, Any]:
+    """Distances and angles of runs beside those of ab initio frames."""
+    columns = {"rdf": [f"g_{pair}" for pair in PAIRS], "adf": [f"adf_{triplet}" for triplet in TRIPLETS]}
+    found = {}
+    for quantity, chosen in columns.items():
+        whole, *halves = study.reference(quantity, name)
+        found[quantity] = compared(study.tables(quantity, kind), whole, halves, chosen)
+    return found
+
+
+def displacements(tables: Sequence[Table]) -> dict[str, Any]:
+    """Diffusion of lithium and displacements in 20 ps, of each run and on average."""
+    coefficients = [diffusion(table) for table in tables]
+    moved = {
+        element: float(np.mean([np.interp(20_000.0, table["time_fs"], table[f"msd_{element}_A2"]) for table in tables]))
+        for element in ("Li", "O", "P")
+    }
+    return {
+        "D_Li_cm2_s": float(np.mean(coefficients)), "D_Li_std": spread(coefficients), "D_Li_of_runs": coefficients,
+        "msd_20_ps_A2": moved,
+    }  # fmt: skip
+
+
+def said(out: Path) -> dict[str, Any]:
+    """The diffusion coefficient of lithium that the program gives, or its note why there is none."""
+    found = result("msd", out)
+    return {
+        "D_cm2_s": next(value["value"] for value in found["values"] if value["name"] == "D_Li"),
+        "note": next(note for note in found["notes"] if note.startswith("Li:")),
     }
 
 
-def split(tables: Sequence[Table]) -> tuple[Table, Sequence[Table]]:
-    """The table of all frames, and those of the halves."""
-    return tables[0], tables[1:]
+def means(trajectories: Sequence[Path], last_fs: float = np.inf) -> dict[str, Any]:
+    """Means over runs, and the largest change of the conserved quantity within one."""
+    rows = [np.genfromtxt(path.with_name("thermo.csv"), delimiter=",", names=True) for path in trajectories]
+    rows = [table[table["time_fs"] <= last_fs] for table in rows]
+    return {
+        "temperature_K": float(np.mean([table["temperature_K"].mean() for table in rows])),
+        "potential_eV_per_atom": float(np.mean([table["potential_eV"].mean() for table in rows])) / ATOMS,
+        "pressure_GPa": float(np.mean([table["pressure_GPa"].mean() for table in rows])),
+        "largest_change_of_conserved_eV_per_atom": max(float(np.ptp(table["conserved_eV"])) for table in rows) / ATOMS,
+    }
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -225,10 +252,10 @@ def spread(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def draw(study: Study) -> dict[str, Any]:
+def draw(study: Study, figures: dict[str, Any]) -> dict[str, Any]:
     """The pictures by name."""
     return {
-        "rdf": structure(study), "angles": corners(study), "msd": displacement(study), "melt": condensation(study),
+        "rdf": structure(study), "angles": corners(study), "msd": displacement(study), "melt": condensation(figures),
     }  # fmt: skip
 
 
@@ -246,9 +273,8 @@ def structure(study: Study) -> Any:
 def corners(study: Study) -> Any:
     """Angles of the glass."""
     made, axes = figure(1, 2, 9.0, 3.4)
-    runs, reference = [angles(stored(path, 50)) for path in study.done("frame")], study.angles_of("glass")[0]
-    for axis, name in zip(axes, ("O-P-O", "P-O-O"), strict=True):
-        band(axis, runs, "angle_deg", name, reference)
+    for axis, name in zip(axes, TRIPLETS, strict=True):
+        band(axis, study.tables("adf", "frame"), "angle_deg", f"adf_{name}", study.reference("adf", "glass")[0])
         axis.set(title=name, xlabel="angle (°)", ylabel="probability per degree")
     axes[0].legend()
     return made
@@ -266,17 +292,15 @@ def displacement(study: Study) -> Any:
     return made
 
 
-def condensation(study: Study) -> Any:
-    """Oxygens between two phosphorus atoms in melts, per picosecond."""
+def condensation(figures: dict[str, Any]) -> Any:
+    """Phosphate groups in melts that share no oxygen."""
     made, (axis,) = figure(1, 1, 5.5, 4.0)
-    for kind, color, label in (("melt", COLORS[0], "cell of the glass"), ("liquid", COLORS[2], "cell of the melt")):
-        for number, path in enumerate(sorted(study.runs.glob(f"{kind}-*/melt/trajectory.h5"))):
-            members = stored(path, 5)
-            counts = [network(members[k : k + 10])["bridging_oxygens"] for k in range(0, len(members) - 9, 10)]
-            axis.plot(np.arange(len(counts)) + 0.5, counts, color=color, lw=1, label=None if number else label)
-    mean = network(study.ab_initio["melt"])["bridging_oxygens"]
-    axis.axhline(mean, color=COLORS[1], label="ab initio, mean")
-    axis.set(xlabel="time (ps)", ylabel="oxygens between two phosphorus atoms")
+    labels = {"melt": (COLORS[0], "cell of the glass"), "liquid": (COLORS[2], "cell of the melt")}
+    for name, counts in figures["liquid"]["isolated_in_each_ps"].items():
+        color, label = labels[name.split("-")[0]]
+        axis.plot(np.arange(len(counts)) + 0.5, counts, color=color, lw=1, label=label if name.endswith("-1") else None)
+    axis.axhline(figures["ab_initio"]["melt"]["network"]["isolated"], color=COLORS[1], label="ab initio, mean")
+    axis.set(xlabel="time (ps)", ylabel="isolated PO4 groups of 24", ylim=(0, 25))
     axis.legend()
     return made
 
@@ -302,18 +326,22 @@ def main() -> None:
         for path in sorted(study.runs.glob("*/*/run.json"))
     }
     figures = {
-        "model": "li3po4-dense.allegro", "atoms": 192, "wall_s": seconds,
+        "model": "li3po4-dense.allegro", "atoms": ATOMS, "wall_s": seconds,
         **{kind: glass(study, kind) for kind in ("frame", "melt", "ramp")},
         "liquid": liquid(study),
         "ab_initio": {
-            "network": network(study.ab_initio["glass"]), "D_Li_cm2_s": diffusion(study.reference("msd", "glass")[0]),
-            "D_Li_of_halves": [diffusion(half) for half in study.reference("msd", "glass")[1:]],
+            "glass": {
+                **ab_initio(study, "glass"), **displacements(study.reference("msd", "glass")[:1]),
+                "D_Li_of_halves": [diffusion(half) for half in study.reference("msd", "glass")[1:]],
+                "program_on_Li": said(study.out / "ab-initio-glass"),
+            },
+            "melt": ab_initio(study, "melt"),
         },
     }  # fmt: skip
     print(json.dumps(figures, indent=1))
-    for name, picture in draw(study).items():
+    for name, picture in draw(study, figures).items():
         (ASSETS / f"li3po4-{name}.svg").write_bytes(svg(picture))
-    print(launch.save("lithium-phosphate-study", figures, launch.versions("allegro-md", "ase", "numpy", "scipy")))
+    print(launch.save("lithium-phosphate-study", figures, launch.versions("allegro-md", "ase", "numpy")))
 
 
 if __name__ == "__main__":

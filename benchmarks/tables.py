@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import launch
 import numpy as np
@@ -14,13 +16,26 @@ Table = dict[str, NDArray[np.float64]]
 
 
 def analyzed(kind: str, source: Path, out: Path, *options: str) -> Table:
-    """The columns of ``KIND.csv`` by name, computed unless the file is there."""
+    """The columns of ``KIND.csv`` by name, computed unless the file is there.
+
+    Raises:
+        ValueError: the file is of another source.
+    """
     if not (out / f"{kind}.json").exists():
         words = [sys.executable, "-m", "allegro_md", "analyze", kind, str(source), "--out", str(out), *options]
         subprocess.run(words, env=launch.environment(), check=True, stdout=subprocess.DEVNULL)
+    of = result(kind, out)["provenance"]["source"]
+    if not of.startswith(f"{source}"):
+        raise ValueError(f"{out} holds {kind} of {of}, not of {source}")
     lines = [line for line in (out / f"{kind}.csv").read_text().splitlines() if not line.startswith("#")]
     values = np.array([[float(word) if word else np.nan for word in line.split(",")] for line in lines[1:]])
     return dict(zip(lines[0].split(","), values.T, strict=True))
+
+
+def result(kind: str, out: Path) -> dict[str, Any]:
+    """What ``KIND.json`` holds, of a quantity that was analyzed before: values, errors, notes."""
+    found: dict[str, Any] = json.loads((out / f"{kind}.json").read_text())
+    return found
 
 
 def distance(a: Table, b: Table, column: str) -> float:
