@@ -1,6 +1,6 @@
 """Ionic conductivity: of ions that move independently (Nernst and Einstein), and of the motion of all charges.
 
-σ_NE = e²/(V kB T) Σ N q² D over the ions, and σ = e²/(6 V kB T) d/dτ ⟨|ΔM|²⟩ with M = Σ q r, all relative to the centre
+σ_NE = e²/(V kB T) Σ N q² D over the ions, and σ = e²/(6 V kB T) d/dτ ⟨|ΔM|²⟩ with M = Σ q r, all relative to the center
 of mass of the atoms. Their ratio, σ_NE/σ, is the Haven ratio. Charges are formal ones. Marcolongo and Marzari, Phys.
 Rev. Materials 1, 025402 (2017); France-Lanord and Grossman, Phys. Rev. Lett. 122, 136001 (2019).
 """
@@ -140,7 +140,7 @@ class Conductivity(Quantity):
             return []
         return [
             f"Warning: the charges add up to {total:g} e. The conductivity of all charges is then that in the frame of "
-            "the centre of mass, and another in other frames."
+            "the center of mass, and another in other frames."
         ]
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Mean square displacement, MSD(τ) = ⟨|r(t + τ) − r(t)|²⟩ over the atoms of a group and all origins t.
 
-r is the unwrapped position in a frame that moves with the centre of mass and with the cell (`comoving`).
+r is the unwrapped position in a frame that moves with the center of mass and with the cell (`comoving`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from allegro_md.errors import InputError
 from allegro_md.io.wrapping import wrap
 
 BITS = 42
-"""Quanta of 2⁻⁴² Å²; squares are below 6.7e7 Å², displacements below 8 µm."""
+"""Quanta of 2⁻⁴² Å²; squares are below 6.7e7 Å², displacements below 8192 Å."""
 
 
 class _Axes(Marker):

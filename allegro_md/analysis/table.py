@@ -42,7 +42,7 @@ Symbols = Annotated[tuple[str, ...], _Symbols()]
 
 @dataclass(frozen=True)
 class GroupSetting:
-    """Atoms of a group: those that fulfil everything that is given.
+    """Atoms of a group: those that fulfill everything that is given.
 
     Attributes:
         species: elements.
@@ -112,7 +112,7 @@ class QuantityTable(Table):
         kind: of the quantity, a name in `config.output.OBSERVERS`.
         name: distinguishes two observers of one kind: their files are ``KIND-NAME.csv`` ….
         every: steps between samples.
-        after: step of the first sample.
+        after: no sample is taken before this step.
     """
 
     of_thermo: ClassVar[bool] = False

@@ -1,6 +1,6 @@
 """Velocity autocorrelation, the vibrational density of states, and self-diffusion by Green and Kubo.
 
-VACF(τ) = ⟨v(t) · v(t + τ)⟩ over the atoms of a group and origins t, with v relative to the velocity of the centre of
+VACF(τ) = ⟨v(t) · v(t + τ)⟩ over the atoms of a group and origins t, with v relative to the velocity of the center of
 mass. The density of states is the cosine transform of the mass-weighted VACF, Σ m v·v / Σ m v²: Dickey and Paskin,
 Phys. Rev. 188, 1407 (1969). D = ⅓ ∫ VACF dτ: Allen and Tildesley, "Computer Simulation of Liquids", 2nd ed., Oxford
 (2017), section 2.7.
@@ -18,7 +18,7 @@ from scipy.fft import dct
 from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
-from allegro_md.analysis.comoving import centre_of_mass
+from allegro_md.analysis.comoving import center_of_mass
 from allegro_md.analysis.diffusion import CM2_PER_S, FEWEST_BLOCKS
 from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
 from allegro_md.analysis.history import History, LaggedSums
@@ -81,7 +81,7 @@ class Vacf(Quantity):
         own = sample.by_id(velocity=sample.velocity, species=sample.species)
         if self._history is None:
             self._history = self._new_history(sample, own["species"])
-        mean = centre_of_mass(own["velocity"], self._masses[own["species"]], sample.comm, "momentum")
+        mean = center_of_mass(own["velocity"], self._masses[own["species"]], sample.comm, "momentum")
         self._history.add(sample.number, own["velocity"] - mean, self._blocks.at(sample.number), product=True)
 
     def result(self, comm: Comm) -> Result:
