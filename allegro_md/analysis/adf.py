@@ -96,7 +96,7 @@ class Adf(Quantity):
         state, held = near(sample, float(self._limits.max()))
         ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
-        self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])))
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])), sample.number)
         sums = self._blocks.at(sample.number)
         degrees = np.zeros(len(self.triplets), np.int64)
         for first in range(0, len(self.triplets), 64):

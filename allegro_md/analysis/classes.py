@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 
 from allegro_md.analysis.base import Sample, System
 from allegro_md.analysis.groups import Groups
-from allegro_md.analysis.table import GroupedTable
-
-GROUPS = 32
-"""Bits for groups; the species stands above them."""
+from allegro_md.analysis.table import MOST_GROUPS, GroupedTable
 
 
 class Classes:
@@ -48,7 +45,7 @@ class Classes:
     @property
     def species(self) -> NDArray[np.int64]:
         """(count,) int64, species of each class, where they are by species."""
-        return (self._bits >> np.uint64(GROUPS)).astype(np.int64)
+        return (self._bits >> np.uint64(MOST_GROUPS)).astype(np.int64)
 
     def assign(
         self, sample: Sample, ids: NDArray[np.int64], species: NDArray[np.integer[Any]], wrapped: NDArray[np.float64]
@@ -70,7 +67,7 @@ class Classes:
         bits = self._groups.bits(ids, species, wrapped)
         self._groups.require_members(sample.comm.sum(self._groups.members(bits)))
         if self._by_species:
-            bits = np.where(bits > 0, bits | species.astype(np.uint64) << np.uint64(GROUPS), bits)
+            bits = np.where(bits > 0, bits | species.astype(np.uint64) << np.uint64(MOST_GROUPS), bits)
         found = np.unique(np.concatenate(sample.comm.allgather(np.unique(bits))))
         self._set(found[found > 0])
         return np.where(bits == 0, self.count, np.searchsorted(self._bits, bits)).astype(np.int64)

@@ -66,7 +66,7 @@ class Coordination(Quantity):
         state, held = near(sample, float(self._limits.max()))
         ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
-        self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])))
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])), sample.number)
         found = np.zeros((len(self.pairs), MOST + 2), np.int64)
         for first in range(0, len(self.pairs), 64):
             part = slice(first, first + 64)

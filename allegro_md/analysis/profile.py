@@ -104,7 +104,7 @@ class Profile(Quantity):
             what = f"the cell has turned away from {self._table.axis} at step {sample.step}"
             raise PhysicsError(f'{what}: choose axis = "{_LATTICE[self._axis]}" ({self._where})')
         bits = self._groups.bits(sample.ids, sample.species, sample.wrapped[0])
-        self._groups.require_members(sample.comm.sum(self._groups.members(bits)))
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits)), sample.number)
         bins, shape = self._table.bins, (len(self._groups.names), self._table.bins)
         place = np.floor(sample.fractions[:, self._axis] * bins).astype(np.int64)
         place = place % bins if self._periodic else place

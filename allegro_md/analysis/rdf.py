@@ -94,10 +94,10 @@ class Rdf(Quantity):
         centers, neighbors = (marked(bits, self._kinds[:, side]) | (np.uint64(1) << total) for side in (0, 1))
         counts = count_pairs(state, self._edges, centers[: state.n_local], neighbors)
         members = sample.comm.sum(self._groups.members(bits[: state.n_local]))
+        self._groups.require_members(members, sample.number)
         block = self._blocks.at(sample.number)
         block.parts["counts"].words()[0][:] += counts[: len(self.pairs) + 1]
         if sample.comm.rank == 0:
-            self._groups.require_members(members)
             norm = self._norm(members, sample.n_total, sample.cell.volume)
             block.parts["sums"].add(norm[None])  # type: ignore[attr-defined]
 

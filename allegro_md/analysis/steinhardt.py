@@ -106,7 +106,7 @@ class Steinhardt(Quantity):
     def add(self, sample: Sample) -> None:
         """Adds the parameters of the atoms of a sample."""
         _, bits, q = self.of_atoms(sample)
-        self._groups.require_members(sample.comm.sum(self._groups.members(bits)))
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits)), sample.number)
         sums, bins = self._blocks.at(sample.number), self._table.bins
         quanta = np.zeros((len(self._table.l), len(self._groups.names)), np.int64)
         for group in range(len(self._groups.names)):

@@ -14,6 +14,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 AXES = ("x", "y", "z")
 
+MOST_GROUPS = 32
+"""Of an atom the groups are the lower half of the bits of a number."""
+
 
 class _Name(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> str:
@@ -60,8 +63,8 @@ class _Groups(Marker):
         if not isinstance(value, dict) or not value:
             remedy = 'for example groups = { cations = { species = ["Li", "Na"] } }'
             raise problem(f"expected a table of groups, got {show(value)}", remedy)
-        if len(value) > 32:
-            raise problem(f"{len(value)} groups", "at most 32 are possible")
+        if len(value) > MOST_GROUPS:
+            raise problem(f"{len(value)} groups", f"at most {MOST_GROUPS} are possible")
         for name in value:
             if not isinstance(name, str) or not _NAME.fullmatch(name) or "-" in name or "," in name:
                 raise problem(f"{show(name)} is no name of a group", "use letters, digits and _", str(name))
