@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, model_validator
 
-from allegro_md.accumulators.blocks import Blocks
+from allegro_md.accumulators.blocks import Blocks, load_on_root
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import Comoving
@@ -33,7 +33,6 @@ from allegro_md.analysis.time_axis import require_interval
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Marker, Temperature, Viscosity, Whole, problem, show
 from allegro_md.errors import InputError
-from allegro_md.io.wrapping import wrap
 
 BITS = 42
 """Quanta of 2⁻⁴² Å²; squares are below 6.7e7 Å², displacements below 8192 Å."""
@@ -159,9 +158,7 @@ class Msd(Quantity):
     def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
         self._classes.load_state_dict(state["classes"])
         self._n_lags = max(self._n_lags, state["lags"])
-        self._blocks.load_state_dict(state["blocks"])
-        if comm.rank > 0:
-            self._blocks.clear()
+        load_on_root(self._blocks, state["blocks"], comm)
         self._frame.load_state_dict(state["frame"])
         self._number = state["number"]
 
@@ -178,10 +175,8 @@ class Msd(Quantity):
 
     def _new_history(self, sample: Sample, own: Mapping[str, NDArray[Any]]) -> History:
         """An empty history of the atoms of this rank's range of ids (collective); `own` are their rows."""
-        ids = np.arange(sample.partition.start, sample.partition.stop)
-        wrapped, _ = wrap(own["position"], sample.cell, np.float64)
         self._frame.cell = sample.cell
-        return History(self._lags, self._classes.assign(sample, ids, own["species"], wrapped), self._classes.count)
+        return History(self._lags, self._classes.assign(sample, own["species"], own["position"]), self._classes.count)
 
     def _sums(self) -> LaggedSums:
         return LaggedSums(self._classes.count, self._n_lags, BITS)

@@ -9,15 +9,15 @@ are, with no flow subtracted and none of the constraints of the whole system (su
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
 from allegro_md.accumulators.total import Total
-from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.base import Blocked, Sample, System, require_samples
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result
 from allegro_md.analysis.surroundings import require_volume
@@ -72,7 +72,7 @@ class _Sums(Joint):
             return atoms / volume, mass / volume * AMU_PER_A3_IN_G_PER_CM3, temperature
 
 
-class Profile(Quantity):
+class Profile(Blocked[_Sums]):
     """Numbers of atoms in slabs of the cell."""
 
     fields: ClassVar[tuple[str, ...]] = ("position",)
@@ -149,12 +149,6 @@ class Profile(Quantity):
             for (_, _, label), mean, error in zip(shown, means, errors, strict=False)
         ]
         return result
-
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return self._blocks.reduced(comm).state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        load_on_root(self._blocks, state, comm)
 
     def bytes_held(self, n_local: int) -> float:
         return 32.0 * 8.0 * len(self._groups.names) * self._table.bins * (len(self._masses) + 3)
