@@ -104,7 +104,7 @@ class Adf(Blocked[_Sums]):
             marks = tuple(marked(bits, self._kinds[part, place]) for place in range(3))
             found = sums.angles.counts[part], sums.bonds.counts[part], degrees[part]
             _count(held, marks, np.ascontiguousarray(self._limits[:, part]), self._cosines, found)
-        sums.degrees.add_words(slice(None), np.zeros_like(degrees), degrees)
+        sums.degrees.add_quanta(degrees)
 
     def result(self, comm: Comm) -> Result:
         """Returns p(θ) of each triplet, with errors from blocks."""

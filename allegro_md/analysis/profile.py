@@ -105,17 +105,16 @@ class Profile(Blocked[_Sums]):
             raise PhysicsError(f'{what}: choose axis = "{_LATTICE[self._axis]}" ({self._where})')
         bits = self._groups.bits(sample.ids, sample.species, sample.wrapped[0])
         self._groups.require_members(sample.comm.sum(self._groups.members(bits)), sample.number)
-        bins, shape = self._table.bins, (len(self._groups.names), self._table.bins)
+        bins = self._table.bins
         place = np.floor(sample.fractions[:, self._axis] * bins).astype(np.int64)
         place = place % bins if self._periodic else place
         inside = (place >= 0) & (place < bins)
         squares = self._squares(sample)
-        sums, quanta = self._blocks.at(sample.number), np.zeros(shape, np.int64)
-        for group in range(shape[0]):
+        sums = self._blocks.at(sample.number)
+        for group in range(len(self._groups.names)):
             chosen = inside & ((bits >> np.uint64(group)) & np.uint64(1)).astype(np.bool_)
             np.add.at(sums.atoms.counts[group], (sample.species[chosen], place[chosen]), 1)
-            np.add.at(quanta[group], place[chosen], np.rint(squares[chosen] * 2.0**BITS).astype(np.int64))
-        sums.kinetic.add_words(slice(None), np.zeros(quanta.size, np.int64), quanta.ravel())
+            sums.kinetic.add_at(group * bins + place[chosen], squares[chosen])
         sums.outside.counts += np.count_nonzero(~inside & (bits != 0))
         if sample.comm.rank == 0:
             sums.cell.add(np.array([[sample.cell.volume, sample.cell.heights[self._axis]]]))
@@ -166,8 +165,9 @@ class Profile(Blocked[_Sums]):
         Raises:
             PhysicsError: an atom is faster than is possible.
         """
-        if not self._table.temperature or sample.velocity is None:
+        if not self._table.temperature:
             return np.zeros(len(sample.ids))
+        assert sample.velocity is not None
         x, y, z = sample.velocity.T
         squares = self._masses[sample.species] * AMU_A2_PER_FS2 * (x * x + y * y + z * z)
         if sample.comm.any(not bool((squares < HOTTEST).all())):

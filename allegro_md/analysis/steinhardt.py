@@ -117,7 +117,7 @@ class Steinhardt(Blocked[_Sums]):
                 place = np.minimum((found[:, k] * bins).astype(np.int64), bins - 1)
                 sums.bins.counts[k, group] += np.bincount(place, minlength=bins)
                 quanta[k, group] = np.rint(found[:, k] * 2.0**BITS).astype(np.int64).sum()
-        sums.total.add_words(slice(None), np.zeros(quanta.size, np.int64), quanta.ravel())
+        sums.total.add_quanta(quanta.ravel())
 
     def of_atoms(self, sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.uint64], Array]:
         """Computes the parameters of atoms (collective over `sample.comm`).

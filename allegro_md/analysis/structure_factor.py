@@ -85,10 +85,8 @@ class _Sums(Joint):
         """Adds `values` (pairs + 1, n), S at all vectors of a sample."""
         self.vectors.counts[0] += np.bincount(vectors.shells, minlength=self.shape[1])
         self.vectors.counts[1] += vectors.available
-        quanta = np.zeros(self.shape, np.int64)
-        for row, terms in zip(quanta, [vectors.lengths, *values], strict=True):
-            np.add.at(row, vectors.shells, np.rint(terms * 2.0**BITS).astype(np.int64))
-        self.sums.add_words(slice(None), np.zeros(quanta.size, np.int64), quanta.ravel())
+        for row, terms in enumerate([vectors.lengths, *values]):
+            self.sums.add_at(row * self.shape[1] + vectors.shells, terms)
 
     def means(self) -> Array:
         """(pairs + 2, shells) mean |q|, Å⁻¹, and mean S; NaN in an empty shell."""
