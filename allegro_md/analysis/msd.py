@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import ValidationInfo, model_validator
 
 from allegro_md.accumulators.blocks import Blocks, load_on_root
 from allegro_md.analysis.base import Quantity, Sample, System
@@ -26,12 +26,12 @@ from allegro_md.analysis.diffusion import (
     is_cube,
 )
 from allegro_md.analysis.history import History, LaggedSums
-from allegro_md.analysis.lags import Logarithmic
+from allegro_md.analysis.lags import Logarithmic, Points
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.table import AXES, GroupedTable
 from allegro_md.analysis.time_axis import require_interval
 from allegro_md.comm import Comm
-from allegro_md.config.fields import Marker, Temperature, Viscosity, Whole, problem, show
+from allegro_md.config.fields import Marker, Temperature, Viscosity, problem, show
 from allegro_md.errors import InputError
 
 BITS = 42
@@ -57,7 +57,7 @@ class MsdTable(GroupedTable):
 
     kind: Literal["msd"]
     axes: Annotated[str, _Axes()] = "xyz"
-    points: Annotated[int, Whole(4)] = Field(default=16)
+    points: Points = 16
     temperature: Temperature | None = None
     viscosity: Viscosity | None = None
 
@@ -82,8 +82,6 @@ class Msd(Quantity):
             InputError: a group that does not exist, or no time between samples.
         """
         self._interval = require_interval(system.interval, where)
-        if table.points % 4:
-            raise InputError(f"points = {table.points}", where, "give a multiple of 4")
         self._classes = Classes(table, system, where)
         self._axes = [AXES.index(axis) for axis in table.axes]
         self._lags = Logarithmic(table.points)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo
 
-from allegro_md.config.fields import SYMBOLS, Every, Marker, Table, Whole, nearest, problem, show
+from allegro_md.config.fields import Every, Marker, Table, Whole, element, problem, show
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -30,14 +30,10 @@ class _Symbols(Marker):
         symbols = (value,) if isinstance(value, str) else value
         if not isinstance(symbols, (list, tuple)) or not symbols:
             raise problem(f"expected a list of elements, got {show(value)}", 'for example ["Li", "O"]')
-        for symbol in symbols:
-            if symbol not in SYMBOLS:
-                near = nearest(symbol, SYMBOLS) if isinstance(symbol, str) else None
-                remedy = f'did you mean "{near}"?' if near else 'write a symbol such as "Ag"'
-                raise problem(f"{show(symbol)} is not a chemical symbol", remedy)
-        if len(set(symbols)) < len(symbols):
+        found = tuple(element(symbol) for symbol in symbols)
+        if len(set(found)) < len(found):
             raise problem(f"an element is listed twice in {show(value)}", "list each once")
-        return tuple(symbols)
+        return found
 
 
 Symbols = Annotated[tuple[str, ...], _Symbols()]

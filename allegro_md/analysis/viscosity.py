@@ -136,9 +136,14 @@ class Viscosity(Quantity):
             result.notes.append(too_short(blocks.n_samples, n_lags, self._interval))
         elif note:
             result.notes.append(f"The running integral {note}.")
-        result.notes += self._doubts(correlation, means[:5], np.array([block.averages()[:5] for block in joined]))
-        if any("not zero" in doubt for doubt in result.notes):
+        if correlation[1] < COARSE * correlation[0]:
+            result.notes.append(
+                f"Warning: the correlation falls to {correlation[1] / correlation[0]:.2f} from one sample to the next, "
+                f"{self._interval:g} fs later: take samples more often."
+            )
+        if static := _static_shear(means[:5], np.array([block.averages()[:5] for block in joined])):
             value, error = np.nan, np.nan
+            result.notes.append(static)
         result.values = [Value("viscosity", "shear viscosity (Green-Kubo)", value, error, "mPa·s")]
         relative, bands = (np.asarray(part / correlation[0]) for part in (correlation, standard_error(each)))
         result.panels = [
@@ -146,28 +151,6 @@ class Viscosity(Quantity):
             Panel([Line(time / 1000.0, running, "", standard_error(in_blocks))], "time (ps)", "viscosity (mPa·s)"),
         ]
         return result
-
-    def _doubts(self, correlation: Array, means: Array, each: Array) -> list[str]:
-        """Sentences on what makes the result doubtful.
-
-        Args:
-            correlation: (lags,) GPa².
-            means: (5,) GPa, of the components.
-            each: (blocks, 5) GPa, likewise in each block.
-        """
-        doubts = []
-        if correlation[1] < COARSE * correlation[0]:
-            doubts.append(
-                f"Warning: the correlation falls to {correlation[1] / correlation[0]:.2f} from one sample to the next, "
-                f"{self._interval:g} fs later: take samples more often."
-            )
-        if len(each) and (np.abs(means) > 5.0 * standard_error(each)).any():
-            largest = float(means[np.argmax(np.abs(means))])
-            doubts.append(
-                f"The mean shear stress is not zero: {largest:.3g} GPa. That is no fluid in equilibrium, and has no "
-                "viscosity."
-            )
-        return doubts
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
         return {"blocks": self._blocks.state_dict(), "recent": self._recent.tolist()}
@@ -187,6 +170,21 @@ def traceless(stress: NDArray[np.float64]) -> Array:
     """(5,) independent components of the traceless part of `stress` (6,), in Voigt order xx yy zz yz xz xy."""
     xx, yy, zz, yz, xz, xy = stress.tolist()
     return np.array([xy, xz, yz, 0.5 * (xx - yy), (2.0 * zz - xx - yy) / (2.0 * np.sqrt(3.0))])
+
+
+def _static_shear(means: Array, each: Array) -> str:
+    """The sentence on a stress that does not decay, and so has no viscosity; empty if there is none.
+
+    Args:
+        means: (5,) GPa, of the components.
+        each: (blocks, 5) GPa, likewise in each block.
+    """
+    if len(each) == 0 or not (np.abs(means) > 5.0 * standard_error(each)).any():
+        return ""
+    largest = float(means[np.argmax(np.abs(means))])
+    return (
+        f"The mean shear stress is not zero: {largest:.3g} GPa. That is no fluid in equilibrium, and has no viscosity."
+    )
 
 
 def build(table: ViscosityTable, system: System, where: str) -> Viscosity:
