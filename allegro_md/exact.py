@@ -33,7 +33,7 @@ GLOBAL_BITS = {
     "momentum": 56,  # amu·Å/fs
     "mass": 40,  # amu
     "dipole": 40,  # e·Å
-    "mass moment": 36,  # amu·Å: a centre of mass, terms up to 4·10⁹
+    "mass moment": 36,  # amu·Å: a center of mass, terms up to 4·10⁹
 }
 """log2 of the fixed-point units per unit of each global sum."""
 

@@ -71,12 +71,22 @@ class FixedPointSum(Summed):
 
     def add(self, column: slice | NDArray[np.int64], terms: NDArray[np.float64]) -> None:
         """Adds one term each to m columns, `column`, each at most once: `terms` (m,) float64."""
-        scaled = terms * self.high_scale
-        fits = np.abs(scaled) < HIGH_LIMIT  # not so NaN
-        scaled = np.where(fits, scaled, 0.0)
-        high = np.floor(scaled)
-        self.add_words(column, high.astype(np.int64), np.rint((scaled - high) * 2.0**32).astype(np.int64))
+        high, low, fits = self._split(terms)
+        self.add_words(column, high, low)
         self.faults[column] += ~fits
+
+    def add_at(self, column: NDArray[np.int64], terms: NDArray[np.float64]) -> None:
+        """Adds terms to columns that may occur several times: `column` (m,) and `terms` (m,), m ≤ `MOST_TERMS`."""
+        words = np.zeros((3, len(self.limbs)), dtype=np.int64)
+        high, low, fits = self._split(terms)
+        for row, values in zip(words, (high, low, ~fits), strict=True):
+            np.add.at(row, column, values)
+        self.add_words(slice(None), words[0], words[1])
+        self.faults += words[2]
+
+    def add_quanta(self, sums: NDArray[np.int64]) -> None:
+        """Adds sums of terms that are in quanta already, small enough for one word: `sums` (n,) int64."""
+        self.add_words(slice(None), np.zeros_like(sums), sums)
 
     def value(self) -> NDArray[np.float64]:
         """Returns the sums (n,), each correctly rounded.
@@ -107,6 +117,14 @@ class FixedPointSum(Summed):
             number = int(digits, 16)
             limbs[:] = number >> 64, (number >> 32) & 0xFFFFFFFF, number & 0xFFFFFFFF
         self.faults[:] = state["faults"]
+
+    def _split(self, terms: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """High words and remainders of `terms` (m,), and which are finite and not too large; words of others are 0."""
+        scaled = terms * self.high_scale
+        fits = np.abs(scaled) < HIGH_LIMIT  # not so NaN
+        scaled = np.where(fits, scaled, 0.0)
+        high = np.floor(scaled)
+        return high.astype(np.int64), np.rint((scaled - high) * 2.0**32).astype(np.int64), fits
 
     def _numbers(self) -> list[int]:
         return [(a << 64) + (b << 32) + c for a, b, c in self.limbs.tolist()]

@@ -8,17 +8,17 @@ within the cutoff.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
-from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.base import Blocked, Sample, System, require_samples
 from allegro_md.analysis.bonds import Near, bond_vectors, bytes_of_bonds, closer, near
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import BondedTable, Cutoffs, Triplets, marked, numbers
@@ -65,7 +65,7 @@ class _Sums(Joint):
             return p, self.degrees.value() / total, per_center
 
 
-class Adf(Quantity):
+class Adf(Blocked[_Sums]):
     """Histogram of the angles between bonds."""
 
     def __init__(self, table: AdfTable, system: System, where: str) -> None:
@@ -96,7 +96,7 @@ class Adf(Quantity):
         state, held = near(sample, float(self._limits.max()))
         ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
-        self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])))
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])), sample.number)
         sums = self._blocks.at(sample.number)
         degrees = np.zeros(len(self.triplets), np.int64)
         for first in range(0, len(self.triplets), 64):
@@ -104,7 +104,7 @@ class Adf(Quantity):
             marks = tuple(marked(bits, self._kinds[part, place]) for place in range(3))
             found = sums.angles.counts[part], sums.bonds.counts[part], degrees[part]
             _count(held, marks, np.ascontiguousarray(self._limits[:, part]), self._cosines, found)
-        sums.degrees.add_words(slice(None), np.zeros_like(degrees), degrees)
+        sums.degrees.add_quanta(degrees)
 
     def result(self, comm: Comm) -> Result:
         """Returns p(θ) of each triplet, with errors from blocks."""
@@ -134,12 +134,6 @@ class Adf(Quantity):
             result.notes.append(f"There is no angle {', '.join(lacking)} within the cutoffs.")
         result.panels = [Panel([Line(middle, p[k], names[k], p_error[k]) for k in shown], "angle (°)", "p(θ) (1/°)")]
         return result
-
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return self._blocks.reduced(comm).state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        load_on_root(self._blocks, state, comm)
 
     def bytes_held(self, n_local: int) -> float:
         return 32.0 * 8.0 * len(self.triplets) * (len(self._cosines) + 6)

@@ -178,7 +178,7 @@ class Averages(Quantity):
         if not moving:
             return []
         return [
-            f"Warning: the series drifts, {', '.join(moving)} from begin to end: its means are not those of an "
+            f"Warning: the series drifts, {', '.join(moving)} from beginning to end: its means are not those of an "
             "equilibrium. Leave out the beginning ('after')."
         ]
 

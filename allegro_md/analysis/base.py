@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.accumulators.blocks import Blocks, S, load_on_root
 from allegro_md.analysis.result import Result
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
@@ -194,6 +195,18 @@ class Quantity(ABC):
     def bytes_while_called(self, n_local: int) -> float:
         """Bytes on top of that while a sample is added, at most."""
         return 200.0 * n_local
+
+
+class Blocked(Quantity, Generic[S]):
+    """A quantity that continues from its blocks alone, each rank with sums of its own in them."""
+
+    _blocks: Blocks[S]
+
+    def state_dict(self, comm: Comm) -> dict[str, Any]:
+        return self._blocks.reduced(comm).state_dict()
+
+    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
+        load_on_root(self._blocks, state, comm)
 
 
 def require_samples(n_samples: int, where: str) -> None:

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from allegro_md.analysis.base import Sample, System
 from allegro_md.analysis.groups import Groups
-from allegro_md.analysis.table import GroupedTable
-
-GROUPS = 32
-"""Bits for groups; the species stands above them."""
+from allegro_md.analysis.table import MOST_GROUPS, GroupedTable
+from allegro_md.io.wrapping import wrap
 
 
 class Classes:
@@ -48,18 +46,17 @@ class Classes:
     @property
     def species(self) -> NDArray[np.int64]:
         """(count,) int64, species of each class, where they are by species."""
-        return (self._bits >> np.uint64(GROUPS)).astype(np.int64)
+        return (self._bits >> np.uint64(MOST_GROUPS)).astype(np.int64)
 
     def assign(
-        self, sample: Sample, ids: NDArray[np.int64], species: NDArray[np.integer[Any]], wrapped: NDArray[np.float64]
+        self, sample: Sample, species: NDArray[np.integer[Any]], position: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        """Finds the classes, and the one of each atom (collective).
+        """Finds the classes, and the one of each atom of this rank's range of ids (collective).
 
         Args:
             sample: the first one.
-            ids: (n_own,) of this rank's atoms.
-            species: (n_own,) index into the species table.
-            wrapped: (n_own, 3) float64, Å.
+            species: (n_own,) index into the species table, in the order of ids.
+            position: (n_own, 3) float64, Å, wrapped or not, in the order of ids.
 
         Returns:
             (n_own,) int64, class of each atom; `count`: it is in no group.
@@ -67,10 +64,11 @@ class Classes:
         Raises:
             InputError: a group is empty.
         """
-        bits = self._groups.bits(ids, species, wrapped)
+        wrapped, _ = wrap(position, sample.cell, np.float64)
+        bits = self._groups.bits(np.arange(sample.partition.start, sample.partition.stop), species, wrapped)
         self._groups.require_members(sample.comm.sum(self._groups.members(bits)))
         if self._by_species:
-            bits = np.where(bits > 0, bits | species.astype(np.uint64) << np.uint64(GROUPS), bits)
+            bits = np.where(bits > 0, bits | species.astype(np.uint64) << np.uint64(MOST_GROUPS), bits)
         found = np.unique(np.concatenate(sample.comm.allgather(np.unique(bits))))
         self._set(found[found > 0])
         return np.where(bits == 0, self.count, np.searchsorted(self._bits, bits)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Positions in a frame that moves with the centre of mass, and with the cell where it changes.
+"""Positions in a frame that moves with the center of mass, and with the cell where it changes.
 
 Where the cell h changes, the displacement from one sample to the next is that in scaled coordinates,
 (s(t₂) − s(t₁)) · h(t₂), and longer ones are sums of these: what the deformation carries along is no diffusion.
@@ -58,12 +58,12 @@ class Comoving:
             (n_own, 3) Å.
         """
         position = position if self._affine is None else position - self._affine
-        self._center = centre_of_mass(position, masses, comm)
+        self._center = center_of_mass(position, masses, comm)
         moved: NDArray[np.float64] = position - self._center
         return moved
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns centre and cell of the last sample."""
+        """Returns center and cell of the last sample."""
         return {"center": self._center.tolist(), "cell": self.cell.matrix.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class Comoving:
         self._affine = rows.get("affine")
 
 
-def centre_of_mass(
+def center_of_mass(
     rows: NDArray[np.float64], masses: NDArray[np.float64], comm: Comm, kind: str = "mass moment"
 ) -> NDArray[np.float64]:
     """(3,) mass-weighted mean, the same bits on any number of ranks (collective).

@@ -1,6 +1,6 @@
 """Ionic conductivity: of ions that move independently (Nernst and Einstein), and of the motion of all charges.
 
-σ_NE = e²/(V kB T) Σ N q² D over the ions, and σ = e²/(6 V kB T) d/dτ ⟨|ΔM|²⟩ with M = Σ q r, all relative to the centre
+σ_NE = e²/(V kB T) Σ N q² D over the ions, and σ = e²/(6 V kB T) d/dτ ⟨|ΔM|²⟩ with M = Σ q r, all relative to the center
 of mass of the atoms. Their ratio, σ_NE/σ, is the Haven ratio. Charges are formal ones. Marcolongo and Marzari, Phys.
 Rev. Materials 1, 025402 (2017); France-Lanord and Grossman, Phys. Rev. Lett. 122, 136001 (2019).
 """
@@ -19,13 +19,13 @@ from allegro_md.accumulators.total import Total
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.diffusion import CM2_PER_S, FEWEST_BLOCKS, Diffusion, Displacements, diffusion
 from allegro_md.analysis.history import History, LaggedSums
-from allegro_md.analysis.lags import Logarithmic
+from allegro_md.analysis.lags import Logarithmic, Points
 from allegro_md.analysis.msd import Msd, MsdTable
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import require_volume
 from allegro_md.analysis.table import QuantityTable
 from allegro_md.comm import Comm
-from allegro_md.config.fields import Element, Marker, Temperature, Whole, problem, quoted, show
+from allegro_md.config.fields import Marker, Temperature, element, problem, quoted, show
 from allegro_md.errors import InputError
 from allegro_md.exact import ExactSum
 from allegro_md.units import BOLTZMANN, E2_PER_EV_A_FS_IN_S_PER_CM
@@ -41,7 +41,7 @@ class _Charges(Marker):
         if not isinstance(value, dict) or not value:
             raise problem(f"expected a table of charges, got {show(value)}", "for example { Li = 1, P = 5, S = -2 }")
         for symbol, charge in value.items():
-            Element.__metadata__[0].parse(symbol)  # type: ignore[attr-defined]
+            element(symbol)
             if type(charge) not in (int, float) or not abs(charge) <= LARGEST_CHARGE:
                 raise problem(f"{show(charge)} is no charge of an ion", "give it in elementary charges", str(symbol))
         return {symbol: float(charge) for symbol, charge in value.items()}
@@ -59,7 +59,7 @@ class ConductivityTable(QuantityTable):
     kind: Literal["conductivity"]
     charges: Annotated[dict[str, float], _Charges()] = Field(examples=["{ Li = 1, P = 5, S = -2 }"])
     temperature: Temperature = Field(examples=["600"])
-    points: Annotated[int, Whole(4)] = 16
+    points: Points = 16
 
 
 class Conductivity(Quantity):
@@ -76,7 +76,7 @@ class Conductivity(Quantity):
         """
         require_volume(system.cell, where)
         ions = _ions(table, tuple(dict.fromkeys(system.species_table.symbols)), where)
-        self._table, self._where = table, where
+        self._table = table
         self._ions = Msd(MsdTable(kind="msd", every=1, species=ions, points=table.points), system, where)
         self._of_species = np.array([table.charges[symbol] for symbol in system.species_table.symbols])
         self._interval, self._symbols = system.interval, system.species_table.symbols
@@ -140,7 +140,7 @@ class Conductivity(Quantity):
             return []
         return [
             f"Warning: the charges add up to {total:g} e. The conductivity of all charges is then that in the frame of "
-            "the centre of mass, and another in other frames."
+            "the center of mass, and another in other frames."
         ]
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:

@@ -5,15 +5,15 @@ An atom counts as often as it has periodic images within the cutoff. The mean is
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.accumulators.counts import Counts
-from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.base import Blocked, Sample, System, require_samples
 from allegro_md.analysis.bonds import Near, bond_vectors, bytes_of_bonds, closer, near
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import BondedTable, Cutoffs, Pairs, marked, numbers
@@ -40,7 +40,7 @@ class CoordinationTable(BondedTable):
     pairs: Pairs = ()
 
 
-class Coordination(Quantity):
+class Coordination(Blocked[Counts]):
     """Histogram of the numbers of neighbors."""
 
     def __init__(self, table: CoordinationTable, system: System, where: str) -> None:
@@ -66,7 +66,7 @@ class Coordination(Quantity):
         state, held = near(sample, float(self._limits.max()))
         ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
-        self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])))
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])), sample.number)
         found = np.zeros((len(self.pairs), MOST + 2), np.int64)
         for first in range(0, len(self.pairs), 64):
             part = slice(first, first + 64)
@@ -100,12 +100,6 @@ class Coordination(Quantity):
             result.values.append(Value(f"n_{names[k]}", label, float(mean[k]), float(mean_error[k]), ""))
         result.panels = [Panel(lines, "coordination number", "fraction of atoms")]
         return result
-
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return self._blocks.reduced(comm).state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        load_on_root(self._blocks, state, comm)
 
     def bytes_held(self, n_local: int) -> float:
         return 32.0 * 8.0 * len(self.pairs) * (MOST + 1)

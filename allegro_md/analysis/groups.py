@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.analysis.table import AXES, GroupedTable, GroupSetting
+from allegro_md.analysis.table import AXES, MOST_GROUPS, GroupedTable, GroupSetting
 from allegro_md.config.fields import quoted
 from allegro_md.errors import InputError
 from allegro_md.state import SpeciesTable
@@ -19,14 +19,13 @@ class Groups:
 
     Attributes:
         names: in order; group k is bit k.
-        by_region: the members of some group depend on where atoms are.
     """
 
     def __init__(self, table: GroupedTable, species_table: SpeciesTable, n_total: int, where: str) -> None:
         """Groups of a table of the input; one per element unless it names others.
 
         Raises:
-            InputError: an element is not in the system, or an index is beyond its atoms.
+            InputError: an element is not in the system, an index is beyond its atoms, or there are too many groups.
         """
         symbols = tuple(dict.fromkeys(species_table.symbols))
         settings: Mapping[str, GroupSetting] = table.groups or {s: GroupSetting((s,)) for s in table.species or symbols}
@@ -38,8 +37,10 @@ class Groups:
             if setting.ids and max(setting.ids) >= n_total:
                 what = f"group '{name}' has the index {max(setting.ids)}, but there are {n_total} atoms"
                 raise InputError(what, where, f"indices are 0 to {n_total - 1}")
+        if len(settings) > MOST_GROUPS:
+            what = f"{len(settings)} elements are as many groups, and {MOST_GROUPS} are possible"
+            raise InputError(what, where, "choose some with 'species'")
         self.names = tuple(settings)
-        self.by_region = any(setting.region for setting in settings.values())
         self._settings, self._where = settings, where
         self._symbols = np.array(species_table.symbols)
         self._allowed = table.species
@@ -75,12 +76,16 @@ class Groups:
         """(groups,) int64, number of members of each group, of atoms with `bits` (n,)."""
         return np.array([np.count_nonzero(bits & (np.uint64(1) << np.uint64(k))) for k in range(len(self.names))])
 
-    def require_members(self, counts: NDArray[np.int64]) -> None:
-        """Refuses an empty group: `counts` (groups,) of all ranks.
+    def require_members(self, counts: NDArray[np.int64], number: int = 0) -> None:
+        """Refuses an empty group at the first sample; atoms may leave a region later on.
+
+        Args:
+            counts: (groups,) int64, atoms of each group, of all ranks.
+            number: of the sample.
 
         Raises:
             InputError: a group has no atom.
         """
         for name, count in zip(self.names, counts.tolist(), strict=True):
-            if count == 0:
+            if count == 0 and number == 0:
                 raise InputError(f"group '{name}' holds no atom", self._where, "choose other atoms, or leave it out")

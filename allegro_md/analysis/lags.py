@@ -5,10 +5,25 @@ Kept samples are not averaged: a value at lag τ is that of pairs of samples exa
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationInfo
+
+from allegro_md.config.fields import Marker, Whole, problem, show
+
+
+class _Points(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> int:
+        points = Whole(4).parse(value)
+        if points % 4:
+            raise problem(f"must be a multiple of 4, got {show(value)}", "for example 16")
+        return points
+
+
+Points = Annotated[int, _Points()]
+"""The points of `Logarithmic` lags whose levels are a factor of 4 apart."""
 
 
 class Comparison(NamedTuple):

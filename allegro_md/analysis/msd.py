@@ -1,6 +1,6 @@
 """Mean square displacement, MSD(τ) = ⟨|r(t + τ) − r(t)|²⟩ over the atoms of a group and all origins t.
 
-r is the unwrapped position in a frame that moves with the centre of mass and with the cell (`comoving`).
+r is the unwrapped position in a frame that moves with the center of mass and with the cell (`comoving`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import ValidationInfo, model_validator
 
-from allegro_md.accumulators.blocks import Blocks
+from allegro_md.accumulators.blocks import Blocks, load_on_root
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import Comoving
@@ -26,17 +26,16 @@ from allegro_md.analysis.diffusion import (
     is_cube,
 )
 from allegro_md.analysis.history import History, LaggedSums
-from allegro_md.analysis.lags import Logarithmic
+from allegro_md.analysis.lags import Logarithmic, Points
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.table import AXES, GroupedTable
 from allegro_md.analysis.time_axis import require_interval
 from allegro_md.comm import Comm
-from allegro_md.config.fields import Marker, Temperature, Viscosity, Whole, problem, show
+from allegro_md.config.fields import Marker, Temperature, Viscosity, problem, show
 from allegro_md.errors import InputError
-from allegro_md.io.wrapping import wrap
 
 BITS = 42
-"""Quanta of 2⁻⁴² Å²; squares are below 6.7e7 Å², displacements below 8 µm."""
+"""Quanta of 2⁻⁴² Å²; squares are below 6.7e7 Å², displacements below 8192 Å."""
 
 
 class _Axes(Marker):
@@ -58,7 +57,7 @@ class MsdTable(GroupedTable):
 
     kind: Literal["msd"]
     axes: Annotated[str, _Axes()] = "xyz"
-    points: Annotated[int, Whole(4)] = Field(default=16)
+    points: Points = 16
     temperature: Temperature | None = None
     viscosity: Viscosity | None = None
 
@@ -83,8 +82,6 @@ class Msd(Quantity):
             InputError: a group that does not exist, or no time between samples.
         """
         self._interval = require_interval(system.interval, where)
-        if table.points % 4:
-            raise InputError(f"points = {table.points}", where, "give a multiple of 4")
         self._classes = Classes(table, system, where)
         self._axes = [AXES.index(axis) for axis in table.axes]
         self._lags = Logarithmic(table.points)
@@ -159,9 +156,7 @@ class Msd(Quantity):
     def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
         self._classes.load_state_dict(state["classes"])
         self._n_lags = max(self._n_lags, state["lags"])
-        self._blocks.load_state_dict(state["blocks"])
-        if comm.rank > 0:
-            self._blocks.clear()
+        load_on_root(self._blocks, state["blocks"], comm)
         self._frame.load_state_dict(state["frame"])
         self._number = state["number"]
 
@@ -178,10 +173,8 @@ class Msd(Quantity):
 
     def _new_history(self, sample: Sample, own: Mapping[str, NDArray[Any]]) -> History:
         """An empty history of the atoms of this rank's range of ids (collective); `own` are their rows."""
-        ids = np.arange(sample.partition.start, sample.partition.stop)
-        wrapped, _ = wrap(own["position"], sample.cell, np.float64)
         self._frame.cell = sample.cell
-        return History(self._lags, self._classes.assign(sample, ids, own["species"], wrapped), self._classes.count)
+        return History(self._lags, self._classes.assign(sample, own["species"], own["position"]), self._classes.count)
 
     def _sums(self) -> LaggedSums:
         return LaggedSums(self._classes.count, self._n_lags, BITS)

@@ -9,15 +9,15 @@ are, with no flow subtracted and none of the constraints of the whole system (su
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
 from allegro_md.accumulators.total import Total
-from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.base import Blocked, Sample, System, require_samples
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result
 from allegro_md.analysis.surroundings import require_volume
@@ -72,7 +72,7 @@ class _Sums(Joint):
             return atoms / volume, mass / volume * AMU_PER_A3_IN_G_PER_CM3, temperature
 
 
-class Profile(Quantity):
+class Profile(Blocked[_Sums]):
     """Numbers of atoms in slabs of the cell."""
 
     fields: ClassVar[tuple[str, ...]] = ("position",)
@@ -104,18 +104,17 @@ class Profile(Quantity):
             what = f"the cell has turned away from {self._table.axis} at step {sample.step}"
             raise PhysicsError(f'{what}: choose axis = "{_LATTICE[self._axis]}" ({self._where})')
         bits = self._groups.bits(sample.ids, sample.species, sample.wrapped[0])
-        self._groups.require_members(sample.comm.sum(self._groups.members(bits)))
-        bins, shape = self._table.bins, (len(self._groups.names), self._table.bins)
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits)), sample.number)
+        bins = self._table.bins
         place = np.floor(sample.fractions[:, self._axis] * bins).astype(np.int64)
         place = place % bins if self._periodic else place
         inside = (place >= 0) & (place < bins)
         squares = self._squares(sample)
-        sums, quanta = self._blocks.at(sample.number), np.zeros(shape, np.int64)
-        for group in range(shape[0]):
+        sums = self._blocks.at(sample.number)
+        for group in range(len(self._groups.names)):
             chosen = inside & ((bits >> np.uint64(group)) & np.uint64(1)).astype(np.bool_)
             np.add.at(sums.atoms.counts[group], (sample.species[chosen], place[chosen]), 1)
-            np.add.at(quanta[group], place[chosen], np.rint(squares[chosen] * 2.0**BITS).astype(np.int64))
-        sums.kinetic.add_words(slice(None), np.zeros(quanta.size, np.int64), quanta.ravel())
+            sums.kinetic.add_at(group * bins + place[chosen], squares[chosen])
         sums.outside.counts += np.count_nonzero(~inside & (bits != 0))
         if sample.comm.rank == 0:
             sums.cell.add(np.array([[sample.cell.volume, sample.cell.heights[self._axis]]]))
@@ -150,12 +149,6 @@ class Profile(Quantity):
         ]
         return result
 
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return self._blocks.reduced(comm).state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        load_on_root(self._blocks, state, comm)
-
     def bytes_held(self, n_local: int) -> float:
         return 32.0 * 8.0 * len(self._groups.names) * self._table.bins * (len(self._masses) + 3)
 
@@ -172,8 +165,9 @@ class Profile(Quantity):
         Raises:
             PhysicsError: an atom is faster than is possible.
         """
-        if not self._table.temperature or sample.velocity is None:
+        if not self._table.temperature:
             return np.zeros(len(sample.ids))
+        assert sample.velocity is not None
         x, y, z = sample.velocity.T
         squares = self._masses[sample.species] * AMU_A2_PER_FS2 * (x * x + y * y + z * z)
         if sample.comm.any(not bool((squares < HOTTEST).all())):

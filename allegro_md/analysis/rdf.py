@@ -9,17 +9,17 @@ The table ``sq`` holds their Fourier transforms, see `fourier`; ``structure-fact
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.ndimage import uniform_filter1d
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.total import Total
-from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.base import Blocked, Sample, System, require_samples
 from allegro_md.analysis.fourier import structure_factors, wave_numbers
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import Pairs, default_pairs, marked, numbers
@@ -62,7 +62,15 @@ class RdfTable(GroupedTable):
         return self
 
 
-class Rdf(Quantity):
+class _Sums(Joint):
+    """Per pair, and for all atoms: counts by bin; sums of N_A, of N_B or N_B − 1, and of N_A N_B / V of `Rdf._norm`."""
+
+    def __init__(self, pairs: int, bins: int) -> None:
+        self.counts, self.norm = Counts(pairs + 1, bins), Total(3 * (pairs + 1))
+        super().__init__(counts=self.counts, norm=self.norm)
+
+
+class Rdf(Blocked[_Sums]):
     """Histogram of the distances of pairs, and what it would be without structure."""
 
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "frames"
@@ -81,9 +89,7 @@ class Rdf(Quantity):
         self._edges: Array = np.linspace(0.0, table.rmax, table.bins + 1)
         self._density = system.n_total / system.cell.volume
         self._free = [axis for axis, periodic in zip("xyz", system.cell.periodic, strict=True) if not periodic]
-        n = len(self.pairs)
-        # Per pair the sums of N_A, of N_B or N_B − 1, and of the pairs per volume that are there without structure.
-        self._blocks = Blocks(lambda: Joint(counts=Counts(n + 1, table.bins), sums=Total(3 * n + 3)))
+        self._blocks = Blocks(lambda: _Sums(len(self.pairs), table.bins))
 
     def add(self, sample: Sample) -> None:
         """Counts the pairs of a sample."""
@@ -94,12 +100,11 @@ class Rdf(Quantity):
         centers, neighbors = (marked(bits, self._kinds[:, side]) | (np.uint64(1) << total) for side in (0, 1))
         counts = count_pairs(state, self._edges, centers[: state.n_local], neighbors)
         members = sample.comm.sum(self._groups.members(bits[: state.n_local]))
+        self._groups.require_members(members, sample.number)
         block = self._blocks.at(sample.number)
-        block.parts["counts"].words()[0][:] += counts[: len(self.pairs) + 1]
+        block.counts.counts += counts[: len(self.pairs) + 1]
         if sample.comm.rank == 0:
-            self._groups.require_members(members)
-            norm = self._norm(members, sample.n_total, sample.cell.volume)
-            block.parts["sums"].add(norm[None])  # type: ignore[attr-defined]
+            block.norm.add(self._norm(members, sample.n_total, sample.cell.volume)[None])
 
     def result(self, comm: Comm) -> Result:
         """Returns g(r) and n(r) of each pair, with errors from blocks."""
@@ -135,12 +140,6 @@ class Rdf(Quantity):
             result.more["sq"] = columns
         return result
 
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return self._blocks.reduced(comm).state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        load_on_root(self._blocks, state, comm)
-
     def bytes_held(self, n_local: int) -> float:
         return 32.0 * 8.0 * (len(self.pairs) + 1) * len(self._edges)
 
@@ -162,11 +161,11 @@ class Rdf(Quantity):
         second = [float(members[b] - (a == b)) for a, b in self._kinds.tolist()] + [n_total - 1.0]
         return np.array(first + second + [a * b / volume for a, b in zip(first, second, strict=True)])
 
-    def _functions(self, sums: Joint, q: Array) -> tuple[Array, Array, Array]:
+    def _functions(self, sums: _Sums, q: Array) -> tuple[Array, Array, Array]:
         """g (pairs + 1, bins), n (pairs + 1, bins) and S (pairs + 1, n) of the sums of some samples; `q` (n,) Å⁻¹."""
         shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
-        counts = sums.parts["counts"].words()[0].astype(np.float64)
-        first, second, pairs = sums.parts["sums"].value().reshape(3, -1)  # type: ignore[attr-defined]
+        counts = sums.counts.counts.astype(np.float64)
+        first, second, pairs = sums.norm.value().reshape(3, -1)
         alike = np.array([*(a == b for a, b in self._kinds.tolist()), True])
         with np.errstate(divide="ignore", invalid="ignore"):
             g = counts / (pairs[:, None] * shells)

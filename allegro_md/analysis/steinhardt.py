@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, model_validator
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
-from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.base import Blocked, Sample, System, require_samples
 from allegro_md.analysis.bond_order import averaged_over_bonds, bond_sums, degrees, parameters
 from allegro_md.analysis.bonds import Near, bytes_of_bonds, near
 from allegro_md.analysis.groups import Groups
@@ -88,7 +88,7 @@ class _Sums(Joint):
             return counts * counts.shape[2] / atoms[:, None], self.total.value().reshape(counts.shape[:2]) / atoms
 
 
-class Steinhardt(Quantity):
+class Steinhardt(Blocked[_Sums]):
     """Histogram of the parameters of atoms."""
 
     def __init__(self, table: SteinhardtTable, system: System, where: str) -> None:
@@ -106,7 +106,7 @@ class Steinhardt(Quantity):
     def add(self, sample: Sample) -> None:
         """Adds the parameters of the atoms of a sample."""
         _, bits, q = self.of_atoms(sample)
-        self._groups.require_members(sample.comm.sum(self._groups.members(bits)))
+        self._groups.require_members(sample.comm.sum(self._groups.members(bits)), sample.number)
         sums, bins = self._blocks.at(sample.number), self._table.bins
         quanta = np.zeros((len(self._table.l), len(self._groups.names)), np.int64)
         for group in range(len(self._groups.names)):
@@ -117,7 +117,7 @@ class Steinhardt(Quantity):
                 place = np.minimum((found[:, k] * bins).astype(np.int64), bins - 1)
                 sums.bins.counts[k, group] += np.bincount(place, minlength=bins)
                 quanta[k, group] = np.rint(found[:, k] * 2.0**BITS).astype(np.int64).sum()
-        sums.total.add_words(slice(None), np.zeros(quanta.size, np.int64), quanta.ravel())
+        sums.total.add_quanta(quanta.ravel())
 
     def of_atoms(self, sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.uint64], Array]:
         """Computes the parameters of atoms (collective over `sample.comm`).
@@ -177,12 +177,6 @@ class Steinhardt(Quantity):
                 share = f"{alone / (alone + bonded):.3g} of the atoms of {name}, over all samples,"
                 result.notes.append(f"A fraction {share} has no neighbor and is left out.")
         return result
-
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return self._blocks.reduced(comm).state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        load_on_root(self._blocks, state, comm)
 
     def bytes_held(self, n_local: int) -> float:
         return 32.0 * 8.0 * len(self._table.l) * len(self._groups.names) * (self._table.bins + 4)

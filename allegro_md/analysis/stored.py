@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.result import Result
+from allegro_md.analysis.time_axis import interval_of
 from allegro_md.comm import Comm
 from allegro_md.config.fields import SYMBOLS
 from allegro_md.errors import InputError
@@ -70,7 +71,7 @@ def analyze_frames(
     if len(chosen) == 0:
         raise InputError(f"no frame is chosen of {source.n_frames}", where, "choose others with --frames")
     table, species = species_of(source)
-    system = System(table, source.n_atoms, source[chosen[0]].cell, _interval(source, chosen), len(chosen), comm)
+    system = System(table, source.n_atoms, source[chosen[0]].cell, interval_of(source.times[frames]), len(chosen), comm)
     quantity = make(system, where)
     source.require(*(field for field in quantity.fields if field != "image"))
     notes = []
@@ -108,16 +109,6 @@ def species_of(source: FrameSource) -> tuple[SpeciesTable, NDArray[np.int64]]:
     kinds, index = np.unique(np.stack([numbers, masses], axis=1), axis=0, return_inverse=True)
     symbols = tuple(SYMBOLS[int(number) - 1] for number in kinds[:, 0])
     return SpeciesTable(symbols, kinds[:, 0].astype(np.int64), kinds[:, 1].copy()), index.ravel().astype(np.int64)
-
-
-def _interval(source: FrameSource, chosen: range) -> float:
-    """Time between the chosen frames, fs; NaN where it is not known or not the same everywhere, or there is one."""
-    times = source.times[chosen.start : chosen.stop : chosen.step] if chosen.step > 0 else np.zeros(0)
-    between = np.diff(times)
-    if len(between) == 0 or not np.isfinite(between).all():
-        return float("nan")
-    interval = float((times[-1] - times[0]) / len(between))
-    return interval if np.abs(between - interval).max() <= 1e-6 * abs(interval) else float("nan")
 
 
 class _Reader:

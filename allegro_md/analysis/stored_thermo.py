@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from allegro_md.analysis.base import Sample, System
 from allegro_md.analysis.stored import Analyzed, Make
+from allegro_md.analysis.time_axis import interval_of
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.io.thermo import NAME, ThermoRows, read_thermo
+from allegro_md.io.thermo import ThermoRows, read_thermo
 from allegro_md.state import SpeciesTable
 
 
@@ -33,19 +32,15 @@ def analyze_thermo(make: Make, path: Path, rows: slice, comm: Comm) -> Analyzed:
     chosen = range(len(table.steps))[rows]
     if len(chosen) == 0:
         raise InputError(f"no row is chosen of {len(table.steps)}", str(path), "choose others with --frames")
-    n_atoms = comm.on_root(lambda: _atoms_of_run(path.with_name("run.json")))
-    between = np.diff(table.times[list(chosen)])
-    regular = len(between) > 0 and bool(np.abs(between - between.mean()).max() <= 1e-6 * abs(between.mean()))
-    system = System(
-        SpeciesTable((), np.zeros(0, np.int64), np.zeros(0)), n_atoms, _cube(table.thermo(chosen[0]).volume),
-        float(between.mean()) if regular else float("nan"), len(chosen), comm,
-    )  # fmt: skip
+    atoms = SpeciesTable((), np.zeros(0, np.int64), np.zeros(0))  # the file knows of none
+    cell = _cube(table.thermo(chosen[0]).volume)
+    system = System(atoms, 0, cell, interval_of(table.times[rows]), len(chosen), comm)
     quantity = make(system, str(path))
     for number, row in enumerate(chosen):
         thermo = table.thermo(row)
         sample = Sample(
             number=number, step=int(table.steps[row]), time=float(table.times[row]), cell=_cube(thermo.volume),
-            species_table=system.species_table, n_total=n_atoms, comm=comm, ids=np.zeros(0, np.int64),
+            species_table=system.species_table, n_total=0, comm=comm, ids=np.zeros(0, np.int64),
             species=np.zeros(0, np.int64), position=np.zeros((0, 3)), thermo=thermo,
         )  # fmt: skip
         quantity.add(sample)
@@ -59,14 +54,3 @@ def _cube(volume: float) -> Cell:
     if not np.isfinite(volume):
         return Cell(np.eye(3), (False, False, False), absent=(True, True, True))
     return Cell(volume ** (1.0 / 3.0) * np.eye(3))
-
-
-def _atoms_of_run(path: Path) -> int:
-    """Number of atoms of the run that wrote the file; 0: there is no ``run.json`` beside it."""
-    if not path.is_file():
-        return 0
-    try:
-        ranks: list[dict[str, Any]] = json.loads(path.read_text())["ranks"]
-        return sum(int(rank["atoms"]) for rank in ranks)
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"is damaged: the number of atoms of {NAME} is not known", str(path), "remove it") from None

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, model_validator
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
-from allegro_md.analysis.base import Quantity, Sample, System, require_samples
+from allegro_md.analysis.base import Blocked, Sample, System, require_samples
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import Pairs, default_pairs, numbers
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
@@ -85,10 +85,8 @@ class _Sums(Joint):
         """Adds `values` (pairs + 1, n), S at all vectors of a sample."""
         self.vectors.counts[0] += np.bincount(vectors.shells, minlength=self.shape[1])
         self.vectors.counts[1] += vectors.available
-        quanta = np.zeros(self.shape, np.int64)
-        for row, terms in zip(quanta, [vectors.lengths, *values], strict=True):
-            np.add.at(row, vectors.shells, np.rint(terms * 2.0**BITS).astype(np.int64))
-        self.sums.add_words(slice(None), np.zeros(quanta.size, np.int64), quanta.ravel())
+        for row, terms in enumerate([vectors.lengths, *values]):
+            self.sums.add_at(row * self.shape[1] + vectors.shells, terms)
 
     def means(self) -> Array:
         """(pairs + 2, shells) mean |q|, Å⁻¹, and mean S; NaN in an empty shell."""
@@ -96,7 +94,7 @@ class _Sums(Joint):
             return np.asarray(self.sums.value().reshape(self.shape) / self.vectors.counts[0])
 
 
-class StructureFactor(Quantity):
+class StructureFactor(Blocked[_Sums]):
     """Sums of S(q) over wave vectors in shells."""
 
     def __init__(self, table: StructureFactorTable, system: System, where: str) -> None:
@@ -169,12 +167,6 @@ class StructureFactor(Quantity):
         lines = [Line(q, values, name, error) for name, values, error in zip(names, factors, errors, strict=True)]
         result.panels = [Panel(lines[:-1], "q (1/Å)", "S(q)"), Panel(lines[-1:], "q (1/Å)", "S(q)", level=1.0)]
         return result
-
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return self._blocks.reduced(comm).state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        load_on_root(self._blocks, state, comm)
 
     def bytes_held(self, n_local: int) -> float:
         return 32.0 * 24.0 * (len(self.pairs) + 4) * self._n_shells + 48.0 * len(self._vectors.lengths)

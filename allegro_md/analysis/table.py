@@ -8,11 +8,14 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo
 
-from allegro_md.config.fields import SYMBOLS, Every, Marker, Table, Whole, nearest, problem, show
+from allegro_md.config.fields import Every, Marker, Table, Whole, element, problem, show
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 AXES = ("x", "y", "z")
+
+MOST_GROUPS = 32
+"""Of an atom the groups are the lower half of the bits of a number."""
 
 
 class _Name(Marker):
@@ -27,14 +30,10 @@ class _Symbols(Marker):
         symbols = (value,) if isinstance(value, str) else value
         if not isinstance(symbols, (list, tuple)) or not symbols:
             raise problem(f"expected a list of elements, got {show(value)}", 'for example ["Li", "O"]')
-        for symbol in symbols:
-            if symbol not in SYMBOLS:
-                near = nearest(symbol, SYMBOLS) if isinstance(symbol, str) else None
-                remedy = f'did you mean "{near}"?' if near else 'write a symbol such as "Ag"'
-                raise problem(f"{show(symbol)} is not a chemical symbol", remedy)
-        if len(set(symbols)) < len(symbols):
+        found = tuple(element(symbol) for symbol in symbols)
+        if len(set(found)) < len(found):
             raise problem(f"an element is listed twice in {show(value)}", "list each once")
-        return tuple(symbols)
+        return found
 
 
 Symbols = Annotated[tuple[str, ...], _Symbols()]
@@ -42,7 +41,7 @@ Symbols = Annotated[tuple[str, ...], _Symbols()]
 
 @dataclass(frozen=True)
 class GroupSetting:
-    """Atoms of a group: those that fulfil everything that is given.
+    """Atoms of a group: those that fulfill everything that is given.
 
     Attributes:
         species: elements.
@@ -60,8 +59,8 @@ class _Groups(Marker):
         if not isinstance(value, dict) or not value:
             remedy = 'for example groups = { cations = { species = ["Li", "Na"] } }'
             raise problem(f"expected a table of groups, got {show(value)}", remedy)
-        if len(value) > 32:
-            raise problem(f"{len(value)} groups", "at most 32 are possible")
+        if len(value) > MOST_GROUPS:
+            raise problem(f"{len(value)} groups", f"at most {MOST_GROUPS} are possible")
         for name in value:
             if not isinstance(name, str) or not _NAME.fullmatch(name) or "-" in name or "," in name:
                 raise problem(f"{show(name)} is no name of a group", "use letters, digits and _", str(name))
@@ -112,7 +111,7 @@ class QuantityTable(Table):
         kind: of the quantity, a name in `config.output.OBSERVERS`.
         name: distinguishes two observers of one kind: their files are ``KIND-NAME.csv`` ….
         every: steps between samples.
-        after: step of the first sample.
+        after: no sample is taken before this step.
     """
 
     of_thermo: ClassVar[bool] = False

@@ -1,6 +1,6 @@
 """Velocity autocorrelation, the vibrational density of states, and self-diffusion by Green and Kubo.
 
-VACF(τ) = ⟨v(t) · v(t + τ)⟩ over the atoms of a group and origins t, with v relative to the velocity of the centre of
+VACF(τ) = ⟨v(t) · v(t + τ)⟩ over the atoms of a group and origins t, with v relative to the velocity of the center of
 mass. The density of states is the cosine transform of the mass-weighted VACF, Σ m v·v / Σ m v²: Dickey and Paskin,
 Phys. Rev. 188, 1407 (1969). D = ⅓ ∫ VACF dτ: Allen and Tildesley, "Computer Simulation of Liquids", 2nd ed., Oxford
 (2017), section 2.7.
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-from allegro_md.accumulators.blocks import Blocks, standard_error
+from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
-from allegro_md.analysis.comoving import centre_of_mass
+from allegro_md.analysis.comoving import center_of_mass
 from allegro_md.analysis.diffusion import CM2_PER_S, FEWEST_BLOCKS
 from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
 from allegro_md.analysis.history import History, LaggedSums
@@ -29,7 +29,6 @@ from allegro_md.analysis.time_axis import require_interval
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Time, Whole
 from allegro_md.errors import InputError
-from allegro_md.io.wrapping import wrap
 
 BITS = 60
 """Quanta of 2⁻⁶⁰ Å²/fs²; products are below 256 Å²/fs², velocities below 16 Å/fs."""
@@ -81,7 +80,7 @@ class Vacf(Quantity):
         own = sample.by_id(velocity=sample.velocity, species=sample.species)
         if self._history is None:
             self._history = self._new_history(sample, own["species"])
-        mean = centre_of_mass(own["velocity"], self._masses[own["species"]], sample.comm, "momentum")
+        mean = center_of_mass(own["velocity"], self._masses[own["species"]], sample.comm, "momentum")
         self._history.add(sample.number, own["velocity"] - mean, self._blocks.at(sample.number), product=True)
 
     def result(self, comm: Comm) -> Result:
@@ -112,9 +111,7 @@ class Vacf(Quantity):
 
     def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
         self._classes.load_state_dict(state["classes"])
-        self._blocks.load_state_dict(state["blocks"])
-        if comm.rank > 0:
-            self._blocks.clear()
+        load_on_root(self._blocks, state["blocks"], comm)
 
     def rows(self) -> Mapping[str, NDArray[Any]]:
         return {} if self._history is None else self._history.rows()
@@ -128,9 +125,8 @@ class Vacf(Quantity):
 
     def _new_history(self, sample: Sample, species: NDArray[np.integer[Any]]) -> History:
         """An empty history of the atoms of this rank's range of ids, with `species` (n_own,) (collective)."""
-        ids = np.arange(sample.partition.start, sample.partition.stop)
-        wrapped, _ = wrap(sample.by_id(position=sample.position)["position"], sample.cell, np.float64)
-        return History(self._lags, self._classes.assign(sample, ids, species, wrapped), self._classes.count)
+        position = sample.by_id(position=sample.position)["position"]
+        return History(self._lags, self._classes.assign(sample, species, position), self._classes.count)
 
 
 def _vacf(result: Result, time: Array, names: tuple[str, ...], vacf: Array, each: Array) -> Panel:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo
 
-from allegro_md.accumulators.blocks import Blocks, standard_error
+from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import HIGH_LIMIT, FixedPointSum
 from allegro_md.analysis.base import Quantity, Sample, System
@@ -32,7 +32,6 @@ from allegro_md.comm import Comm
 from allegro_md.config.fields import Length, Marker, Time, Whole, problem, show
 from allegro_md.config.fields import Quantity as Dimensioned
 from allegro_md.errors import InputError
-from allegro_md.io.wrapping import wrap
 
 SQUARES, FOURTHS = 42, 32
 """Bits of the sums of r² and r⁴: displacements are below 512 Å, quanta 2⁻⁴² Å² and 2⁻³² Å⁴."""
@@ -65,6 +64,25 @@ class VanHoveTable(GroupedTable):
     origins: Annotated[int, Whole(1)] = 10
 
 
+class _Sums(Joint):
+    """By class of atoms and time: displacements by bin, the last one beyond rmax; sums of r² (Å²) and r⁴ (Å⁴)."""
+
+    def __init__(self, classes: int, times: int, bins: int) -> None:
+        self.displacements = Counts(classes, times, bins + 1)
+        self.squares, self.fourths = FixedPointSum(classes * times, SQUARES), FixedPointSum(classes * times, FOURTHS)
+        super().__init__(displacements=self.displacements, squares=self.squares, fourths=self.fourths)
+
+    def moments(self, members: list[list[int]]) -> Array:
+        """(groups, times, 2) ⟨r²⟩ in Å² and ⟨r⁴⟩ in Å⁴; NaN without displacements. `members`: classes of each group."""
+        terms = self.displacements.counts.sum(axis=2)
+        found = []
+        for part in (self.squares, self.fourths):
+            values = part.value().reshape(terms.shape)
+            with np.errstate(invalid="ignore"):
+                found.append([values[of].sum(axis=0) / terms[of].sum(axis=0) for of in members])
+        return np.moveaxis(np.array(found), 0, 2)
+
+
 class VanHove(Quantity):
     """Histograms of displacements, by class of atoms and time, and sums of their squares and fourth powers."""
 
@@ -85,7 +103,7 @@ class VanHove(Quantity):
         self._frame = Comoving(system.cell)
         self._last: NDArray[np.float64] = np.zeros((0, 3))  # (n_own, 3) of the last sample
         self._edges: Array = np.linspace(0.0, table.rmax, table.bins + 1)
-        self._blocks = Blocks(self._sums)
+        self._blocks = Blocks(lambda: _Sums(self._classes.count, len(table.times), table.bins))
 
     def add(self, sample: Sample) -> None:
         """Counts the displacements from earlier samples."""
@@ -96,16 +114,15 @@ class VanHove(Quantity):
         self._last = self._frame.relative(own["position"], sample.species_table.masses[own["species"]], sample.comm)
         now, compared = self._history.pairs(sample.number, self._last)
         block = self._blocks.at(sample.number)
-        counts = block.parts["counts"].words()[0]
-        sums = [block.parts[name] for name in ("squares", "fourths")]
-        scales = tuple(part.high_scale for part in sums)  # type: ignore[attr-defined]
+        counts, sums = block.displacements.counts, (block.squares, block.fourths)
+        scales = block.squares.high_scale, block.fourths.high_scale
         for lag, old in compared:
             words = np.zeros((self._classes.count, 2, 3), dtype=np.int64)
             _count(now, old, self._history.starts, float(1.0 / self._edges[1]), scales, counts[:, lag], words)
             columns = np.arange(self._classes.count) * len(self._times) + lag
             for k, part in enumerate(sums):
-                part.add_words(columns, words[:, k, 0], words[:, k, 1])  # type: ignore[attr-defined]
-                part.faults[columns] += words[:, k, 2]  # type: ignore[attr-defined]
+                part.add_words(columns, words[:, k, 0], words[:, k, 1])
+                part.faults[columns] += words[:, k, 2]
 
     def result(self, comm: Comm) -> Result:
         """Returns G_s of each group and time, and α₂ with errors from blocks."""
@@ -115,8 +132,8 @@ class VanHove(Quantity):
             what = f"{blocks.n_samples} samples are fewer than the shortest of the times, {self._times[0]:g} fs, needs"
             raise InputError(what, self._where, "choose shorter ones, or more samples")
         joined, length = blocks.joined(FEWEST_BLOCKS)
-        moments = _moments(blocks.whole(), self._classes.members, len(self._times))
-        each = [_moments(block, self._classes.members, len(self._times)) for block in joined]
+        moments = blocks.whole().moments(self._classes.members)
+        each = [block.moments(self._classes.members) for block in joined]
         alpha = _alpha(moments)
         error = standard_error(np.array([_alpha(one) for one in each]).reshape(-1, *alpha.shape))
         error[:, np.array(self._lags.lags) > length // 2] = np.nan  # blocks are not independent
@@ -145,9 +162,7 @@ class VanHove(Quantity):
 
     def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
         self._classes.load_state_dict(state["classes"])
-        self._blocks.load_state_dict(state["blocks"])
-        if comm.rank > 0:
-            self._blocks.clear()
+        load_on_root(self._blocks, state["blocks"], comm)
         self._frame.load_state_dict(state["frame"])
 
     def rows(self) -> Mapping[str, NDArray[Any]]:
@@ -167,22 +182,12 @@ class VanHove(Quantity):
 
     def _new_history(self, sample: Sample, own: Mapping[str, NDArray[Any]]) -> History:
         """An empty history of the atoms of this rank's range of ids (collective); `own` are their rows."""
-        ids = np.arange(sample.partition.start, sample.partition.stop)
-        wrapped, _ = wrap(own["position"], sample.cell, np.float64)
         self._frame.cell = sample.cell
-        return History(self._lags, self._classes.assign(sample, ids, own["species"], wrapped), self._classes.count)
+        return History(self._lags, self._classes.assign(sample, own["species"], own["position"]), self._classes.count)
 
-    def _sums(self) -> Joint:
-        columns = self._classes.count, len(self._times)
-        return Joint(
-            counts=Counts(*columns, len(self._edges)),  # the last: beyond rmax
-            squares=FixedPointSum(columns[0] * columns[1], SQUARES),
-            fourths=FixedPointSum(columns[0] * columns[1], FOURTHS),
-        )
-
-    def _functions(self, result: Result, sums: Joint, n_times: int) -> None:
+    def _functions(self, result: Result, sums: _Sums, n_times: int) -> None:
         """Adds G_s of each group at the first `n_times` times to a result, and their picture."""
-        counts = sums.parts["counts"].words()[0]
+        counts = sums.displacements.counts
         shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
         middle = 0.5 * (self._edges[1:] + self._edges[:-1])
         columns, lines = list(result.columns), []
@@ -210,17 +215,6 @@ def _lag(time: float, interval: float, where: str) -> int:
         what = f"the time {time:g} fs is no multiple of the time between samples, {interval:g} fs"
         raise InputError(what, where, "choose other times, or take samples more often")
     return lag
-
-
-def _moments(sums: Joint, members: list[list[int]], n_times: int) -> Array:
-    """(groups, times, 2) ⟨r²⟩ in Å² and ⟨r⁴⟩ in Å⁴; NaN without displacements."""
-    terms = sums.parts["counts"].words()[0].sum(axis=2)
-    found = []
-    for name in ("squares", "fourths"):
-        values = sums.parts[name].value().reshape(-1, n_times)  # type: ignore[attr-defined]
-        with np.errstate(invalid="ignore"):
-            found.append([values[of].sum(axis=0) / terms[of].sum(axis=0) for of in members])
-    return np.moveaxis(np.array(found), 0, 2)
 
 
 def _alpha(moments: Array) -> Array:

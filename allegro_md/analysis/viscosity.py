@@ -55,6 +55,23 @@ class ViscosityTable(QuantityTable):
     window: Time = 4000.0
 
 
+class _Sums(Joint):
+    """By lag the products of stresses, GPa², and their number; sums of stress (GPa), temperature (K), volume (Å³)."""
+
+    def __init__(self, lags: int) -> None:
+        self.products, self.terms, self.means = FixedPointSum(lags, PRODUCTS), Counts(lags), FixedPointSum(7, MEANS)
+        super().__init__(products=self.products, terms=self.terms, means=self.means)
+
+    def correlation(self, n_lags: int) -> Array:
+        """(n_lags,) GPa², mean over components and origins."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.products.value()[:n_lags] / (5.0 * self.terms.counts[:n_lags]))
+
+    def averages(self) -> Array:
+        """(7,) means of five stresses (GPa), temperature (K) and volume (Å³)."""
+        return np.asarray(self.means.value() / self.terms.counts[0])
+
+
 class Viscosity(Quantity):
     """Sums of products of stresses by lag; every sample is an origin. All ranks do the same."""
 
@@ -76,7 +93,7 @@ class Viscosity(Quantity):
             raise InputError(what, where, "choose a longer window, or take samples more often")
         self._where = where
         self._recent: Array = np.zeros((self._longest, 5))  # sample k in row k modulo their number
-        self._blocks = Blocks(self._sums)
+        self._blocks = Blocks(lambda: _Sums(self._longest))
 
     def add(self, sample: Sample) -> None:
         """Multiplies the stress of a sample with earlier ones."""
@@ -89,10 +106,9 @@ class Viscosity(Quantity):
         lags = np.arange(min(sample.number + 1, self._longest))
         block = self._blocks.at(sample.number)
         earlier = self._recent[(sample.number - lags) % self._longest]
-        block.parts["products"].add(slice(0, len(lags)), (earlier * stress).sum(axis=1))  # type: ignore[attr-defined]
-        block.parts["terms"].words()[0][: len(lags)] += 1
-        means = np.array([*stress, thermo.temperature, thermo.volume])
-        block.parts["means"].add(slice(0, 7), means)  # type: ignore[attr-defined]
+        block.products.add(slice(0, len(lags)), (earlier * stress).sum(axis=1))
+        block.terms.counts[: len(lags)] += 1
+        block.means.add(slice(None), np.array([*stress, thermo.temperature, thermo.volume]))
 
     def result(self, comm: Comm) -> Result:
         """Returns the correlation, its running integral and the viscosity, with errors from blocks."""
@@ -103,11 +119,11 @@ class Viscosity(Quantity):
         joined, length = blocks.joined(FEWEST_BLOCKS)
         joined = joined if are_independent(len(joined), length, n_lags) else []
         whole = blocks.whole()
-        means = _means(whole)
+        means = whole.averages()
         temperature, volume = means[5:]
         scale = MPA_S * volume / (BOLTZMANN * temperature * EV_PER_A3_IN_GPA)
-        correlation = _correlation(whole, n_lags)
-        each = np.array([_correlation(block, n_lags) for block in joined]).reshape(-1, n_lags)
+        correlation = whole.correlation(n_lags)
+        each = np.array([block.correlation(n_lags) for block in joined]).reshape(-1, n_lags)
         running, in_blocks = (scale * running_integral(values, self._interval) for values in (correlation, each))
         value, error, note = plateau(running, in_blocks)
         time = np.asarray(self._interval * np.arange(n_lags), dtype=np.float64)
@@ -120,9 +136,14 @@ class Viscosity(Quantity):
             result.notes.append(too_short(blocks.n_samples, n_lags, self._interval))
         elif note:
             result.notes.append(f"The running integral {note}.")
-        result.notes += self._doubts(correlation, means[:5], np.array([_means(block)[:5] for block in joined]))
-        if any("not zero" in doubt for doubt in result.notes):
+        if correlation[1] < COARSE * correlation[0]:
+            result.notes.append(
+                f"Warning: the correlation falls to {correlation[1] / correlation[0]:.2f} from one sample to the next, "
+                f"{self._interval:g} fs later: take samples more often."
+            )
+        if static := _static_shear(means[:5], np.array([block.averages()[:5] for block in joined])):
             value, error = np.nan, np.nan
+            result.notes.append(static)
         result.values = [Value("viscosity", "shear viscosity (Green-Kubo)", value, error, "mPa·s")]
         relative, bands = (np.asarray(part / correlation[0]) for part in (correlation, standard_error(each)))
         result.panels = [
@@ -130,28 +151,6 @@ class Viscosity(Quantity):
             Panel([Line(time / 1000.0, running, "", standard_error(in_blocks))], "time (ps)", "viscosity (mPa·s)"),
         ]
         return result
-
-    def _doubts(self, correlation: Array, means: Array, each: Array) -> list[str]:
-        """Sentences on what makes the result doubtful.
-
-        Args:
-            correlation: (lags,) GPa².
-            means: (5,) GPa, of the components.
-            each: (blocks, 5) GPa, likewise in each block.
-        """
-        doubts = []
-        if correlation[1] < COARSE * correlation[0]:
-            doubts.append(
-                f"Warning: the correlation falls to {correlation[1] / correlation[0]:.2f} from one sample to the next, "
-                f"{self._interval:g} fs later: take samples more often."
-            )
-        if len(each) and (np.abs(means) > 5.0 * standard_error(each)).any():
-            largest = float(means[np.argmax(np.abs(means))])
-            doubts.append(
-                f"The mean shear stress is not zero: {largest:.3g} GPa. That is no fluid in equilibrium, and has no "
-                "viscosity."
-            )
-        return doubts
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
         return {"blocks": self._blocks.state_dict(), "recent": self._recent.tolist()}
@@ -166,11 +165,6 @@ class Viscosity(Quantity):
     def bytes_while_called(self, n_local: int) -> float:
         return 200.0 * self._longest
 
-    def _sums(self) -> Joint:
-        return Joint(
-            products=FixedPointSum(self._longest, PRODUCTS), terms=Counts(self._longest), means=FixedPointSum(7, MEANS)
-        )
-
 
 def traceless(stress: NDArray[np.float64]) -> Array:
     """(5,) independent components of the traceless part of `stress` (6,), in Voigt order xx yy zz yz xz xy."""
@@ -178,18 +172,19 @@ def traceless(stress: NDArray[np.float64]) -> Array:
     return np.array([xy, xz, yz, 0.5 * (xx - yy), (2.0 * zz - xx - yy) / (2.0 * np.sqrt(3.0))])
 
 
-def _correlation(sums: Joint, n_lags: int) -> Array:
-    """(n_lags,) GPa², mean over components and origins."""
-    products = sums.parts["products"].value()[:n_lags]  # type: ignore[attr-defined]
-    terms = sums.parts["terms"].words()[0][:n_lags]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(products / (5.0 * terms))
+def _static_shear(means: Array, each: Array) -> str:
+    """The sentence on a stress that does not decay, and so has no viscosity; empty if there is none.
 
-
-def _means(sums: Joint) -> Array:
-    """(7,) means of five stresses (GPa), temperature (K) and volume (Å³)."""
-    means: Array = sums.parts["means"].value() / sums.parts["terms"].words()[0][0]  # type: ignore[attr-defined]
-    return means
+    Args:
+        means: (5,) GPa, of the components.
+        each: (blocks, 5) GPa, likewise in each block.
+    """
+    if len(each) == 0 or not (np.abs(means) > 5.0 * standard_error(each)).any():
+        return ""
+    largest = float(means[np.argmax(np.abs(means))])
+    return (
+        f"The mean shear stress is not zero: {largest:.3g} GPa. That is no fluid in equilibrium, and has no viscosity."
+    )
 
 
 def build(table: ViscosityTable, system: System, where: str) -> Viscosity:

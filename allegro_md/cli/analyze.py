@@ -56,6 +56,8 @@ def analyze(
             f"allegro-md analyze {kind} run/trajectory.h5 --out DIR",
         )
     table = table_of(kind, context.args)
+    if table.of_thermo:
+        _refuse(topology=topology, timestep=timestep, types=types, units=units, velocity_unit=velocity_unit)
     with comm.collective_errors():
         if comm.rank == 0:
             _check_folder(out, table.label, overwrite)
@@ -111,12 +113,24 @@ def table_of(kind: str, arguments: Sequence[str]) -> Any:
     return load_table(OBSERVERS.table(kind), given, f"allegro-md analyze {kind}")
 
 
+def _refuse(**options: Any) -> None:
+    """Refuses options about trajectories for a quantity of ``thermo.csv``, whose columns have names and units.
+
+    Raises:
+        InputError: one is given.
+    """
+    for name, value in options.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} says nothing about a thermo.csv", "allegro-md analyze", "leave it out")
+
+
 def _value(text: str) -> Any:
-    """A value as TOML, a list of words with commas between, or a word."""
+    """A value as TOML, a list of numbers or words with commas between, or a word."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text.split(",") if "," in text else text
+        return [_value(part) for part in text.split(",")] if "," in text else text
 
 
 def _analyze(table: Any, path: Path, frames: slice, opened: Callable[[Path], Any], comm: Any) -> Any:
@@ -126,16 +140,17 @@ def _analyze(table: Any, path: Path, frames: slice, opened: Callable[[Path], Any
     from allegro_md.analysis.observer import quantity_of
     from allegro_md.analysis.stored import analyze_frames
     from allegro_md.analysis.stored_thermo import analyze_thermo
+    from allegro_md.io.frame_index import NAME as TRAJECTORY
+    from allegro_md.io.thermo import NAME as THERMO
 
     torch.set_num_threads(1)  # as in a run
 
     def make(system: Any, where: str) -> Any:
         return quantity_of(table, system, where)
 
-    of_thermo = table.of_thermo
     if path.is_dir():
-        path = path / ("thermo.csv" if of_thermo else "trajectory.h5")
-    if of_thermo:
+        path = path / (THERMO if table.of_thermo else TRAJECTORY)
+    if table.of_thermo:
         return analyze_thermo(make, path, frames, comm)
     with comm.collective_errors():
         source = opened(path)

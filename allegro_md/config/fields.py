@@ -204,12 +204,17 @@ class Choice(Marker):
 
 
 class _Element(Marker):
-    def parse(self, value: Any, info: ValidationInfo | None = None) -> str:
-        if not isinstance(value, str) or value not in SYMBOLS:
-            near = nearest(value, SYMBOLS) if isinstance(value, str) else None
-            remedy = f'did you mean "{near}"?' if near else 'write a symbol such as "Ag"'
-            raise problem(f"{show(value)} is not a chemical symbol", remedy)
-        return value
+    def parse(self, value: Any, info: ValidationInfo) -> str:
+        return element(value)
+
+
+def element(value: Any) -> str:
+    """Returns a chemical symbol, or raises `problem`."""
+    if not isinstance(value, str) or value not in SYMBOLS:
+        near = nearest(value, SYMBOLS) if isinstance(value, str) else None
+        remedy = f'did you mean "{near}"?' if near else 'write a symbol such as "Ag"'
+        raise problem(f"{show(value)} is not a chemical symbol", remedy)
+    return value
 
 
 @dataclass(frozen=True)

@@ -69,10 +69,16 @@ def complaints(
         found += [Complaint("warning", text) for text in _of_series(record, series)]
     found += [Complaint("warning", f"{text}.") for text in unread]
     found += [Complaint("warning", line) for line in dict.fromkeys(log) if line.startswith(_WARNINGS)]
-    found += [Complaint("warning", f"{shown.title}: {note}") for shown in observables for note in shown.notes]
+    found += [_of_note(shown.title, note) for shown in observables for note in shown.notes]
     found += _of_certificate(record.verify)
     order = ("bad", "warning", "note")
     return sorted(found, key=lambda complaint: order.index(complaint.level))
+
+
+def _of_note(title: str, note: str) -> Complaint:
+    """A note of an observable, which is a warning if it begins with that word."""
+    text = note.removeprefix("Warning: ")
+    return Complaint("note" if text == note else "warning", f"{title}: {text}")
 
 
 def _rollbacks(record: Record) -> Iterator[str]:

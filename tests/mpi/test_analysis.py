@@ -159,6 +159,15 @@ def test_the_stored_trajectory_gives_the_same(undisturbed: Path, tmp_path: Path,
             np.testing.assert_allclose(streamed, stored, rtol=1e-12, atol=1e-12 * largest)
 
 
+@pytest.mark.parallel
+def test_an_empty_group_ends_all_ranks(undisturbed: Path, tmp_path: Path, mpirun: Any) -> None:
+    line = '{ kind = "rdf", every = 10, groups = { far = { region = { x = [90.0, 99.0] } } } }'
+    (tmp_path / "input.toml").write_text(INPUT.replace("OBSERVED", line))
+    (tmp_path / "salt.extxyz").write_bytes((undisturbed / "salt.extxyz").read_bytes())
+    done = mpirun(2, ["-m", "allegro_md", tmp_path / "input.toml"], check=False, timeout=100)
+    assert done.returncode == 2 and done.stderr.count("group 'far' holds no atom") == 1, done.stderr
+
+
 def keys(line: str) -> tuple[str, list[tuple[str, str]]]:
     """Kind and keys of a table in the input, with values as text, without those that mean nothing for stored frames."""
     read = tomllib.loads(f"t = {line}")["t"]

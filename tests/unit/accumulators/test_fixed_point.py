@@ -38,6 +38,19 @@ def test_the_sum_is_that_of_the_rounded_terms() -> None:
     np.testing.assert_allclose(total.value()[1:], terms.sum(axis=0)[1:], rtol=1e-9)
 
 
+def test_terms_of_columns_that_occur_several_times() -> None:
+    """Also where the sum has more quanta than one word holds; terms that are no numbers are faults of their column."""
+    rng = np.random.default_rng(5)
+    columns, terms = rng.integers(0, 3, 400), rng.uniform(0.0, 2.0**25, 400)
+    total = FixedPointSum(4, BITS)
+    total.add_at(columns, terms)
+    parts = [terms[columns == k].tolist() for k in range(4)]
+    exact = [sum(Fraction(round(Fraction(t) * 2**BITS), 2**BITS) for t in part) for part in parts]
+    assert total.value().tolist() == [float(x) for x in exact] and exact[0] * 2**BITS > 2**63
+    total.add_at(np.array([3, 3]), np.array([np.nan, 1.0]))
+    assert total.faults.tolist() == [0, 0, 0, 1]
+
+
 def test_any_order_of_merging_gives_the_same_bits() -> None:
     rng = np.random.default_rng(2)
     parts = [FixedPointSum(3, BITS) for _ in range(6)]

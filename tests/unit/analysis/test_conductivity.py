@@ -15,7 +15,7 @@ CHARGES = {"Li": 1.0, "I": -1.0}
 
 
 def ions(together: int, seed: int = 1) -> Frames:
-    """Li that jump in groups of so many, and I at rest, which carry the centre of mass."""
+    """Li that jump in groups of so many, and I at rest, which carry the center of mass."""
     rng = np.random.default_rng(seed)
     jumps = np.repeat(rng.normal(scale=SIZE, size=(SAMPLES, IONS // together, 3)), together, axis=1)
     start = rng.uniform(0, 20, (2 * IONS, 3))
@@ -43,7 +43,7 @@ def test_the_haven_ratio_tells_how_many_move_together(together: int) -> None:
 
 
 def test_the_dipole_against_numpy() -> None:
-    """At lags with all origins, to 1e-9; the frame is that of the centre of mass."""
+    """At lags with all origins, to 1e-9; the frame is that of the center of mass."""
     frames = ions(1)
     found = columns(fed(frames, kind="conductivity", charges=CHARGES, temperature=TEMPERATURE))
     weights = frames.masses / frames.masses.sum()

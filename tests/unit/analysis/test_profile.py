@@ -12,6 +12,7 @@ from scipy import constants
 from allegro_md.analysis.profile import Profile, ProfileTable, build
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError, PhysicsError
+from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 BOX = np.diag([6.0, 7.0, 20.0])
 
@@ -46,6 +47,14 @@ def test_errors_are_those_of_the_frames() -> None:
     each = [np.histogram(p[:, 2] % 20.0, 4, (0.0, 20.0))[0] / (6.0 * 7.0 * 5.0) for p in frames.positions]
     error = np.std(each, axis=0, ddof=1) / np.sqrt(6)
     np.testing.assert_allclose(column(result.columns, "n_err_O_A-3"), error, rtol=1e-12)
+
+
+def test_a_hot_bin_of_many_atoms() -> None:
+    """m v² of 5·10⁵ eV each, together more than 2⁶³ of the units in which they are added up."""
+    frames = Frames(BOX, "O" * 40, n_frames=1)
+    frames.velocities[:] = np.sqrt(5e5 / (3.0 * 15.999 * AMU_A2_PER_FS2))
+    result = frames.fed(quantity(frames, bins=1, temperature=True))
+    assert column(result.columns, "T_O_K")[0] == pytest.approx(5e5 / (3.0 * BOLTZMANN), rel=1e-12)
 
 
 def test_temperature() -> None:

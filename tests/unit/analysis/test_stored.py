@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from allegro_md.cli import main
+from allegro_md.cli.analyze import table_of
 
 RNG = np.random.default_rng(4)
 
@@ -75,7 +76,11 @@ REFUSED = {
     "a pair": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--pairs", "Ar-Li"], "no group or element 'Li'"),
     "too fine": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--bins", "100000"], "narrower than 0.001"),
     "a name": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--name", "../x"], "cannot be part of a file name"),
-    "no velocities": (["analyze", "rdf", "walk.extxyz", "--out", "file"], "is no folder"),
+    "a file as folder": (["analyze", "rdf", "walk.extxyz", "--out", "file"], "is no folder"),
+    "points": (["analyze", "msd", "walk.extxyz", "--out", "o", "--points", "18"], "points: must be a multiple of 4"),
+    "a time step of thermo.csv": (
+        ["analyze", "averages", "thermo.csv", "--out", "o", "--timestep", "1 fs"], "--timestep says nothing"
+    ),
 }  # fmt: skip
 
 
@@ -104,6 +109,14 @@ def test_results_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(command) == 0
     assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+
+
+def test_lists_with_commas(tmp_path: Path) -> None:
+    """Numbers, words and units are those of the same list in TOML."""
+    wanted = {"steinhardt": ("l", "4,6", [4, 6]), "van-hove": ("times", "100,1 ps", [100.0, 1000.0])}
+    for kind, (key, text, values) in wanted.items():
+        more = ["--cutoff", "3"] if kind == "steinhardt" else []
+        assert table_of(kind, [f"--{key}", text, *more]).model_dump(mode="json")[key] == values
 
 
 def test_the_keys_of_a_kind_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

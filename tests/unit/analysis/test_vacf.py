@@ -61,7 +61,7 @@ def test_harmonic_oscillators() -> None:
 
 
 def test_against_all_pairs() -> None:
-    """Two elements, without the drift of the centre of mass; a group of both weights them by mass."""
+    """Two elements, without the drift of the center of mass; a group of both weights them by mass."""
     rng = np.random.default_rng(1)
     velocity = 0.01 * langevin_gas(rng, 30, 120, 0.1, 2.0) + np.array([0.1, 0.0, -0.05])
     frames = Frames(rng.normal(size=(120, 30, 3)), ["Li" if k % 3 else "O" for k in range(30)], velocity=velocity)

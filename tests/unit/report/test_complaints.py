@@ -109,6 +109,23 @@ def test_log_and_rollbacks(copy_run: CopyRun) -> None:
     assert log == "warning: 4 ranks share 2 cores"
 
 
+def test_notes_of_observables(copy_run: CopyRun) -> None:
+    """A result in words is no warning; a note that begins with that word is one, and comes before the others."""
+    directory = copy_run()
+    rows(directory)
+    found = {
+        "kind": "msd", "name": "msd", "title": "Displacement", "samples": 9, "first_step": 0, "last_step": 8,
+        "notes": ["Ar: D = 2.4e-5 ± 1e-6 cm2/s.", "Warning: an atom moved 0.49 of a cell."],
+    }  # fmt: skip
+    (directory / "observe").mkdir()
+    (directory / "observe" / "msd.json").write_text(json.dumps(found))
+    assert warnings(directory) == [
+        "Displacement: an atom moved 0.49 of a cell.", "Displacement: Ar: D = 2.4e-5 ± 1e-6 cm2/s."
+    ]  # fmt: skip
+    levels = [item.split('"')[1] for item in build_page(directory).split("<li class=")[1:3]]
+    assert levels == ["warning", "note"]
+
+
 def test_checks_that_failed(copy_run: CopyRun, finished: Path) -> None:
     certificate = json.loads((finished / "run.json").read_text())["verify"]
     certificate["checks"][0] |= {"passed": False, "measured": None, "remedy": "use the reference"}
