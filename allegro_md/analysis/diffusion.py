@@ -195,7 +195,7 @@ def diffusion(name: str, moved: Displacements, spacing: float, unit: str = "cm2/
         return _none(name, moved, spacing)
     first, last = found
     if moved.msd[last] < (CAGE * spacing) ** 2:
-        return _caged(name, moved, last, spacing)
+        return _none(name, moved, spacing)
     chosen = _doubling(moved.lags, first, last)
     model = covariance(moved.lags[chosen], moved.strides[chosen], moved.n_samples)
     scale = CM2_PER_S / (2.0 * moved.dimensions * moved.interval)
@@ -283,32 +283,41 @@ def _line(lags: NDArray[np.int64], model: Array) -> tuple[Array, Array]:
 
 
 def _none(name: str, moved: Displacements, spacing: float) -> Diffusion:
-    """The answer for a group that has no diffusive range."""
+    """The answer for a group that has no diffusive range.
+
+    Whether it leaves its place is seen at the longest lag: errors are known for a small part of the run only, and in it
+    a slow liquid has not moved by the distance between neighbors either.
+    """
     slopes, errors = moved.slopes
-    run = (moved.n_samples - 1) * moved.interval
     known = max(_known(errors), 1) - 1
-    last = int(moved.octaves[known, 1])
-    if slopes[known] < 1.0 and moved.msd[last] < spacing**2:
-        return _caged(name, moved, last, spacing)
-    time = moved.lags[last] * moved.interval
+    if slopes[known] < 1.0 + TOLERANCE and moved.msd[-1] < spacing**2:
+        return _caged(name, moved, spacing)
+    run = (moved.n_samples - 1) * moved.interval
+    time = moved.lags[moved.octaves[known, 1]] * moved.interval
     wanted = max(2.0 * run, SHORTEST_RANGE * 2 * FEWEST_BLOCKS * time)
-    kind = "motion is still ballistic" if slopes[known] > 1.0 else "motion is subdiffusive so far"
     return Diffusion(
-        note=f"{name}: too short for a diffusion coefficient. d ln MSD / d ln τ is {slopes[known]:.2f} ± "
-        f"{errors[known]:.2f} at {_ps(time)}, not 1 over a factor of {SHORTEST_RANGE} in time: {kind}, or the error is "
-        f"too large. Errors reach to 1/{2 * FEWEST_BLOCKS} of the run of {_ps(run)}. Make it {_ps(wanted)} long at "
-        "least."
+        note=f"{name}: too short for a diffusion coefficient: the MSD is not a straight line over a factor of "
+        f"{SHORTEST_RANGE} in time. In the run of {_ps(run)} errors are known up to {_ps(time)}. There "
+        f"d ln MSD / d ln τ is {slopes[known]:.2f} ± {errors[known]:.2f}: {_motion(slopes[known])}. Make the run "
+        f"{_ps(wanted)} long at least."
     )
 
 
-def _caged(name: str, moved: Displacements, last: int, spacing: float) -> Diffusion:
-    """The answer for a group that does not leave its place, by its displacement at lag number `last`."""
-    time = moved.lags[last] * moved.interval
-    limit = CM2_PER_S * (moved.msd[last] + 2.0 * moved.errors[last]) / (2.0 * moved.dimensions * time)
+def _motion(slope: float) -> str:
+    """What d ln MSD / d ln τ says about the motion."""
+    if slope > 1.0 + TOLERANCE:
+        return "motion is still ballistic"
+    return "motion is subdiffusive so far" if slope < 1.0 - TOLERANCE else "the line has only begun, or is uncertain"
+
+
+def _caged(name: str, moved: Displacements, spacing: float) -> Diffusion:
+    """The answer for a group that does not leave its place, by its displacement at the longest lag."""
+    time = moved.lags[-1] * moved.interval
+    limit = CM2_PER_S * (moved.msd[-1] + 2.0 * moved.errors[-1]) / (2.0 * moved.dimensions * time)
     return Diffusion(
         limit=float(limit),
         note=f"{name}: no diffusion seen: D < {limit:.2g} cm2/s. The root mean square displacement in {_ps(time)} is "
-        f"{np.sqrt(moved.msd[last]):.2g} Å, less than the distance between neighbors, about {spacing:.2g} Å.",
+        f"{np.sqrt(moved.msd[-1]):.2g} Å, less than the distance between neighbors, about {spacing:.2g} Å.",
     )
 
 

@@ -230,6 +230,8 @@ class Trajectory(AbstractContextManager["Trajectory"]):
             InputError: it was not written, or the file that holds it is missing.
         """
         self.require(field)
+        if first == last:  # HDF5 cannot select nothing of a dataset that lies in several files
+            return np.empty((0, 3), self._file[f"particles/all/{field}/value"].dtype)
         values = self._read(f"{field}/value", (index, slice(first, last)))
         absent = np.iinfo(values.dtype).min if values.dtype.kind == "i" else np.nan
         if len(values) and np.array_equal(values[0], np.full(3, absent), equal_nan=values.dtype.kind == "f"):

@@ -157,6 +157,19 @@ def test_too_short_a_run_says_so(samples: int, said: str) -> None:
     assert errors[0] == 0.0 and (np.isnan(errors[1:]).all() if samples == 8 else np.isfinite(errors).all())
 
 
+def test_a_liquid_that_is_slow_within_the_known_errors_is_no_solid() -> None:
+    """Walkers in cages that diffuse: they leave their places, but long after the lags whose errors are known."""
+    rng = np.random.default_rng(11)
+    cage = np.zeros((4000, 300))
+    for k in range(1, len(cage)):
+        cage[k] = 0.98 * cage[k - 1] + rng.normal(scale=0.1, size=300)
+    moved = displacements(cage + random_walk(rng, 300, 4000, 1.5e-3, 1.0), 1.0)
+    found = diffusion("Ar", moved, 3.0)
+    assert moved.msd[moved.reach - 1] < 3.0**2 < moved.msd[-1]
+    assert np.isnan([found.value, found.limit]).all()
+    assert "too short" in found.note and "subdiffusive" in found.note and "no diffusion" not in found.note
+
+
 def test_finite_size_correction() -> None:
     """By hand, in SI units: water, 298 K, 0.9 mPa·s, 20 Å."""
     by_hand = 2.837297 * 1.380649e-23 * 298.0 / (6.0 * np.pi * 0.9e-3 * 20e-10) * 1e4

@@ -113,6 +113,10 @@ def test_atoms_of_ranks_together_are_the_frame(path: Path) -> None:
             together = np.concatenate([getattr(part, name) for part in parts])
             assert together.tobytes() == getattr(whole, name).tobytes(), name
         assert np.array_equal(whole.atoms(5, 20).atoms(7, 9).position, whole.position[7:9])
+        for index, first in ((0, 0), (17, N)):  # a rank without atoms; HDF5 cannot select nothing of several files
+            nothing = trajectory[index].atoms(first, first)
+            assert nothing.position.shape == nothing.unwrapped.shape == (0, 3)
+            assert nothing.image.dtype == whole.image.dtype and nothing.velocity.dtype == whole.velocity.dtype
         for first, last in ((-1, 3), (3, N + 1), (4, 3)):
             with pytest.raises(IndexError, match="holds 0 to 40"):
                 whole.atoms(first, last)
