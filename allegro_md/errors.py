@@ -78,3 +78,8 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
     )
+
+
+def one_line(error: BaseException) -> str:
+    """Returns the message of another library's error, at most 200 characters in one line; its type if it is empty."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -15,6 +15,7 @@ from allegro_md.errors import InputError
 from allegro_md.io.disk import damage
 from allegro_md.report.numbers import integer, with_error
 from allegro_md.report.plots import table_plot
+from allegro_md.report.record import first_fault
 from allegro_md.report.template import data_address
 from allegro_md.reporting import OBSERVE
 
@@ -99,9 +100,7 @@ def _shown(path: Path) -> Shown:
             found = Observable.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except InputError as error:
         if isinstance(error.__cause__, ValidationError):
-            first = error.__cause__.errors()[0]
-            entry = ".".join(map(str, first["loc"]))
-            raise InputError(f"damaged (entry {entry}: {first['msg'].lower()})", str(path)) from None
+            raise InputError(f"damaged ({first_fault(error.__cause__)})", str(path)) from None
         raise
     files = [path.parent / name for name in found.files if _is_beside(name)]
     name = "" if found.name == found.kind else f" ({found.name.removeprefix(found.kind + '-')})"

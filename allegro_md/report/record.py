@@ -159,12 +159,16 @@ def read_record(directory: Path) -> Record:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Record.model_validate({**found, "raw_input": found["input"]})
     except ValidationError as error:
-        first = error.errors()[0]
-        entry = ".".join(map(str, first["loc"]))
-        raise InputError(f"damaged (entry {entry}: {first['msg'].lower()})", str(path), remedy) from None
+        raise InputError(f"damaged ({first_fault(error)})", str(path), remedy) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"entry {error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise InputError(f"damaged ({reason})", str(path), remedy) from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """Says what is wrong with the first faulty entry of a record."""
+    first = error.errors()[0]
+    return f"entry {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
 
 
 def _refuse(directory: Path) -> None:

@@ -44,8 +44,8 @@ def status_of(record: Record, directory: Path, last_step: int) -> Status:
     made = f"{integer(last_step)} of {integer(record.input.dynamics.steps)} steps"
     if record.status == "done":
         whole = record.step >= record.input.dynamics.steps
-        return Status("done", f"Done: {'all ' + integer(record.step) if whole else made} steps".removesuffix(" steps")
-                      + (" steps were made." if whole else " were made; the method ended by itself."), False)
+        text = f"all {integer(record.step)} steps" if whole else f"{made} were made; the method ended by itself"
+        return Status("done", f"Done: {text}{' were made' * whole}.", False)
     if record.status == "running":
         return _unfinished(directory, holder(directory), made)
     kind, _, message = record.status.partition(": ")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, one_line
 from allegro_md.io.convert.outline import Format, FrameWriter, Outline
 from allegro_md.io.disk import disk_errors
 from allegro_md.io.frames import StoredFrame
@@ -53,7 +53,7 @@ class AseWriter:
             except (OSError, MemoryError):
                 raise
             except Exception as error:  # ASE's writers raise anything
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                reason = one_line(error)
                 raise InputError(
                     f"ASE cannot write it as {self._kind} ({reason})", str(self._path.with_suffix("")),
                     "choose another format, such as extended XYZ (.extxyz)",

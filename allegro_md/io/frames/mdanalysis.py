@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, one_line
 from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times
 from allegro_md.io.frames.options import FrameOptions
 from allegro_md.io.structure.contents import Contents, ReadOptions
@@ -75,7 +75,7 @@ def _reader(path: Path) -> Any:
         try:
             return reader(str(path))
         except Exception as error:  # its readers raise anything
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = one_line(error)
     raise InputError(
         f"MDAnalysis cannot read it ({reason})", str(path),
         "give a whole file whose name ends as its format asks, for example .dcd or .xtc",
@@ -173,7 +173,7 @@ def _step(reader: Any, index: int, path: Path) -> Any:
         with _silence():
             return reader[index]
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         raise InputError(
             f"frame {index} cannot be read ({reason})", str(path),
             f"read the frames before it: --frames :{index} (in Python stop={index})",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, one_line
 from allegro_md.io.frames.extxyz import open_extxyz
 from allegro_md.io.frames.lammps_dump import open_dump
 from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times, whole_images
@@ -90,7 +90,7 @@ def _images(path: Path, kind: str) -> list[Any]:
     try:
         found = read(path, index=index, format=kind, do_not_split_by_at_sign=True, parallel=False)
     except Exception as error:  # ASE's readers raise anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"cannot be read as {kind}: {reason}", str(path), "give a whole, correct file") from None
     return list(found) if isinstance(found, list) else [found]
 
