@@ -29,6 +29,12 @@ AMU_PER_A3_IN_G_PER_CM3 = _codata.atomic_mass * 1e27
 COULOMB_EV_A = _EV / (4.0 * math.pi * _codata.epsilon_0) * 1e10
 """e²/(4πε₀), eV·Å."""
 
+A2_PER_FS_IN_CM2_PER_S = 0.1
+"""1 Å²/fs in cm²/s."""
+
+GPA_FS_IN_MPA_S = 1e-3
+"""1 GPa·fs in mPa·s."""
+
 E2_PER_EV_A_FS_IN_S_PER_CM = _EV * 1e25 * 1e-2
 """1 e²/(eV·Å·fs), a conductivity, in S/cm."""
 

@@ -119,7 +119,7 @@ class Adf(Blocked[_Sums]):
         columns = [Column("angle_deg", middle)]
         for k, name in enumerate(names):
             columns += [Column(f"adf_{name}", p[k]), Column(f"count_{name}", whole.angles.counts[k])]
-            columns.append(Column(f"adf_err_{name}", p_error[k]))
+            columns.append(Column(f"adf_{name}_err", p_error[k]))
         result = Result("Angular distribution functions", columns)
         shown = [k for k in range(len(names)) if whole.angles.counts[k].any()]
         for k in shown:

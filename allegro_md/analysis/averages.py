@@ -57,7 +57,7 @@ class AveragesTable(QuantityTable):
 class Averages(Quantity):
     """Sums over a series of global observables."""
 
-    fields: ClassVar[tuple[str, ...]] = ()
+    fields = ()
     needs: ClassVar[Needs] = frozenset({"thermo"})
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "no"
 

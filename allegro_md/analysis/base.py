@@ -149,7 +149,7 @@ class Quantity(ABC):
             frames; or none is divided, all ranks do the same.
     """
 
-    fields: ClassVar[tuple[str, ...]] = ("position",)
+    fields: tuple[str, ...] = ("position",)
     needs: ClassVar[Needs] = frozenset()
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "frames"
 

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationInfo
 from allegro_md.accumulators.blocks import Blocks
 from allegro_md.accumulators.total import Total
 from allegro_md.analysis.base import Quantity, Sample, System
-from allegro_md.analysis.diffusion import CM2_PER_S, FEWEST_BLOCKS, Diffusion, Displacements, diffusion
+from allegro_md.analysis.diffusion import FEWEST_BLOCKS, Diffusion, Displacements, diffusion
 from allegro_md.analysis.history import History, LaggedSums
 from allegro_md.analysis.lags import Logarithmic, Points
 from allegro_md.analysis.msd import Msd, MsdTable
@@ -28,7 +28,7 @@ from allegro_md.comm import Comm
 from allegro_md.config.fields import Marker, Temperature, element, problem, quoted, show
 from allegro_md.errors import InputError
 from allegro_md.exact import ExactSum
-from allegro_md.units import BOLTZMANN, E2_PER_EV_A_FS_IN_S_PER_CM
+from allegro_md.units import A2_PER_FS_IN_CM2_PER_S, BOLTZMANN, E2_PER_EV_A_FS_IN_S_PER_CM
 
 BITS = 30
 """Quanta of 2⁻³⁰ e²Å²; squares of changes of the dipole are below 2.7e11 e²Å²."""
@@ -65,7 +65,7 @@ class ConductivityTable(QuantityTable):
 class Conductivity(Quantity):
     """Displacements of ions, and of the dipole; the latter are the same on all ranks."""
 
-    fields: ClassVar[tuple[str, ...]] = ("position", "image")
+    fields = ("position", "image")
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "atoms"
 
     def __init__(self, table: ConductivityTable, system: System, where: str) -> None:
@@ -107,7 +107,7 @@ class Conductivity(Quantity):
         together = self._together()
         collective = diffusion("All charges", together, np.nan, "e2 cm2/s")
         volume = float(self._volume.value()[0]) / self._blocks.n_samples
-        scale = E2_PER_EV_A_FS_IN_S_PER_CM / (CM2_PER_S * volume * BOLTZMANN * self._table.temperature)
+        scale = E2_PER_EV_A_FS_IN_S_PER_CM / (A2_PER_FS_IN_CM2_PER_S * volume * BOLTZMANN * self._table.temperature)
         time = np.asarray(together.lags * together.interval, dtype=np.float64)
         apart = np.sum([self._weight(name) * moved.msd for name, moved in ions.items()], axis=0)
         result = Result("Ionic conductivity", [

@@ -92,7 +92,7 @@ class Coordination(Blocked[Counts]):
         lines = []
         for k, name in enumerate(names):
             shown, shown_error = fraction[k, :end], error[k, :end]
-            columns += [Column(f"fraction_{name}", shown), Column(f"fraction_err_{name}", shown_error)]
+            columns += [Column(f"fraction_{name}", shown), Column(f"fraction_{name}_err", shown_error)]
             lines.append(Line(n.astype(np.float64), shown, name, shown_error))
         result = Result("Coordination numbers", columns)
         for k, (a, b) in enumerate(self.pairs):

@@ -19,7 +19,7 @@ from scipy.stats import t as student
 
 from allegro_md.analysis.brownian import covariance, variances
 from allegro_md.cell import Cell
-from allegro_md.units import BOLTZMANN, EV_PER_A3_IN_GPA
+from allegro_md.units import A2_PER_FS_IN_CM2_PER_S, BOLTZMANN, EV_PER_A3_IN_GPA, GPA_FS_IN_MPA_S
 
 Array = NDArray[np.float64]
 
@@ -37,9 +37,6 @@ SHORTEST_RANGE = 4
 
 CAGE = 0.3
 """Atoms that have moved less than this part of the distance between neighbors only vibrate."""
-
-CM2_PER_S = 0.1
-"""1 Å²/fs in cm²/s."""
 
 YEH_HUMMER = 2.837297
 """Of a periodic cube: the ξ of Yeh and Hummer, J. Phys. Chem. B 108, 15873 (2004)."""
@@ -198,7 +195,7 @@ def diffusion(name: str, moved: Displacements, spacing: float, unit: str = "cm2/
         return _none(name, moved, spacing)
     chosen = _doubling(moved.lags, first, last)
     model = covariance(moved.lags[chosen], moved.strides[chosen], moved.n_samples)
-    scale = CM2_PER_S / (2.0 * moved.dimensions * moved.interval)
+    scale = A2_PER_FS_IN_CM2_PER_S / (2.0 * moved.dimensions * moved.interval)
     slope, offset = _line(moved.lags[chosen], model)
     plain, _ = _line(moved.lags[chosen], np.eye(len(chosen)))
     value, error = scale * float(slope @ moved.msd[chosen]), scale * moved.error_of(chosen, slope)
@@ -225,9 +222,9 @@ def finite_size_correction(temperature: float, viscosity: float, cell: Cell) -> 
         viscosity: mPa·s.
         cell: periodic along all axes.
     """
-    viscosity = viscosity * 1e-12 * 1e15 / EV_PER_A3_IN_GPA  # mPa·s → GPa·fs → eV·fs/Å³
+    viscosity = viscosity / GPA_FS_IN_MPA_S / EV_PER_A3_IN_GPA  # mPa·s → GPa·fs → eV·fs/Å³
     edge = cell.volume ** (1.0 / 3.0)
-    return CM2_PER_S * YEH_HUMMER * BOLTZMANN * temperature / (6.0 * np.pi * viscosity * edge)
+    return A2_PER_FS_IN_CM2_PER_S * YEH_HUMMER * BOLTZMANN * temperature / (6.0 * np.pi * viscosity * edge)
 
 
 def is_cube(cell: Cell) -> bool:
@@ -313,7 +310,7 @@ def _motion(slope: float) -> str:
 def _caged(name: str, moved: Displacements, spacing: float) -> Diffusion:
     """The answer for a group that does not leave its place, by its displacement at the longest lag."""
     time = moved.lags[-1] * moved.interval
-    limit = CM2_PER_S * (moved.msd[-1] + 2.0 * moved.errors[-1]) / (2.0 * moved.dimensions * time)
+    limit = A2_PER_FS_IN_CM2_PER_S * (moved.msd[-1] + 2.0 * moved.errors[-1]) / (2.0 * moved.dimensions * time)
     return Diffusion(
         limit=float(limit),
         note=f"{name}: no diffusion seen: D < {limit:.2g} cm2/s. The root mean square displacement in {_ps(time)} is "

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from allegro_md.analysis.plots import draw
-from allegro_md.analysis.result import Column, Result
+from allegro_md.analysis.result import Analyzed, Column
 from allegro_md.analysis.table import QuantityTable
 from allegro_md.io.disk import write_whole
 from allegro_md.versions import installed
@@ -21,17 +21,13 @@ def paths(label: str) -> tuple[str, ...]:
     return tuple(f"{label}{ending}" for ending in (".csv", ".json", ".png", ".svg")) + (f"{label}--*.csv",)
 
 
-def write_result(
-    directory: Path, label: str, kind: str, result: Result, facts: Mapping[str, Any], picture: bool
-) -> list[Path]:
+def write_result(directory: Path, table: QuantityTable, found: Analyzed, picture: bool) -> list[Path]:
     """Writes the files of a result, each whole or not at all.
 
     Args:
         directory: where to; it exists.
-        label: their common name.
-        kind: of the quantity.
-        result: what to write.
-        facts: settings, samples, source and the like, for the JSON file.
+        table: the settings, whose label is the common name of the files.
+        found: what to write.
         picture: also draws it.
 
     Returns:
@@ -42,9 +38,8 @@ def write_result(
     """
     program = f"allegro-md {installed()['allegro-md']}"
     date = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    facts = dict(facts)
-    provenance = {"program": program, "date": date, "source": facts.pop("source")}
-    remarks = [f"{result.title}, {program}, {date}", f"{facts['samples']} samples of {provenance['source']}"]
+    label, result = table.label, found.result
+    remarks = [f"{result.title}, {program}, {date}", f"{found.samples} samples of {found.source}"]
     tables = {f"{label}.csv": result.columns}
     tables |= {f"{label}--{ending}.csv": columns for ending, columns in result.more.items()}
     written = []
@@ -56,14 +51,15 @@ def write_result(
             write_whole(directory / f"{label}.{ending}", content)
             written.append(directory / f"{label}.{ending}")
     document = {
-        "kind": kind, "name": label, "title": result.title, **facts,
+        "kind": table.kind, "name": label, "title": result.title, "settings": settings_of(table),
+        "samples": found.samples, "first_step": found.first_step, "last_step": found.last_step,
         "values": [
             {"name": v.name, "label": v.label, "value": _number(v.value), "error": _number(v.error), "unit": v.unit}
             for v in result.values
         ],
         "notes": result.notes,
         "files": [path.name for path in written],
-        "provenance": provenance,
+        "provenance": {"program": program, "date": date, "source": found.source},
     }  # fmt: skip
     write_whole(directory / f"{label}.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     return [*written, directory / f"{label}.json"]

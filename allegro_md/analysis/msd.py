@@ -17,7 +17,6 @@ from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import Comoving
 from allegro_md.analysis.diffusion import (
-    CM2_PER_S,
     FEWEST_BLOCKS,
     Diffusion,
     Displacements,
@@ -33,6 +32,7 @@ from allegro_md.analysis.time_axis import require_interval
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Marker, Temperature, Viscosity, problem, show
 from allegro_md.errors import InputError
+from allegro_md.units import A2_PER_FS_IN_CM2_PER_S
 
 BITS = 42
 """Quanta of 2⁻⁴² Å²; squares are below 6.7e7 Å², displacements below 8192 Å."""
@@ -72,7 +72,7 @@ class MsdTable(GroupedTable):
 class Msd(Quantity):
     """Sums of squares of displacements, by class of atoms and lag."""
 
-    fields: ClassVar[tuple[str, ...]] = ("position", "image")
+    fields = ("position", "image")
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "atoms"
 
     def __init__(self, table: MsdTable, system: System, where: str) -> None:
@@ -221,7 +221,7 @@ def _panels(time: Array, groups: Mapping[str, Displacements], found: Mapping[str
     for name, one in found.items():
         if np.isfinite(one.value):
             x = np.geomspace(one.first, one.last, 50)
-            y = one.offset + 2.0 * groups[name].dimensions * one.value / CM2_PER_S * x
+            y = one.offset + 2.0 * groups[name].dimensions * one.value / A2_PER_FS_IN_CM2_PER_S * x
             lines.append(Line(x / 1000.0, y, f"{name}: fit", dashed=True))
     return [Panel(lines, "time (ps)", "MSD (Å²)"), Panel(lines, "time (ps)", "MSD (Å²)", logarithmic=True)]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.files import paths, settings_of, write_result
+from allegro_md.analysis.result import Analyzed
 from allegro_md.analysis.table import QuantityTable
 from allegro_md.comm import Comm
 from allegro_md.config.registry import load
@@ -80,7 +81,7 @@ class QuantityObserver:
             raise InputError(
                 f"{changed[0]} = {now[changed[0]]} for '{self.name}', but the run began with {before}",
                 "output.observe",
-                f"resume with the settings that began the run, or observe under another name: name = \"{changed[0]}\"",
+                'resume with the settings that began the run, or give the observer another name, such as name = "new"',
             )
         self._n_samples, (self._first_step, self._last_step) = state["n_samples"], state["steps"]
         self._quantity.load_state_dict(state["state"], self._comm)
@@ -122,15 +123,12 @@ class QuantityObserver:
             result = self._quantity.result(self._comm)
         except InputError:  # too few samples for a result so far: on all ranks alike
             return
-        facts = {
-            "settings": settings_of(self._table), "samples": self._n_samples, "first_step": self._first_step,
-            "last_step": self._last_step, "source": "simulation",
-        }  # fmt: skip
+        found = Analyzed(result, self._n_samples, self._first_step, self._last_step, "simulation")
         began = time.monotonic()
         with self._comm.collective_errors():
             if self._comm.rank == 0:
                 self._directory.mkdir(exist_ok=True)
-                write_result(self._directory, self._table.label, self._table.kind, result, facts, picture)
+                write_result(self._directory, self._table, found, picture)
         if picture:
             self._drawn, self._drawing = time.monotonic(), time.monotonic() - began
 

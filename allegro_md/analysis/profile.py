@@ -9,7 +9,7 @@ are, with no flow subtracted and none of the constraints of the whole system (su
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -75,8 +75,6 @@ class _Sums(Joint):
 class Profile(Blocked[_Sums]):
     """Numbers of atoms in slabs of the cell."""
 
-    fields: ClassVar[tuple[str, ...]] = ("position",)
-
     def __init__(self, table: ProfileTable, system: System, where: str) -> None:
         """Bins without atoms.
 
@@ -84,6 +82,7 @@ class Profile(Blocked[_Sums]):
             InputError: a group that does not exist, a system without volume, or an axis that does not fit the cell.
         """
         require_volume(system.cell, where)
+        self.fields = ("position", "velocity") if table.temperature else ("position",)
         self._groups = Groups(table, system.species_table, system.n_total, where)
         self._table, self._where, self._masses = table, where, system.species_table.masses
         self._axis = "xyzabc".index(table.axis) % 3
@@ -136,7 +135,7 @@ class Profile(Blocked[_Sums]):
         for group, name in enumerate(self._groups.names):
             for (quantity, unit, _), mean, error in zip(shown, means, errors, strict=False):
                 columns.append(Column(f"{quantity}_{name}_{unit}", mean[group]))
-                columns.append(Column(f"{quantity}_err_{name}_{unit}", error[group]))
+                columns.append(Column(f"{quantity}_{name}_err_{unit}", error[group]))
         result = Result(f"Profiles along {self._table.axis}", columns)
         outside = int(whole.outside.counts[0])
         if outside:
@@ -175,12 +174,6 @@ class Profile(Blocked[_Sums]):
         return np.asarray(squares)
 
 
-class _WithTemperature(Profile):
-    """Profile that needs velocities."""
-
-    fields: ClassVar[tuple[str, ...]] = ("position", "velocity")
-
-
 def build(table: ProfileTable, system: System, where: str) -> Profile:
     """Makes the quantity of a table."""
-    return (_WithTemperature if table.temperature else Profile)(table, system, where)
+    return Profile(table, system, where)

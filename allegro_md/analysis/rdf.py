@@ -120,7 +120,7 @@ class Rdf(Blocked[_Sums]):
         for k, name in enumerate(names):
             columns += [Column(f"g_{name}", g[k]), Column(f"n_{name}", running[k])]
         columns.append(Column("g_total", g[-1]))
-        columns += [Column(f"g_err_{name}", g_error[k]) for k, name in enumerate([*names, "total"])]
+        columns += [Column(f"g_{name}_err", g_error[k]) for k, name in enumerate([*names, "total"])]
         result = Result("Radial distribution functions", columns)
         for k, name in enumerate(names):
             result.values += peak(name, middle, g[k], g_error[k], running[k], running_error[k])
@@ -136,7 +136,7 @@ class Rdf(Blocked[_Sums]):
         else:
             columns = [Column("q_A-1", q)]
             for k, name in enumerate([*names, "total"]):
-                columns += [Column(f"s_{name}", factors[k]), Column(f"s_err_{name}", factor_error[k])]
+                columns += [Column(f"s_{name}", factors[k]), Column(f"s_{name}_err", factor_error[k])]
             result.more["sq"] = columns
         return result
 

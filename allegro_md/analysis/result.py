@@ -96,3 +96,22 @@ class Result:
     values: list[Value] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Analyzed:
+    """A result, and the samples that it was made of.
+
+    Attributes:
+        result: of the quantity.
+        samples: their number.
+        first_step: of the first sample.
+        last_step: of the last one.
+        source: "simulation", or the file and which of its frames or rows.
+    """
+
+    result: Result
+    samples: int
+    first_step: int
+    last_step: int
+    source: str

@@ -167,7 +167,7 @@ class Steinhardt(Blocked[_Sums]):
         for k, degree in enumerate(self._table.l):
             for group, name in enumerate(self._groups.names):
                 shown, error = p[k, group], p_error[k, group]
-                columns += [Column(f"p_q{degree}_{name}", shown), Column(f"p_err_q{degree}_{name}", error)]
+                columns += [Column(f"p_q{degree}_{name}", shown), Column(f"p_q{degree}_{name}_err", error)]
                 label, value = f"mean q{degree} of {name}", float(mean[k, group])
                 result.values.append(Value(f"q{degree}_{name}", label, value, float(mean_error[k, group]), ""))
             lines = [Line(middle, p[k, g], name, p_error[k, g]) for g, name in enumerate(self._groups.names)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.analysis.base import Quantity, Sample, System
-from allegro_md.analysis.result import Result
+from allegro_md.analysis.result import Analyzed
 from allegro_md.analysis.time_axis import interval_of
 from allegro_md.comm import Comm
 from allegro_md.config.fields import SYMBOLS
@@ -30,24 +30,6 @@ LONGEST_JUMP = 0.3
 
 Make = Callable[[System, str], Quantity]
 """Makes the quantity of a system; the text says where its settings come from."""
-
-
-@dataclass(frozen=True)
-class Analyzed:
-    """A result, and what it was made of.
-
-    Attributes:
-        result: of the quantity.
-        samples: number of frames.
-        first_step, last_step: of them.
-        source: the file, and which of its frames.
-    """
-
-    result: Result
-    samples: int
-    first_step: int
-    last_step: int
-    source: str
 
 
 def analyze_frames(

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from allegro_md.analysis.base import Sample, System
-from allegro_md.analysis.stored import Analyzed, Make
+from allegro_md.analysis.result import Analyzed
+from allegro_md.analysis.stored import Make
 from allegro_md.analysis.time_axis import interval_of
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm

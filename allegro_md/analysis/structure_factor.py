@@ -146,7 +146,7 @@ class StructureFactor(Blocked[_Sums]):
         names = [*(f"{a}-{b}" for a, b in self.pairs), "total"]
         columns = [Column("q_A-1", q)]
         for name, values, error in zip(names, factors, errors, strict=True):
-            columns += [Column(f"s_{name}", values), Column(f"s_err_{name}", error)]
+            columns += [Column(f"s_{name}", values), Column(f"s_{name}_err", error)]
         columns.append(Column("vectors", used[filled] / blocks.n_samples))
         result = Result("Static structure factors (Ashcroft-Langreth)", columns)
         top = int(np.argmax(factors[-1])) if len(q) else 0

@@ -19,7 +19,7 @@ from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import center_of_mass
-from allegro_md.analysis.diffusion import CM2_PER_S, FEWEST_BLOCKS
+from allegro_md.analysis.diffusion import FEWEST_BLOCKS
 from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
 from allegro_md.analysis.history import History, LaggedSums
 from allegro_md.analysis.lags import Window
@@ -29,6 +29,7 @@ from allegro_md.analysis.time_axis import require_interval
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Time, Whole
 from allegro_md.errors import InputError
+from allegro_md.units import A2_PER_FS_IN_CM2_PER_S
 
 BITS = 60
 """Quanta of 2⁻⁶⁰ Å²/fs²; products are below 256 Å²/fs², velocities below 16 Å/fs."""
@@ -53,7 +54,7 @@ class VacfTable(GroupedTable):
 class Vacf(Quantity):
     """Sums of products of velocities, by class of atoms and lag."""
 
-    fields: ClassVar[tuple[str, ...]] = ("position", "velocity")
+    fields = ("position", "velocity")
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "atoms"
 
     def __init__(self, table: VacfTable, system: System, where: str) -> None:
@@ -202,7 +203,8 @@ def _green_kubo(result: Result, time: Array, names: tuple[str, ...], vacf: Array
         vacf: (groups, lags) Å²/fs².
         each: (blocks, groups, lags) Å²/fs², of independent blocks.
     """
-    integral, blocks = (CM2_PER_S / 3.0 * running_integral(values, float(time[1])) for values in (vacf, each))
+    scale = A2_PER_FS_IN_CM2_PER_S / 3.0
+    integral, blocks = (scale * running_integral(values, float(time[1])) for values in (vacf, each))
     errors = standard_error(blocks)
     columns, lines = [Column("time_fs", time)], []
     for k, name in enumerate(names):

@@ -86,7 +86,7 @@ class _Sums(Joint):
 class VanHove(Quantity):
     """Histograms of displacements, by class of atoms and time, and sums of their squares and fourth powers."""
 
-    fields: ClassVar[tuple[str, ...]] = ("position", "image")
+    fields = ("position", "image")
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "atoms"
 
     def __init__(self, table: VanHoveTable, system: System, where: str) -> None:
@@ -147,7 +147,7 @@ class VanHove(Quantity):
         for k, name in enumerate(self._classes.names):
             mean, squares = moments[k, : len(lags), 0], alpha[k, : len(lags)]
             columns += [Column(f"msd_{name}_A2", mean), Column(f"alpha2_{name}", squares)]
-            columns.append(Column(f"alpha2_err_{name}", error[k, : len(lags)]))
+            columns.append(Column(f"alpha2_{name}_err", error[k, : len(lags)]))
             for at, value, sigma in zip(time, squares, error[k], strict=False):
                 label = f"non-Gaussian parameter of {name} at {at:g} fs"
                 result.values.append(Value(f"alpha2_{name}_{at:g}fs", label, float(value), float(sigma), ""))

@@ -26,16 +26,13 @@ from allegro_md.comm import Comm
 from allegro_md.config.fields import Time
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.evaluation import Needs
-from allegro_md.units import BOLTZMANN, EV_PER_A3_IN_GPA
+from allegro_md.units import BOLTZMANN, EV_PER_A3_IN_GPA, GPA_FS_IN_MPA_S
 
 PRODUCTS = 50
 """Bits of the sums of products: stresses are below 512 GPa, quanta 2⁻⁵⁰ GPa²."""
 
 MEANS = 36
 """Bits of the sums of stress (GPa), temperature (K) and volume (Å³), which are below 2³²."""
-
-MPA_S = 1e-3
-"""1 GPa·fs in mPa·s."""
 
 COARSE = 0.8
 """Correlation of the stress of successive samples below which they are too far apart."""
@@ -75,7 +72,7 @@ class _Sums(Joint):
 class Viscosity(Quantity):
     """Sums of products of stresses by lag; every sample is an origin. All ranks do the same."""
 
-    fields: ClassVar[tuple[str, ...]] = ()
+    fields = ()
     needs: ClassVar[Needs] = frozenset({"thermo"})
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "no"
 
@@ -121,7 +118,7 @@ class Viscosity(Quantity):
         whole = blocks.whole()
         means = whole.averages()
         temperature, volume = means[5:]
-        scale = MPA_S * volume / (BOLTZMANN * temperature * EV_PER_A3_IN_GPA)
+        scale = GPA_FS_IN_MPA_S * volume / (BOLTZMANN * temperature * EV_PER_A3_IN_GPA)
         correlation = whole.correlation(n_lags)
         each = np.array([block.correlation(n_lags) for block in joined]).reshape(-1, n_lags)
         running, in_blocks = (scale * running_integral(values, self._interval) for values in (correlation, each))

@@ -174,16 +174,12 @@ def _check_folder(out: Path, label: str, overwrite: bool) -> None:
 
 def _write(out: Path, table: Any, made: Any) -> None:
     """Writes the files, and shows the values."""
-    from allegro_md.analysis.files import settings_of, write_result
+    from allegro_md.analysis.files import write_result
     from allegro_md.io.disk import disk_errors
 
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    facts = {
-        "settings": settings_of(table), "samples": made.samples, "first_step": made.first_step,
-        "last_step": made.last_step, "source": made.source,
-    }  # fmt: skip
-    written = write_result(out, table.label, table.kind, made.result, facts, picture=True)
+    written = write_result(out, table, made, picture=True)
     for value in made.result.values:
         typer.echo(str(value))
     for note in made.result.notes:

@@ -24,7 +24,7 @@ class GyrationTable(GroupedTable):
 class Gyration(Quantity):
     """Mean of the radius over the samples, with an error that accounts for their correlation."""
 
-    fields: ClassVar[tuple[str, ...]] = ("position", "image")  # unwrapped positions
+    fields = ("position", "image")  # unwrapped positions
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "atoms"
 
     def __init__(self, table: GyrationTable, system: System, where: str) -> None:

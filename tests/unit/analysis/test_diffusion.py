@@ -8,15 +8,10 @@ from numpy.typing import NDArray
 
 from allegro_md.accumulators.blocks import FEWEST
 from allegro_md.analysis.brownian import covariance, variances
-from allegro_md.analysis.diffusion import (
-    CM2_PER_S,
-    FEWEST_BLOCKS,
-    Displacements,
-    diffusion,
-    finite_size_correction,
-)
+from allegro_md.analysis.diffusion import FEWEST_BLOCKS, Displacements, diffusion, finite_size_correction
 from allegro_md.analysis.lags import Logarithmic
 from allegro_md.cell import Cell
+from allegro_md.units import A2_PER_FS_IN_CM2_PER_S
 
 Array = NDArray[np.float64]
 
@@ -96,7 +91,7 @@ def test_intervals_cover_the_true_value(walkers: int, walks: int, miss: float) -
     for _ in range(walks):
         walk = random_walk(rng, walkers, 2000, true, 2.0)
         results.append(diffusion("Ar", displacements(walk, 2.0, 96, dimensions=1), np.nan))
-    covered = np.mean([r.interval[0] < CM2_PER_S * true < r.interval[1] for r in results])
+    covered = np.mean([r.interval[0] < A2_PER_FS_IN_CM2_PER_S * true < r.interval[1] for r in results])
     assert abs(covered - 0.95) <= miss, covered
     for values, errors in (
         ([r.value for r in results], [r.error for r in results]),
@@ -104,7 +99,7 @@ def test_intervals_cover_the_true_value(walkers: int, walks: int, miss: float) -
     ):
         low, middle, high = np.nanpercentile(values, [15.87, 50.0, 84.13])
         spread = 0.5 * (high - low)
-        assert middle == pytest.approx(CM2_PER_S * true, abs=5.0 * spread / np.sqrt(walks))
+        assert middle == pytest.approx(A2_PER_FS_IN_CM2_PER_S * true, abs=5.0 * spread / np.sqrt(walks))
         assert np.nanmedian(errors) == pytest.approx(spread, rel=2.4 / np.sqrt(walks))
 
 
@@ -124,7 +119,7 @@ def test_a_langevin_gas_has_its_ballistic_motion_left_out() -> None:
     friction = 0.05
     walk = langevin_gas(np.random.default_rng(5), 300, 4000, friction, 4.0)
     found = diffusion("He", displacements(walk, 4.0), 0.1)
-    assert abs(found.value - CM2_PER_S / friction) < 3.0 * found.error
+    assert abs(found.value - A2_PER_FS_IN_CM2_PER_S / friction) < 3.0 * found.error
     assert found.error < 0.03 * found.value
     assert 1.0 / friction < found.first < found.last <= 4000 * 4.0 / 20.0
     assert "95 % interval" in found.note

@@ -46,7 +46,7 @@ def test_errors_are_those_of_the_frames() -> None:
     result = frames.fed(quantity(frames, bins=4))
     each = [np.histogram(p[:, 2] % 20.0, 4, (0.0, 20.0))[0] / (6.0 * 7.0 * 5.0) for p in frames.positions]
     error = np.std(each, axis=0, ddof=1) / np.sqrt(6)
-    np.testing.assert_allclose(column(result.columns, "n_err_O_A-3"), error, rtol=1e-12)
+    np.testing.assert_allclose(column(result.columns, "n_O_err_A-3"), error, rtol=1e-12)
 
 
 def test_a_hot_bin_of_many_atoms() -> None:

@@ -89,7 +89,7 @@ def test_bragg_peaks_of_an_ideal_lattice() -> None:
 def test_random_atoms_have_no_structure() -> None:
     frames = Frames(20.0 * np.eye(3), "O" * 300 + "P" * 100, n_frames=8)
     result = frames.fed(quantity(frames, qmax=4.0, dq=0.5))
-    s, error = (column(result.columns, name)[2:] for name in ("s_P-P", "s_err_P-P"))
+    s, error = (column(result.columns, name)[2:] for name in ("s_P-P", "s_P-P_err"))
     assert (np.abs(s - 1.0) < 5.0 * error).all() and (error < 0.1).all()
     np.testing.assert_allclose(column(result.columns, "s_O-P")[2:], 0.0, atol=0.1)
     assert column(result.columns, "vectors").max() == 50.0

@@ -52,7 +52,7 @@ def test_a_random_walk_is_gaussian() -> None:
     expected = np.exp(-(found["r_A"] ** 2) / (2 * variance)) / (2 * np.pi * variance) ** 1.5
     near = (found["r_A"] > 0.5) & (found["r_A"] < 2.5)
     np.testing.assert_allclose(found["Gs_Li_20fs_A-3"][near], expected[near], rtol=0.1)
-    assert abs(moments["alpha2_Li"][0]) < 4 * moments["alpha2_err_Li"][0] < 0.05
+    assert abs(moments["alpha2_Li"][0]) < 4 * moments["alpha2_Li_err"][0] < 0.05
 
 
 def test_a_deformation_is_no_displacement() -> None:
