@@ -301,7 +301,7 @@ def _none(name: str, moved: Displacements, spacing: float) -> Diffusion:
 
 
 def _motion(slope: float) -> str:
-    """What d ln MSD / d ln τ says about the motion."""
+    """A clause on the motion, by its slope d ln MSD / d ln τ."""
     if slope > 1.0 + TOLERANCE:
         return "motion is still ballistic"
     return "motion is subdiffusive so far" if slope < 1.0 - TOLERANCE else "the line has only begun, or is uncertain"
