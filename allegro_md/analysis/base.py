@@ -19,7 +19,7 @@ from allegro_md.errors import InputError
 from allegro_md.evaluation import Needs
 from allegro_md.io.checkpoint import BLOCK
 from allegro_md.io.id_partition import IdPartition
-from allegro_md.io.wrapping import unwrap, wrap
+from allegro_md.io.wrapping import fractions, unwrap, wrap
 from allegro_md.reporting import Thermo
 from allegro_md.state import SpeciesTable
 
@@ -95,10 +95,8 @@ class Sample:
 
     @cached_property
     def fractions(self) -> NDArray[np.float64]:
-        """(n, 3) float64 of the cell, of `wrapped`: plain products and sums, with the same bits on any rank."""
-        x, y, z = (self.wrapped[0] - self.cell.origin).T[:, :, None]
-        a, b, c = self.cell.inverse
-        return np.asarray(x * a + y * b + z * c)
+        """(n, 3) float64 of the cell, of `wrapped`, with the same bits on any rank."""
+        return fractions(self.wrapped[0], self.cell)
 
     @cached_property
     def as_stored(self) -> NDArray[np.float64]:

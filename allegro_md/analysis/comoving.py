@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.exact import ExactSum
+from allegro_md.io.wrapping import multiplied
 
 
 class Comoving:
@@ -42,7 +43,7 @@ class Comoving:
             return
         carried = 0.0 if self._affine is None else self._affine
         position = last() + self._center + carried
-        self._affine = carried + (position - before.origin) @ (before.inverse @ cell.matrix - np.eye(3))
+        self._affine = carried + multiplied(position - before.origin, before.inverse @ cell.matrix - np.eye(3))
 
     def relative(
         self, position: NDArray[np.float64], masses: NDArray[np.float64], comm: Comm

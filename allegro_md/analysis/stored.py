@@ -19,6 +19,7 @@ from allegro_md.io.checkpoint import BLOCK
 from allegro_md.io.frames import FrameSource, StoredFrame
 from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.structure.contents import standard_masses
+from allegro_md.io.wrapping import fractions, multiplied
 from allegro_md.state import SpeciesTable
 from allegro_md.timers import duration
 
@@ -128,14 +129,14 @@ class Unwrapper:
     def __call__(self, sample: Sample) -> Sample:
         """The sample with unwrapped positions; samples come in order."""
         cell = sample.cell
-        fraction = (sample.position - cell.origin) @ cell.inverse
+        fraction = fractions(sample.position, cell)
         if self._before is not None:
             moved = fraction - self._before
             moved -= np.where(cell.periodic, np.rint(moved), 0.0)
             self._farthest = max(self._farthest, float(np.abs(moved[:, cell.periodic]).max(initial=0.0)))
             fraction = self._before + moved
         self._before = fraction
-        return replace(sample, position=cell.origin + fraction @ cell.matrix)
+        return replace(sample, position=cell.origin + multiplied(fraction, cell.matrix))
 
     def notes(self, comm: Comm) -> list[str]:
         """Sentences about what was assumed (collective)."""

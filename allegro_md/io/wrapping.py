@@ -32,21 +32,21 @@ def wrap(position: NDArray[np.float64], cell: Cell, dtype: Any) -> tuple[NDArray
         PhysicsError: an atom is not finite, or farther away than an image can say.
     """
     periodic = np.array(cell.periodic)
-    image = np.where(periodic, np.floor(_fraction(position, cell)), 0.0)
+    image = np.where(periodic, np.floor(fractions(position, cell)), 0.0)
     if not (np.abs(image) <= FARTHEST).all():
         away = position[np.flatnonzero(~(np.abs(image) <= FARTHEST).all(axis=1))[0]]
         raise PhysicsError(f"an atom at {away.tolist()} Å is more than {FARTHEST} cells away, or not finite")
-    inside = position - _times(image, cell.matrix)
+    inside = position - multiplied(image, cell.matrix)
     wrapped = inside.astype(dtype)
-    seen = _fraction(wrapped.astype(np.float64), cell)
+    seen = fractions(wrapped.astype(np.float64), cell)
     size = np.abs(cell.matrix).sum(axis=0) + np.abs(cell.origin)  # no coordinate in the box is larger
     rounding = float(np.finfo(dtype).eps) + 4.0 * float(np.finfo(np.float64).eps)  # of a coordinate, of a fraction
     least = rounding * (np.abs(cell.inverse) * size[:, None]).sum(axis=0)
     outside = periodic & ((seen < 0.0) | (seen > 1.0 - 0.5 * least))  # also for a reader who rounds differently
     rows = np.flatnonzero(outside.any(axis=1))
-    exact = _fraction(inside[rows], cell)
+    exact = fractions(inside[rows], cell)
     target = np.where(periodic, np.clip(exact, least, 1.0 - least), exact)
-    wrapped[rows] = (inside[rows] + _times(target - exact, cell.matrix)).astype(dtype)
+    wrapped[rows] = (inside[rows] + multiplied(target - exact, cell.matrix)).astype(dtype)
     return wrapped, image.astype(np.int32)
 
 
@@ -61,16 +61,16 @@ def unwrap(position: NDArray[Any], image: NDArray[np.int32], matrix: NDArray[np.
     Returns:
         (n, 3) Å: position + image·h.
     """
-    return position.astype(np.float64) + _times(image.astype(np.float64), matrix)
+    return position.astype(np.float64) + multiplied(image.astype(np.float64), matrix)
 
 
-def _fraction(position: NDArray[np.float64], cell: Cell) -> NDArray[np.float64]:
-    """Fractional coordinates (n, 3) of `position` (n, 3) Å."""
-    return _times(position - cell.origin, cell.inverse)
+def fractions(position: NDArray[np.float64], cell: Cell) -> NDArray[np.float64]:
+    """Returns fractional coordinates (n, 3) of `position` (n, 3) Å, evaluated elementwise as `wrap`."""
+    return multiplied(position - cell.origin, cell.inverse)
 
 
-def _times(rows: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Multiplies `rows` (n, 3) by `matrix` (3, 3) without BLAS, whose rounding depends on the position of a row."""
+def multiplied(rows: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiplies `rows` (n, 3) by `matrix` (3, 3) without BLAS, whose rounding depends on the number of rows."""
     return np.stack(
         [rows[:, 0] * matrix[0, k] + rows[:, 1] * matrix[1, k] + rows[:, 2] * matrix[2, k] for k in range(3)], axis=1
     )

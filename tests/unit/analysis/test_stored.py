@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from feeding import Frames
 
+from allegro_md.analysis.comoving import Comoving
+from allegro_md.analysis.stored import Unwrapper
+from allegro_md.cell import Cell
 from allegro_md.cli import main
 from allegro_md.cli.analyze import table_of
 
@@ -44,6 +49,25 @@ def test_positions_without_images_are_unwrapped(tmp_path: Path, capsys: pytest.C
         expected = np.mean([((walk[k + lag] - walk[k]) ** 2).sum(axis=1).mean() for k in range(0, 60 - lag, step)])
         assert msd == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert json.loads((tmp_path / "out" / "msd.json").read_text())["samples"] == 60
+
+
+def test_an_atom_alone_has_the_bits_it_has_among_others() -> None:
+    """A rank may hold a single one: whatever is made of its coordinates must not depend on how many there are."""
+    cells = [Cell(np.array([[8.1, 0.3, 0.2], [2.0, 7.3, -0.4], [0.1, -1.0, 9.7]]) * (1.0 + 0.01 * k)) for k in (0, 1)]
+    frames = Frames(RNG.uniform(0.0, 7.0, (2, 300, 3)), ["Ar"] * 300, cells)
+    unwrapped = [Unwrapper(), *(Unwrapper() for _ in range(300))]
+    for k in (0, 1):
+        sample = frames.sample(k)
+        together = unwrapped[0](sample).position
+        alone = [unwrapped[1 + i](replace(sample, position=sample.position[i : i + 1])).position[0] for i in range(300)]
+        np.testing.assert_array_equal(together, alone)
+    rows = [frames.position[0], *frames.position[0][:, None]]
+    carried = []
+    for position in rows:
+        frame = Comoving(cells[0])
+        frame.follow(cells[1], position.copy)
+        carried.append(frame.rows()["affine"])
+    np.testing.assert_array_equal(carried[0], np.concatenate(carried[1:]))
 
 
 def test_a_jump_of_nearly_half_a_cell_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
