@@ -84,7 +84,7 @@ class Result:
     Attributes:
         title: of the quantity.
         columns: of ``KIND.csv``.
-        more: ending → columns of ``KIND-ENDING.csv``.
+        more: ending → columns of ``KIND--ENDING.csv``.
         values: numbers with errors.
         notes: sentences, warnings among them.
         panels: of the picture.

@@ -132,7 +132,7 @@ class GroupedTable(QuantityTable):
     """Keys of a quantity of groups of atoms.
 
     Attributes:
-        species: the elements that are looked at, each of them a group; () for all.
+        species: the elements that are looked at, each of them a group; () for all. Atoms of `groups` are of these, too.
         groups: name → atoms, instead of one group per element.
     """
 

@@ -183,5 +183,5 @@ def _write(out: Path, table: Any, made: Any) -> None:
     for value in made.result.values:
         typer.echo(str(value))
     for note in made.result.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(note if note.startswith("Warning:") else f"note: {note}")
     typer.echo("wrote " + ", ".join(str(path) for path in written))
