@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
 from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times, whole_images
-from allegro_md.io.frames.options import FrameOptions
+from allegro_md.io.frames.options import FrameOptions, frames_before
 from allegro_md.io.frames.text import Entry, Index, Scanner, lines_of, open_plain
 from allegro_md.io.structure.contents import ReadOptions
 from allegro_md.io.structure.frames import CutShort
@@ -125,7 +125,7 @@ class _Reader:
         try:
             (text,) = dump_frames(enumerate(lines, entry.line))
         except CutShort as cut:
-            remedy = f"read the frames before it: --frames :{number} (in Python stop={number})"
+            remedy = f"read the frames before it: {frames_before(number)}"
             raise InputError(f"frame {number} is cut short: {cut}", self._where, remedy) from None
         contents, table, origin = parse(text, self._options, self._where)
         units = choose_units(text.units, self._options.units, self._where)
@@ -175,8 +175,7 @@ class _Reader:
         elif not np.array_equal(ids, self._ids):
             raise InputError(
                 f"frame {number} has other atoms (ids) than the first", self._where,
-                f"write the same group of atoms, or read the frames before it: --frames :{number} "
-                f"(in Python stop={number})",
+                f"write the same group of atoms, or read the frames before it: {frames_before(number)}",
             )
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError, one_line
 from allegro_md.io.frames.loaded import About, Loaded, LoadedFrames, chosen_times
-from allegro_md.io.frames.options import FrameOptions
+from allegro_md.io.frames.options import FrameOptions, frames_before
 from allegro_md.io.structure.contents import Contents, ReadOptions
 from allegro_md.io.structure.reading import read_structure
 from allegro_md.units import DIMENSIONS
@@ -137,7 +137,7 @@ def _require_whole(path: Path, options: FrameOptions) -> None:
         lengths = np.diff(ends)
         per_frame = 4 if len(lengths) > 4 and lengths[3] == 56 else 3
         frame = max(0, len(lengths) - 4) // per_frame
-        remedy = f"read the {frame} before it: --frames :{frame} (in Python stop={frame})"
+        remedy = f"read the {frame} before it: {frames_before(frame)}"
         raise InputError(f"frame {frame} is cut short", str(path), remedy if frame else "give the whole file")
 
 
@@ -176,7 +176,7 @@ def _step(reader: Any, index: int, path: Path) -> Any:
         reason = one_line(error)
         raise InputError(
             f"frame {index} cannot be read ({reason})", str(path),
-            f"read the frames before it: --frames :{index} (in Python stop={index})",
+            f"read the frames before it: {frames_before(index)}",
         ) from None
 
 

@@ -28,6 +28,11 @@ class FrameOptions:
     stop: int | None = None
 
 
+def frames_before(number: int) -> str:
+    """Says how to choose the frames before one of them, on the command line and in Python."""
+    return f"--frames :{number} (in Python stop={number})"
+
+
 def named_here(text: str) -> str:
     """A message of a reader of structures, about the keys of ``[system]``, as one about the statements above."""
     for key in ("; system.periodic says otherwise", ", or where it is of another format, name that with system.format"):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
+from allegro_md.io.frames.options import frames_before
 
 PACKED = (".gz", ".bz2", ".xz")
 """Ends of the names of compressed files."""
@@ -68,7 +69,7 @@ class Index:
         """
         count = len(self.entries)
         if self.cut:
-            remedy = f"read the {count} before it: --frames :{count} (in Python stop={count})"
+            remedy = f"read the {count} before it: {frames_before(count)}"
             raise InputError(
                 f"frame {count} is cut short: {self.cut}", str(path), remedy if count else "give the whole file"
             )
@@ -78,7 +79,7 @@ class Index:
             if entry.n_atoms != self.entries[0].n_atoms:
                 raise InputError(
                     f"frame {number} has {entry.n_atoms} atoms, the first has {self.entries[0].n_atoms}", str(path),
-                    f"read frames with one number of atoms: --frames :{number} (in Python stop={number})",
+                    f"read frames with one number of atoms: {frames_before(number)}",
                 )
             if entry.step is not None and abs(entry.step) >= 2**63:
                 what = f"frame {number} has the step {str(entry.step)[:30]}, more than 64 bits hold"
