@@ -11,7 +11,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 """Of Okabe and Ito, which color-blind readers can tell apart."""
 
 
-def figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+def figure(rows: int, columns: int, width: float, height: float, dpi: float = 110.0) -> tuple[Any, list[Any]]:
     """Makes a figure with a grid of axes; without pyplot, which would keep it and look for a display.
 
     Args:
@@ -19,13 +19,14 @@ def figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, l
         columns: of the grid.
         width: inches.
         height: inches.
+        dpi: of PNG files.
 
     Returns:
         The matplotlib figure and its axes, row by row.
     """
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    made = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     return made, list(np.ravel(made.subplots(rows, columns)))
 
 

@@ -38,8 +38,8 @@ class AdfTable(BondedTable):
     """Angular distribution functions.
 
     Attributes:
-        triplets: ``["A-B-C", …]``, B in the middle; default: all whose two bonds have a cutoff.
-        bins: of equal width, from 0 to 180°.
+        triplets: list of A-B-C, B in the middle; default: all whose two bonds have a cutoff.
+        bins: number of bins of equal width, from 0 to 180°.
     """
 
     kind: Literal["adf"]

@@ -51,9 +51,9 @@ class ConductivityTable(QuantityTable):
     """Ionic conductivity, of independent ions and of all charges together, and the Haven ratio.
 
     Attributes:
-        charges: element → charge, in elementary charges; of all elements.
-        temperature: K.
-        points: samples kept per factor of 4 in time, a multiple of 4: ``24 points`` bytes per atom for each factor.
+        charges: charge of each element, in elementary charges, for example { Li = 1, S = -2 }.
+        temperature: of the system, K.
+        points: samples kept per factor of 4 in time, a multiple of 4: 24 · points bytes per atom for each factor.
     """
 
     kind: Literal["conductivity"]

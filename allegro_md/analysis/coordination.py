@@ -33,7 +33,7 @@ class CoordinationTable(BondedTable):
     """Distributions of coordination numbers.
 
     Attributes:
-        pairs: ``["A-B", …]``: B around A; default: all pairs of elements or groups with a cutoff, in both orders.
+        pairs: list of A-B, B around A; default: all pairs of elements or groups with a cutoff, in both orders.
     """
 
     kind: Literal["coordination"]
@@ -98,7 +98,7 @@ class Coordination(Blocked[Counts]):
         for k, (a, b) in enumerate(self.pairs):
             label = f"mean number of {b} around {a} (within {self._limits[k]:g} Å)"
             result.values.append(Value(f"n_{names[k]}", label, float(mean[k]), float(mean_error[k]), ""))
-        result.panels = [Panel(lines, "coordination number", "fraction of atoms")]
+        result.panels = [Panel(lines, "coordination number", "fraction of atoms", discrete=True)]
         return result
 
     def bytes_held(self, n_local: int) -> float:

@@ -63,8 +63,10 @@ class BondedTable(GroupedTable):
     """Keys of a quantity of bonds, which are pairs closer than a cutoff.
 
     Attributes:
-        cutoff: Å, of all pairs that `cutoffs` does not name; None: only those that it names are bonds.
-        cutoffs: "A-B" → Å, of elements or groups; "A-B" and "B-A" are the same.
+        cutoff: distance within which two atoms are bonded, Å, of all pairs that `cutoffs` does not name; without it
+            only pairs that `cutoffs` names have bonds.
+        cutoffs: table of cutoffs of pairs of elements or groups, Å, for example { P-O = 2.0 }; P-O and O-P are the
+            same.
     """
 
     cutoff: Length | None = Field(default=None, examples=["3.0"])

@@ -49,8 +49,8 @@ class MsdTable(GroupedTable):
     """Mean square displacement and self-diffusion.
 
     Attributes:
-        axes: components of the displacement that count.
-        points: samples kept per factor of 4 in time, a multiple of 4: ``24 points`` bytes per atom for each factor.
+        axes: components of the displacement that count, for example xy.
+        points: samples kept per factor of 4 in time, a multiple of 4: 24 · points bytes per atom for each factor.
         temperature: K, for the finite-size correction of D.
         viscosity: mPa·s, of the same model, for the finite-size correction of D.
     """

@@ -43,8 +43,8 @@ class ProfileTable(GroupedTable):
     Attributes:
         axis: "x", "y" or "z", for a cell whose vector along it is perpendicular to the others; "a", "b" or "c": along
             the normal of the lattice planes of the other two vectors.
-        bins: from one face of the cell to the other.
-        temperature: also from velocities.
+        bins: number of slabs, from one face of the cell to the other.
+        temperature: true: also the temperature of each slab, from velocities.
     """
 
     kind: Literal["profile"]
@@ -129,7 +129,7 @@ class Profile(Blocked[_Sums]):
         height = whole.cell.value()[1] / blocks.n_samples
         start = self._origin if self._table.axis in AXES else 0.0
         along = start + height * (np.arange(bins) + 0.5) / bins
-        shown = [("n", "A-3", "atoms/Å³"), ("rho", "g_cm3", "density (g/cm³)"), ("T", "K", "temperature (K)")]
+        shown = [("n", "A-3", "number density (1/Å³)"), ("rho", "g_cm3", "density (g/cm³)"), ("T", "K", "temperature (K)")]
         shown = shown if self._table.temperature else shown[:2]
         columns = [Column(f"{self._table.axis}_A", along)]
         for group, name in enumerate(self._groups.names):

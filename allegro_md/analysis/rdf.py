@@ -45,8 +45,8 @@ class RdfTable(GroupedTable):
 
     Attributes:
         rmax: largest distance, Å.
-        bins: of equal width, from 0 to rmax.
-        pairs: ``["A-B", …]``: B around A; default: all pairs of elements or groups.
+        bins: number of bins of equal width, from 0 to rmax.
+        pairs: list of A-B, B around A; default: all pairs of elements or groups.
     """
 
     kind: Literal["rdf"]

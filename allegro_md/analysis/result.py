@@ -68,6 +68,7 @@ class Panel:
         y: likewise.
         logarithmic: both axes.
         level: a horizontal line, for example at 1.
+        discrete: x are whole numbers, each of which gets a mark.
     """
 
     lines: Sequence[Line]
@@ -75,6 +76,7 @@ class Panel:
     y: str
     logarithmic: bool = False
     level: float | None = None
+    discrete: bool = False
 
 
 @dataclass

@@ -51,11 +51,11 @@ class SteinhardtTable(GroupedTable):
     """Bond-order parameters.
 
     Attributes:
-        l: degrees.
-        cutoff: Å, of bonds; or
-        neighbors: how many nearest atoms an atom is bonded to.
-        averaged: over each atom and its neighbors (Lechner and Dellago).
-        bins: of the histogram, from 0 to 1.
+        l: degrees of the parameters, from 1 to 20.
+        cutoff: atoms within this distance are neighbors, Å. Give this or `neighbors`.
+        neighbors: how many nearest atoms are neighbors. Give this or `cutoff`.
+        averaged: true: q_lm averaged over each atom and its neighbors (Lechner and Dellago).
+        bins: number of bins of the histogram, from 0 to 1.
     """
 
     kind: Literal["steinhardt"]

@@ -54,9 +54,9 @@ class StructureFactorTable(GroupedTable):
 
     Attributes:
         qmax: largest wave number, 1/Å.
-        dq: width of the shells over which is averaged, 1/Å.
+        dq: width of the shells of wave numbers over which S(q) is averaged, 1/Å.
         vectors: largest number of wave vectors of a shell, which are chosen at random, always the same; 0: all.
-        pairs: ``["A-B", …]``; default: all pairs of elements or groups.
+        pairs: list of A-B; default: all pairs of elements or groups.
     """
 
     kind: Literal["structure-factor"]
@@ -166,6 +166,8 @@ class StructureFactor(Blocked[_Sums]):
             result.notes.append(f"{text}; 'vectors = 0' uses all.")
         lines = [Line(q, values, name, error) for name, values, error in zip(names, factors, errors, strict=True)]
         result.panels = [Panel(lines[:-1], "q (1/Å)", "S(q)"), Panel(lines[-1:], "q (1/Å)", "S(q)", level=1.0)]
+        if len(names) == 2 and np.array_equal(factors[0], factors[-1]):  # all atoms are in the one group
+            del result.panels[0]
         return result
 
     def bytes_held(self, n_local: int) -> float:

@@ -109,7 +109,7 @@ class QuantityTable(Table):
 
     Attributes:
         kind: of the quantity, a name in `config.output.OBSERVERS`.
-        name: distinguishes two observers of one kind: their files are ``KIND-NAME.csv`` ….
+        name: distinguishes results of one kind: the files are ``KIND-NAME.csv`` and so on, instead of ``KIND.csv``.
         every: steps between samples.
         after: no sample is taken before this step.
     """
@@ -132,8 +132,10 @@ class GroupedTable(QuantityTable):
     """Keys of a quantity of groups of atoms.
 
     Attributes:
-        species: the elements that are looked at, each of them a group; () for all. Atoms of `groups` are of these, too.
-        groups: name → atoms, instead of one group per element.
+        species: elements, each of them a group, for example Li,O; default: all. Atoms of
+            `groups` are of these, too.
+        groups: table of groups of atoms, instead of one group per element, for example
+            ``{ surface = { species = ["Li"], region = { z = [20.0, 24.0] } }, marked = { ids = [0, 17] } }``.
     """
 
     species: Symbols = ()

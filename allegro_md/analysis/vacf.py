@@ -43,7 +43,7 @@ class VacfTable(GroupedTable):
 
     Attributes:
         window: longest time of the correlation, fs.
-        origins: samples between origins: ``24 window / (origins · every · timestep)`` bytes per atom.
+        origins: number of samples between origins of time: 24 · window/(origins · every · timestep) bytes per atom.
     """
 
     kind: Literal["vacf"]

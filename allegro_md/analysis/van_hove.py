@@ -51,10 +51,10 @@ class VanHoveTable(GroupedTable):
     """Self part of the van Hove function, and the non-Gaussian parameter.
 
     Attributes:
-        times: of the displacements, fs; multiples of the time between samples.
+        times: list of times of the displacements, fs; multiples of the time between samples.
         rmax: largest displacement, Å.
-        bins: of equal width, from 0 to rmax.
-        origins: samples between origins: 24 bytes per atom for each origin within the longest time.
+        bins: number of bins of equal width, from 0 to rmax.
+        origins: number of samples between origins of time: 24 bytes per atom for each origin within the longest time.
     """
 
     kind: Literal["van-hove"]
@@ -196,12 +196,12 @@ class VanHove(Quantity):
                 found = counts[of, k].sum(axis=0)
                 density = found[:-1] / (found.sum() * shells)
                 columns.append(Column(f"Gs_{name}_{time:g}fs_A-3", density))
-                lines.append(Line(middle, 4.0 * np.pi * middle**2 * density, f"{name}, {time:g} fs"))
+                lines.append(Line(middle, 4.0 * np.pi * middle**2 * density, f"{name}, {time / 1000.0:g} ps"))
                 if beyond := 100.0 * found[-1] / found.sum():
                     what = f"{name}: {beyond:.3g} % of the displacements in {time:g} fs"
                     result.notes.append(f"{what} are larger than rmax = {self._edges[-1]:g} Å.")
         result.columns = columns
-        result.panels = [Panel(lines, "r (Å)", "4π r² G_s (1/Å)")]
+        result.panels = [Panel(lines, "r (Å)", "4π r² $G_s$(r, τ) (1/Å)")]
 
 
 def _lag(time: float, interval: float, where: str) -> int:

@@ -21,7 +21,7 @@ NOT_OFFLINE = ("kind", "every", "after")
 
 def analyze(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="What to compute, for example rdf.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"What to compute: {', '.join(OBSERVERS)}.")],
     trajectory: Annotated[
         Path | None,
         typer.Argument(metavar="TRAJECTORY", help="A trajectory of any format, a thermo.csv, or a run directory."),
@@ -39,7 +39,7 @@ def analyze(
     """Compute a quantity from a stored trajectory: as an observer does during the run, with the same keys and files.
 
     Every key of the kind is an option: --rmax 10 --species Li,O. See --keys. Under mpirun the frames, or the atoms, are
-    divided over the ranks.
+    divided over the ranks. Kinds that are computed from thermo.csv need the run directory or that file.
     """
     comm = context.obj
     if kind not in OBSERVERS:
@@ -50,12 +50,13 @@ def analyze(
     if keys:
         typer.echo(described(kind))
         return
+    trajectory, own = _trajectory_of(trajectory, context.args)
     if trajectory is None or out is None:
         raise InputError(
             "a trajectory and --out DIR are needed", "allegro-md analyze",
             f"allegro-md analyze {kind} run/trajectory.h5 --out DIR",
         )
-    table = table_of(kind, context.args)
+    table = table_of(kind, own)
     if table.of_thermo:
         _refuse(topology=topology, timestep=timestep, types=types, units=units, velocity_unit=velocity_unit)
     with comm.collective_errors():
@@ -86,10 +87,31 @@ def described(kind: str) -> str:
             field = table.model_fields.get(name)
             if field is None or name in NOT_OFFLINE:
                 continue
-            value = None if field.is_required() else field.get_default(call_default_factory=True)
-            default = "" if value in (None, (), "", {}) else f" [default: {value}]"
-            lines.append(f"  --{name.replace('_', '-')}: {' '.join(what.split())}{default}")
+            text = " ".join(what.split()).replace("``", "")
+            lines.append(f"  --{name.replace('_', '-')}: {text}{_default(field)}")
+    lines += ["", "Lists are written with commas, tables as in TOML. In the input, every and after are keys, too."]
     return "\n".join(lines)
+
+
+def _default(field: Any) -> str:
+    """What a reader is told about the default of a key, as it is written on the command line."""
+    if field.is_required():
+        return " [required]"
+    value = field.get_default(call_default_factory=True)
+    if value in (None, (), "", {}):
+        return ""
+    if isinstance(value, bool):
+        return f" [default: {str(value).lower()}]"
+    return f" [default: {','.join(map(str, value)) if isinstance(value, tuple) else value}]"
+
+
+def _trajectory_of(first: Path | None, others: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The trajectory, and the options of the kind, which may stand before it; `first` is the first word behind KIND."""
+    words = [*([] if first is None else [str(first)]), *others]
+    place = 0
+    while place < len(words) and words[place].startswith("--"):
+        place += 1 if "=" in words[place] else 2
+    return (Path(words[place]) if place < len(words) else None), words[:place] + words[place + 1 :]
 
 
 def table_of(kind: str, arguments: Sequence[str]) -> Any:

@@ -184,6 +184,8 @@ def read_thermo(path: Path) -> ThermoRows:
         if header[: len(HEADER.split(","))] != HEADER.split(","):
             raise InputError(f"is no {NAME}: its first line names other columns", str(path), f"give a {NAME} of a run")
         rows = np.array([line.split(",") for line in lines[1:]], dtype=np.float64).reshape(-1, len(header))
+    except UnicodeDecodeError:
+        raise InputError(f"is no {NAME}: it is not a text", str(path), f"give a {NAME}, or the run directory") from None
     except (OSError, ValueError) as error:
         raise InputError(f"is damaged ({error})", str(path), f"give a {NAME} of a run") from None
     return ThermoRows(dict(zip(header, rows.T.copy(), strict=True)))

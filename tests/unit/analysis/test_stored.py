@@ -81,6 +81,7 @@ REFUSED = {
     "no such kind": (["analyze", "rfd", "walk"], "unknown kind 'rfd'"),
     "no trajectory": (["analyze", "rdf", "nothing.h5", "--out", "o"], "no such file"),
     "no out": (["analyze", "rdf", "walk.extxyz"], "--out DIR"),
+    "no text": (["analyze", "averages", "binary", "--out", "o"], "is no thermo.csv"),
     "no frames": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--frames", "7:"], "no frame is chosen of 3"),
     "an element": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--species", "Li"], "there is no Li in the system"),
     "an option": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--rmx", "3"], "unknown option --rmx"),
@@ -119,6 +120,7 @@ def test_refused_in_one_line(
     write_frames(tmp_path / "free.extxyz", frames, None, ["Ar"] * 8)
     (tmp_path / "cut.extxyz").write_text((tmp_path / "walk.extxyz").read_text()[:-90])
     (tmp_path / "file").write_text("")
+    (tmp_path / "binary").write_bytes(b"\x89HDF")
     before = sorted(tmp_path.iterdir())
     arguments, message = REFUSED[case]
     assert main(arguments) == 2
@@ -143,7 +145,17 @@ def test_lists_with_commas(tmp_path: Path) -> None:
         assert table_of(kind, [f"--{key}", text, *more]).model_dump(mode="json")[key] == values
 
 
+def test_options_of_the_kind_may_stand_before_the_trajectory(tmp_path: Path) -> None:
+    frames = str(tmp_path / "walk.extxyz")
+    write_frames(Path(frames), [RNG.uniform(0.0, 9.0, (20, 3)) for _ in range(3)], 9.0 * np.eye(3), ["Ar"] * 20)
+    behind, before = ["--out", str(tmp_path / "behind")], ["--out", str(tmp_path / "before")]
+    assert main(["analyze", "rdf", frames, "--rmax", "5", "--bins", "10", *behind]) == 0
+    assert main(["analyze", "rdf", "--rmax", "5", *before, "--bins=10", frames]) == 0
+    first, second = (csv_of(tmp_path / name / "rdf.csv") for name in ("behind", "before"))
+    assert first.shape == (10, 6) and np.array_equal(first, second)
+
+
 def test_the_keys_of_a_kind_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyze", "rdf", "--keys"]) == 0
     text = capsys.readouterr().out
-    assert "--rmax: largest distance, Å. [default: 8.0]" in text and "--groups" in text and "every" not in text
+    assert "--rmax: largest distance, Å. [default: 8.0]" in text and "--groups" in text and "--every" not in text
