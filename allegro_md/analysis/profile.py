@@ -129,7 +129,7 @@ class Profile(Blocked[_Sums]):
         height = whole.cell.value()[1] / blocks.n_samples
         start = self._origin if self._table.axis in AXES else 0.0
         along = start + height * (np.arange(bins) + 0.5) / bins
-        shown = [("n", "A-3", "number density (1/Å³)"), ("rho", "g_cm3", "density (g/cm³)"), ("T", "K", "temperature (K)")]
+        shown = [("n", "A-3", "atoms (1/Å³)"), ("rho", "g_cm3", "density (g/cm³)"), ("T", "K", "temperature (K)")]
         shown = shown if self._table.temperature else shown[:2]
         columns = [Column(f"{self._table.axis}_A", along)]
         for group, name in enumerate(self._groups.names):

@@ -94,7 +94,7 @@ def described(kind: str) -> str:
 
 
 def _default(field: Any) -> str:
-    """What a reader is told about the default of a key, as it is written on the command line."""
+    """Default of a key in brackets, as it is written on the command line; nothing where there is none to tell."""
     if field.is_required():
         return " [required]"
     value = field.get_default(call_default_factory=True)
