@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory
+from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory, unusable_path
 from allegro_md.exact import ExactSum
 
 T = TypeVar("T")
@@ -238,14 +238,16 @@ class Comm:
     def raise_together(self, error: BaseException | None) -> None:
         """Collective: when any rank has an error, every rank raises the lowest such rank's error.
 
-        Expected errors keep their type and message, exhausted memory becomes a `ResourceError`, and anything else a
-        `RuntimeError` that carries the traceback of its rank.
+        Expected errors keep their type and message, exhausted memory becomes a `ResourceError`, a path that cannot be
+        used an `InputError`, and anything else a `RuntimeError` that carries the traceback of its rank.
         """
         if not self.any(error is not None):
             return
         report: Any = None
         if isinstance(error, AllegroError):
             report = error
+        elif error is not None and (fault := unusable_path(error)) is not None:
+            report = fault
         elif error is not None and out_of_memory(error):
             report = ResourceError(f"out of memory on rank {self.rank} — use more ranks or nodes, or a smaller system")
         elif error is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 
 
@@ -83,3 +85,16 @@ def out_of_memory(error: BaseException) -> bool:
 def one_line(error: BaseException) -> str:
     """Returns the message of another library's error, at most 200 characters in one line; its type if it is empty."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+_UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
+_LONGEST = 120  # characters of a path in a message
+
+
+def unusable_path(error: BaseException) -> InputError | None:
+    """The message of an exception that means that a path is too long, forbidden or circular; None for others."""
+    if not isinstance(error, OSError) or error.errno not in _UNUSABLE or error.filename is None:
+        return None
+    where = os.fsdecode(error.filename)
+    where = where if len(where) <= _LONGEST else where[: _LONGEST - 3] + "..."
+    return InputError(f"cannot be used ({error.strerror})", where, "choose another path, or change its permissions")

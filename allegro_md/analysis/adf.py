@@ -8,7 +8,7 @@ within the cutoff.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import numba
 import numpy as np
@@ -23,9 +23,9 @@ from allegro_md.analysis.bonds import Near, bond_vectors, bytes_of_bonds, closer
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import BondedTable, Cutoffs, Triplets, marked, numbers
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
+from allegro_md.analysis.table import Bins
 from allegro_md.backends.cpu.lanes import lowest
 from allegro_md.comm import Comm
-from allegro_md.config.fields import Whole
 
 MOST_TRIPLETS = 1000
 """Each has a histogram in every block of samples."""
@@ -44,7 +44,7 @@ class AdfTable(BondedTable):
 
     kind: Literal["adf"]
     triplets: Triplets = ()
-    bins: Annotated[int, Whole(1)] = Field(default=180)
+    bins: Bins = Field(default=180)
 
 
 class _Sums(Joint):

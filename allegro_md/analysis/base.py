@@ -38,6 +38,7 @@ class System:
         interval: fs between samples; NaN where the source does not say.
         n_samples: how many are expected.
         comm: all ranks.
+        uneven: a sentence, where `interval` is NaN because it is not the same everywhere; otherwise "".
     """
 
     species_table: SpeciesTable
@@ -46,6 +47,7 @@ class System:
     interval: float
     n_samples: int
     comm: Comm
+    uneven: str = ""
 
 
 @dataclass(frozen=True)

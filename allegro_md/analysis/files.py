@@ -39,7 +39,8 @@ def write_result(directory: Path, table: QuantityTable, found: Analyzed, picture
     program = f"allegro-md {installed()['allegro-md']}"
     date = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     label, result = table.label, found.result
-    remarks = [f"{result.title}, {program}, {date}", f"{found.samples} samples of {found.source}"]
+    basis = f"{found.samples} samples, steps {found.first_step} to {found.last_step}, {found.source}"
+    remarks = [f"{result.title}, {program}, {date}", basis]
     tables = {f"{label}.csv": result.columns}
     tables |= {f"{label}--{ending}.csv": columns for ending, columns in result.more.items()}
     written = []

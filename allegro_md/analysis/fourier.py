@@ -1,7 +1,8 @@
 """Structure factors as Fourier transforms of radial distribution functions.
 
-S_AB(q) = δ_AB + 4π √(ρ_A ρ_B) ∫ r² (g_AB(r) − 1) sin(qr)/(qr) W(r) dr (Ashcroft and Langreth), up to the range R of g
-with the window W = sin(πr/R)/(πr/R): Lorch, J. Phys. C 2, 229 (1969). The window removes the ripples that the end of
+S_AB(q) = N_AB/√(N_A N_B) + 4π √(ρ_A ρ_B) ∫ r² (g_AB(r) − 1) sin(qr)/(qr) W(r) dr (Ashcroft and Langreth), where N_AB
+atoms are in both groups: the first term is 1 where A is B, 0 where they have no atom in common. R is the range of g,
+and the window is W = sin(πr/R)/(πr/R): Lorch, J. Phys. C 2, 229 (1969). The window removes the ripples that the end of
 the range causes, and broadens peaks to a width of about 5.4/R.
 """
 
@@ -24,14 +25,14 @@ def wave_numbers(edges: Array) -> Array:
     return STEP * np.arange(np.ceil(np.pi / edges[-1] / STEP), np.floor(largest / STEP) + 1.0)
 
 
-def structure_factors(edges: Array, g: Array, density: Array, alike: Array, q: Array) -> Array:
+def structure_factors(edges: Array, g: Array, density: Array, common: Array, q: Array) -> Array:
     """Transforms radial distribution functions.
 
     Args:
         edges: (bins + 1,) Å.
         g: (pairs, bins).
         density: (pairs,) Å⁻³, √(ρ_A ρ_B).
-        alike: (pairs,) 1 where both atoms of a pair are of the same group, otherwise 0.
+        common: (pairs,) N_AB/√(N_A N_B).
         q: (n,) Å⁻¹.
 
     Returns:
@@ -41,4 +42,4 @@ def structure_factors(edges: Array, g: Array, density: Array, alike: Array, q: A
     shells = 4.0 * np.pi / 3.0 * np.diff(edges**3)
     window = np.sinc(r / edges[-1])
     waves = np.sinc(q * r[:, None] / np.pi)
-    return np.asarray(alike[:, None] + density[:, None] * ((g - 1.0) * (shells * window)) @ waves)
+    return np.asarray(common[:, None] + density[:, None] * ((g - 1.0) * (shells * window)) @ waves)

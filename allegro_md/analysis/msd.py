@@ -81,7 +81,7 @@ class Msd(Quantity):
         Raises:
             InputError: a group that does not exist, or no time between samples.
         """
-        self._interval = require_interval(system.interval, where)
+        self._interval = require_interval(system, where)
         self._classes = Classes(table, system, where)
         self._axes = [AXES.index(axis) for axis in table.axes]
         self._lags = Logarithmic(table.points)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from allegro_md.analysis.table import QuantityTable
 from allegro_md.comm import Comm
 from allegro_md.config.registry import load
 from allegro_md.errors import InputError
+from allegro_md.io.disk import disk_errors
 from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
 from allegro_md.triggers import After, Every, Trigger
 
@@ -127,7 +130,8 @@ class QuantityObserver:
         began = time.monotonic()
         with self._comm.collective_errors():
             if self._comm.rank == 0:
-                self._directory.mkdir(exist_ok=True)
+                with disk_errors(self._directory):
+                    self._directory.mkdir(exist_ok=True)
                 write_result(self._directory, self._table, found, picture)
         if picture:
             self._drawn, self._drawing = time.monotonic(), time.monotonic() - began
@@ -164,14 +168,27 @@ def quantity_of(table: QuantityTable, system: System, where: str) -> Quantity:
     return quantity
 
 
+def _require_folder(path: Path) -> None:
+    """Refuses a place for results that is something else than a folder.
+
+    Raises:
+        InputError: it is.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        raise InputError("is no folder, but results are to be written into it", str(path), "remove it")
+
+
 def build(table: QuantityTable, setting: ObserverSetting) -> QuantityObserver:
     """Makes the observer of an input table, of any kind.
 
     Raises:
-        InputError: the table does not fit the system.
+        InputError: the table does not fit the system, or the place of its results is taken.
     """
+    with setting.comm.collective_errors():
+        if setting.comm.rank == 0:
+            _require_folder(setting.directory / OBSERVE)
     system = System(
         setting.species_table, setting.n_total, setting.cell, table.every * setting.timestep,
         max(0, setting.steps - table.after) // table.every + 1, setting.comm,
     )  # fmt: skip
-    return QuantityObserver(table, quantity_of(table, system, "output.observe"), setting)
+    return QuantityObserver(table, quantity_of(table, system, f"output.observe, {table.label}"), setting)

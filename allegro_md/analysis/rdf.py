@@ -1,15 +1,16 @@
 """Radial distribution functions and running coordination numbers.
 
-g_AB(r) = ⟨n_AB(r, dr)⟩ / ⟨N_A N_B / V⟩ / (4π/3 ((r+dr)³ − r³)), with n_AB the number of ordered pairs of an atom of
-A and another atom of B, and N_A (N_A − 1) in place of N_A N_B where both are the same group. Periodic images count as
-atoms. Allen and Tildesley, "Computer Simulation of Liquids", 2nd ed., Oxford (2017), section 2.6.
+g_AB(r) = ⟨n_AB(r, dr)⟩ / ⟨(N_A N_B − N_AB) / V⟩ / (4π/3 ((r+dr)³ − r³)), with n_AB the number of ordered pairs of an
+atom of A and another atom of B, and N_AB the number of atoms that are in both groups: N_A where they are the same, 0
+where they have no atom in common. Periodic images count as atoms. Allen and Tildesley, "Computer Simulation of
+Liquids", 2nd ed., Oxford (2017), section 2.6.
 
 The table ``sq`` holds their Fourier transforms, see `fourier`; ``structure-factor`` computes S(q) directly.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,10 @@ from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.links import Pairs, default_pairs, marked, numbers
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import bytes_of_ghosts, require_volume, with_ghosts
-from allegro_md.analysis.table import GroupedTable
+from allegro_md.analysis.table import Bins, GroupedTable
 from allegro_md.backends.cpu.pair_counts import count_pairs
 from allegro_md.comm import Comm
-from allegro_md.config.fields import Length, Whole, problem
+from allegro_md.config.fields import Length, problem
 
 NARROWEST = 1e-3
 """Least width of a bin, Å."""
@@ -51,7 +52,7 @@ class RdfTable(GroupedTable):
 
     kind: Literal["rdf"]
     rmax: Length = Field(default=8.0, examples=["8.0"])
-    bins: Annotated[int, Whole(1)] = 400
+    bins: Bins = 400
     pairs: Pairs = ()
 
     @model_validator(mode="after")
@@ -63,10 +64,10 @@ class RdfTable(GroupedTable):
 
 
 class _Sums(Joint):
-    """Per pair, and for all atoms: counts by bin; sums of N_A, of N_B or N_B − 1, and of N_A N_B / V of `Rdf._norm`."""
+    """Per pair, and for all atoms: counts by bin, and sums of what `Rdf._norm` returns."""
 
     def __init__(self, pairs: int, bins: int) -> None:
-        self.counts, self.norm = Counts(pairs + 1, bins), Total(3 * (pairs + 1))
+        self.counts, self.norm = Counts(pairs + 1, bins), Total(5 * (pairs + 1))
         super().__init__(counts=self.counts, norm=self.norm)
 
 
@@ -99,8 +100,8 @@ class Rdf(Blocked[_Sums]):
         total = np.uint64(len(self.pairs))
         centers, neighbors = (marked(bits, self._kinds[:, side]) | (np.uint64(1) << total) for side in (0, 1))
         counts = count_pairs(state, self._edges, centers[: state.n_local], neighbors)
-        members = sample.comm.sum(self._groups.members(bits[: state.n_local]))
-        self._groups.require_members(members, sample.number)
+        members = sample.comm.sum(self._members(bits[: state.n_local]))
+        self._groups.require_members(members[: len(self._groups.names)], sample.number)
         block = self._blocks.at(sample.number)
         block.counts.counts += counts[: len(self.pairs) + 1]
         if sample.comm.rank == 0:
@@ -122,6 +123,8 @@ class Rdf(Blocked[_Sums]):
         columns.append(Column("g_total", g[-1]))
         columns += [Column(f"g_{name}_err", g_error[k]) for k, name in enumerate([*names, "total"])]
         result = Result("Radial distribution functions", columns)
+        if lacking := [name for name, row in zip([*names, "total"], g, strict=True) if np.isnan(row).all()]:
+            result.notes.append(f"There is no g(r) of {', '.join(lacking)}: there are no two atoms of such a pair.")
         for k, name in enumerate(names):
             result.values += peak(name, middle, g[k], g_error[k], running[k], running_error[k])
         result.panels = [
@@ -146,33 +149,39 @@ class Rdf(Blocked[_Sums]):
     def bytes_while_called(self, n_local: int) -> float:
         return 90.0 * n_local + bytes_of_ghosts(n_local, float(self._edges[-1]), self._density)
 
+    def _members(self, bits: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """(groups + pairs,) int64, atoms of each group, and atoms in both groups of each pair, of `bits` (n,)."""
+        masks = [np.uint64((1 << a) | (1 << b)) for a, b in self._kinds.tolist()]
+        common = [np.count_nonzero((bits & mask) == mask) for mask in masks]
+        return np.append(self._groups.members(bits), np.array(common, dtype=np.int64))
+
     def _norm(self, members: NDArray[np.int64], n_total: int, volume: float) -> Array:
-        """N_A of each pair, N_B or N_B − 1, and the number of its ordered pairs over the volume; also for all atoms.
+        """N_A, N_B, N_AB of each pair, other atoms of B per atom of A, and pairs per volume; also for all atoms.
 
         Args:
-            members: (groups,) int64, atoms of each group.
+            members: (groups + pairs,) int64, see `_members`.
             n_total: atoms of the system.
             volume: Å³.
 
         Returns:
-            (3 (pairs + 1),) float64.
+            (5 (pairs + 1),) float64.
         """
-        first = [float(members[a]) for a, _ in self._kinds.tolist()] + [float(n_total)]
-        second = [float(members[b] - (a == b)) for a, b in self._kinds.tolist()] + [n_total - 1.0]
-        return np.array(first + second + [a * b / volume for a, b in zip(first, second, strict=True)])
+        n_groups = len(self._groups.names)
+        first, second = (np.append(members[self._kinds[:, side]], n_total).astype(np.float64) for side in (0, 1))
+        common = np.append(members[n_groups:], n_total).astype(np.float64)
+        others = second - common / np.maximum(first, 1.0)
+        return np.concatenate([first, second, common, others, first * others / volume])
 
     def _functions(self, sums: _Sums, q: Array) -> tuple[Array, Array, Array]:
         """g (pairs + 1, bins), n (pairs + 1, bins) and S (pairs + 1, n) of the sums of some samples; `q` (n,) Å⁻¹."""
         shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
         counts = sums.counts.counts.astype(np.float64)
-        first, second, pairs = sums.norm.value().reshape(3, -1)
-        alike = np.array([*(a == b for a, b in self._kinds.tolist()), True])
+        first, second, common, others, pairs = sums.norm.value().reshape(5, -1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            g = counts / (pairs[:, None] * shells)
+            g = np.where(pairs[:, None] > 0.0, counts / (pairs[:, None] * shells), np.nan)
             running = np.cumsum(counts, axis=1) / first[:, None]
-            # √(N_A N_B) / V of the means, with N_A and N_B the same group where they are alike
-            density = pairs / second * np.sqrt(np.where(alike, 1.0, second / first))
-        return g, running, structure_factors(self._edges, g, density, alike.astype(np.float64), q)
+            density = pairs / others * np.sqrt(second / first)  # √(N_A N_B) / V of the means
+            return g, running, structure_factors(self._edges, g, density, common / np.sqrt(first * second), q)
 
 
 def peak(name: str, r: Array, g: Array, g_error: Array, running: Array, running_error: Array) -> list[Value]:

@@ -22,10 +22,10 @@ from allegro_md.analysis.bond_order import averaged_over_bonds, bond_sums, degre
 from allegro_md.analysis.bonds import Near, bytes_of_bonds, near
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
-from allegro_md.analysis.table import GroupedTable
+from allegro_md.analysis.table import Bins, GroupedTable
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Flag, Length, Marker, Whole, problem, show
-from allegro_md.errors import PhysicsError
+from allegro_md.errors import InputError, PhysicsError
 from allegro_md.state import AtomState
 
 BITS = 32
@@ -37,6 +37,7 @@ HIGHEST = 20
 
 class _DegreesField(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> tuple[int, ...]:
+        value = [value] if isinstance(value, (int, float)) else value
         if not isinstance(value, (list, tuple)) or not value:
             raise problem(f"expected a list of degrees, got {show(value)}", "for example [4, 6]")
         found = tuple(Whole(1).parse(v) for v in value)
@@ -63,7 +64,7 @@ class SteinhardtTable(GroupedTable):
     cutoff: Length | None = Field(default=None, examples=["3.5"])
     neighbors: Annotated[int, Whole(1)] | None = None
     averaged: Flag = False
-    bins: Annotated[int, Whole(1)] = 100
+    bins: Bins = 100
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SteinhardtTable:
@@ -95,8 +96,11 @@ class Steinhardt(Blocked[_Sums]):
         """Bins without atoms.
 
         Raises:
-            InputError: a group that does not exist.
+            InputError: a group that does not exist, or there are too few atoms to be neighbors.
         """
+        if table.neighbors and not any(system.cell.periodic) and system.n_total <= table.neighbors:
+            what = f"{system.n_total} atoms are too few for {table.neighbors} neighbors of each"
+            raise InputError(what, where, "choose fewer 'neighbors'")
         self._groups = Groups(table, system.species_table, system.n_total, where)
         self._table, self._where, self._system = table, where, system
         self._degrees = degrees(table.l)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.result import Analyzed
-from allegro_md.analysis.time_axis import interval_of
+from allegro_md.analysis.time_axis import spacing
 from allegro_md.comm import Comm
 from allegro_md.config.fields import SYMBOLS
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, PhysicsError
 from allegro_md.io.checkpoint import BLOCK
 from allegro_md.io.frames import FrameSource, StoredFrame
 from allegro_md.io.id_partition import IdPartition
@@ -28,6 +28,9 @@ PROGRESS_SECONDS = 5.0
 
 LONGEST_JUMP = 0.3
 """Of a cell: atoms that move farther between two frames make unwrapping by the nearest image doubtful."""
+
+FARTHEST = 2**31 - 1
+"""Cells from an atom to the cell at the origin."""
 
 Make = Callable[[System, str], Quantity]
 """Makes the quantity of a system; the text says where its settings come from."""
@@ -54,7 +57,8 @@ def analyze_frames(
     if len(chosen) == 0:
         raise InputError(f"no frame is chosen of {source.n_frames}", where, "choose others with --frames")
     table, species = species_of(source)
-    system = System(table, source.n_atoms, source[chosen[0]].cell, interval_of(source.times[frames]), len(chosen), comm)
+    interval, uneven = spacing(np.asarray(source.times[chosen.start : chosen.stop : chosen.step], dtype=np.float64))
+    system = System(table, source.n_atoms, source[chosen[0]].cell, interval, len(chosen), comm, uneven)
     quantity = make(system, where)
     source.require(*(field for field in quantity.fields if field != "image"))
     notes = []
@@ -127,9 +131,17 @@ class Unwrapper:
         self._farthest = 0.0
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample with unwrapped positions; samples come in order."""
+        """The sample with unwrapped positions; samples come in order.
+
+        Raises:
+            PhysicsError: an atom is so many cells away that it has no place in one.
+        """
         cell = sample.cell
         fraction = fractions(sample.position, cell)
+        beyond = ~(np.abs(fraction) < FARTHEST).all(axis=1)
+        if beyond.any():
+            where = sample.position[np.argmax(beyond)].tolist()
+            raise PhysicsError(f"an atom at {where} Å is more than {FARTHEST} cells away at step {sample.step}")
         if self._before is not None:
             moved = fraction - self._before
             moved -= np.where(cell.periodic, np.rint(moved), 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 from allegro_md.analysis.base import Sample, System
 from allegro_md.analysis.result import Analyzed
 from allegro_md.analysis.stored import Make
-from allegro_md.analysis.time_axis import interval_of
+from allegro_md.analysis.time_axis import spacing
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
@@ -35,7 +35,8 @@ def analyze_thermo(make: Make, path: Path, rows: slice, comm: Comm) -> Analyzed:
         raise InputError(f"no row is chosen of {len(table.steps)}", str(path), "choose others with --frames")
     atoms = SpeciesTable((), np.zeros(0, np.int64), np.zeros(0))  # the file knows of none
     cell = _cube(table.thermo(chosen[0]).volume)
-    system = System(atoms, 0, cell, interval_of(table.times[rows]), len(chosen), comm)
+    interval, uneven = spacing(table.times[rows])
+    system = System(atoms, 0, cell, interval, len(chosen), comm, uneven)
     quantity = make(system, str(path))
     for number, row in enumerate(chosen):
         thermo = table.thermo(row)

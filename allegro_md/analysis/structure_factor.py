@@ -41,10 +41,14 @@ MOST_PAIRS = 1000
 """Each has a table in every block of samples."""
 
 
+LARGEST = 1e6
+"""Wave number, 1/Å."""
+
+
 class _WaveNumber(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> float:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0.0 < value < math.inf:
+        if not number or not 0.0 < value <= LARGEST:
             raise problem(f"expected a positive wave number in Å⁻¹, got {show(value)}", "for example 10.0")
         return float(value)
 
@@ -74,24 +78,27 @@ class StructureFactorTable(GroupedTable):
 
 
 class _Sums(Joint):
-    """Per shell: numbers of vectors used and available, the sum of their lengths, and S of each pair and of all."""
+    """Per shell: number of vectors available; sums of their lengths and of S of each pair and of all, with terms."""
 
     def __init__(self, shells: int, pairs: int) -> None:
-        self.vectors, self.sums = Counts(2, shells), FixedPointSum((pairs + 2) * shells, BITS)
         self.shape = (pairs + 2, shells)
-        super().__init__(vectors=self.vectors, sums=self.sums)
+        self.available, self.terms = Counts(shells), Counts(*self.shape)
+        self.sums = FixedPointSum((pairs + 2) * shells, BITS)
+        super().__init__(available=self.available, terms=self.terms, sums=self.sums)
 
     def add(self, vectors: WaveVectors, values: Array) -> None:
-        """Adds `values` (pairs + 1, n), S at all vectors of a sample."""
-        self.vectors.counts[0] += np.bincount(vectors.shells, minlength=self.shape[1])
-        self.vectors.counts[1] += vectors.available
+        """Adds `values` (pairs + 1, n), S at all vectors of a sample; NaN where a group holds no atom."""
+        self.available.counts += vectors.available
+        used = np.bincount(vectors.shells, minlength=self.shape[1])
         for row, terms in enumerate([vectors.lengths, *values]):
-            self.sums.add_at(row * self.shape[1] + vectors.shells, terms)
+            if np.isfinite(terms).all():
+                self.terms.counts[row] += used
+                self.sums.add_at(row * self.shape[1] + vectors.shells, terms)
 
     def means(self) -> Array:
         """(pairs + 2, shells) mean |q|, Å⁻¹, and mean S; NaN in an empty shell."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(self.sums.value().reshape(self.shape) / self.vectors.counts[0])
+            return np.asarray(self.sums.value().reshape(self.shape) / self.terms.counts)
 
 
 class StructureFactor(Blocked[_Sums]):
@@ -123,7 +130,7 @@ class StructureFactor(Blocked[_Sums]):
         wrapped, _ = sample.wrapped
         bits = self._groups.bits(sample.ids, sample.species, wrapped)
         members = sample.comm.sum(self._groups.members(bits))
-        self._groups.require_members(members)
+        self._groups.require_members(members, sample.number)
         indices, fractions = self._vectors.indices, sample.fractions
         found = np.zeros((len(members) + 1, 2, len(indices)), np.int64)
         for kind in np.unique(bits):
@@ -139,7 +146,7 @@ class StructureFactor(Blocked[_Sums]):
         blocks = self._blocks.reduced(comm)
         require_samples(blocks.n_samples, self._where)
         whole = blocks.whole()
-        used, available = whole.vectors.counts
+        used, available = whole.terms.counts[0], whole.available.counts
         filled = used > 0
         q, *factors = whole.means()[:, filled]
         _, *errors = standard_error(np.array([block.means()[:, filled] for block in blocks.complete()]))
@@ -188,14 +195,14 @@ class StructureFactor(Blocked[_Sums]):
             n_total: atoms of the system.
 
         Returns:
-            (pairs + 1, n) float64.
+            (pairs + 1, n) float64, NaN where a group holds no atom.
         """
         size = np.append(members, n_total)
         pairs = [*self._kinds.tolist(), [len(members), len(members)]]
         factors = np.empty((len(pairs), amplitude.shape[2]))
         for row, (a, b) in zip(factors, pairs, strict=True):
             product = amplitude[a, 0] * amplitude[b, 0] + amplitude[a, 1] * amplitude[b, 1]
-            row[:] = product / math.sqrt(float(size[a]) * float(size[b]))
+            row[:] = product / math.sqrt(float(size[a]) * float(size[b])) if size[a] and size[b] else math.nan
         return factors
 
 

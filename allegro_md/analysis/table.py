@@ -36,6 +36,9 @@ class _Symbols(Marker):
         return found
 
 
+Bins = Annotated[int, Whole(1, 100_000)]
+"""Number of bins of a histogram: its rows in a file."""
+
 Symbols = Annotated[tuple[str, ...], _Symbols()]
 
 
@@ -97,11 +100,15 @@ def _region(name: str, value: Any) -> tuple[tuple[str, float, float], ...]:
         raise problem(f"expected limits along x, y or z, got {show(value)}", example, where)
     limits = []
     for axis, pair in value.items():
-        numbers = isinstance(pair, (list, tuple)) and len(pair) == 2 and all(type(v) in (int, float) for v in pair)
+        numbers = isinstance(pair, (list, tuple)) and len(pair) == 2 and all(map(_is_coordinate, pair))
         if not numbers or not pair[0] < pair[1]:
             raise problem(f"expected a lower and an upper limit in Å, got {show(pair)}", example, f"{where}.{axis}")
         limits.append((axis, float(pair[0]), float(pair[1])))
     return tuple(limits)
+
+
+def _is_coordinate(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
 
 
 class QuantityTable(Table):

@@ -63,7 +63,7 @@ class Vacf(Quantity):
         Raises:
             InputError: a group that does not exist, no time between samples, or a window of less than three samples.
         """
-        self._interval = require_interval(system.interval, where)
+        self._interval = require_interval(system, where)
         longest = int(table.window / self._interval + 1e-6) + 1
         if longest < 3:
             what = f"window = {table.window:g} fs holds fewer than 3 samples, which are {self._interval:g} fs apart"

@@ -26,7 +26,7 @@ from allegro_md.analysis.diffusion import FEWEST_BLOCKS
 from allegro_md.analysis.history import History
 from allegro_md.analysis.lags import Chosen
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
-from allegro_md.analysis.table import GroupedTable
+from allegro_md.analysis.table import Bins, GroupedTable
 from allegro_md.analysis.time_axis import require_interval
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Length, Marker, Time, Whole, problem, show
@@ -39,6 +39,7 @@ SQUARES, FOURTHS = 42, 32
 
 class _Times(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> tuple[float, ...]:
+        value = [value] if isinstance(value, (int, float, str)) else value
         if not isinstance(value, (list, tuple)) or not value:
             raise problem(f"expected a list of times, got {show(value)}", 'for example [100, "1 ps"]')
         times = tuple(sorted(Dimensioned("time").parse(time, info) for time in value))
@@ -60,7 +61,7 @@ class VanHoveTable(GroupedTable):
     kind: Literal["van-hove"]
     times: Annotated[tuple[Time, ...], _Times()] = Field(examples=["[100, 1000]"])
     rmax: Length = 10.0
-    bins: Annotated[int, Whole(1)] = 200
+    bins: Bins = 200
     origins: Annotated[int, Whole(1)] = 10
 
 
@@ -95,7 +96,7 @@ class VanHove(Quantity):
         Raises:
             InputError: a group that does not exist, or times that samples do not have.
         """
-        interval = require_interval(system.interval, where)
+        interval = require_interval(system, where)
         self._times, self._where = table.times, where
         self._lags = Chosen(tuple(_lag(time, interval, where) for time in table.times), table.origins)
         self._classes = Classes(table, system, where)

@@ -83,7 +83,7 @@ class Viscosity(Quantity):
             InputError: a system without volume, no time between samples, or a window of less than five samples.
         """
         require_volume(system.cell, where)
-        self._interval = require_interval(system.interval, where)
+        self._interval = require_interval(system, where)
         self._longest = int(table.window / self._interval + 1e-6) + 1
         if self._longest < 5:
             what = f"window = {table.window:g} fs holds fewer than 5 samples, which are {self._interval:g} fs apart"

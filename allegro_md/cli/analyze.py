@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from allegro_md.cli.frames import Frames, Timestep, Topology, Types, Units, VelocityUnit, open_source, slice_of
-from allegro_md.config.load import load_table
+from allegro_md.config.load import load_table, parse_value
 from allegro_md.config.output import OBSERVERS
-from allegro_md.errors import InputError
+from allegro_md.errors import InputError, PhysicsError
 
 NOT_OFFLINE = ("kind", "every", "after")
 """Keys of an observer that have no meaning for stored frames."""
@@ -131,7 +130,7 @@ def table_of(kind: str, arguments: Sequence[str]) -> Any:
             raise InputError(f"unknown option {option}", f"allegro-md analyze {kind}", f"its own options: {possible}")
         if not words:
             raise InputError(f"{option} has no value", f"allegro-md analyze {kind}", "write it behind the option")
-        given[key] = _value(words.pop(0))
+        given[key] = _value(key, words.pop(0))
     return load_table(OBSERVERS.table(kind), given, f"allegro-md analyze {kind}")
 
 
@@ -147,12 +146,13 @@ def _refuse(**options: Any) -> None:
             raise InputError(f"{option} says nothing about a thermo.csv", "allegro-md analyze", "leave it out")
 
 
-def _value(text: str) -> Any:
-    """A value as TOML, a list of numbers or words with commas between, or a word."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return [_value(part) for part in text.split(",")] if "," in text else text
+def _value(key: str, text: str) -> Any:
+    """A value as TOML, a list of numbers or words with commas between, or a word; a name is a word, "300" too."""
+    if key == "name":
+        return text
+    value = parse_value(text)
+    is_words = isinstance(value, str) and "," in text and value == text.strip()
+    return [_value(key, part) for part in text.split(",")] if is_words else value
 
 
 def _analyze(table: Any, path: Path, frames: slice, opened: Callable[[Path], Any], comm: Any) -> Any:
@@ -172,12 +172,15 @@ def _analyze(table: Any, path: Path, frames: slice, opened: Callable[[Path], Any
 
     if path.is_dir():
         path = path / (THERMO if table.of_thermo else TRAJECTORY)
-    if table.of_thermo:
-        return analyze_thermo(make, path, frames, comm)
-    with comm.collective_errors():
-        source = opened(path)
-    with source:
-        return analyze_frames(make, source, frames, comm, lambda line: typer.echo(line))
+    try:
+        if table.of_thermo:
+            return analyze_thermo(make, path, frames, comm)
+        with comm.collective_errors():
+            source = opened(path)
+        with source:
+            return analyze_frames(make, source, frames, comm, lambda line: typer.echo(line))
+    except PhysicsError as error:  # of what is stored: on all ranks alike
+        raise InputError(str(error), str(path), "check the file, or choose other frames with --frames") from error
 
 
 def _check_folder(out: Path, label: str, overwrite: bool) -> None:

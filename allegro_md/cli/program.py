@@ -33,7 +33,7 @@ from allegro_md.cli import (
 )
 from allegro_md.comm import Comm
 from allegro_md.config.fields import nearest
-from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory
+from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory, unusable_path
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
@@ -149,6 +149,8 @@ def _expected(error: BaseException) -> AllegroError | None:
         return ResourceError("out of memory — use more ranks or nodes, or a smaller system")
     if isinstance(error, (typer.Abort, KeyboardInterrupt)):
         return InterruptedRun("interrupted")
+    if (fault := unusable_path(error)) is not None:
+        return fault
     if hasattr(error, "format_message"):  # typer's usage errors share no public base class
         return InputError(error.format_message().rstrip("."), "command line", "see allegro-md --help")
     return None

@@ -150,16 +150,18 @@ class Quantity(Marker):
 
 @dataclass(frozen=True)
 class Whole(Marker):
-    """An integer of at least `minimum`; 1e6 is accepted for 1000000."""
+    """An integer from `minimum` to `maximum`; 1e6 is accepted for 1000000."""
 
     minimum: int = 0
+    maximum: int = 2**63 - 1
 
     def parse(self, value: Any, info: ValidationInfo | None = None) -> int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if isinstance(value, bool) or not whole:
             raise problem(f"expected a whole number, got {show(value)}", f"write for example {max(self.minimum, 10)}")
-        if not self.minimum <= value < 2**63:
-            raise problem(f"must be at least {self.minimum} and below 2^63, got {show(value)}", "correct the number")
+        if not self.minimum <= value <= self.maximum:
+            limit = "below 2^63" if self.maximum == 2**63 - 1 else f"at most {self.maximum}"
+            raise problem(f"must be at least {self.minimum} and {limit}, got {show(value)}", "correct the number")
         return int(value)
 
 

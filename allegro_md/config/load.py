@@ -164,9 +164,9 @@ def _override(data: dict[str, Any], assignment: str) -> tuple[str, ...]:
         table = _enter(table, part, ".".join(parts[:depth]), where)
     last = parts[-1]
     if isinstance(table, list):
-        table[_index(table, last, ".".join(parts[:-1]), where)] = _parse(text)
+        table[_index(table, last, ".".join(parts[:-1]), where)] = parse_value(text)
     else:
-        table[last] = _parse(text)
+        table[last] = parse_value(text)
     return tuple(parts)
 
 
@@ -199,7 +199,7 @@ def _index(items: list[Any], part: str, so_far: str, where: str) -> int:
     return int(part)
 
 
-def _parse(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """A TOML value, or the text itself when it is none (bare words such as nve or 2 fs)."""
     try:
         values = tomllib.loads(f"value = {text}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from allegro_md.config.fields import (
     Choice,
@@ -156,11 +156,13 @@ OBSERVERS = Registry(
 """Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`."""
 
 
-class _Observe(Marker):
-    def parse(self, value: Any, info: ValidationInfo) -> tuple[Table, ...]:
-        if not isinstance(value, (list, tuple)):
-            raise problem(f"expected a list of tables, got {show(value)}")
-        return tuple(Chosen(OBSERVERS, "rdf").parse(table, info) for table in value)
+def _as_list(data: Any) -> Any:
+    if not isinstance(data, (list, tuple)):
+        raise problem(f"expected a list of tables, got {show(data)}", 'for example [{ kind = "rdf", every = 10 }]')
+    return data
+
+
+Observed = Annotated[tuple[Annotated[Table, Chosen(OBSERVERS, "rdf")], ...], BeforeValidator(_as_list)]
 
 
 class OutputConfig(Table):
@@ -178,7 +180,7 @@ class OutputConfig(Table):
     trajectory: TrajectoryConfig | None = None
     thermo: ThermoConfig = ThermoConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
-    observe: Annotated[tuple[Table, ...], _Observe()] = ()
+    observe: Observed = ()
 
     def observers(self) -> list[tuple[Callable[..., Any], Table]]:
         """Builder and table of every observer that is asked for here."""

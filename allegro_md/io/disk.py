@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,17 @@ UNFINISHED = ".part"
 """Suffix of a file that is being written and does not count yet."""
 
 
+_REMEDIES = {
+    errno.EACCES: "allow writing there, or choose another place",
+    errno.EPERM: "allow writing there, or choose another place",
+    errno.EROFS: "choose another place",
+    errno.EISDIR: "remove it",
+    errno.EEXIST: "remove it",
+    errno.ENOTDIR: "choose another place",
+}
+"""By number of the error, where it is not for lack of space."""
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turns what the system or HDF5 says about a failed write into a ResourceError that names the file."""
@@ -26,9 +38,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "nable to" not in str(error):
             raise
         text = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise ResourceError(
-            f"cannot write {path}: {text} — free disk space or raise the quota, then --resume"
-        ) from error
+        remedy = _REMEDIES.get(getattr(error, "errno", None) or 0, "free disk space or raise the quota, then --resume")
+        raise ResourceError(f"cannot write {path}: {text} — {remedy}") from error
 
 
 @contextmanager

@@ -149,6 +149,14 @@ class ResourceEstimate:
         )
         return state + lists + held + max(moments)
 
+    def _most_of_observers(self, n_ranks: int) -> tuple[str, float]:
+        """Name and bytes of the observer that needs most; "" and 0 if none needs any."""
+        own = self.load(n_ranks).own
+        holders = [observer for observer in self._observers if isinstance(observer, HoldsMemory)]
+        sizes = [(observer.bytes_held(own) + observer.bytes_while_called(own), observer.name) for observer in holders]
+        size, name = max(sizes, default=(0.0, ""))
+        return name, size
+
     def _below(self, axis: int, plane: float) -> int:
         """Atoms below a plane across a free axis."""
         periodic = np.array(self.system.cell.periodic)
@@ -230,6 +238,9 @@ class ResourceEstimate:
                 f"{n_atoms} atoms on {_ranks(n_ranks)} need {_text(needed)} of memory per rank, but on {host} "
                 f"{_ranks(len(ranks))} can have {_text(share)} each — "
             )
+            name, taken = self._most_of_observers(n_ranks)
+            if taken > 0.5 * needed:
+                return complaint + f"{_text(taken)} of it are for '{name}': shorten its range, or the like"
             if share <= self.program:
                 return complaint + f"use at most {_ranks(max(1, int(left / self.program)))} per host"
             fitting = 0.9 * n_atoms * (share - self.program) / (needed - self.program)

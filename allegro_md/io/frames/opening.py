@@ -112,12 +112,14 @@ def _format_of(path: Path) -> Format:
     """The format of a file.
 
     Raises:
-        InputError: there is no such file, or it is empty or a folder.
+        InputError: there is no such file, or it is empty, a folder or a pipe.
     """
     if path.is_dir():
         raise InputError("is a folder", str(path), f"give the file, for example {path / NAME}")
     if not path.exists():
         raise InputError("no such file", str(path), "correct the path")
+    if not path.is_file():
+        raise InputError("is a pipe or a device, and cannot be read twice", str(path), "write it to a file first")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)

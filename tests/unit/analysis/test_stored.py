@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,7 +96,18 @@ REFUSED = {
         ["analyze", "rdf", "walk.extxyz", "--out", "o", "--groups", "{a = {ids = [99]}}"], "there are 8 atoms"
     ),
     "no box": (["analyze", "rdf", "free.extxyz", "--out", "o"], "no box"),
-    "no times": (["analyze", "msd", "walk.extxyz", "--out", "o", "--frames", "0:1"], "time between frames"),
+    "no times": (["analyze", "msd", "walk.extxyz", "--out", "o", "--frames", "0:1"], "one sample only"),
+    "uneven times": (
+        ["analyze", "msd", "uneven.extxyz", "--out", "o"], "not equally spaced in time: 10 fs is followed by 30 fs"
+    ),
+    "times twice": (["analyze", "vacf", "twice.extxyz", "--out", "o"], "not equally spaced in time: 10 fs is followed"),
+    "an option of trajectories": (
+        ["analyze", "averages", "thermo.csv", "--out", "o", "--timestep", "2"], "--timestep says nothing about a thermo.csv"
+    ),
+    "an atom far away": (["analyze", "msd", "far.extxyz", "--out", "o"], "far.extxyz: "),
+    "a long name": (["analyze", "rdf", "walk.extxyz", "--out", "o" * 300], "cannot be used"),
+    "a long name to convert to": (["convert", "walk.extxyz", "o" * 300 + ".extxyz"], "cannot be used"),
+    "a pipe": (["convert", "pipe", "o.extxyz"], "is a pipe"),
     "a cut file": (["analyze", "rdf", "cut.extxyz", "--out", "o"], "--frames"),
     "a group's name": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--groups", "{a-b = {ids = [0]}}"], "a-b"),
     "a pair": (["analyze", "rdf", "walk.extxyz", "--out", "o", "--pairs", "Ar-Li"], "no group or element 'Li'"),
@@ -121,6 +133,11 @@ def test_refused_in_one_line(
     (tmp_path / "cut.extxyz").write_text((tmp_path / "walk.extxyz").read_text()[:-90])
     (tmp_path / "file").write_text("")
     (tmp_path / "binary").write_bytes(b"\x89HDF")
+    walk = (tmp_path / "walk.extxyz").read_text()
+    (tmp_path / "uneven.extxyz").write_text(walk.replace("time=20.0", "time=30.0"))
+    (tmp_path / "twice.extxyz").write_text(walk.replace("time=20.0", "time=10.0"))
+    write_frames(tmp_path / "far.extxyz", [*frames[:2], frames[2] * 1e300], 6.0 * np.eye(3), ["Ar"] * 8)
+    os.mkfifo(tmp_path / "pipe")
     before = sorted(tmp_path.iterdir())
     arguments, message = REFUSED[case]
     assert main(arguments) == 2
@@ -159,3 +176,12 @@ def test_the_keys_of_a_kind_are_listed(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["analyze", "rdf", "--keys"]) == 0
     text = capsys.readouterr().out
     assert "--rmax: largest distance, Å. [default: 8.0]" in text and "--groups" in text and "--every" not in text
+
+
+def test_a_word_or_a_number_is_a_list_of_one(tmp_path: Path) -> None:
+    """On the command line brackets need quotes; and a name may be a number."""
+    write_frames(tmp_path / "walk.extxyz", [RNG.uniform(0.0, 6.0, (8, 3))] * 3, 6.0 * np.eye(3), ["Ar"] * 8)
+    command = [str(tmp_path / "walk.extxyz"), "--out", str(tmp_path / "o"), "--name", "300"]
+    assert main(["analyze", "van-hove", *command, "--times", "10"]) == 0
+    assert main(["analyze", "steinhardt", *command, "--cutoff", "4", "--l", "6"]) == 0
+    assert json.loads((tmp_path / "o" / "steinhardt-300.json").read_text())["settings"]["l"] == [6]
