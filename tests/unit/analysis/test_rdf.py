@@ -248,7 +248,7 @@ def test_overlapping_groups_of_a_gas_have_g_of_one(pair: str) -> None:
     for number, position in enumerate(frames):
         made.add(argon(number, position, cell))
     found = made.result(Comm.serial())
-    g, error = column(found.columns, f"g_{pair}"), column(found.columns, f"g_err_{pair}")
+    g, error = column(found.columns, f"g_{pair}"), column(found.columns, f"g_{pair}_err")
     assert abs(g[0] - 1.0) < 4.0 * error[0] < 0.05
 
 

@@ -102,7 +102,8 @@ REFUSED = {
     ),
     "times twice": (["analyze", "vacf", "twice.extxyz", "--out", "o"], "not equally spaced in time: 10 fs is followed"),
     "an option of trajectories": (
-        ["analyze", "averages", "thermo.csv", "--out", "o", "--timestep", "2"], "--timestep says nothing about a thermo.csv"
+        ["analyze", "averages", "thermo.csv", "--out", "o", "--timestep", "2"],
+        "--timestep says nothing about a thermo.csv",
     ),
     "an atom far away": (["analyze", "msd", "far.extxyz", "--out", "o"], "far.extxyz: "),
     "a long name": (["analyze", "rdf", "walk.extxyz", "--out", "o" * 300], "cannot be used"),
