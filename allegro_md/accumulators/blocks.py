@@ -15,6 +15,9 @@ from allegro_md.comm import Comm
 FEWEST = 16
 """Blocks of a series that is long enough are 16 to 32."""
 
+ENOUGH = 10
+"""Blocks that a standard error needs where no interval of Student's t is given beside it."""
+
 S = TypeVar("S", bound=Summed)
 
 

@@ -23,14 +23,17 @@ from allegro_md.units import A2_PER_FS_IN_CM2_PER_S, BOLTZMANN, EV_PER_A3_IN_GPA
 
 Array = NDArray[np.float64]
 
-FEWEST_BLOCKS = 10
-"""Blocks of time that an error needs; an interval is at most half a block long, so errors reach to 1/20 of the run."""
+FEWEST_BLOCKS = 5
+"""Blocks of time that an error needs; an interval is at most half a block long, so errors reach to 1/10 of the run."""
 
 LARGEST_ERROR = 0.2
 """Error of d ln MSD / d ln τ beyond which it tells nothing."""
 
 TOLERANCE = 0.1
 """Distance of d ln MSD / d ln τ from 1 that is none, however small its error: the offset of a straight line."""
+
+FARTHEST = 0.25
+"""Distance of d ln MSD / d ln τ from 1 that is too large, however large its error."""
 
 SHORTEST_RANGE = 4
 """Least ratio of the ends of a range that is called diffusive."""
@@ -237,7 +240,7 @@ def _range(moved: Displacements) -> tuple[int, int] | None:
     """Indices of the first and last lag of the diffusive range; None: there is none."""
     slopes, errors = moved.slopes
     known = _known(errors)
-    allowed = np.maximum(student.ppf(0.995, len(moved.blocks) - 1) * errors, TOLERANCE)
+    allowed = np.clip(student.ppf(0.995, len(moved.blocks) - 1) * errors, TOLERANCE, FARTHEST)
     wrong = np.flatnonzero(np.abs(slopes - 1.0)[:known] > allowed[:known])
     for start in range(int(wrong[-1]) + 1 if len(wrong) else 0, known):
         first, last = int(moved.octaves[start, 0]), int(moved.octaves[known - 1, 1])

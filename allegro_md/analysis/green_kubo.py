@@ -6,8 +6,7 @@ import numpy as np
 from scipy.integrate import cumulative_trapezoid
 from scipy.stats import t as student
 
-from allegro_md.accumulators.blocks import standard_error
-from allegro_md.analysis.diffusion import FEWEST_BLOCKS
+from allegro_md.accumulators.blocks import ENOUGH, standard_error
 from allegro_md.analysis.result import Array
 
 LEVEL = 0.02
@@ -43,13 +42,13 @@ def plateau(running: Array, blocks: Array) -> tuple[float, float, str]:
 
 def are_independent(n_blocks: int, length: int, n_lags: int) -> bool:
     """There are enough blocks, of two windows or more each: `length` samples, where a window has `n_lags`."""
-    return n_blocks >= FEWEST_BLOCKS and length >= 2 * n_lags
+    return n_blocks >= ENOUGH and length >= 2 * n_lags
 
 
 def too_short(n_samples: int, n_lags: int, interval: float) -> str:
     """The sentence on a run of a few windows."""
-    wanted = 2 * FEWEST_BLOCKS * n_lags * interval / 1000.0
+    wanted = 2 * ENOUGH * n_lags * interval / 1000.0
     return (
-        f"There are no errors: the run of {n_samples * interval / 1000.0:.4g} ps has fewer than {FEWEST_BLOCKS} blocks "
+        f"There are no errors: the run of {n_samples * interval / 1000.0:.4g} ps has fewer than {ENOUGH} blocks "
         f"of two windows. Make it {wanted:.4g} ps long at least, or choose a shorter window."
     )

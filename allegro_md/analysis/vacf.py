@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import ENOUGH, Blocks, load_on_root, standard_error
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import center_of_mass
-from allegro_md.analysis.diffusion import FEWEST_BLOCKS
 from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
 from allegro_md.analysis.history import History, LaggedSums
 from allegro_md.analysis.lags import Window
@@ -91,7 +90,7 @@ class Vacf(Quantity):
         if len(lags) < 3:
             raise InputError(f"{blocks.n_samples} samples give no correlation", self._where, "3 are needed at least")
         time = np.asarray(lags * self._interval, dtype=np.float64)
-        joined, length = blocks.joined(FEWEST_BLOCKS)
+        joined, length = blocks.joined(ENOUGH)
         joined = joined if are_independent(len(joined), length, len(lags)) else []
         members, masses = self._classes.members, self._masses[self._classes.species]
         whole = blocks.whole()

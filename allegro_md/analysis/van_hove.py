@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import ENOUGH, Blocks, load_on_root, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import HIGH_LIMIT, FixedPointSum
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import Comoving
-from allegro_md.analysis.diffusion import FEWEST_BLOCKS
 from allegro_md.analysis.history import History
 from allegro_md.analysis.lags import Chosen
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
@@ -132,7 +131,7 @@ class VanHove(Quantity):
         if len(lags) == 0:
             what = f"{blocks.n_samples} samples are fewer than the shortest of the times, {self._times[0]:g} fs, needs"
             raise InputError(what, self._where, "choose shorter ones, or more samples")
-        joined, length = blocks.joined(FEWEST_BLOCKS)
+        joined, length = blocks.joined(ENOUGH)
         moments = blocks.whole().moments(self._classes.members)
         each = [block.moments(self._classes.members) for block in joined]
         alpha = _alpha(moments)

@@ -12,11 +12,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.accumulators.blocks import Blocks, standard_error
+from allegro_md.accumulators.blocks import ENOUGH, Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
 from allegro_md.analysis.base import Quantity, Sample, System
-from allegro_md.analysis.diffusion import FEWEST_BLOCKS
 from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import require_volume
@@ -113,7 +112,7 @@ class Viscosity(Quantity):
         n_lags = min(self._longest, blocks.n_samples)
         if n_lags < 5:
             raise InputError(f"{blocks.n_samples} samples give no correlation", self._where, "5 are needed at least")
-        joined, length = blocks.joined(FEWEST_BLOCKS)
+        joined, length = blocks.joined(ENOUGH)
         joined = joined if are_independent(len(joined), length, n_lags) else []
         whole = blocks.whole()
         means = whole.averages()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from allegro_md.accumulators.blocks import FEWEST
 from allegro_md.analysis.brownian import covariance, variances
@@ -100,7 +101,8 @@ def test_intervals_cover_the_true_value(walkers: int, walks: int, miss: float) -
         low, middle, high = np.nanpercentile(values, [15.87, 50.0, 84.13])
         spread = 0.5 * (high - low)
         assert middle == pytest.approx(A2_PER_FS_IN_CM2_PER_S * true, abs=5.0 * spread / np.sqrt(walks))
-        assert np.nanmedian(errors) == pytest.approx(spread, rel=2.4 / np.sqrt(walks))
+        median = np.sqrt(chi2.ppf(0.5, FEWEST_BLOCKS - 1) / (FEWEST_BLOCKS - 1))  # of a deviation of so few values
+        assert np.nanmedian(errors) == pytest.approx(median * spread, rel=2.4 / np.sqrt(walks))
 
 
 def test_errors_of_the_msd_at_all_lags() -> None:
@@ -121,7 +123,7 @@ def test_a_langevin_gas_has_its_ballistic_motion_left_out() -> None:
     found = diffusion("He", displacements(walk, 4.0), 0.1)
     assert abs(found.value - A2_PER_FS_IN_CM2_PER_S / friction) < 3.0 * found.error
     assert found.error < 0.03 * found.value
-    assert 1.0 / friction < found.first < found.last <= 4000 * 4.0 / 20.0
+    assert 1.0 / friction < found.first < found.last <= 4000 * 4.0 / 10.0
     assert "95 % interval" in found.note
 
 
