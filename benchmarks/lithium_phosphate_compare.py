@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.io import write
 from ase.neighborlist import neighbor_list
 from lithium_phosphate_study import frames
-from tables import Table, analyzed, distance, result
+from tables import Table, analyzed, columns, distance, result
 
 from allegro_md import read_trajectory
 from allegro_md.figures import COLORS, figure, svg
@@ -40,6 +40,9 @@ TRIPLETS = ("O-P-O", "P-O-O")
 ENOUGH_PS = 5.0
 """Shorter liquids are not compared."""
 FIT_PS = (2.0, 20.0)
+LONG_FIT_PS = (40.0, 164.0)
+"""Where the mean square displacement of lithium in the long run is straight."""
+LONG_PS = (2.56, 10.24, 20.48, 40.96, 81.92, 102.4, 163.84)
 QUANTITIES = {
     "rdf": ["--rmax", "10", "--bins", "200"],
     "adf": ["--cutoffs", "{ P-O = 2.5, O-O = 2.5 }", "--triplets", ",".join(TRIPLETS), "--bins", "90"],
@@ -100,19 +103,19 @@ def lasted(trajectory: Path) -> float:
         return float(t.times[-1]) / 1000.0
 
 
-def diffusion(msd: Table) -> float:
-    """Slope of the mean square displacement of lithium in `FIT_PS`, as D in cm²/s."""
+def diffusion(msd: Table, fit: tuple[float, float] = FIT_PS) -> float:
+    """Slope of the mean square displacement of lithium in a range of ps, as D in cm²/s."""
     time = msd["time_fs"] / 1000.0
-    chosen = (time >= FIT_PS[0]) & (time <= FIT_PS[1])
+    chosen = (time >= fit[0]) & (time <= fit[1])
     return float(np.polyfit(time[chosen], msd["msd_Li_A2"][chosen], 1)[0]) / 6.0 * 1e-4  # Å²/ps
 
 
-def compared(runs: Sequence[Table], whole: Table, halves: Sequence[Table], columns: Sequence[str]) -> dict[str, Any]:
+def compared(runs: Sequence[Table], whole: Table, halves: Sequence[Table], names: Sequence[str]) -> dict[str, Any]:
     """Differences between runs and ab initio frames, beside those between the two halves of the frames."""
     mean = {key: np.mean([run[key] for run in runs], axis=0) for key in runs[0]}
     axis = next(iter(mean.values()))
     found: dict[str, Any] = {}
-    for column in columns:
+    for column in names:
         peaks = [float(run[column].max()) for run in runs]
         found[column] = {
             "difference": distance(mean, whole, column),
@@ -205,9 +208,9 @@ def ab_initio(study: Study, name: str) -> dict[str, Any]:
 
 def compared_structure(study: Study, kind: str, name: str) -> dict[str, Any]:
     """Distances and angles of runs beside those of ab initio frames."""
-    columns = {"rdf": [f"g_{pair}" for pair in PAIRS], "adf": [f"adf_{triplet}" for triplet in TRIPLETS]}
+    names = {"rdf": [f"g_{pair}" for pair in PAIRS], "adf": [f"adf_{triplet}" for triplet in TRIPLETS]}
     found = {}
-    for quantity, chosen in columns.items():
+    for quantity, chosen in names.items():
         whole, *halves = study.reference(quantity, name)
         found[quantity] = compared(study.tables(quantity, kind), whole, halves, chosen)
     return found
@@ -233,6 +236,18 @@ def said(out: Path) -> dict[str, Any]:
         "D_cm2_s": next(value["value"] for value in found["values"] if value["name"] == "D_Li"),
         "note": next(note for note in found["notes"] if note.startswith("Li:")),
     }
+
+
+def long_run(study: Study) -> dict[str, Any]:
+    """Displacements of lithium in the run of ``long.toml``, as it wrote them itself, and their slopes."""
+    observed = study.runs / "long-1" / "produce" / "observe"
+    table, at = columns("msd", observed), 1000.0 * np.array(LONG_PS)
+    return {
+        "time_ps": LONG_PS,
+        **{key: np.interp(at, table["time_fs"], table[key]).tolist() for key in ("msd_Li_A2", "msd_Li_err_A2")},
+        **{f"D_Li_cm2_s_{low:g}_to_{high:g}_ps": diffusion(table, (low, high)) for low, high in (FIT_PS, LONG_FIT_PS)},
+        "program_on_Li": said(observed),
+    }  # fmt: skip
 
 
 def means(trajectories: Sequence[Path], last_fs: float = np.inf) -> dict[str, Any]:
@@ -328,7 +343,7 @@ def main() -> None:
     figures = {
         "model": "li3po4-dense.allegro", "atoms": ATOMS, "wall_s": seconds,
         **{kind: glass(study, kind) for kind in ("frame", "melt", "ramp")},
-        "liquid": liquid(study),
+        "liquid": liquid(study), "long": long_run(study),
         "ab_initio": {
             "glass": {
                 **ab_initio(study, "glass"), **displacements(study.reference("msd", "glass")[:1]),

@@ -4,8 +4,8 @@
 
 Runs the three inputs of ``inputs/li3po4`` for each seed, in three ways: ``frame`` quenches the frame with which the ab
 initio quench begins, as the paper did (Musaelian et al., Nat. Commun. 14, 579 (2023)); ``melt`` first melts it for
-20 ps; ``ramp`` cools some of these melts within 50 ps. ``liquid`` is the melt in the cell of the ab initio melt. Runs
-that are done are not repeated.
+20 ps; ``ramp`` cools some of these melts within 50 ps. ``liquid`` is the melt in the cell of the ab initio melt,
+``long`` one run of 510 ps. Runs that are done are not repeated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from ase import Atoms
 from ase.io import read, write
 
 INPUTS = launch.ROOT / "inputs" / "li3po4"
-EXPORT = launch.ROOT / "docs" / "examples" / "export_xyz.py"
 RAMP = ["system.velocities.temperature=3000", "dynamics.temperature=[3000,600]", "dynamics.steps=25000"]
 SEEDS = {"frame": 10, "liquid": 3, "melt": 5, "ramp": 1}
 """Runs of each kind."""
@@ -63,8 +62,9 @@ def run(stage: str, directory: Path, start: Path, assignments: list[str]) -> Pat
         status = json.loads(record.read_text())["status"]
     if status != "done":
         return None
-    if not last.exists():
-        subprocess.run([sys.executable, str(EXPORT), str(directory / "trajectory.h5"), str(last), "-1"], check=True)
+    if not last.exists() and (directory / "trajectory.h5").exists():
+        words = ["convert", str(directory / "trajectory.h5"), str(last), "--frames", "-1"]
+        subprocess.run([sys.executable, "-m", "allegro_md", *words], env=launch.environment(), check=True)
     return last
 
 
@@ -100,6 +100,7 @@ def main() -> None:
     for seed in range(1, SEEDS["ramp"] + 1):
         melt = run("melt", runs / f"melt-{seed}" / "melt", start, [f"system.velocities.seed={seed}"])
         quench_and_produce(runs / f"ramp-{seed}", melt, seed, RAMP)
+    run("long", runs / "long-1" / "produce", start, [])
 
 
 if __name__ == "__main__":

@@ -27,6 +27,11 @@ def analyzed(kind: str, source: Path, out: Path, *options: str) -> Table:
     of = result(kind, out)["provenance"]["source"]
     if not of.startswith(f"{source}"):
         raise ValueError(f"{out} holds {kind} of {of}, not of {source}")
+    return columns(kind, out)
+
+
+def columns(kind: str, out: Path) -> Table:
+    """The columns of ``KIND.csv`` by name, of a quantity that was analyzed or observed before."""
     lines = [line for line in (out / f"{kind}.csv").read_text().splitlines() if not line.startswith("#")]
     values = np.array([[float(word) if word else np.nan for word in line.split(",")] for line in lines[1:]])
     return dict(zip(lines[0].split(","), values.T, strict=True))

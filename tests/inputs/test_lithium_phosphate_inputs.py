@@ -1,10 +1,9 @@
-"""The three inputs of `inputs/li3po4`, shortened: each goes on from the last frame of the one before."""
+"""The inputs of `inputs/li3po4`, three of them shortened: each goes on from the last frame of the one before."""
 
 from __future__ import annotations
 
 import csv
-import runpy
-import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,8 @@ from ase import Atoms
 from ase.io import read
 from ranks import MpiRun
 from runs import assigned
+
+from allegro_md.config import load_input
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "inputs" / "li3po4"
@@ -30,26 +31,25 @@ def thermo(mpirun: MpiRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         with (folder / stage / "thermo.csv").open() as file:
             found[stage] = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         start = folder / f"{stage}.extxyz"
-        export(folder / stage / "trajectory.h5", start)
+        last_frame = ["convert", str(folder / stage / "trajectory.h5"), str(start), "--frames", "-1"]
+        mpirun(1, ["-m", "allegro_md", *last_frame])  # as the comments of the inputs tell to
     return found
 
 
-def export(trajectory: Path, structure: Path) -> None:
-    """Writes the last frame, as the comments of the inputs tell to."""
-    arguments = sys.argv
-    sys.argv = ["export_xyz.py", str(trajectory), str(structure), "-1"]
-    try:
-        runpy.run_path(str(ROOT / "docs" / "examples" / "export_xyz.py"))
-    finally:
-        sys.argv = arguments
-
-
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, "long"])
 def test_opens_with_what_to_expect(stage: str) -> None:
     head = (FOLDER / f"{stage}.toml").read_text().split("\n\n[")[0]
     assert all(line.startswith("#") for line in head.splitlines())
     assert "Expect:" in head
     assert f"allegro-md inputs/li3po4/{stage}.toml" in head
+
+
+def test_long_run_is_valid_and_like_the_others() -> None:
+    """Its dynamics differ in the number of steps; its observers leave out the 10 ps that quench.toml takes."""
+    load_input(FOLDER / "long.toml")
+    long, quench, produce = (tomllib.loads((FOLDER / f"{name}.toml").read_text()) for name in ("long", *STAGES[1:]))
+    assert {**long["dynamics"], "steps": 0} == {**produce["dynamics"], "steps": 0}
+    assert {table["after"] for table in long["output"]["observe"]} == {quench["dynamics"]["steps"]}
 
 
 def test_starts_from_isolated_phosphate() -> None:
