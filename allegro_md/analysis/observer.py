@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +18,16 @@ from allegro_md.analysis.result import Analyzed
 from allegro_md.analysis.table import QuantityTable
 from allegro_md.comm import Comm
 from allegro_md.config.registry import load
-from allegro_md.errors import InputError
+from allegro_md.errors import AllegroError, InputError, ResourceError, one_line, out_of_memory
 from allegro_md.io.disk import disk_errors
 from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
 from allegro_md.triggers import After, Every, Trigger
 
 PICTURE_SHARE = 0.02
 """Largest part of a run's time that pictures may take; the last one is always drawn."""
+
+PATIENCE = 5.0
+"""Seconds within which all ranks are expected to fail together."""
 
 DRAWING = 0.5
 """Seconds that the first picture is taken to need."""
@@ -54,11 +58,25 @@ class QuantityObserver:
         """Adds a sample; a step that has been added (the first of a continuation) is passed over."""
         if snapshot.step <= self._last_step:
             return
-        self._quantity.add(_sample(snapshot, self._n_samples, self._quantity, self._comm))
+        try:
+            self._quantity.add(_sample(snapshot, self._n_samples, self._quantity, self._comm))
+        except Exception as error:
+            self._end_if_alone(error)
+            raise
         if self._n_samples == 0:
             self._first_step = snapshot.step
         self._n_samples += 1
         self._last_step = snapshot.step
+
+    def _end_if_alone(self, error: Exception) -> None:
+        """Ends all ranks if only this one has failed: the others wait for its part of a communication."""
+        if self._comm.barrier(PATIENCE):
+            return
+        status = ResourceError.exit_status if out_of_memory(error) else 1
+        status = error.exit_status if isinstance(error, AllegroError) else status
+        text = f"observer '{self.name}' failed on rank {self._comm.rank}: {type(error).__name__}: {one_line(error)}"
+        print(f"allegro-md: {text}", file=sys.stderr, flush=True)
+        self._comm.abort(status)
 
     def state_dict(self) -> dict[str, Any]:
         """The sums of all ranks, and the settings they were made with."""

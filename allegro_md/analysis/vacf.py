@@ -42,12 +42,12 @@ class VacfTable(GroupedTable):
 
     Attributes:
         window: longest time of the correlation, fs.
-        origins: number of samples between origins of time: 24 · window/(origins · every · timestep) bytes per atom.
+        origin_every: samples between origins of time; memory is 24 bytes per atom for each origin within the window.
     """
 
     kind: Literal["vacf"]
     window: Time = 2000.0
-    origins: Annotated[int, Whole(1)] = 10
+    origin_every: Annotated[int, Whole(1)] = 10
 
 
 class Vacf(Quantity):
@@ -69,7 +69,7 @@ class Vacf(Quantity):
             raise InputError(what, where, "choose a longer window, or take samples more often")
         self._classes = Classes(table, system, where, by_species=True)
         self._masses = system.species_table.masses
-        self._lags = Window(longest, table.origins)
+        self._lags = Window(longest, table.origin_every)
         self._where = where
         self._history: History | None = None
         self._blocks = Blocks(lambda: LaggedSums(self._classes.count, longest, BITS))

@@ -54,14 +54,14 @@ class VanHoveTable(GroupedTable):
         times: list of times of the displacements, fs; multiples of the time between samples.
         rmax: largest displacement, Å.
         bins: number of bins of equal width, from 0 to rmax.
-        origins: number of samples between origins of time: 24 bytes per atom for each origin within the longest time.
+        origin_every: samples between origins of time; memory is 24 bytes per atom for each within the longest time.
     """
 
     kind: Literal["van-hove"]
     times: Annotated[tuple[Time, ...], _Times()] = Field(examples=["[100, 1000]"])
     rmax: Length = 10.0
     bins: Bins = 200
-    origins: Annotated[int, Whole(1)] = 10
+    origin_every: Annotated[int, Whole(1)] = 10
 
 
 class _Sums(Joint):
@@ -97,7 +97,7 @@ class VanHove(Quantity):
         """
         interval = require_interval(system, where)
         self._times, self._where = table.times, where
-        self._lags = Chosen(tuple(_lag(time, interval, where) for time in table.times), table.origins)
+        self._lags = Chosen(tuple(_lag(time, interval, where) for time in table.times), table.origin_every)
         self._classes = Classes(table, system, where)
         self._history: History | None = None
         self._frame = Comoving(system.cell)

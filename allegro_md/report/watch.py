@@ -91,7 +91,9 @@ def watch(directory: Path, port: int, say: Callable[[str], None]) -> None:
         """Answers with the page or its version."""
 
         def do_GET(self) -> None:  # noqa: N802  the name that the library calls
-            if self.path == "/":
+            if self.headers.get("Host", "").partition(":")[0] not in ("localhost", HOST):
+                self.send_error(HTTPStatus.FORBIDDEN)  # a page of another site, whose name leads here
+            elif self.path == "/":
                 self._send(live.page(), "text/html")
             elif self.path == "/version":
                 self._send(live.version(), "text/plain")

@@ -53,8 +53,8 @@ OBSERVED: dict[str, str] = {
     "profile": '{ kind = "profile", every = 10, axis = "c", bins = 20, temperature = true }',
     "viscosity": '{ kind = "viscosity", every = 10, window = 300.0 }',
     "conductivity": '{ kind = "conductivity", every = 10, charges = { Na = 1, Cl = -2 }, temperature = 900.0 }',
-    "van-hove": '{ kind = "van-hove", every = 10, times = [40, 400], origins = 2, bins = 40, rmax = 3.0 }',
-    "vacf": '{ kind = "vacf", every = 10, window = 400.0, origins = 3 }',
+    "van-hove": '{ kind = "van-hove", every = 10, times = [40, 400], origin_every = 2, bins = 40, rmax = 3.0 }',
+    "vacf": '{ kind = "vacf", every = 10, window = 400.0, origin_every = 3 }',
     "msd-plane": '{ kind = "msd", name = "plane", every = 10, axes = "xy", points = 4, species = ["Na"] }',
 }
 """File name of a result → its line in the input."""
@@ -124,6 +124,15 @@ def test_the_same_bytes_on_several_ranks(undisturbed: Path, tmp_path: Path, mpir
     """Bricks are thinner than the distances observed, and far thinner than twice the cutoff."""
     mpirun(ranks, ["-m", "allegro_md", undisturbed / "input.toml", *place(tmp_path, "ranks")])
     require_same_bytes(undisturbed / "run" / "observe", tmp_path / "ranks" / "observe")
+
+
+@pytest.mark.parallel
+def test_a_failure_on_one_rank_ends_all(undisturbed: Path, tmp_path: Path, mpirun: Any) -> None:
+    """While the others wait for a message from it: its cause is said, and nobody waits for ever."""
+    driver = Path(__file__).resolve().parents[1] / "drivers" / "failing_observer.py"
+    failed = mpirun(2, [driver, undisturbed / "input.toml", *place(tmp_path, "failed")], check=False, fresh=True)
+    assert failed.returncode == 4, failed.stderr
+    assert "allegro-md: observer 'rdf' failed on rank 1: MemoryError" in failed.stderr
 
 
 @pytest.mark.parallel

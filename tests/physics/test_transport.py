@@ -65,7 +65,7 @@ thermo = {{ every = 100 }}
 checkpoint = {{ every = 0 }}
 observe = [
   {{ kind = "msd", every = 5, after = 10000, temperature = {0.722 * 119.8}, viscosity = {3.25 * VISCOSITY} }},
-  {{ kind = "vacf", every = 2, after = 10000, window = 4000.0, origins = 5 }},
+  {{ kind = "vacf", every = 2, after = 10000, window = 4000.0, origin_every = 5 }},
   {{ kind = "viscosity", every = 2, after = 10000, window = 8000.0 }},
 ]
 """

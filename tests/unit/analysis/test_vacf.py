@@ -46,7 +46,7 @@ def langevin_gas(rng: np.random.Generator, atoms: int, samples: int, friction: f
 def test_harmonic_oscillators() -> None:
     """VACF = ½ v² cos(ωτ) to 1e-10; all of the density of states at the frequency, its integral 3."""
     frames = oscillators(600, 20, 5.0, 4.0, ["Ar"] * 20)
-    quantity = fed(frames, kind="vacf", window=1600.0, origins=3)
+    quantity = fed(frames, kind="vacf", window=1600.0, origin_every=3)
     found = columns(quantity)
     expected = np.cos(2e-3 * np.pi * 5.0 * found["time_fs"])
     assert len(expected) == 401
@@ -66,7 +66,7 @@ def test_against_all_pairs() -> None:
     velocity = 0.01 * langevin_gas(rng, 30, 120, 0.1, 2.0) + np.array([0.1, 0.0, -0.05])
     frames = Frames(rng.normal(size=(120, 30, 3)), ["Li" if k % 3 else "O" for k in range(30)], velocity=velocity)
     groups = {"Li": {"species": ["Li"]}, "all": {"species": ["Li", "O"]}, "some": {"ids": (0, 1, 5)}}
-    quantity = fed(frames, kind="vacf", window=50.0, origins=4, groups=groups)
+    quantity = fed(frames, kind="vacf", window=50.0, origin_every=4, groups=groups)
     found, dos = columns(quantity), columns(quantity, "dos")
     weights = frames.masses / frames.masses.sum()
     relative = velocity - np.einsum("i,tik->tk", weights, velocity)[:, None]
@@ -90,7 +90,7 @@ def test_green_kubo_and_einstein_agree_for_a_langevin_gas() -> None:
     velocity = 0.01 * langevin_gas(rng, n, 4000, friction, interval)
     position = np.cumsum(interval * velocity, axis=0)
     frames = Frames(position, ["Ar"] * n, interval=interval, velocity=velocity)
-    value, = fed(frames, kind="vacf", window=400.0, origins=5).result(Comm.serial()).values
+    value, = fed(frames, kind="vacf", window=400.0, origin_every=5).result(Comm.serial()).values
     exact = 0.1 * 1e-4 * interval / 2 / np.tanh(friction * interval / 2) * (1 - 1 / n)
     assert abs(value.value - exact) < 3 * value.error < 0.2 * exact
     einstein, = fed(frames, kind="msd").result(Comm.serial()).values
@@ -112,7 +112,7 @@ def test_too_short_a_run_has_no_diffusion_coefficient() -> None:
 
 def test_memory_is_what_it_says() -> None:
     frames = oscillators(60, 2000, 5.0, 10.0, ["Ar"] * 2000)
-    quantity = fed(frames, kind="vacf", window=300.0, origins=3)
+    quantity = fed(frames, kind="vacf", window=300.0, origin_every=3)
     held = sum(rows.nbytes for rows in quantity.rows().values())
     assert held <= quantity.bytes_held(2000) - quantity.bytes_held(0) <= 1.1 * held
 

@@ -20,7 +20,7 @@ def walk(samples: int, n: int, size: float) -> Frames:
 def test_against_numpy() -> None:
     """Counts exactly, moments to 1e-9; origins at every third sample."""
     frames = walk(90, 60, 0.5)
-    quantity = fed(frames, kind="van-hove", times=(2.0, 20.0), rmax=6.0, bins=30, origins=3)
+    quantity = fed(frames, kind="van-hove", times=(2.0, 20.0), rmax=6.0, bins=30, origin_every=3)
     found, moments = columns(quantity), columns(quantity, "non-gaussian")
     weights = frames.masses / frames.masses.sum()
     moved = frames.position - np.einsum("i,tik->tk", weights, frames.position)[:, None]
@@ -46,7 +46,7 @@ def test_against_numpy() -> None:
 
 def test_a_random_walk_is_gaussian() -> None:
     frames = walk(1000, 60, 0.3)
-    quantity = fed(frames, kind="van-hove", times=(20.0,), rmax=6.0, bins=60, origins=1)
+    quantity = fed(frames, kind="van-hove", times=(20.0,), rmax=6.0, bins=60, origin_every=1)
     found, moments = columns(quantity), columns(quantity, "non-gaussian")
     variance = 10 * 0.3**2
     expected = np.exp(-(found["r_A"] ** 2) / (2 * variance)) / (2 * np.pi * variance) ** 1.5
@@ -65,7 +65,7 @@ def test_a_deformation_is_no_displacement() -> None:
 
 
 def test_memory_is_what_it_says() -> None:
-    quantity = fed(walk(60, 2000, 0.1), kind="van-hove", times=(40.0,), origins=3)
+    quantity = fed(walk(60, 2000, 0.1), kind="van-hove", times=(40.0,), origin_every=3)
     held = sum(rows.nbytes for rows in quantity.rows().values())
     assert held <= quantity.bytes_held(2000) - quantity.bytes_held(0) <= 1.2 * held
 
