@@ -290,6 +290,8 @@ def _size(directory: Path) -> int:
 
 def _text(size: float) -> str:
     """Bytes for people."""
+    if math.isinf(size):  # a file system that does not count them
+        return "an unknown number of bytes"
     power = min(5, max(2, int(math.log10(max(size, 1.0)) // 3)))
     return f"{size / 1e3**power:.4g} {'kMGTP'[power - 1]}B"
 

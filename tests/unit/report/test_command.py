@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,6 +167,8 @@ def test_watch(copy_run: CopyRun) -> None:
         assert listening(server.pid, int(address.rsplit(":", 1)[1])) == ["0100007F"]  # 127.0.0.1: no other host
         with pytest.raises(urllib.error.HTTPError):
             get(f"{address}/run.json")
+        with pytest.raises(urllib.error.HTTPError):  # a page of another site, whose name leads to this machine
+            urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "elsewhere.org:80"}), timeout=30.0)
         rows = (directory / "thermo.csv").read_text().splitlines()
         with (directory / "thermo.csv").open("a") as file:
             file.write(",".join(["202", "808.0", *rows[-1].split(",")[2:]]) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -170,6 +171,13 @@ def test_more_frames_than_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thermo.csv").write_text("old")
     foreseen.require(replaces=True)
+
+
+def test_a_disk_that_counts_no_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreseen = planned(write_input(tmp_path))
+    monkeypatch.setattr(resource_estimate, "free_disk", lambda directory: math.inf)
+    foreseen.require()
+    assert foreseen.rows(1)["disk"].endswith("an unknown number of bytes are free")
 
 
 def test_memory_that_observers_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
