@@ -96,11 +96,11 @@ class QuantityObserver:
         if not state:
             return
         now = settings_of(self._table)
-        changed = [key for key in now if now[key] != state["settings"].get(key)]
+        changed = [key for key in state["settings"] | now if now.get(key) != state["settings"].get(key)]
         if changed:
-            before = state["settings"].get(changed[0])
+            before, after = (found.get(changed[0], "not given") for found in (state["settings"], now))
             raise InputError(
-                f"{changed[0]} = {now[changed[0]]} for '{self.name}', but the run began with {before}",
+                f"{changed[0]} = {after} for '{self.name}', but the run began with {before}",
                 "output.observe",
                 'resume with the settings that began the run, or give the observer another name, such as name = "new"',
             )

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationInfo
+from pydantic import Field, ValidationInfo, model_serializer
 
 from allegro_md.config.fields import Every, Marker, Table, Whole, element, problem, show
 
@@ -111,6 +111,20 @@ def _is_coordinate(value: Any) -> bool:
     return type(value) is float or (type(value) is int and abs(value) < 2**63)
 
 
+def _written(value: Any) -> Any:
+    """A value as an input holds it: the inverse of what the markers of this package read."""
+    if isinstance(value, GroupSetting):
+        region = {axis: [low, high] for axis, low, high in value.region}
+        keys = {"species": list(value.species), "ids": list(value.ids), "region": region}
+        return {key: given for key, given in keys.items() if given}
+    if isinstance(value, dict):
+        return {key: _written(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        linked = all(isinstance(item, tuple) and all(isinstance(name, str) for name in item) for item in value)
+        return ["-".join(item) for item in value] if linked else list(value)
+    return value
+
+
 class QuantityTable(Table):
     """Keys of every quantity; those of one quantity stand in a class derived from this beside it.
 
@@ -128,6 +142,12 @@ class QuantityTable(Table):
     every: Annotated[int, Whole(1)] = Field(examples=["10"])
     name: Annotated[str, _Name()] = ""
     after: Every = 0
+
+    @model_serializer
+    def _as_input(self) -> dict[str, Any]:
+        """Keys with a value, so that a resolved input is an input again."""
+        values = {key: getattr(self, key) for key in type(self).model_fields}
+        return {key: _written(value) for key, value in values.items() if value not in (None, "", (), {})}
 
     @property
     def label(self) -> str:

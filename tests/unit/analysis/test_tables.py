@@ -83,3 +83,22 @@ def test_results_whose_place_is_taken_are_refused_before_the_run(what: str, tmp_
     config = load_input(tmp_path / "input.toml", ["output.observe=[{ kind = 'averages', every = 5 }]"])
     with pytest.raises(InputError, match="is no folder, but results are to be written into it"):
         build_observers(config, build_parts(config, Comm.serial()).system, Comm.serial())
+
+
+def test_a_resolved_input_is_an_input_again(tmp_path: Path) -> None:
+    """As `check` prints it: groups, regions, pairs, triplets and cutoffs as they are written."""
+    observers = [
+        '{ kind = "rdf", every = 5 }',
+        '{ kind = "rdf", name = "part", every = 5, pairs = ["low-Ar", "Ar-Ar"], groups = { Ar = { species = ["Ar"] }, '
+        "low = { ids = [0, 3], region = { z = [0.0, 5.5], x = [1.0, 2.0] } } } }",
+        '{ kind = "adf", every = 5, cutoffs = { Ar-Ar = 4.5 }, triplets = ["Ar-Ar-Ar"] }',
+        '{ kind = "van-hove", every = 5, times = [20, 40] }',
+        '{ kind = "conductivity", every = 5, charges = { Ar = 1 }, temperature = 300 }',
+        '{ kind = "steinhardt", every = 5, cutoff = 4.0, l = [6] }',
+        '{ kind = "msd", every = 5, axes = "xy", species = ["Ar"], after = 10 }',
+    ]
+    path = tmp_path / "input.toml"
+    path.write_text(INPUT + "[output]\nobserve = [" + ", ".join(observers) + "]\n")
+    config = load_input(path)
+    path.write_text(config.to_toml())
+    assert load_input(path) == config and len(config.output.observe) == len(observers)
