@@ -148,9 +148,9 @@ def _refuse(**options: Any) -> None:
 
 def _value(key: str, text: str) -> Any:
     """A value as TOML, a list of numbers or words with commas between, or a word; a name is a word, "300" too."""
-    if key == "name":
-        return text
     value = parse_value(text)
+    if key == "name" and not isinstance(value, str):
+        return text
     is_words = isinstance(value, str) and "," in text and value == text.strip()
     return [_value(key, part) for part in text.split(",")] if is_words else value
 
