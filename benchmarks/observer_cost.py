@@ -52,9 +52,9 @@ def silver(repeat: str) -> str:
 
 
 CASES = {
-    "rdf to 8 Å, copper, single-layer": (COPPER, "cu", RDF, 600.0),
-    "rdf to 8 Å, copper, bilinear": (COPPER, "copper", RDF, 600.0),
-    "msd, a million silver atoms, bilinear": (silver("[24, 24, 25]"), "silver", MSD, 300.0),
+    "rdf to 8 Å, copper, cu.allegro": (COPPER, "cu", RDF, 600.0),
+    "rdf to 8 Å, copper, copper.allegro": (COPPER, "copper", RDF, 600.0),
+    "msd, a million silver atoms, silver.allegro": (silver("[24, 24, 25]"), "silver", MSD, 300.0),
 }
 
 
