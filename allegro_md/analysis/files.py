@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from allegro_md.analysis.plots import draw
 from allegro_md.analysis.result import Analyzed, Column
@@ -52,7 +51,7 @@ def write_result(directory: Path, table: QuantityTable, found: Analyzed, picture
             write_whole(directory / f"{label}.{ending}", content)
             written.append(directory / f"{label}.{ending}")
     document = {
-        "kind": table.kind, "name": label, "title": result.title, "settings": settings_of(table),
+        "kind": table.kind, "name": label, "title": result.title, "settings": table.model_dump(mode="json"),
         "samples": found.samples, "first_step": found.first_step, "last_step": found.last_step,
         "values": [
             {"name": v.name, "label": v.label, "value": _number(v.value), "error": _number(v.error), "unit": v.unit}
@@ -64,11 +63,6 @@ def write_result(directory: Path, table: QuantityTable, found: Analyzed, picture
     }  # fmt: skip
     write_whole(directory / f"{label}.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     return [*written, directory / f"{label}.json"]
-
-
-def settings_of(table: QuantityTable) -> dict[str, Any]:
-    """The keys of a table as JSON can hold them."""
-    return table.model_dump(mode="json")
 
 
 def _csv(columns: Sequence[Column], remarks: Sequence[str]) -> str:

@@ -30,16 +30,16 @@ def structure_factors(edges: Array, g: Array, density: Array, common: Array, q: 
 
     Args:
         edges: (bins + 1,) Å.
-        g: (pairs, bins).
-        density: (pairs,) Å⁻³, √(ρ_A ρ_B).
-        common: (pairs,) N_AB/√(N_A N_B).
+        g: (…, pairs, bins).
+        density: (…, pairs) Å⁻³, √(ρ_A ρ_B).
+        common: (…, pairs) N_AB/√(N_A N_B).
         q: (n,) Å⁻¹.
 
     Returns:
-        (pairs, n).
+        (…, pairs, n).
     """
     r = 0.5 * (edges[1:] + edges[:-1])
     shells = 4.0 * np.pi / 3.0 * np.diff(edges**3)
     window = np.sinc(r / edges[-1])
     waves = np.sinc(q * r[:, None] / np.pi)
-    return np.asarray(common[:, None] + density[:, None] * ((g - 1.0) * (shells * window)) @ waves)
+    return np.asarray(common[..., None] + density[..., None] * ((g - 1.0) * (shells * window)) @ waves)

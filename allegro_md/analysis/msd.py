@@ -6,14 +6,14 @@ r is the unwrapped position in a frame that moves with the center of mass and wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationInfo, model_validator
 
-from allegro_md.accumulators.blocks import Blocks, load_on_root
-from allegro_md.analysis.base import Quantity, Sample, System
+from allegro_md.accumulators.blocks import Blocks
+from allegro_md.analysis.base import Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import Comoving
 from allegro_md.analysis.diffusion import (
@@ -24,11 +24,12 @@ from allegro_md.analysis.diffusion import (
     finite_size_correction,
     is_cube,
 )
-from allegro_md.analysis.history import History, LaggedSums
+from allegro_md.analysis.history import LaggedSums
 from allegro_md.analysis.lags import Logarithmic, Points
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.table import AXES, GroupedTable
 from allegro_md.analysis.time_axis import require_interval
+from allegro_md.analysis.tracked import Displaced
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Marker, Temperature, Viscosity, problem, show
 from allegro_md.errors import InputError
@@ -69,11 +70,8 @@ class MsdTable(GroupedTable):
         return self
 
 
-class Msd(Quantity):
+class Msd(Displaced[LaggedSums]):
     """Sums of squares of displacements, by class of atoms and lag."""
-
-    fields = ("position", "image")
-    divided: ClassVar[Literal["frames", "atoms", "no"]] = "atoms"
 
     def __init__(self, table: MsdTable, system: System, where: str) -> None:
         """Sums without terms.
@@ -87,7 +85,6 @@ class Msd(Quantity):
         self._lags = Logarithmic(table.points)
         self._n_lags = len(self._lags.table(max(system.n_samples, 2)))
         self._where, self._table = where, table
-        self._history: History | None = None
         self._frame = Comoving(system.cell)
         self._blocks = Blocks(self._sums)
         self._number, self._n_total, self._n_samples = -1, system.n_total, system.n_samples
@@ -96,7 +93,7 @@ class Msd(Quantity):
         """Compares the positions of a sample with earlier ones."""
         own = sample.by_id(position=sample.position, species=sample.species)
         if self._history is None:
-            self._history = self._new_history(sample, own)
+            self._history = self._new_history(sample, own["species"], own["position"])
         history, last = self._history, self._number
         self._frame.follow(sample.cell, lambda: history.newest(last))
         moved = self._frame.relative(own["position"], sample.species_table.masses[own["species"]], sample.comm)
@@ -148,33 +145,16 @@ class Msd(Quantity):
         return float(np.cbrt(self._frame.cell.volume / self._n_total)) if self._frame.cell.bounded else np.nan
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return {
-            "blocks": self._blocks.reduced(comm).state_dict(), "classes": self._classes.state_dict(),
-            "frame": self._frame.state_dict(), "number": self._number, "lags": self._n_lags,
-        }  # fmt: skip
+        return super().state_dict(comm) | {"number": self._number, "lags": self._n_lags}
 
     def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        self._classes.load_state_dict(state["classes"])
         self._n_lags = max(self._n_lags, state["lags"])
-        load_on_root(self._blocks, state["blocks"], comm)
-        self._frame.load_state_dict(state["frame"])
+        super().load_state_dict(state, comm)
         self._number = state["number"]
-
-    def rows(self) -> Mapping[str, NDArray[Any]]:
-        return {} if self._history is None else self._history.rows() | self._frame.rows()
-
-    def load_rows(self, rows: Mapping[str, NDArray[Any]]) -> None:
-        self._history = History.restored(self._lags, self._classes.count, rows)
-        self._frame.load_rows(rows)
 
     def bytes_held(self, n_local: int) -> float:
         slots = sum(self._lags.slots(max(self._n_samples, 1) - 1))
         return (24.0 * slots + 40.0) * n_local + 1e6 * len(self._classes.names)
-
-    def _new_history(self, sample: Sample, own: Mapping[str, NDArray[Any]]) -> History:
-        """An empty history of the atoms of this rank's range of ids (collective); `own` are their rows."""
-        self._frame.cell = sample.cell
-        return History(self._lags, self._classes.assign(sample, own["species"], own["position"]), self._classes.count)
 
     def _sums(self) -> LaggedSums:
         return LaggedSums(self._classes.count, self._n_lags, BITS)

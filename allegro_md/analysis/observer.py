@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.analysis.base import Quantity, Sample, System
-from allegro_md.analysis.files import paths, settings_of, write_result
+from allegro_md.analysis.files import paths, write_result
 from allegro_md.analysis.result import Analyzed
 from allegro_md.analysis.table import QuantityTable
-from allegro_md.comm import Comm
+from allegro_md.comm import PATIENCE, Comm
 from allegro_md.config.registry import load
 from allegro_md.errors import AllegroError, InputError, ResourceError, one_line, out_of_memory
 from allegro_md.io.disk import disk_errors
@@ -25,9 +25,6 @@ from allegro_md.triggers import After, Every, Trigger
 
 PICTURE_SHARE = 0.02
 """Largest part of a run's time that pictures may take; the last one is always drawn."""
-
-PATIENCE = 5.0
-"""Seconds within which all ranks are expected to fail together."""
 
 DRAWING = 0.5
 """Seconds that the first picture is taken to need."""
@@ -80,7 +77,7 @@ class QuantityObserver:
 
     def state_dict(self) -> dict[str, Any]:
         """The sums of all ranks, and the settings they were made with."""
-        settings = settings_of(self._table)
+        settings = self._table.model_dump(mode="json")
         state = self._quantity.state_dict(self._comm)
         return {
             "settings": settings, "n_samples": self._n_samples, "steps": [self._first_step, self._last_step],
@@ -95,7 +92,7 @@ class QuantityObserver:
         """
         if not state:
             return
-        now = settings_of(self._table)
+        now = self._table.model_dump(mode="json")
         changed = [key for key in state["settings"] | now if now.get(key) != state["settings"].get(key)]
         if changed:
             before, after = (found.get(changed[0], "not given") for found in (state["settings"], now))

@@ -112,9 +112,11 @@ class Rdf(Blocked[_Sums]):
         blocks = self._blocks.reduced(comm)
         require_samples(blocks.n_samples, self._where)
         q = wave_numbers(self._edges)
-        g, running, factors = self._functions(blocks.whole(), q)
-        each = [self._functions(block, q) for block in blocks.complete()]
-        g_error, running_error, factor_error = (standard_error(np.array([of[k] for of in each])) for k in range(3))
+        found = [self._functions(sums) for sums in (blocks.whole(), *blocks.complete())]
+        g, running, density, common = (np.array(part) for part in zip(*found, strict=True))
+        factors = structure_factors(self._edges, g, density, common, q)
+        g_error, running_error, factor_error = (standard_error(part[1:]) for part in (g, running, factors))
+        g, running, factors = g[0], running[0], factors[0]
         middle = 0.5 * (self._edges[1:] + self._edges[:-1])
         names = [f"{a}-{b}" for a, b in self.pairs]
         columns = [Column("r_A", middle)]
@@ -172,8 +174,8 @@ class Rdf(Blocked[_Sums]):
         others = second - common / np.maximum(first, 1.0)
         return np.concatenate([first, second, common, others, first * others / volume])
 
-    def _functions(self, sums: _Sums, q: Array) -> tuple[Array, Array, Array]:
-        """g (pairs + 1, bins), n (pairs + 1, bins) and S (pairs + 1, n) of the sums of some samples; `q` (n,) Å⁻¹."""
+    def _functions(self, sums: _Sums) -> tuple[Array, Array, Array, Array]:
+        """g and n, (pairs + 1, bins), √(ρ_A ρ_B) in Å⁻³ and N_AB/√(N_A N_B), (pairs + 1,), of some samples."""
         shells = 4.0 * np.pi / 3.0 * np.diff(self._edges**3)
         counts = sums.counts.counts.astype(np.float64)
         first, second, common, others, pairs = sums.norm.value().reshape(5, -1)
@@ -181,7 +183,7 @@ class Rdf(Blocked[_Sums]):
             g = np.where(pairs[:, None] > 0.0, counts / (pairs[:, None] * shells), np.nan)
             running = np.cumsum(counts, axis=1) / first[:, None]
             density = pairs / others * np.sqrt(second / first)  # √(N_A N_B) / V of the means
-            return g, running, structure_factors(self._edges, g, density, common / np.sqrt(first * second), q)
+            return g, running, density, common / np.sqrt(first * second)
 
 
 def peak(name: str, r: Array, g: Array, g_error: Array, running: Array, running_error: Array) -> list[Value]:

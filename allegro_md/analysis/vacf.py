@@ -8,23 +8,22 @@ Phys. Rev. 188, 1407 (1969). D = ⅓ ∫ VACF dτ: Allen and Tildesley, "Compute
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import dct
 
-from allegro_md.accumulators.blocks import ENOUGH, Blocks, load_on_root, standard_error
-from allegro_md.analysis.base import Quantity, Sample, System
+from allegro_md.accumulators.blocks import ENOUGH, Blocks, standard_error
+from allegro_md.analysis.base import Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import center_of_mass
 from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
-from allegro_md.analysis.history import History, LaggedSums
+from allegro_md.analysis.history import LaggedSums
 from allegro_md.analysis.lags import Window
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.table import GroupedTable
 from allegro_md.analysis.time_axis import require_interval
+from allegro_md.analysis.tracked import Tracked
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Time, Whole
 from allegro_md.errors import InputError
@@ -50,11 +49,11 @@ class VacfTable(GroupedTable):
     origin_every: Annotated[int, Whole(1)] = 10
 
 
-class Vacf(Quantity):
+class Vacf(Tracked[LaggedSums]):
     """Sums of products of velocities, by class of atoms and lag."""
 
     fields = ("position", "velocity")
-    divided: ClassVar[Literal["frames", "atoms", "no"]] = "atoms"
+    _lags: Window
 
     def __init__(self, table: VacfTable, system: System, where: str) -> None:
         """Sums without terms.
@@ -71,7 +70,6 @@ class Vacf(Quantity):
         self._masses = system.species_table.masses
         self._lags = Window(longest, table.origin_every)
         self._where = where
-        self._history: History | None = None
         self._blocks = Blocks(lambda: LaggedSums(self._classes.count, longest, BITS))
 
     def add(self, sample: Sample) -> None:
@@ -79,7 +77,8 @@ class Vacf(Quantity):
         assert sample.velocity is not None
         own = sample.by_id(velocity=sample.velocity, species=sample.species)
         if self._history is None:
-            self._history = self._new_history(sample, own["species"])
+            position = sample.by_id(position=sample.position)["position"]
+            self._history = self._new_history(sample, own["species"], position)
         mean = center_of_mass(own["velocity"], self._masses[own["species"]], sample.comm, "momentum")
         self._history.add(sample.number, own["velocity"] - mean, self._blocks.at(sample.number), product=True)
 
@@ -106,27 +105,9 @@ class Vacf(Quantity):
         result.panels = panels
         return result
 
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return {"blocks": self._blocks.reduced(comm).state_dict(), "classes": self._classes.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        self._classes.load_state_dict(state["classes"])
-        load_on_root(self._blocks, state["blocks"], comm)
-
-    def rows(self) -> Mapping[str, NDArray[Any]]:
-        return {} if self._history is None else self._history.rows()
-
-    def load_rows(self, rows: Mapping[str, NDArray[Any]]) -> None:
-        self._history = History.restored(self._lags, self._classes.count, rows)
-
     def bytes_held(self, n_local: int) -> float:
         blocks = 32.0 * 40.0 * self._lags.longest * max(self._classes.count, len(self._masses))
         return (24.0 * self._lags.slots(0)[0] + 16.0) * n_local + blocks
-
-    def _new_history(self, sample: Sample, species: NDArray[np.integer[Any]]) -> History:
-        """An empty history of the atoms of this rank's range of ids, with `species` (n_own,) (collective)."""
-        position = sample.by_id(position=sample.position)["position"]
-        return History(self._lags, self._classes.assign(sample, species, position), self._classes.count)
 
 
 def _vacf(result: Result, time: Array, names: tuple[str, ...], vacf: Array, each: Array) -> Panel:

@@ -9,24 +9,24 @@ Phys. Rev. 136, A405 (1964).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo
 
-from allegro_md.accumulators.blocks import ENOUGH, Blocks, load_on_root, standard_error
+from allegro_md.accumulators.blocks import ENOUGH, Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import HIGH_LIMIT, FixedPointSum
-from allegro_md.analysis.base import Quantity, Sample, System
+from allegro_md.analysis.base import Sample, System
 from allegro_md.analysis.classes import Classes
 from allegro_md.analysis.comoving import Comoving
-from allegro_md.analysis.history import History
 from allegro_md.analysis.lags import Chosen
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.table import Bins, GroupedTable
 from allegro_md.analysis.time_axis import require_interval
+from allegro_md.analysis.tracked import Displaced
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Length, Marker, Time, Whole, problem, show
 from allegro_md.config.fields import Quantity as Dimensioned
@@ -83,11 +83,10 @@ class _Sums(Joint):
         return np.moveaxis(np.array(found), 0, 2)
 
 
-class VanHove(Quantity):
+class VanHove(Displaced[_Sums]):
     """Histograms of displacements, by class of atoms and time, and sums of their squares and fourth powers."""
 
-    fields = ("position", "image")
-    divided: ClassVar[Literal["frames", "atoms", "no"]] = "atoms"
+    _lags: Chosen
 
     def __init__(self, table: VanHoveTable, system: System, where: str) -> None:
         """Bins without displacements.
@@ -99,7 +98,6 @@ class VanHove(Quantity):
         self._times, self._where = table.times, where
         self._lags = Chosen(tuple(_lag(time, interval, where) for time in table.times), table.origin_every)
         self._classes = Classes(table, system, where)
-        self._history: History | None = None
         self._frame = Comoving(system.cell)
         self._last: NDArray[np.float64] = np.zeros((0, 3))  # (n_own, 3) of the last sample
         self._edges: Array = np.linspace(0.0, table.rmax, table.bins + 1)
@@ -109,7 +107,7 @@ class VanHove(Quantity):
         """Counts the displacements from earlier samples."""
         own = sample.by_id(position=sample.as_stored, species=sample.species)
         if self._history is None:
-            self._history = self._new_history(sample, own)
+            self._history = self._new_history(sample, own["species"], own["position"])
         self._frame.follow(sample.cell, lambda: self._last)
         self._last = self._frame.relative(own["position"], sample.species_table.masses[own["species"]], sample.comm)
         now, compared = self._history.pairs(sample.number, self._last)
@@ -154,23 +152,11 @@ class VanHove(Quantity):
         result.more["non-gaussian"] = columns
         return result
 
-    def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return {
-            "blocks": self._blocks.reduced(comm).state_dict(), "classes": self._classes.state_dict(),
-            "frame": self._frame.state_dict(),
-        }  # fmt: skip
-
-    def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
-        self._classes.load_state_dict(state["classes"])
-        load_on_root(self._blocks, state["blocks"], comm)
-        self._frame.load_state_dict(state["frame"])
-
     def rows(self) -> Mapping[str, NDArray[Any]]:
-        return {} if self._history is None else self._history.rows() | self._frame.rows() | {"last": self._last}
+        return {} if self._history is None else {**super().rows(), "last": self._last}
 
     def load_rows(self, rows: Mapping[str, NDArray[Any]]) -> None:
-        self._history = History.restored(self._lags, self._classes.count, rows)
-        self._frame.load_rows(rows)
+        super().load_rows(rows)
         self._last = rows["last"]
 
     def bytes_held(self, n_local: int) -> float:
@@ -179,11 +165,6 @@ class VanHove(Quantity):
 
     def bytes_while_called(self, n_local: int) -> float:
         return 350.0 * n_local
-
-    def _new_history(self, sample: Sample, own: Mapping[str, NDArray[Any]]) -> History:
-        """An empty history of the atoms of this rank's range of ids (collective); `own` are their rows."""
-        self._frame.cell = sample.cell
-        return History(self._lags, self._classes.assign(sample, own["species"], own["position"]), self._classes.count)
 
     def _functions(self, result: Result, sums: _Sums, n_times: int) -> None:
         """Adds G_s of each group at the first `n_times` times to a result, and their picture."""

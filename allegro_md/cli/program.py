@@ -31,7 +31,7 @@ from allegro_md.cli import (
     train,
     verify,
 )
-from allegro_md.comm import Comm
+from allegro_md.comm import PATIENCE, Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory, unusable_path
 
@@ -47,9 +47,6 @@ UNBUILT = ("scale", "plan")
 
 RANKLESS = ("info", "report")
 """Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
-
-PATIENCE = 5.0
-"""Seconds within which all ranks are expected to fail together."""
 
 EXAMPLES = {
     "run": "Example: mpirun -n 4 allegro-md argon.toml --set dynamics.steps=2000",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,6 +14,7 @@ from allegro_md.cell import Cell
 from allegro_md.errors import InputError
 from allegro_md.io.disk import damage
 from allegro_md.io.frame_index import NAME
+from allegro_md.io.frame_sequence import FrameFile
 from allegro_md.io.h5md import UNITS
 from allegro_md.io.segments import FOLDER, segment_path
 from allegro_md.io.wrapping import unwrap
@@ -125,28 +124,7 @@ class Frame:
         return self._trajectory.rows(field, self._index, self._first, self._last)
 
 
-class Frames(Sequence[Frame]):
-    """Some frames of a trajectory, none of which is read before it is asked for."""
-
-    def __init__(self, trajectory: Trajectory, indices: range) -> None:
-        self._trajectory, self._indices = trajectory, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Frames: ...
-    def __getitem__(self, index: int | slice) -> Frame | Frames:
-        """A frame, or the frames of a slice."""
-        chosen = self._indices[index]
-        if isinstance(chosen, range):
-            return Frames(self._trajectory, chosen)
-        return Frame(self._trajectory, chosen, 0, self._trajectory.n_atoms)
-
-
-class Trajectory(AbstractContextManager["Trajectory"]):
+class Trajectory(FrameFile[Frame]):
     """The frames of a trajectory file; `with read_trajectory(path) as trajectory` closes it.
 
     ``trajectory[-1]`` is the last frame, ``trajectory[100::10]`` every tenth from frame 100 on.
@@ -176,22 +154,9 @@ class Trajectory(AbstractContextManager["Trajectory"]):
             self.close()
             raise
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return self.n_frames
-
-    def __iter__(self) -> Iterator[Frame]:
-        return iter(self[:])
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Frames: ...
-    def __getitem__(self, index: int | slice) -> Frame | Frames:
-        """A frame, or the frames of a slice."""
-        return Frames(self, range(self.n_frames))[index]
+    def frame(self, index: int) -> Frame:
+        """The frame of a number from 0, with all its atoms."""
+        return Frame(self, index, 0, self.n_atoms)
 
     @cached_property
     def species(self) -> NDArray[np.int32]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError
+from allegro_md.io.frame_sequence import FrameFile
 from allegro_md.io.frames.options import FrameOptions, named_here
 from allegro_md.io.frames.source import FIELDS
 from allegro_md.io.wrapping import FARTHEST, unwrap, wrap
@@ -167,28 +167,7 @@ class LoadedFrame:
         return self._whole().vectors[field][self._first : self._last]
 
 
-class FrameRange(Sequence[LoadedFrame]):
-    """Some frames of a file, none of which is read before it is asked for."""
-
-    def __init__(self, source: LoadedFrames, indices: range) -> None:
-        self._source, self._indices = source, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @overload
-    def __getitem__(self, index: int) -> LoadedFrame: ...
-    @overload
-    def __getitem__(self, index: slice) -> FrameRange: ...
-    def __getitem__(self, index: int | slice) -> LoadedFrame | FrameRange:
-        """A frame, or the frames of a slice."""
-        chosen = self._indices[index]
-        if isinstance(chosen, range):
-            return FrameRange(self._source, chosen)
-        return LoadedFrame(self._source, chosen, 0, self._source.n_atoms)
-
-
-class LoadedFrames(AbstractContextManager["LoadedFrames"]):
+class LoadedFrames(FrameFile[LoadedFrame]):
     """The frames of a file, see `allegro_md.io.frames.source.FrameSource`; one frame is kept in memory."""
 
     def __init__(
@@ -216,22 +195,9 @@ class LoadedFrames(AbstractContextManager["LoadedFrames"]):
         self._require_finite(0, first)
         self._kept = (0, first)
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return self.n_frames
-
-    def __iter__(self) -> Iterator[LoadedFrame]:
-        return iter(self[:])
-
-    @overload
-    def __getitem__(self, index: int) -> LoadedFrame: ...
-    @overload
-    def __getitem__(self, index: slice) -> FrameRange: ...
-    def __getitem__(self, index: int | slice) -> LoadedFrame | FrameRange:
-        """A frame, or the frames of a slice."""
-        return FrameRange(self, range(self.n_frames))[index]
+    def frame(self, index: int) -> LoadedFrame:
+        """The frame of a number from 0, with all its atoms."""
+        return LoadedFrame(self, index, 0, self.n_atoms)
 
     def close(self) -> None:
         """Closes the file; frames keep what they have read."""
