@@ -94,6 +94,20 @@ class Cell:
         """(3,) Å, distance between opposite faces."""
         return np.asarray(1.0 / np.linalg.norm(self.inverse, axis=0), dtype=np.float64)
 
+    @property
+    def lengths(self) -> tuple[float, float, float]:
+        """Lengths of the lattice vectors, Å."""
+        a, b, c = (float(length) for length in np.linalg.norm(self.matrix, axis=1))
+        return a, b, c
+
+    @property
+    def angles(self) -> tuple[float, float, float]:
+        """Angles α (between b and c), β (a and c) and γ (a and b), degrees."""
+        unit = self.matrix / np.linalg.norm(self.matrix, axis=1)[:, None]
+        cosines = ((unit[i] * unit[j]).sum() for i, j in ((1, 2), (0, 2), (0, 1)))
+        alpha, beta, gamma = (float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))) for cosine in cosines)
+        return alpha, beta, gamma
+
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cross product (3,) of `a` (3,) and `b` (3,), by plain products and differences."""

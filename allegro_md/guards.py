@@ -6,6 +6,7 @@ A blow-up is found in the step in which it happens, with the atoms that caused i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -36,12 +37,14 @@ class Limits:
         displacement: farthest move of an atom in one step, Å; infinite: none.
         distance: (species, species) Å, least distance of a pair; 0: none.
         temperature: K.
+        volume_ratio: of the volume and that at the beginning of the stage, and of that and the volume; 0: none.
     """
 
     force: float
     displacement: float
     distance: NDArray[np.float64]
     temperature: float
+    volume_ratio: float = 0.0
 
 
 class Guard:
@@ -112,6 +115,29 @@ class Guard:
                 f"the temperature is {thermo.temperature:.6g} K, beyond guard.max_temperature = "
                 f"{self._limits.temperature:g} K"
             )
+
+    def cell(self, start: float, volume: float, measure: Callable[[], Thermo]) -> None:
+        """Checks the volume of a cell that changes (collective).
+
+        Args:
+            start: volume at the beginning of the stage, Å³; NaN where the cell has none.
+            volume: now, Å³.
+            measure: the observables of this step, for the message.
+
+        Raises:
+            PhysicsError: the cell has collapsed or exploded (on all ranks).
+        """
+        limit = self._limits.volume_ratio
+        if not limit or not math.isfinite(start) or start <= limit * volume <= limit * limit * start:
+            return
+        thermo = measure()
+        what = "collapsed" if volume < start else "expanded without end"
+        raise PhysicsError(
+            f"the cell has {what}: its volume is {volume:.6g} Å³, {volume / start:.3g} of that at the beginning of the "
+            f"stage, beyond guard.max_volume_ratio = {limit:g}; the density is {thermo.density:.4g} g/cm³, the "
+            f"pressure {thermo.pressure:.4g} GPa — is the pressure that the input asks for meant, is barostat_time too "
+            "short, or does the model predict wrong stresses?"
+        )
 
     def _least_clearance(self, state: AtomState, neighbors: NeighborList) -> float:
         """A lower bound of distance − limit over all pairs, exact where it could be negative.

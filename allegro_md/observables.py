@@ -10,7 +10,7 @@ from allegro_md.backends import backend_for
 from allegro_md.exact import ExactSum
 from allegro_md.reporting import Thermo
 from allegro_md.state import AtomState
-from allegro_md.units import BOLTZMANN, EV_PER_A3_IN_GPA
+from allegro_md.units import AMU_PER_A3_IN_G_PER_CM3, BOLTZMANN, EV_PER_A3_IN_GPA
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Component order of symmetric tensors: xx yy zz yz xz xy."""
@@ -53,6 +53,7 @@ def thermo(
     volume: float,
     extended_energy: float,
     degrees_of_freedom: int,
+    mass: float,
 ) -> Thermo:
     """Puts the reduced sums of one step together.
 
@@ -63,6 +64,7 @@ def thermo(
         volume: Å³, NaN where the cell has none.
         extended_energy: energy that the ensemble adds to the total energy to make it conserved, eV.
         degrees_of_freedom: of the kinetic energy.
+        mass: of all atoms, amu.
     """
     kinetic_total = 0.5 * float(kinetic[0] + kinetic[1] + kinetic[2])
     stress = -(virial + kinetic) / volume * EV_PER_A3_IN_GPA
@@ -76,4 +78,5 @@ def thermo(
         pressure=-float(stress[0] + stress[1] + stress[2]) / 3.0,
         volume=volume,
         stress=stress,
+        density=mass / volume * AMU_PER_A3_IN_G_PER_CM3,
     )

@@ -16,6 +16,9 @@ from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.triggers import Trigger
 
+OBSERVE = "observe"
+"""Folder of a run directory for the results of observers; all of it belongs to the run."""
+
 
 @dataclass(frozen=True)
 class Thermo:
@@ -27,6 +30,7 @@ class Thermo:
         pressure: GPa, with the kinetic part; NaN without a volume.
         volume: Å³.
         stress: (6,) GPa, Voigt order xx yy zz yz xz xy, positive in tension, with the kinetic part.
+        density: g/cm³, NaN without a volume.
         max_force_std: of a committee, largest standard deviation of the force on an atom, eV/Å; else None.
     """
 
@@ -38,6 +42,7 @@ class Thermo:
     pressure: float
     volume: float
     stress: NDArray[np.float64]
+    density: float = np.nan
     max_force_std: float | None = None
 
 
@@ -151,14 +156,17 @@ class ObserverSetting:
     """A run, as far as its observers are concerned: a builder takes a table of the input and this.
 
     Attributes:
-        directory: of the run; results of ``output.observe`` are in its folder `OBSERVE`.
+        directory: of the run.
         n_total: atoms of the whole system.
         thermo_every: steps between rows of ``thermo.csv``, for observers without a period of their own.
         comm: all ranks.
         species_table: the elements of the system.
         cell: at the beginning.
         timestep: fs.
-        steps: that the run is to have.
+        steps: that the run, or its stage, is to have.
+        first_step: steps made before the stage of the run that the observer belongs to.
+        changes_cell: the cell may change.
+        results: folder of the results of ``output.observe``, relative to the run directory.
     """
 
     directory: Path
@@ -169,10 +177,9 @@ class ObserverSetting:
     cell: Cell
     timestep: float
     steps: int
-
-
-OBSERVE = "observe"
-"""Folder of a run directory for the results of observers; all of it belongs to the run."""
+    first_step: int = 0
+    changes_cell: bool = False
+    results: str = OBSERVE
 
 PRIORITY = {"stop": 0, "write": 10, "log": 20}
 """An observer that may end the run comes before those that write the step, and the log is last."""

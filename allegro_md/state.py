@@ -1,12 +1,13 @@
 """Per-atom data: one field table, one owner.
 
-Every per-atom array of the program is a row of `FIELDS`; migration, halo, checkpoint and writer iterate over it, so a
-new quantity is one row and cannot be forgotten by one of them.
+Every per-atom array of the program is a row of `FIELDS`, or of what a run adds to it; migration, halo, checkpoint and
+writer iterate over `AtomState.fields`, so a new quantity is one row and cannot be forgotten by one of them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,9 @@ FIELDS: dict[str, Field] = {
     )
 }
 
+GROUP = Field("group", (), torch.int64, "", migrates=True, halo=False, checkpoint=True, trajectory=False)
+"""Bit k is set for atoms of group k of the input; a state has it where the input has groups."""
+
 
 @dataclass(frozen=True)
 class SpeciesTable:
@@ -112,6 +116,8 @@ class AtomState:
         species_table: meaning of `species`.
         n_total: atoms of the whole system.
         device: where the tensors live.
+        held: bits of the groups whose atoms no integrator may accelerate: they keep their velocity.
+        lattices: how often the cell was replaced by another one of the same lattice, which makes all shifts wrong.
     """
 
     def __init__(
@@ -121,8 +127,11 @@ class AtomState:
         self.species_table = species_table
         self.n_total = n_total
         self.device = torch.device(device)
+        self.held = 0
+        self.lattices = 0
         self.n_local = 0
         self.n_ghost = 0
+        self._fields = dict(FIELDS)
         self._storage = {
             name: torch.empty((0, *f.shape), dtype=f.dtype, device=self.device) for name, f in FIELDS.items()
         }
@@ -163,6 +172,23 @@ class AtomState:
             else:
                 rows.zero_()
         return state
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Rows of `FIELDS` and those that were added, by name."""
+        return self._fields
+
+    def add_field(self, field: Field) -> None:
+        """Adds a per-atom array of zeros; nothing happens where the state has it."""
+        if field.name not in self._fields:
+            shape = (len(self._storage["id"]), *field.shape)
+            self._fields[field.name] = field
+            self._storage[field.name] = torch.zeros(shape, dtype=field.dtype, device=self.device)
+
+    def remove_field(self, field: Field) -> None:
+        """Removes an array that was added, and frees its memory."""
+        del self._fields[field.name], self._storage[field.name]
+        self._views.clear()
 
     @property
     def n_all(self) -> int:
@@ -216,7 +242,7 @@ class AtomState:
             order: (n_local,) int64 or int32.
         """
         self.resize(self.n_local, 0)
-        for name, field in FIELDS.items():
+        for name, field in self._fields.items():
             if field.migrates or name == "shift":
                 rows = self.local(name)
                 rows.copy_(rows.index_select(0, order))

@@ -44,10 +44,10 @@ class QuantityObserver:
     def __init__(self, table: QuantityTable, quantity: Quantity, setting: ObserverSetting) -> None:
         """An observer without samples."""
         self.name, self.priority, self.needs = table.label, PRIORITY["write"], quantity.needs
-        self.trigger: Trigger = Every(table.every) & After(table.after)
-        self.files = tuple(f"{OBSERVE}/{name}" for name in paths(table.label))
+        self.trigger: Trigger = Every(table.every) & After(setting.first_step + table.after)
+        self.files = tuple(f"{setting.results}/{name}" for name in paths(table.label))
         self._table, self._quantity = table, quantity
-        self._directory, self._comm = setting.directory / OBSERVE, setting.comm
+        self._directory, self._comm = setting.directory / setting.results, setting.comm
         self._n_samples, self._first_step, self._last_step = 0, -1, -1
         self._drawn, self._drawing = time.monotonic(), DRAWING
 
@@ -146,7 +146,7 @@ class QuantityObserver:
         with self._comm.collective_errors():
             if self._comm.rank == 0:
                 with disk_errors(self._directory):
-                    self._directory.mkdir(exist_ok=True)
+                    self._directory.mkdir(exist_ok=True, parents=True)
                 write_result(self._directory, self._table, found, picture)
         if picture:
             self._drawn, self._drawing = time.monotonic(), time.monotonic() - began
@@ -201,7 +201,8 @@ def build(table: QuantityTable, setting: ObserverSetting) -> QuantityObserver:
     """
     with setting.comm.collective_errors():
         if setting.comm.rank == 0:
-            _require_folder(setting.directory / OBSERVE)
+            for folder in (OBSERVE, setting.results):
+                _require_folder(setting.directory / folder)
     system = System(
         setting.species_table, setting.n_total, setting.cell, table.every * setting.timestep,
         max(0, setting.steps - table.after) // table.every + 1, setting.comm,

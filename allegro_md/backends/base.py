@@ -29,7 +29,7 @@ class StepFunctions(Protocol):
     """Sub-steps of integrators on the local atoms, in place."""
 
     def kick(self, state: AtomState, factors: NDArray[np.float64]) -> None:
-        """Adds force · factor of the species to the velocities.
+        """Adds force · factor of the species to the velocities, but for atoms of groups in `AtomState.held`.
 
         Args:
             state: with forces.

@@ -33,29 +33,62 @@ class _Order(Marker):
 
 
 class DynamicsConfig(Table):
-    """Keys of every ensemble.
+    """Keys of every ensemble, and of minimizers.
 
     Attributes:
         ensemble: its name.
-        timestep: fs.
         steps: number of steps.
+    """
+
+    ensemble: str
+    steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
+
+    @property
+    def length_of_step(self) -> float:
+        """Time of a step, fs; 0 where steps take no time."""
+        return 0.0
+
+    @property
+    def removes_momentum(self) -> bool:
+        """The net momentum of the start is to be removed where the potential conserves it."""
+        return False
+
+    @property
+    def is_ramped(self) -> bool:
+        """A target changes over the steps, so that their number cannot change later."""
+        return any(isinstance(getattr(self, key, None), tuple) for key in ("temperature", "pressure"))
+
+
+class MotionConfig(DynamicsConfig):
+    """Keys of every ensemble in which time passes.
+
+    Attributes:
+        timestep: fs.
         remove_momentum: the net momentum of the start is removed where the potential conserves it; 3N − 3 degrees of
             freedom are counted then, else 3N.
     """
 
-    ensemble: str
     timestep: Time = Field(examples=["2.0"])
-    steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
     remove_momentum: Flag = True
 
+    @property
+    def length_of_step(self) -> float:
+        """Time of a step, fs."""
+        return self.timestep
 
-class NveConfig(DynamicsConfig):
+    @property
+    def removes_momentum(self) -> bool:
+        """The net momentum of the start is to be removed where the potential conserves it."""
+        return self.remove_momentum
+
+
+class NveConfig(MotionConfig):
     """Velocity Verlet at constant energy."""
 
     ensemble: Literal["nve"]
 
 
-class ThermostatConfig(DynamicsConfig):
+class ThermostatConfig(MotionConfig):
     """Keys of every ensemble at a given temperature.
 
     Attributes:

@@ -27,6 +27,14 @@ class _Fraction(Marker):
         return float(value)
 
 
+class _Ratio(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> float:
+        number = not isinstance(value, bool) and isinstance(value, (int, float))
+        if not number or not (value == 0 or 1.0 < value < 1e6):
+            raise problem(f"expected a ratio above 1, got {show(value)}", "0 switches this guard off")
+        return float(value)
+
+
 class _Limit(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> float | str:
         return value if value == "auto" else Quantity("temperature").parse(value, info)
@@ -40,6 +48,8 @@ class GuardConfig(Table):
         max_displacement: farthest an atom may move in one step, Å; 0: no limit.
         min_distance: of a pair, as a fraction of the shortest distance its model has seen in training; 0: no limit.
         max_temperature: K; "auto": ten times the highest temperature the input asks for, at least 10,000 K.
+        max_volume_ratio: how many times larger or smaller than at the beginning of the run, or of its stage, the volume
+            of a cell that changes may become; 0: no limit.
         rollback: how often a run that broke goes back to its last checkpoint and on with half the timestep.
         max_force_std: of a committee, largest standard deviation of the force on an atom, eV/Å; None: no limit.
         force_std_every: steps between looks at that; None: with every row of ``thermo.csv``.
@@ -50,6 +60,7 @@ class GuardConfig(Table):
     max_displacement: LengthOrZero = 1.0
     min_distance: Annotated[float, _Fraction()] = 0.7
     max_temperature: Annotated[Literal["auto"] | Temperature, _Limit()] = "auto"
+    max_volume_ratio: Annotated[float, _Ratio()] = 3.0
     rollback: Annotated[int, Whole(0)] = 0
     max_force_std: Annotated[float, Quantity("force")] | None = None
     force_std_every: Annotated[int, Whole(1)] | None = None

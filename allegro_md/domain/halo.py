@@ -19,7 +19,7 @@ from allegro_md.backends import backend_for
 from allegro_md.backends.base import Side
 from allegro_md.comm import Comm, SendRecv
 from allegro_md.domain.decomposition import Decomposition
-from allegro_md.state import FIELDS, AtomState
+from allegro_md.state import AtomState
 
 _SLACK = 1e-6  # Å, far above rounding
 
@@ -96,7 +96,7 @@ class HaloExchange:
         first = state.n_all
         state.resize(state.n_local, state.n_ghost + int(count[0]))
         route = _Route(to, source, chosen, first, state.n_all)
-        for name, field in FIELDS.items():
+        for name, field in state.fields.items():
             if not field.halo:
                 continue
             values = state.all(name)

@@ -10,7 +10,7 @@ from allegro_md.backends import backend_for
 from allegro_md.comm import Comm
 from allegro_md.domain.decomposition import Decomposition, Grid, choose_grid
 from allegro_md.errors import PhysicsError
-from allegro_md.state import FIELDS, AtomState
+from allegro_md.state import AtomState
 
 _MOST_BOXES = 1e9  # an atom may be so many boxes away: its shift fits into int32
 
@@ -88,7 +88,7 @@ def assign_initial_owners(state: AtomState, decomposition: Decomposition, comm: 
         PhysicsError: the ranks together do not hold every atom once.
     """
     mine = backend_for(state.device).domain.assign_owners(state, decomposition.planes) == comm.rank
-    state.set_local({name: state.local(name)[mine] for name, field in FIELDS.items() if field.migrates})
+    state.set_local({name: state.local(name)[mine] for name, field in state.fields.items() if field.migrates})
     _set_shifts(state, decomposition, comm)
 
 
@@ -123,7 +123,7 @@ def _exchange_atoms(state: AtomState, owner: torch.Tensor, comm: Comm) -> None:
     by_owner = leaving[torch.argsort(to, stable=True)]
     counts = torch.bincount(to, minlength=comm.size).cpu().numpy()
     arrived: dict[str, torch.Tensor] = {}
-    for name, field in FIELDS.items():
+    for name, field in state.fields.items():
         if field.migrates:
             received, _ = comm.exchange(state.local(name).index_select(0, by_owner).cpu().numpy(), counts)
             arrived[name] = torch.from_numpy(received).to(state.device)

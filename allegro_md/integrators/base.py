@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import ExactSum
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, Field
 
 T = TypeVar("T")
 
@@ -51,17 +51,19 @@ class Clock:
         dt: length of this part, fs.
         substep: number of the part, from 0.
         n_substeps: parts of the step.
+        first: steps that were made before this stage of the run began.
     """
 
     step: int
     dt: float
     substep: int = 0
     n_substeps: int = 1
+    first: int = 0
 
     @property
     def end(self) -> float:
-        """Steps made when this part is over."""
-        return self.step - 1 + (self.substep + 1) / self.n_substeps
+        """Steps of this stage that are made when this part is over."""
+        return self.step - self.first - 1 + (self.substep + 1) / self.n_substeps
 
 
 @dataclass(frozen=True)
@@ -73,28 +75,32 @@ class Setting:
         n_atoms: of the whole system.
         cell: at the start.
         collective: sums and decisions over ranks.
+        n_held: atoms that are not accelerated, `AtomState.held`.
     """
 
     info: PotentialInfo
     n_atoms: int
     cell: Cell
     collective: Collective
+    n_held: int = 0
 
     def degrees_of_freedom(self, momentum_removed: bool = True) -> int:
-        """3N − 3 where total momentum is zero and stays so, else 3N."""
-        conserved = self.info.conserves_momentum and momentum_removed
-        return max(0, 3 * self.n_atoms - (3 if conserved else 0))
+        """3N − 3 where total momentum is zero and stays so, else three for each atom that is not held."""
+        conserved = self.info.conserves_momentum and momentum_removed and self.n_held == 0
+        return max(0, 3 * (self.n_atoms - self.n_held) - (3 if conserved else 0))
 
 
 class Integrator(Protocol):
-    """Moves the atoms by one time step; keeps global numbers only, never a per-atom array.
+    """Moves the atoms by one time step; keeps global numbers only: per-atom arrays are `fields` of the state.
 
     Attributes:
         needs: names of `evaluation.QUANTITIES` that `step` uses ("virial" of a barostat).
         stochastic: draws random numbers.
         order: the error of the conserved quantity falls with this power of the time step; 0: nothing is conserved.
         heats_atoms_at_rest: False of a thermostat that only multiplies velocities.
-        timestep: of a whole step, fs.
+        changes_cell: the cell of the state is another one after a step.
+        fields: per-atom arrays that the state is to have while this integrator moves the atoms.
+        timestep: of a whole step, fs; 0: steps take no time (a minimizer).
         degrees_of_freedom: of the kinetic energy.
         max_temperature: highest temperature that is aimed at, K; 0: none.
         finished: no further step is needed (a minimizer that has converged).
@@ -104,6 +110,8 @@ class Integrator(Protocol):
     stochastic: ClassVar[bool]
     order: ClassVar[int]
     heats_atoms_at_rest: ClassVar[bool]
+    changes_cell: ClassVar[bool]
+    fields: ClassVar[tuple[Field, ...]]
     timestep: float
     degrees_of_freedom: int
     max_temperature: float
@@ -124,3 +132,16 @@ class Integrator(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """An integrator that needs an evaluation before its first step."""
+
+    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Looks at the first evaluation of a run, a stage or a continuation (collective).
+
+        Args:
+            state: with forces; nothing of it may be changed.
+            evaluation: of the present positions, with what `Integrator.needs` names and the virial, where there is one.
+        """

@@ -12,7 +12,7 @@ from allegro_md.config import NveConfig
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
 from allegro_md.integrators.steps import drift, kick
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, Field
 
 
 class VelocityVerlet:
@@ -22,6 +22,8 @@ class VelocityVerlet:
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = True
+    changes_cell: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, timestep: float, degrees_of_freedom: int) -> None:
         """Prepares the integrator; `timestep` in fs."""

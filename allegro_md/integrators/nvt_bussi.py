@@ -30,7 +30,7 @@ from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import drift, kick, scale_velocities
 from allegro_md.observables import kinetic_energy
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
 
@@ -56,6 +56,8 @@ class StochasticRescaling:
     stochastic: ClassVar[bool] = True
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = False
+    changes_cell: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, table: NvtBussiConfig, setting: Setting) -> None:
         """Prepares the integrator of a ``[dynamics]`` table.

@@ -21,7 +21,7 @@ from allegro_md.integrators.chain import NoseHooverChain
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import drift, kick, scale_velocities
 from allegro_md.observables import kinetic_energy, temperature
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
 
@@ -37,6 +37,8 @@ class NoseHoover:
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = False
+    changes_cell: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(
         self,

@@ -10,9 +10,12 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2
 
+MOST_TILT = 0.6
+"""Of a lattice row along another one, of whose length it is a fraction: beyond 0.5, so that none flips to and fro."""
+
 
 def kick(state: AtomState, time: float) -> None:
-    """Adds force/mass · time (fs) to the velocities."""
+    """Adds force/mass · time (fs) to the velocities, but for atoms of groups that are held (`AtomState.held`)."""
     factors = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses
     backend_for(state.device).steps.kick(state, factors)
 
@@ -34,6 +37,36 @@ def strain(state: AtomState, matrix: NDArray[np.float64]) -> None:
     deformation = (state.cell.inverse[:, :, None] * matrix).sum(axis=1)  # a library's product may differ by machine
     backend_for(state.device).steps.strain(state, deformation)
     state.cell = state.cell.with_matrix(matrix)
+
+
+def reduce_cell(state: AtomState) -> bool:
+    """Replaces a strongly tilted cell by a less tilted one of the same lattice; positions stay as they are.
+
+    A lattice row of a periodic axis is tilted too far when its component along an earlier one, after Gram and Schmidt,
+    is more than `MOST_TILT` of that one's length; the rounded multiple of that row is subtracted. Shifts and
+    neighbor lists are those of another cell then: the next evaluation makes them anew.
+
+    Returns:
+        The cell was replaced.
+    """
+    rows, periodic = np.array(state.cell.matrix), state.cell.periodic
+    reduced = False
+    for b, a in ((1, 0), (2, 1), (2, 0)):
+        axis = rows[a] - (_along(rows[a], rows[0]) * rows[0] if a == 1 else 0.0)
+        tilt = _along(rows[b], axis)
+        if periodic[a] and periodic[b] and abs(tilt) > MOST_TILT:
+            rows[b] -= np.rint(tilt) * rows[a]
+            reduced = True
+    if reduced:
+        state.cell = state.cell.with_matrix(rows)
+        state.lattices += 1
+    return reduced
+
+
+def _along(row: NDArray[np.float64], axis: NDArray[np.float64]) -> float:
+    """Component of `row` (3,) along `axis` (3,), in units of its length; by plain products, as all ranks need it."""
+    r, a = row.tolist(), axis.tolist()
+    return float((r[0] * a[0] + r[1] * a[1] + r[2] * a[2]) / (a[0] * a[0] + a[1] * a[1] + a[2] * a[2]))
 
 
 def scale_velocities(state: AtomState, factor: float) -> None:

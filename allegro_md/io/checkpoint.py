@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,15 +22,21 @@ from allegro_md.errors import InputError, PhysicsError, ResourceError
 from allegro_md.io.disk import damage, disk_errors, finish, unfinished
 from allegro_md.io.id_partition import IdPartition
 from allegro_md.io.layout import Column, lay_out, placements
-from allegro_md.state import FIELDS, AtomState, SpeciesTable
+from allegro_md.state import FIELDS, AtomState, Field, SpeciesTable
 
 FORMAT = 2
 BLOCK = 16384
 """Atoms per checksum; a rank's share is a whole number of blocks, so that any number of ranks can check any file."""
 
-COLUMNS = tuple(
-    Column(f.name, f.shape, str(f.dtype).removeprefix("torch."), f.unit) for f in FIELDS.values() if f.checkpoint
-)
+
+def _columns(fields: Iterable[Field]) -> tuple[Column, ...]:
+    """The datasets of per-atom fields that checkpoints hold."""
+    return tuple(Column(f.name, f.shape, str(f.dtype).removeprefix("torch."), f.unit) for f in fields if f.checkpoint)
+
+
+COLUMNS = _columns(FIELDS.values())
+"""Every checkpoint has these; those of fields that a run has added come on top."""
+
 OBSERVER, SEPARATOR = "observer:", ":"
 """Datasets of observers are called observer:NAME:KEY; a name holds no colon."""
 
@@ -53,7 +59,7 @@ class Checkpoint:
         cell: at that step.
         species_table: meaning of ``species``.
         extras: what was handed to `write_checkpoint`.
-        slab: per field of `COLUMNS` the rows of this rank's ids, in id order.
+        slab: per field of `COLUMNS`, and of those that the run had added, the rows of this rank's ids, in id order.
         observer_rows: observer → name → rows of this rank's ids, see `reporting.HoldsRows`.
         passed_over: messages about newer checkpoints that are damaged.
     """
@@ -108,7 +114,7 @@ def save_checkpoint(
             if comm.rank == 0:
                 for old in path.parent.glob("checkpoint-*.h5.part"):
                     old.unlink()
-                lay_out(part, (*COLUMNS, *_observer_columns(rows)), state.n_total, 1, 1)
+                lay_out(part, (*_columns(state.fields.values()), *_observer_columns(rows)), state.n_total, 1, 1)
         here = _write_rows(part, path, state, comm) | _write_own(part, path, rows, state, comm)
         digests = _join(comm.allgather(here))
         with comm.collective_errors(), disk_errors(path):
@@ -138,16 +144,17 @@ def _unsaveable(extras: dict[str, Any]) -> str | None:
 
 def _write_rows(part: Path, path: Path, state: AtomState, comm: Comm) -> dict[str, list[str]]:
     """Puts this rank's range of ids into the file that was laid out; returns the checksums of its blocks."""
-    digests: dict[str, list[str]] = {c.name: [] for c in COLUMNS}
-    held = {c.name: state.local(c.name).cpu().numpy() for c in COLUMNS}
+    columns = _columns(state.fields.values())
+    digests: dict[str, list[str]] = {c.name: [] for c in columns}
+    held = {c.name: state.local(c.name).cpu().numpy() for c in columns}
     slabs = IdPartition(state.n_total, comm, BLOCK)
     with ExitStack() as stack:
         with comm.collective_errors(), disk_errors(path):
-            where = placements(part, COLUMNS)
+            where = placements(part, columns)
             file = stack.enter_context(open(part, "r+b", buffering=0))
         for first, rows, _ in slabs.pieces(held["id"], {name: values.__getitem__ for name, values in held.items()}):
             with comm.collective_errors(), disk_errors(path):
-                for column in COLUMNS:
+                for column in columns:
                     where[column.name].write(file.fileno(), 0, first, rows[column.name])
                     digests[column.name] += _digests(rows[column.name])
         with comm.collective_errors(), disk_errors(path):

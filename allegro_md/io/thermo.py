@@ -23,8 +23,14 @@ NAME = "thermo.csv"
 
 HEADER = (
     "step,time_fs,potential_eV,kinetic_eV,total_eV,conserved_eV,temperature_K,pressure_GPa,volume_A3,"
-    "sxx_GPa,syy_GPa,szz_GPa,syz_GPa,sxz_GPa,sxy_GPa,wall_s"
+    "sxx_GPa,syy_GPa,szz_GPa,syz_GPa,sxz_GPa,sxy_GPa"
 )
+"""The first columns of every file."""
+
+CELL_COLUMNS = "a_A,b_A,c_A,alpha_deg,beta_deg,gamma_deg,density_g_cm3"
+"""They follow where the cell can change."""
+
+WALL_COLUMN = "wall_s"
 
 STD_COLUMN = "max_force_std_eV_A"
 """At the end of the rows of a committee: the largest force standard deviation of an atom."""
@@ -38,16 +44,17 @@ class ThermoWriter:
     needs = frozenset({"thermo"})
     files = (NAME,)
 
-    def __init__(self, path: Path, every: int, comm: Comm) -> None:
+    def __init__(self, path: Path, every: int, comm: Comm, changes_cell: bool = False) -> None:
         """Nothing is written before the first row.
 
         Args:
             path: the file; an existing one is replaced, unless `load_state_dict` continues it.
             every: steps between rows.
             comm: all ranks of the simulation.
+            changes_cell: the cell can change: it has columns of its own.
         """
         self.trigger = Every(every)
-        self._path, self._comm = path, comm
+        self._path, self._comm, self._changes_cell = path, comm, changes_cell
         self._fd: int | None = None
         self._size = 0
         self._last_step = -1
@@ -57,9 +64,9 @@ class ThermoWriter:
         if snapshot.step <= self._last_step:
             return
         with self._comm.collective_errors():
-            row = _row(snapshot)
+            row = _row(snapshot, self._changes_cell)
             if self._size == 0:
-                row = _header(snapshot) + row
+                row = _header(snapshot, self._changes_cell) + row
             if self._comm.rank == 0:
                 self._append(row)
         self._size = self._comm.bcast(self._size)
@@ -67,7 +74,7 @@ class ThermoWriter:
 
     def bytes_per_sample(self, n_atoms: int) -> float:
         """Bytes of a row."""
-        return 300.0
+        return 430.0 if self._changes_cell else 300.0
 
     def flush(self) -> None:
         """Collective; all rows are on the disk when it returns."""
@@ -111,13 +118,14 @@ class ThermoWriter:
         self._size += len(row)
 
 
-def _header(snapshot: Snapshot) -> bytes:
+def _header(snapshot: Snapshot, changes_cell: bool) -> bytes:
     """The first line; that of a committee has one more column."""
     std = snapshot.thermo is not None and snapshot.thermo.max_force_std is not None
-    return (HEADER + (f",{STD_COLUMN}" if std else "") + "\n").encode()
+    names = [HEADER, *([CELL_COLUMNS] if changes_cell else []), WALL_COLUMN, *([STD_COLUMN] if std else [])]
+    return (",".join(names) + "\n").encode()
 
 
-def _row(snapshot: Snapshot) -> bytes:
+def _row(snapshot: Snapshot, changes_cell: bool) -> bytes:
     """One line of the file: every number with all its digits."""
     thermo = snapshot.thermo
     if thermo is None:
@@ -132,6 +140,7 @@ def _row(snapshot: Snapshot) -> bytes:
         thermo.pressure,
         thermo.volume,
         *thermo.stress,
+        *((*snapshot.state.cell.lengths, *snapshot.state.cell.angles, thermo.density) if changes_cell else ()),
         snapshot.wall,
         *([] if thermo.max_force_std is None else [thermo.max_force_std]),
     )
@@ -161,12 +170,12 @@ class ThermoRows:
     def thermo(self, row: int) -> Thermo:
         """The observables of a row."""
         potential, kinetic, total, conserved, temperature, pressure, volume, *stress = (
-            float(self.columns[name][row]) for name in HEADER.split(",")[2:-1]
+            float(self.columns[name][row]) for name in HEADER.split(",")[2:]
         )
-        std = self.columns.get(STD_COLUMN)
+        std, density = self.columns.get(STD_COLUMN), self.columns.get(CELL_COLUMNS.split(",")[-1])
         return Thermo(
             potential, kinetic, total, conserved, temperature, pressure, volume, np.array(stress),
-            None if std is None else float(std[row]),
+            np.nan if density is None else float(density[row]), None if std is None else float(std[row]),
         )  # fmt: skip
 
 
@@ -193,4 +202,4 @@ def read_thermo(path: Path) -> ThermoRows:
 
 def build(table: ThermoConfig, setting: ObserverSetting) -> ThermoWriter:
     """Makes the observer of an input table."""
-    return ThermoWriter(setting.directory / NAME, table.every, setting.comm)
+    return ThermoWriter(setting.directory / NAME, table.every, setting.comm, setting.changes_cell)

@@ -66,6 +66,7 @@ class NeighborList:
         self._rounding = 0.0
         self._reference_inverse = np.eye(3)
         self._reference_matrix: NDArray[np.float64] | None = None
+        self._lattices = 0
 
     @property
     def n_centers(self) -> int:
@@ -96,6 +97,7 @@ class NeighborList:
         self._remember(state)
         self._reference_matrix = state.cell.matrix
         self._reference_inverse = state.cell.inverse
+        self._lattices = state.lattices
         self.max_approach = self.max_separation = self.displacement = 0.0
 
     def pairs(self, state: AtomState, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -154,12 +156,13 @@ class NeighborList:
 
         With F = h₀⁻¹h the deformation of the cell since the build and u the largest displacement beyond it, a pair now
         within the cutoff was then within ‖F⁻¹‖ (cutoff + 2u): that must not exceed cutoff + skin, and likewise for the
-        reach of the halo, which asks for more. Infinite before the first build.
+        reach of the halo, which asks for more. Infinite before the first build, and where the
+        cell is another one of the same lattice.
 
         A pair vector r₀ of the list has become r₀F + d with |d| ≤ 2u, so that its length changed by at most 2u beyond
         what the singular values of F make of |r₀| ≤ cutoff + skin: this bounds `max_approach` and `max_separation`.
         """
-        if self._reference_matrix is None:
+        if self._reference_matrix is None or self._lattices != state.lattices:
             return np.inf
         fixed = np.array_equal(state.cell.matrix, self._reference_matrix)
         deformation = None if fixed else self._reference_inverse @ state.cell.matrix

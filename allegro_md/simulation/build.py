@@ -181,6 +181,7 @@ def build_guard(
         displacement=table.max_displacement or math.inf,
         distance=distance,
         temperature=hottest,
+        volume_ratio=table.max_volume_ratio,
     )
     return Guard(limits, comm)
 
@@ -199,7 +200,7 @@ def build_observers(config: Input, system: AtomState | SystemBuilder, comm: Comm
     """
     setting = ObserverSetting(
         directory=config.output.directory, n_total=system.n_total, thermo_every=config.output.thermo.every, comm=comm,
-        species_table=system.species_table, cell=system.cell, timestep=config.dynamics.timestep,
+        species_table=system.species_table, cell=system.cell, timestep=config.dynamics.length_of_step,
         steps=config.dynamics.steps,
     )  # fmt: skip
     chosen = [*config.output.observers(), *config.guard.observers()]

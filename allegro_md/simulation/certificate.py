@@ -233,9 +233,12 @@ class _Checks:
         if not self._info.continuous:
             stats.leave_out("the energy jumps at the cutoff, as the input asks")
             return stats
+        if table.length_of_step == 0.0:
+            stats.leave_out("no time passes")
+            return stats
         noise = NOISE[self._info.precision] * len(velocity)
         freedom = self._loop.integrator.degrees_of_freedom
-        makers: dict[str, Callable[[], Integrator]] = {"nve": lambda: VelocityVerlet(table.timestep, freedom)}
+        makers: dict[str, Callable[[], Integrator]] = {"nve": lambda: VelocityVerlet(table.length_of_step, freedom)}
         makers.setdefault(table.ensemble, make_integrator)
         for name, make in makers.items():
 

@@ -12,8 +12,8 @@ from allegro_md.comm import Comm
 from allegro_md.errors import InterruptedRun
 from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.guards import Guard
-from allegro_md.integrators.base import Clock, Integrator
-from allegro_md.observables import kinetic_tensor, summed, thermo
+from allegro_md.integrators.base import Clock, Integrator, Prepared
+from allegro_md.observables import kinetic_tensor, summed, thermo, total_mass
 from allegro_md.reporting import Observer, Snapshot, Thermo, needs_of
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
@@ -44,6 +44,21 @@ class Substepping:
         return self.parts if step <= self.until else 1
 
 
+@dataclass(frozen=True)
+class StageStart:
+    """The beginning of a stage of a run; a run without stages is one stage.
+
+    Attributes:
+        step: steps made before it.
+        time: fs, simulated before it.
+        volume: of the cell, Å³; NaN where the cell has none.
+    """
+
+    step: int = 0
+    time: float = 0.0
+    volume: float = np.nan
+
+
 class StepLoop:
     """Makes steps and calls the observers that are due.
 
@@ -54,6 +69,7 @@ class StepLoop:
         forces: see `ForceEvaluator`.
         evaluation: the latest one.
         integrator: moves the atoms.
+        stage_start: of the present stage.
         observers: look at it now and then; called in the order of their priority.
         guard: looks at every step.
         substepping: steps to be made in parts.
@@ -78,16 +94,37 @@ class StepLoop:
         self.timers = timers
         self.observers: list[Observer] = []
         self.step = self.current_step = 0
+        self.stage_start = StageStart(volume=state.cell.volume)
         self.guard = guard
         self.substepping = Substepping()
         self.stop_wanted: Callable[[], int] = int
         self._stopping = 0
+        self._mass: float | None = None
         self._began = time.perf_counter()
+        self._add_fields()
 
     @property
     def wall(self) -> float:
         """Seconds spent on this run, those before a continuation included."""
         return time.perf_counter() - self._began
+
+    @property
+    def time(self) -> float:
+        """Simulated time of the present step, fs."""
+        start = self.stage_start
+        return start.time + (self.step - start.step) * self.integrator.timestep
+
+    def begin_stage(self, integrator: Integrator) -> None:
+        """Continues with another integrator; `start` must follow."""
+        self.stage_start = StageStart(self.step, self.time, self.state.cell.volume)
+        for field in self.integrator.fields:
+            self.state.remove_field(field)
+        self.integrator = integrator
+        self._add_fields()
+
+    def _add_fields(self) -> None:
+        for field in self.integrator.fields:
+            self.state.add_field(field)
 
     def resume(self, step: int, wall: float, substepping: Substepping) -> None:
         """Continues the count of a run that has made `step` steps in `wall` seconds."""
@@ -105,10 +142,12 @@ class StepLoop:
             PhysicsError: the forces cannot be evaluated, or a guard objects.
         """
         virial = "virial_per_atom" if self.state.n_local <= MOST_VIRIALS else "virial"
-        self.evaluation = self.forces(self.state, THERMO | {virial})
+        self.evaluation = self.forces(self.state, THERMO | {virial} | self.integrator.needs)
         self._look(0.0)
         if inspect is not None:
             inspect()
+        if isinstance(self.integrator, Prepared):
+            self.integrator.prepare(self.state, self.evaluation)
         self._report(self._due(self.step))
 
     def advance(self, last_step: int) -> None:
@@ -127,7 +166,7 @@ class StepLoop:
             dt = self.integrator.timestep / parts
             for part in range(parts):
                 with self.timers.phase("integrate"):
-                    clock = Clock(self.current_step, dt, part, parts)
+                    clock = Clock(self.current_step, dt, part, parts, self.stage_start.step)
                     self.evaluation = self.integrator.step(
                         self.state, lambda state, needed: self.forces(state, needed | asked), clock  # noqa: B023
                     )
@@ -155,9 +194,16 @@ class StepLoop:
             volume=self.state.cell.volume,
             extended_energy=self.integrator.extended_energy(),
             degrees_of_freedom=self.integrator.degrees_of_freedom,
+            mass=self._total_mass(),
         )
         std = evaluation.force_std
         return observed if std is None else replace(observed, max_force_std=comm.max(float(std.max(initial=0.0))))
+
+    def _total_mass(self) -> float:
+        """Mass of the whole system, amu (collective)."""
+        if self._mass is None:
+            self._mass = float(self.comm.reduce(total_mass(self.state))[0])
+        return self._mass
 
     def _look(self, dt: float) -> None:
         """The one reduction at the end of a step: guards, and requests to stop."""
@@ -167,6 +213,8 @@ class StepLoop:
             worst = self.comm.max(np.append(beyond, float(self.stop_wanted())))
             if self.guard is not None:
                 self.guard.require(worst[:-1], self.state, lists, dt)
+                if self.integrator.changes_cell:
+                    self.guard.cell(self.stage_start.volume, self.state.cell.volume, self.measure)
             self._stopping = int(worst[-1])
 
     def _due(self, step: int) -> list[Observer]:
@@ -180,7 +228,7 @@ class StepLoop:
             if thermo is not None and self.guard is not None:
                 self.guard.temperature(thermo)
             snapshot = Snapshot(
-                step=self.step, time=self.step * self.integrator.timestep, state=self.state, wall=self.wall,
+                step=self.step, time=self.time, state=self.state, wall=self.wall,
                 evaluation=self.evaluation, thermo=thermo,
             )
             for observer in due:

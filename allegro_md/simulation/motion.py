@@ -33,7 +33,7 @@ def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo
     Returns:
         Lines for the log: what was removed.
     """
-    if not (info.conserves_momentum and table.remove_momentum):
+    if not (info.conserves_momentum and table.removes_momentum):
         return []
     if state.n_total == 1:
         moves = float(comm.reduce(kinetic_energy(state))[0]) > 0.0

@@ -11,21 +11,21 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal
 
-from allegro_md.config.dynamics import DynamicsConfig
+from allegro_md.config.dynamics import MotionConfig
 from allegro_md.config.fields import Quantity, Time
 from allegro_md.errors import InputError
 from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
 from allegro_md.integrators.steps import drift, kick, strain
 from allegro_md.observables import kinetic_tensor
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, Field
 from allegro_md.units import EV_PER_A3_IN_GPA
 
 LARGEST_STEP = 0.03
 """Largest relative change of the volume in one step: a start far from equilibrium does not tear the cell."""
 
 
-class BerendsenConfig(DynamicsConfig):
+class BerendsenConfig(MotionConfig):
     """Keys of ``[dynamics]`` beside those of every ensemble.
 
     Attributes:
@@ -47,6 +47,8 @@ class Berendsen:
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 0
     heats_atoms_at_rest: ClassVar[bool] = True
+    changes_cell: ClassVar[bool] = True
+    fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, table: BerendsenConfig, setting: Setting) -> None:
         """Refuses what has no pressure, before anything runs."""

@@ -10,7 +10,7 @@ from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Setting
 from allegro_md.integrators.steps import drift, kick, scale_velocities
 from allegro_md.observables import kinetic_energy, temperature
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, Field
 
 
 class IsokineticConfig(ThermostatConfig):
@@ -26,6 +26,8 @@ class Isokinetic:
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 0
     heats_atoms_at_rest: ClassVar[bool] = False
+    changes_cell: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, timestep: float, target: float, degrees_of_freedom: int, collective: Collective) -> None:
         self.timestep, self.max_temperature = timestep, target

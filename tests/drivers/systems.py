@@ -35,7 +35,7 @@ from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.lj import LennardJones
 from allegro_md.potentials.sum import SumPotential
 from allegro_md.simulation.build import Parts, build_structure, create_atoms, new_integrator
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState, Field, SpeciesTable
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 INPUTS = Path(__file__).resolve().parents[2] / "inputs"
@@ -107,6 +107,8 @@ class Breathing:
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 0
     heats_atoms_at_rest: ClassVar[bool] = True
+    changes_cell: ClassVar[bool] = True
+    fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, timestep: float, cell: Cell, collective: Collective) -> None:
         self.timestep = timestep

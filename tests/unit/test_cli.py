@@ -63,7 +63,7 @@ def test_run_is_the_default(monkeypatch: pytest.MonkeyPatch, argon: Path, words:
     overrides = ["--set", "dynamics.steps=3", "--set", "dynamics.timestep=1 fs"]
     assert main([*words, str(argon), *overrides, "--overwrite"]) == 0
     assert isinstance(seen["config"], Input)
-    assert (seen["config"].dynamics.steps, seen["config"].dynamics.timestep) == (3, 1.0)
+    assert (seen["config"].dynamics.steps, seen["config"].dynamics.length_of_step) == (3, 1.0)
     assert (seen["resume"], seen["overwrite"]) == (False, True)
 
 

@@ -69,7 +69,7 @@ def test_values_units_and_defaults(argon: Path) -> None:
     ],
 )
 def test_unit_strings(argon: Path, assignment: str, value: float) -> None:
-    assert load_input(argon, [assignment]).dynamics.timestep == pytest.approx(value, rel=1e-14)
+    assert load_input(argon, [assignment]).dynamics.length_of_step == pytest.approx(value, rel=1e-14)
 
 
 @pytest.mark.parametrize("order", SUZUKI_YOSHIDA)

@@ -15,7 +15,11 @@ from allegro_md.state import AtomState
 
 def kick(state: AtomState, factors: NDArray[np.float64]) -> None:
     """Adds force · factor of the species to the velocities; `factors` (n_species,) Å/fs per fixed-point unit."""
-    _kick(*(state.local(name).numpy() for name in ("force", "species", "velocity")), factors)
+    arrays = tuple(state.local(name).numpy() for name in ("force", "species", "velocity"))
+    if state.held:
+        _kick_free(*arrays, factors, state.local("group").numpy(), state.held)
+    else:
+        _kick(*arrays, factors)
 
 
 def drift(state: AtomState, time: float) -> None:
@@ -41,6 +45,29 @@ def _kick(
         factors: (n_species,) time / mass, Å/fs per fixed-point unit.
     """
     for i in range(len(velocity)):
+        factor = factors[species[i]]
+        for k in range(3):
+            velocity[i, k] += np.float64(force[i, k]) * factor
+
+
+@numba.njit(cache=True)
+def _kick_free(
+    force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64],
+    group: NDArray[np.int64], held: int,
+) -> None:
+    """Adds force · factor of the species to the velocities of atoms that are not held, in place.
+
+    Args:
+        force: (n, 3) fixed-point units.
+        species: (n,) indices.
+        velocity: (n, 3) Å/fs, written.
+        factors: (n_species,) time / mass, Å/fs per fixed-point unit.
+        group: (n,) bits of an atom's groups.
+        held: bits of the groups that are held.
+    """
+    for i in range(len(velocity)):
+        if group[i] & held:
+            continue
         factor = factors[species[i]]
         for k in range(3):
             velocity[i, k] += np.float64(force[i, k]) * factor

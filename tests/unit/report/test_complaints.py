@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from pages import Page
 
-from allegro_md.io.thermo import HEADER
+from allegro_md.io.thermo import HEADER as COMMON
+from allegro_md.io.thermo import WALL_COLUMN
 from allegro_md.report.page import build_page
 from allegro_md.report.record import Record
 from allegro_md.report.series import single_reading_std
+
+HEADER = f"{COMMON},{WALL_COLUMN}"
 
 CopyRun = Callable[..., Path]
 
