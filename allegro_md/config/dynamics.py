@@ -54,9 +54,14 @@ class DynamicsConfig(Table):
         return False
 
     @property
+    def changes_cell(self) -> bool:
+        """The cell changes in the course of the run."""
+        return False
+
+    @property
     def is_ramped(self) -> bool:
         """A target changes over the steps, so that their number cannot change later."""
-        return any(isinstance(getattr(self, key, None), tuple) for key in ("temperature", "pressure"))
+        return False
 
 
 class MotionConfig(DynamicsConfig):
@@ -103,6 +108,11 @@ class ThermostatConfig(MotionConfig):
     def ramp(self) -> tuple[float, float]:
         """Temperature at the first and at the last step, K."""
         return self.temperature if isinstance(self.temperature, tuple) else (self.temperature, self.temperature)
+
+    @property
+    def is_ramped(self) -> bool:
+        """A target changes over the steps, so that their number cannot change later."""
+        return isinstance(self.temperature, tuple)
 
     @model_validator(mode="after")
     def _slower_than_step(self) -> ThermostatConfig:

@@ -16,6 +16,7 @@ from allegro_md.config.guard import GuardConfig, StopConfig
 from allegro_md.config.output import OutputConfig, ParallelConfig
 from allegro_md.config.potential import POTENTIALS
 from allegro_md.config.schema import Input
+from allegro_md.config.stage import StageConfig
 from allegro_md.config.system import SystemConfig
 from allegro_md.config.training import LabelsConfig, TrainingInput
 from allegro_md.errors import InputError
@@ -263,6 +264,7 @@ def _elsewhere(parts: Sequence[str]) -> str:
     sections: dict[str, tuple[type[Table], ...]] = {
         "system": (SystemConfig,), "potential": tuple(POTENTIALS.table(kind) for kind in POTENTIALS),
         "dynamics": tuple(INTEGRATORS.table(ensemble) for ensemble in INTEGRATORS),
+        "stage": (StageConfig,),
         "parallel": (ParallelConfig,), "guard": (GuardConfig,), "stop": (StopConfig,), "output": (OutputConfig,),
     }
     homes = [

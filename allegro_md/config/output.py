@@ -182,7 +182,10 @@ class OutputConfig(Table):
     checkpoint: CheckpointConfig = CheckpointConfig()
     observe: Observed = ()
 
-    def observers(self) -> list[tuple[Callable[..., Any], Table]]:
-        """Builder and table of every observer that is asked for here."""
-        own = [(TABLES.builder(name), getattr(self, name)) for name in TABLES if getattr(self, name) is not None]
-        return own + [(OBSERVERS.builder(getattr(table, OBSERVERS.key)), table) for table in self.observe]
+    def files(self) -> list[tuple[Callable[..., Any], Table]]:
+        """Builder and table of every observer with a table of its own; they go through all stages of a run."""
+        return [(TABLES.builder(name), getattr(self, name)) for name in TABLES if getattr(self, name) is not None]
+
+    def observables(self) -> list[tuple[Callable[..., Any], Table]]:
+        """Builder and table of every observer in `observe`; each belongs to one stage of a run."""
+        return [(OBSERVERS.builder(getattr(table, OBSERVERS.key)), table) for table in self.observe]

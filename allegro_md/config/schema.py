@@ -14,6 +14,7 @@ from allegro_md.config.fields import Table, problem
 from allegro_md.config.guard import GuardConfig, StopConfig
 from allegro_md.config.output import OutputConfig, ParallelConfig
 from allegro_md.config.potential import AllegroTerm, LennardJonesTerm, PotentialConfig
+from allegro_md.config.stage import StageConfig, completed
 from allegro_md.config.system import SystemConfig
 
 
@@ -23,7 +24,8 @@ class Input(Table):
     Attributes:
         system: the atoms.
         potential: the terms whose energies are summed, at least one.
-        dynamics: the integrator and its parameters; the class tells the ensemble.
+        dynamics: the integrator and its parameters; the class tells the ensemble. Of a run in stages: of the first.
+        stage: the stages of a run, if it has any.
         parallel: decomposition.
         guard: limits beyond which the physics has broken.
         stop: an end before the last step.
@@ -33,10 +35,54 @@ class Input(Table):
     system: SystemConfig = Field(examples=['{ structure = "start.extxyz" }'])
     potential: PotentialConfig = Field(examples=['{ model = "ag.allegro" }'])
     dynamics: Dynamics = Field(examples=['{ ensemble = "nve", timestep = 2.0, steps = 1000 }'])
+    stage: tuple[StageConfig, ...] = ()
     parallel: ParallelConfig = ParallelConfig()
     guard: GuardConfig = GuardConfig()
     stop: StopConfig = StopConfig()
     output: OutputConfig = Field(default_factory=lambda: OutputConfig())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_stages(cls, data: Any) -> Any:
+        """Fills the stages from the tables above them, which are templates then."""
+        if not isinstance(data, dict) or "stage" not in data or data["stage"] == ():
+            return data
+        stages = completed(data["stage"], data.get("dynamics"), data.get("output", {}))
+        return {**data, "stage": stages, "dynamics": stages[0]["dynamics"]}
+
+    @model_validator(mode="after")
+    def _one_trajectory(self) -> Input:
+        for index, stage in enumerate(self.stage):
+            first, now = self.stage[0].output.trajectory, stage.output.trajectory
+            if (first is None) != (now is None):
+                what, key = "a trajectory goes through all stages or none", f"stage.{index}.output"
+                raise problem(what, "set output.trajectory, and every = 0 in stages without frames", key)
+            if first and now and (first.fields, first.dtype) != (now.fields, now.dtype):
+                key = f"stage.{index}.output.trajectory"
+                raise problem("fields and dtype are those of the whole run", "set them in output.trajectory", key)
+        return self
+
+    @property
+    def stages(self) -> tuple[StageConfig, ...]:
+        """The stages; a run without any is one stage without a name."""
+        if self.stage:
+            return self.stage
+        return (StageConfig.model_construct(name="", dynamics=self.dynamics, output=self.output),)
+
+    @property
+    def steps(self) -> int:
+        """Largest number of steps of the whole run."""
+        return sum(stage.dynamics.steps for stage in self.stages)
+
+    @property
+    def changes_cell(self) -> bool:
+        """The cell changes in some stage."""
+        return any(stage.dynamics.changes_cell for stage in self.stages)
+
+    def of_stage(self, index: int) -> Input:
+        """The input as it is for a stage: its dynamics and its output; other tables are those of the run."""
+        stage = self.stages[index]
+        return self.model_copy(update={"dynamics": stage.dynamics, "output": stage.output})
 
     @model_validator(mode="after")
     def _crystal_in_potential(self) -> Input:
@@ -70,6 +116,9 @@ class Input(Table):
         tables: dict[str, Any] = _plain(self.model_dump())
         if self.system.crystal is not None:
             del tables["system"]["frame"]
+        del tables["dynamics" if self.stage else "stage"]
+        for stage in tables.get("stage", ()):
+            del stage["output"]["directory"]
         for term, table in zip(self.potential, tables["potential"], strict=True):
             if isinstance(term, AllegroTerm):
                 del table["kind"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from allegro_md.allocator import return_large_arrays
+from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.config.guard import GuardConfig
@@ -27,10 +28,10 @@ from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.checkpoint import Checkpoint
 from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.potentials import Potential, build_potential, resolved
-from allegro_md.reporting import HoldsMemory, HoldsRows, Observer, ObserverSetting, Stateful, Writes
+from allegro_md.reporting import OBSERVE, HoldsMemory, HoldsRows, Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore
 from allegro_md.simulation.forces import ForceEvaluator
-from allegro_md.simulation.loop import StepLoop, Substepping
+from allegro_md.simulation.loop import StageStart, StepLoop, Substepping
 from allegro_md.simulation.motion import remove_momentum
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
@@ -77,22 +78,28 @@ def build_engine(
     Raises:
         InputError: the parts do not fit each other, or the checkpoint is of another system.
     """
+    index = 0 if checkpoint is None else stage_of(checkpoint)
+    parts = replace(parts, config=parts.config.of_stage(index))
     config, info, remarks = parts.config, parts.potential.info, []
     state = AtomState(parts.system.cell, parts.system.species_table, parts.system.n_total)
     if checkpoint is None:
         create_atoms(state, parts.system, config.system, config.parallel, comm)
         remarks = remove_momentum(state, config.dynamics, info, comm)
-    else:
+    integrator = new_integrator(parts, comm, state.cell if checkpoint is None else checkpoint.cell)
+    for field in integrator.fields:
+        state.add_field(field)
+    if checkpoint is not None:
         restore(state, checkpoint)
     grid, balancer = config.parallel.grid_for(comm.size), build_balancer(config.parallel.balance)
     forces = ForceEvaluator(parts.potential, comm, config.parallel.skin, grid, timers, balancer)
-    integrator = new_integrator(parts, comm)
     guard = build_guard(config.guard, state.species_table, info, hottest(config, integrator), comm)
     loop = StepLoop(state, forces, integrator, comm, timers, guard)
     if checkpoint is not None:
         integrator.load_state_dict(checkpoint.extras["integrator"])
         wall, refinement = float(checkpoint.extras["wall"]), Substepping(*checkpoint.extras["refinement"])
         loop.resume(checkpoint.step, wall, refinement)
+        if "stage" in checkpoint.extras:  # not in checkpoints of earlier versions
+            loop.stage_start = StageStart(**checkpoint.extras["stage"]["start"])
     return loop, remarks
 
 
@@ -142,9 +149,14 @@ def create_atoms(
         maxwell_boltzmann(state, table.velocities.temperature, table.velocities.seed, comm)
 
 
-def new_integrator(parts: Parts, comm: Comm) -> Integrator:
-    """Builds the integrator of an input, as it is before the first step."""
-    setting = Setting(parts.potential.info, parts.system.n_total, parts.system.cell, comm)
+def stage_of(checkpoint: Checkpoint) -> int:
+    """Returns the index of the stage that a checkpoint belongs to."""
+    return int(checkpoint.extras["stage"]["index"]) if "stage" in checkpoint.extras else 0
+
+
+def new_integrator(parts: Parts, comm: Comm, cell: Cell | None = None) -> Integrator:
+    """Builds the integrator of an input, as it is before the first step; `cell` is that of the system, if not given."""
+    setting = Setting(parts.potential.info, parts.system.n_total, cell or parts.system.cell, comm)
     return build_integrator(parts.config.dynamics, setting)
 
 
@@ -186,33 +198,42 @@ def build_guard(
     return Guard(limits, comm)
 
 
-def build_observers(config: Input, system: AtomState | SystemBuilder, comm: Comm) -> list[Observer]:
+def build_observers(
+    config: Input, system: AtomState | SystemBuilder, comm: Comm, index: int = 0, first_step: int = 0
+) -> tuple[list[Observer], list[Observer]]:
     """Builds the observers that an input asks for; nothing is written before the first call.
 
     Args:
         config: the input.
         system: for the elements, the number of atoms and the cell.
         comm: all ranks.
+        index: of a stage.
+        first_step: steps made before the stage.
+
+    Returns:
+        Those that go through the whole run, and those of the stage.
 
     Raises:
         InputError: two of them have one name, under which a checkpoint keeps the state of only one.
         TypeError: one has a part of a protocol only, so that its files, state or memory would go unseen.
     """
+    stage, output = config.stages[index], config.stages[index].output
     setting = ObserverSetting(
-        directory=config.output.directory, n_total=system.n_total, thermo_every=config.output.thermo.every, comm=comm,
-        species_table=system.species_table, cell=system.cell, timestep=config.dynamics.length_of_step,
-        steps=config.dynamics.steps,
+        directory=output.directory, n_total=system.n_total, thermo_every=output.thermo.every, comm=comm,
+        species_table=system.species_table, cell=system.cell, timestep=stage.dynamics.length_of_step,
+        steps=stage.dynamics.steps, first_step=first_step, changes_cell=config.changes_cell,
+        results=f"{OBSERVE}/{stage.name}" if stage.name else OBSERVE,
     )  # fmt: skip
-    chosen = [*config.output.observers(), *config.guard.observers()]
-    observers: list[Observer] = [build(table, setting) for build, table in chosen]
-    for observer in observers:
+    of_run = [build(table, setting) for build, table in (*output.files(), *config.guard.observers())]
+    of_stage = [build(table, setting) for build, table in output.observables()]
+    for observer in (*of_run, *of_stage):
         require_whole(observer)
-    names = [observer.name for observer in observers]
+    names = [observer.name for observer in (*of_run, *of_stage)]
     for name in names:
         if names.count(name) > 1:
             what = f"{names.count(name)} observers are named '{name}'"
             raise InputError(what, "output.observe", "give each of them a name of its own, or remove one")
-    return observers
+    return of_run, of_stage
 
 
 def require_whole(observer: Observer) -> None:

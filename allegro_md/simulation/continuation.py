@@ -27,7 +27,7 @@ def require_same_physics(checkpoint: Checkpoint, now: dict[str, Any]) -> None:
                 str(checkpoint.path),
                 "the number of steps cannot change while the temperature is a ramp, which would get another slope: "
                 "choose another output.directory"
-                if key == "dynamics.steps"
+                if key.endswith("dynamics.steps")
                 else "resume with the input that began the run, or choose another output.directory",
             )
 

@@ -73,6 +73,7 @@ class StepLoop:
         observers: look at it now and then; called in the order of their priority.
         guard: looks at every step.
         substepping: steps to be made in parts.
+        ended: asked after every step on all ranks alike; True ends the present stage.
         stop_wanted: asked on every rank after every step; not 0: a reason to end the run (`stopping.REASONS`).
     """
 
@@ -97,6 +98,7 @@ class StepLoop:
         self.stage_start = StageStart(volume=state.cell.volume)
         self.guard = guard
         self.substepping = Substepping()
+        self.ended: Callable[[], bool] = bool
         self.stop_wanted: Callable[[], int] = int
         self._stopping = 0
         self._mass: float | None = None
@@ -121,6 +123,11 @@ class StepLoop:
             self.state.remove_field(field)
         self.integrator = integrator
         self._add_fields()
+
+    @property
+    def stage_is_over(self) -> bool:
+        """The integrator has finished, or the stage has ended before its last step."""
+        return self.integrator.finished or self.ended()
 
     def _add_fields(self) -> None:
         for field in self.integrator.fields:
@@ -151,13 +158,13 @@ class StepLoop:
         self._report(self._due(self.step))
 
     def advance(self, last_step: int) -> None:
-        """Steps until `last_step` is made, or the integrator has finished.
+        """Steps until `last_step` is made, or the stage is over.
 
         Raises:
             InterruptedRun: a stop was requested; the step under way is complete and reported.
             PhysicsError: as in `start`.
         """
-        while self.step < last_step and not self.integrator.finished:
+        while self.step < last_step and not self.stage_is_over:
             self.current_step = self.step + 1
             due = self._due(self.current_step)
             needs = needs_of(due)

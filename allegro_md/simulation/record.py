@@ -33,11 +33,17 @@ def physics(config: Input, digests: list[str]) -> dict[str, Any]:
         for key, value in term.items():
             if key not in ("model", "committee", "file", "device"):
                 fixed[f"potential.{index}.{key}"] = value
-    for key, value in tables["dynamics"].items():
-        if key == "remove_momentum" and value:  # the default; checkpoints of earlier versions lack it
-            continue
-        if key != "steps" or isinstance(tables["dynamics"].get("temperature"), list):
-            fixed[f"dynamics.{key}"] = value
+    for index, stage in enumerate(config.stages):
+        prefix, dynamics = "", tables.get("dynamics")
+        if dynamics is None:
+            prefix, dynamics = f"stage.{index}.", tables["stage"][index]["dynamics"]
+            fixed[f"{prefix}end"] = tables["stage"][index]["end"]
+            fixed[f"{prefix}velocities"] = tables["stage"][index].get("velocities")
+        for key, value in dynamics.items():
+            if key == "remove_momentum" and value:  # the default; checkpoints of earlier versions lack it
+                continue
+            if key != "steps" or stage.dynamics.is_ramped:
+                fixed[f"{prefix}dynamics.{key}"] = value
     return fixed
 
 

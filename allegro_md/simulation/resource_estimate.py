@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from allegro_md.errors import ResourceError
 from allegro_md.io.id_partition import ORDERING, PIECE
 from allegro_md.io.structure import SystemBuilder
 from allegro_md.potentials import Potential, descriptions
-from allegro_md.reporting import HoldsMemory, Writes
-from allegro_md.simulation.build import build_observers, build_parts
+from allegro_md.reporting import HoldsMemory, Observer, Writes
+from allegro_md.simulation.build import Parts, build_observers, build_parts, new_integrator
 from allegro_md.simulation.host_info import by_host, host_info, resident_memory
 from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.peak_memory import measure_peak_memory
@@ -56,6 +57,22 @@ class Load:
     held: int
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """Needs of a stage of the run.
+
+    Attributes:
+        first, last: its steps.
+        observers: those that are due in it.
+        row_bytes: per-atom arrays of its integrator, bytes per atom.
+    """
+
+    first: int
+    last: int
+    observers: list[Observer]
+    row_bytes: int
+
+
 class ResourceEstimate:
     """Needs of an input on any number of ranks.
 
@@ -75,11 +92,7 @@ class ResourceEstimate:
         self._halo = potential.info.halo + skin
         self.neighbors = system.neighbors(potential.info.cutoff + skin)
         self._remarks = descriptions(potential)
-        self._observers = [
-            observer
-            for observer in build_observers(config, system, comm)
-            if observer.trigger.count(0, config.dynamics.steps)
-        ]
+        self._stages = [self._stage(index, potential, comm) for index in range(len(config.stages))]
         self._comm, self._places = comm, host_info(comm)
         self._loads: dict[int, Load] = {}
         now, self._most = comm.max(np.array(resident_memory(), dtype=np.float64))
@@ -88,6 +101,18 @@ class ResourceEstimate:
             with comm.collective_errors():
                 after, most = measure_peak_memory(system, potential, skin, self.neighbors)
             self.program, self.block, self._most = comm.max(np.array([after, most - after, most], dtype=np.float64))
+
+    def _stage(self, index: int, potential: Potential, comm: Comm) -> _Stage:
+        """Builds the parts of a stage: one that does not fit is refused before the run begins."""
+        config = self.config
+        first = sum(stage.dynamics.steps for stage in config.stages[:index])
+        last = first + config.stages[index].dynamics.steps
+        observers = chain(*build_observers(config, self.system, comm, index, first))
+        integrator = new_integrator(Parts(config.of_stage(index), self.system, potential), comm)
+        return _Stage(
+            first, last, [observer for observer in observers if observer.trigger.count(first, last)],
+            sum(field.row_bytes for field in integrator.fields),
+        )  # fmt: skip
 
     def grid(self, n_ranks: int) -> tuple[int, int, int]:
         """The rank grid."""
@@ -133,11 +158,15 @@ class ResourceEstimate:
 
     def _atom_bytes(self, load: Load) -> float:
         """Per-atom data of a rank, and what comes on top of it at the worst moment."""
-        state = ROW * load.own + (GHOST_ROW + 8) * (load.held - load.own)
+        return max(self._stage_bytes(load, stage) for stage in self._stages)
+
+    def _stage_bytes(self, load: Load, stage: _Stage) -> float:
+        """The same for one stage."""
+        state = (ROW + stage.row_bytes) * load.own + (GHOST_ROW + 8) * (load.held - load.own)
         lists = (LISTED + 4.0 * self.neighbors) * load.own
         piece = min(load.own, PIECE)
         at_start = VIRIALS * self._copies if load.own <= MOST_VIRIALS else 0.0  # one by one, for the certificate
-        holders = [observer for observer in self._observers if isinstance(observer, HoldsMemory)]
+        holders = [observer for observer in stage.observers if isinstance(observer, HoldsMemory)]
         held = sum(observer.bytes_held(load.own) for observer in holders)
         virials = max(self._info.virial_bytes, at_start) * load.own
         packed = self._info.bytes_per_atom * load.held
@@ -152,7 +181,8 @@ class ResourceEstimate:
     def _most_of_observers(self, n_ranks: int) -> tuple[str, float]:
         """Name and bytes of the observer that needs most; "" and 0 if none needs any."""
         own = self.load(n_ranks).own
-        holders = [observer for observer in self._observers if isinstance(observer, HoldsMemory)]
+        observers = chain(*(stage.observers for stage in self._stages))
+        holders = [observer for observer in observers if isinstance(observer, HoldsMemory)]
         sizes = [(observer.bytes_held(own) + observer.bytes_while_called(own), observer.name) for observer in holders]
         size, name = max(sizes, default=(0.0, ""))
         return name, size
@@ -208,10 +238,11 @@ class ResourceEstimate:
         output, n_atoms = self.config.output, self.system.n_total
         saved = sum(field.row_bytes for field in FIELDS.values() if field.checkpoint)
         total = float((output.checkpoint.keep + 1) * n_atoms * saved)
-        for observer in self._observers:
-            if isinstance(observer, Writes):
-                samples = observer.trigger.count(first_step, self.config.dynamics.steps)
-                total += samples * observer.bytes_per_sample(n_atoms)
+        for stage in self._stages:
+            for observer in stage.observers:
+                if isinstance(observer, Writes):
+                    samples = observer.trigger.count(max(first_step, stage.first), stage.last)
+                    total += samples * observer.bytes_per_sample(n_atoms)
         return total
 
     def _short_of_disk(self, first_step: int, replaces: bool) -> str | None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.compilation import CompilationWatch
 from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
-from allegro_md.io.checkpoint import Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
+from allegro_md.io.checkpoint import NO_ROWS, Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.structure import log_lines
 from allegro_md.potentials import descriptions, release_tables
 from allegro_md.reporting import HoldsRows, Observer, Stateful, Writes
 from allegro_md.simulation import host_info, record
-from allegro_md.simulation.build import Parts, build_engine, build_observers, build_parts, require_whole
+from allegro_md.simulation.build import Parts, build_engine, build_observers, build_parts, require_whole, stage_of
 from allegro_md.simulation.certificate import verify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
 from allegro_md.simulation.failure_dump import dump_failure
@@ -26,6 +28,7 @@ from allegro_md.simulation.loop import Substepping
 from allegro_md.simulation.motion import require_motion
 from allegro_md.simulation.progress import Log, Progress
 from allegro_md.simulation.resource_estimate import ResourceEstimate
+from allegro_md.simulation.stages import StageEnd, begin_stage, complaint, introduction, reason_of_end
 from allegro_md.stopping import StopRequest
 from allegro_md.verify.result import VerifyReport
 
@@ -50,6 +53,10 @@ class Simulation:
         """Use `from_toml` or `from_config`."""
         self.config = config = parts.config
         self.comm = comm
+        self._parts = parts
+        self._stage = 0 if checkpoint is None else stage_of(checkpoint)
+        self._past = [] if checkpoint is None else list(checkpoint.extras.get("stage", {}).get("past", []))
+        self._of_stage: list[Observer] = []
         self._compilation, self._building = compilation, 0.0
         self._resume, self._overwrite = resume, overwrite
         self._saved_at = -1
@@ -60,6 +67,7 @@ class Simulation:
         self._changed = [] if checkpoint is None else changed_keys(checkpoint, config.as_dict())
         self._rollbacks: list[dict[str, Any]] = []
         self._certificate: VerifyReport | None = None
+        self._directory: RunDirectory | None = None
         if checkpoint is not None:
             require_same_physics(checkpoint, record.physics(config, self._digests))
         self.loop, self._remarks = build_engine(parts, comm, compilation.timers, checkpoint)
@@ -125,8 +133,14 @@ class Simulation:
             if self._compilation.announced:
                 log.note(self._compilation.announced)
             began = time.time()
-            self.loop.observers = self._observers(log)
-            directory.add_files(name for writer in self._writers() for name in writer.files)
+            saved, rows = None, NO_ROWS
+            if self._checkpoint is not None:
+                saved, rows = self._checkpoint.extras["reporters"], self._checkpoint.observer_rows
+                self._checkpoint = replace(self._checkpoint, observer_rows={})
+            self.loop.observers = self._observers(log, saved, rows)
+            del rows
+            self._directory = directory
+            self._add_files()
             self._say_what_runs(log)
             directory.write_record(self._record("running", began))
             try:
@@ -143,6 +157,7 @@ class Simulation:
         story = {
             "changed_on_resume": self._changed,
             "rollbacks": self._rollbacks,
+            "stages": [*self._past, self._present_stage()] if self.config.stage else [],
             "verify": None if self._certificate is None else self._certificate.as_dict(),
         }
         return record.describe(self.config, self._digests, self.loop, self._places, status, began) | story
@@ -183,22 +198,65 @@ class Simulation:
                 note_progress()
 
     def _make_steps(self, log: Log, note_progress: Callable[[], None]) -> None:
-        last, every = self.config.dynamics.steps, self.config.output.checkpoint.every
         try:
             self.loop.start(lambda: self._verify_start(log))
             if self.config.guard.rollback:
                 self._save()
-            while self.loop.step < last:
-                target = last if every == 0 else min(last, (self.loop.step // every + 1) * every)
-                self.loop.advance(target)
-                if target < last:
-                    self._save()
-                    note_progress()
+            self._make_stage(log, note_progress)
+            while self._stage + 1 < len(self.config.stages):
+                self._next_stage(log)
+                note_progress()
+                self._make_stage(log, note_progress)
         except InterruptedRun:
             self._save()
-            if self.loop.step < last:
+            if self._stage + 1 < len(self.config.stages) or self.loop.step < self._last_step:
                 raise
         self._save()
+
+    @property
+    def _last_step(self) -> int:
+        """Of the present stage."""
+        return self.loop.stage_start.step + self.config.stages[self._stage].dynamics.steps
+
+    def _make_stage(self, log: Log, note_progress: Callable[[], None]) -> None:
+        """Makes the steps of the present stage that are left."""
+        loop, last, every = self.loop, self._last_step, self.config.stages[self._stage].output.checkpoint.every
+        while loop.step < last and not loop.stage_is_over:
+            loop.advance(last if every == 0 else min(last, (loop.step // every + 1) * every))
+            if loop.step < last and not loop.stage_is_over:
+                self._save()
+                note_progress()
+        for line in complaint(self.config.stages[self._stage], self._present_stage()["ended_by"]):
+            log.say(line)
+
+    def _next_stage(self, log: Log) -> None:
+        """Ends the present stage and begins the next one, with a checkpoint (collective)."""
+        self._past.append(self._present_stage())
+        for writer in self._writers():
+            writer.flush()
+            writer.close()
+        of_run = {o.name: o.state_dict() for o in self.loop.observers if isinstance(o, Stateful)}
+        for observer in self._of_stage:
+            of_run.pop(observer.name, None)
+        self._stage += 1
+        for line in begin_stage(self._parts, self._stage, self.loop, self.comm):
+            log.say(f"note: {line}")
+        log.say(introduction(self.config, self._stage))
+        self.loop.observers = self._observers(log, of_run, {})
+        self._add_files()
+        self.loop.start()
+        self._save()
+
+    def _present_stage(self) -> dict[str, Any]:
+        """The entry of the present stage in ``run.json``."""
+        stage, loop = self.config.stages[self._stage], self.loop
+        ends = [o for o in self._of_stage if isinstance(o, StageEnd)]
+        over = loop.stage_is_over or loop.step >= self._last_step
+        return {
+            "name": stage.name, "ensemble": stage.dynamics.ensemble, "first_step": loop.stage_start.step,
+            "last_step": loop.step, "begin_fs": loop.stage_start.time, "end_fs": loop.time,
+            "ended_by": reason_of_end(stage, loop, ends) if over else "",
+        }  # fmt: skip
 
     def _verify_start(self, log: Log) -> None:
         """Makes the cheap part of the physics certificate, once per process.
@@ -227,7 +285,7 @@ class Simulation:
         for writer in self._writers():
             writer.close()
         checkpoint = latest_checkpoint(directory, self.comm)
-        if checkpoint is None:
+        if checkpoint is None or stage_of(checkpoint) != self._stage:
             raise error
         parts = 2 * loop.substepping.of(failed)
         self._rollbacks.append({"fault": str(error), "step": failed, "to": checkpoint.step, "parts": parts})
@@ -241,25 +299,40 @@ class Simulation:
         loop.forces.invalidate()
         self._saved_at = checkpoint.step
         loop.resume(checkpoint.step, loop.wall, Substepping(parts, 2 * failed - checkpoint.step))
-        self._checkpoint = replace(checkpoint, slab={})
-        loop.observers = self._observers(log)
+        loop.observers = self._observers(log, checkpoint.extras["reporters"], checkpoint.observer_rows)
 
-    def _observers(self, log: Log) -> list[Observer]:
-        """The observers of the input, with the state that the checkpoint holds of each."""
-        output, comm = self.config.output, self.comm
-        last, n_atoms = self.config.dynamics.steps, self.state.n_total
-        progress = Progress(log, output.thermo.every, last, n_atoms, comm.rank == 0, self.loop.timers)
+    def _observers(
+        self, log: Log, saved: Mapping[str, Any] | None, rows: Mapping[str, Mapping[str, NDArray[Any]]]
+    ) -> list[Observer]:
+        """Makes the observers of the present stage.
+
+        Args:
+            log: of the run.
+            saved: state of each by name; None: the run begins anew.
+            rows: rows of atoms of each, see `reporting.HoldsRows`.
+        """
+        stage, comm, first = self.config.stages[self._stage], self.comm, self.loop.stage_start.step
+        every = stage.output.thermo.every
+        progress = Progress(log, every, self._last_step, self.state.n_total, comm.rank == 0, self.loop.timers)
         require_whole(progress)
-        observers: list[Observer] = [*build_observers(self.config, self.state, comm), progress]
-        if self._checkpoint is not None:
-            saved = self._checkpoint.extras["reporters"]
-            for observer in observers:
-                if isinstance(observer, Stateful):
-                    observer.load_state_dict(saved.get(observer.name, {}))
-                if isinstance(observer, HoldsRows) and observer.name in self._checkpoint.observer_rows:
-                    observer.load_rows(self._checkpoint.observer_rows[observer.name])
-            self._checkpoint = replace(self._checkpoint, observer_rows={})
+        of_run, self._of_stage = build_observers(self.config, self.state, comm, self._stage, first)
+        self.loop.ended = bool
+        if stage.end:
+            end = StageEnd(stage, first)
+            self._of_stage.append(end)
+            self.loop.ended = lambda: end.met
+        observers: list[Observer] = [*of_run, *self._of_stage, progress]
+        for observer in observers:
+            if saved is not None and isinstance(observer, Stateful):
+                observer.load_state_dict(saved.get(observer.name, {}))
+            if isinstance(observer, HoldsRows) and observer.name in rows:
+                observer.load_rows(rows[observer.name])
         return observers
+
+    def _add_files(self) -> None:
+        """Lists the files that the observers write in the run directory."""
+        assert self._directory is not None
+        self._directory.add_files(name for writer in self._writers() for name in writer.files)
 
     def _writers(self) -> list[Writes]:
         return [observer for observer in self.loop.observers if isinstance(observer, Writes)]
@@ -271,7 +344,7 @@ class Simulation:
         with self.loop.timers.phase("checkpoint"):
             for writer in self._writers():
                 writer.flush()
-            keep = self.config.output.checkpoint.keep
+            keep = self.config.stages[self._stage].output.checkpoint.keep
             rows = {o.name: o.rows() for o in self.loop.observers if isinstance(o, HoldsRows)}
             directory, step = self.config.output.directory, self.loop.step
             write_checkpoint(directory, step, self.state, self.comm, self._extras(), keep, rows)
@@ -286,6 +359,7 @@ class Simulation:
             "input": self.config.as_dict(),
             "physics": record.physics(self.config, self._digests),
             "wall": self.comm.bcast(self.loop.wall),
+            "stage": {"index": self._stage, "start": asdict(self.loop.stage_start), "past": self._past},
         }
 
     def _say_what_runs(self, log: Log) -> None:
@@ -293,7 +367,8 @@ class Simulation:
         ranks = "1 rank" if self.comm.size == 1 else f"{self.comm.size} ranks"
         log.say(
             f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {info.name} potential, "
-            f"cutoff {info.cutoff:g} Å, {self.config.dynamics.ensemble}, {ranks}"
+            f"cutoff {info.cutoff:g} Å, {', '.join(dict.fromkeys(s.dynamics.ensemble for s in self.config.stages))}, "
+            f"{ranks}"
         )
         for line in self._structure:
             log.say(line)
@@ -311,9 +386,10 @@ class Simulation:
             for message in self._checkpoint.passed_over:
                 log.say(f"passed over: {message}")
             log.say(f"going on from {self._checkpoint.path.name}")
-            wanted = self.config.dynamics.steps
-            if self._checkpoint.step >= wanted:
-                made = self._checkpoint.step
+            made, wanted = self._checkpoint.step, self._last_step
+            if self._stage + 1 == len(self.config.stages) and made >= wanted:
                 log.say(f"note: nothing to do: {made} steps have been made, and dynamics.steps is {wanted}")
             for message in self._changed:
                 log.say(f"changed since then: {message}")
+        if self.config.stage:
+            log.say(introduction(self.config, self._stage))

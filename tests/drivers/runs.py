@@ -81,8 +81,9 @@ def rows(directory: Path) -> list[dict[str, str]]:
 
 def observed(directory: Path) -> dict[str, list[str]]:
     """Tables of the observers, without the remarks at their head, which hold the time of day."""
-    files = sorted((directory / "observe").glob("*.csv"))
-    return {file.name: [line for line in file.read_text().splitlines() if line[0] != "#"] for file in files}
+    files = sorted((directory / "observe").rglob("*.csv"))
+    lines = {str(file.relative_to(directory)): file.read_text().splitlines() for file in files}
+    return {name: [line for line in text if line[0] != "#"] for name, text in lines.items()}
 
 
 def frames(directory: Path) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from allegro_md import config
 from allegro_md.config import training
 from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.config.potential import POTENTIALS
+from allegro_md.config.stage import EndConfig, StageConfig
 from allegro_md.config.training.schema import TrainingOutput
 
 MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "input.md").read_text()
@@ -23,6 +24,8 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[system.velocities]", config.VelocitiesConfig),
     ("[parallel]", config.ParallelConfig),
     ("[output]", config.OutputConfig),
+    ("[[stage]] { #stage }", StageConfig),
+    ("[[stage]] { #stage }", EndConfig),
     *((name, POTENTIALS.table(name)) for name in POTENTIALS),
     *((name, INTEGRATORS.table(name)) for name in INTEGRATORS),
 ]
