@@ -88,21 +88,29 @@ class NveConfig(MotionConfig):
     ensemble: Literal["nve"]
 
 
-class ThermostatConfig(MotionConfig):
+class TemperatureConfig(MotionConfig):
     """Keys of every ensemble at a given temperature.
 
     Attributes:
         temperature: K, or (first, last) of a linear ramp over the run.
-        thermostat_time: relaxation time, fs.
     """
 
     temperature: Annotated[float | tuple[float, float], _Ramp()] = Field(examples=["300.0"])
-    thermostat_time: Time = 100.0
 
     @property
     def ramp(self) -> tuple[float, float]:
         """Temperature at the first and at the last step, K."""
         return self.temperature if isinstance(self.temperature, tuple) else (self.temperature, self.temperature)
+
+
+class ThermostatConfig(TemperatureConfig):
+    """Keys of every ensemble whose temperature relaxes in a given time.
+
+    Attributes:
+        thermostat_time: relaxation time, fs.
+    """
+
+    thermostat_time: Time = 100.0
 
     @model_validator(mode="after")
     def _slower_than_step(self) -> ThermostatConfig:
@@ -135,8 +143,14 @@ INTEGRATORS = Registry(
         "nvt-bussi": Entry(
             "allegro_md.integrators.nvt_bussi:NvtBussiConfig", "allegro_md.integrators.nvt_bussi:build"
         ),
+        "nvt-langevin": Entry(
+            "allegro_md.integrators.nvt_langevin:NvtLangevinConfig", "allegro_md.integrators.nvt_langevin:build"
+        ),
+        "nvt-berendsen": Entry(
+            "allegro_md.integrators.nvt_berendsen:NvtBerendsenConfig", "allegro_md.integrators.nvt_berendsen:build"
+        ),
     },
-    unbuilt=("nvt-langevin", "npt-mtk", "npt-crescale", "minimize"),
+    unbuilt=("npt-mtk", "npt-crescale", "minimize"),
 )
 """Ensembles by name; a builder takes the table and an `integrators.base.Setting`."""
 
