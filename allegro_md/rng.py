@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a pure function of (seed, stream, step, substep, atom id), blind to the layout of ranks.
+"""Counter-based random numbers: a pure function of seed, stream, step, substep and atom id.
 
 Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11,
 doi:10.1145/2063384.2063405.
@@ -82,9 +82,9 @@ _TILE = 512
 
 _FRACTION = (1 << 52) - 1
 _WHOLE, _WHOLE_BITS = 1.5 * 2.0**52, 0x4338 << 48
-"""A real whose last bit counts 1, and its bits: a whole number n from −2⁵¹ to below 2⁵¹ is the real of bits + n, less it."""
+"""A real whose last bit counts 1, and its bits: a whole number n in [−2⁵¹, 2⁵¹) is the real of bits + n, less it."""
 _HALF_ROOT_BITS = int(np.float64(math.sqrt(0.5)).view(np.int64))
-_LN2 = math.log(2.0)
+_LN2 = 0.6931471805599453
 _ANGLE = 2.0 * math.pi * 2.0**-52
 
 _ARTANH = tuple(1.0 / (2 * k + 1) for k in range(12, -1, -1))
@@ -128,9 +128,9 @@ def _directions(uniform: NDArray[np.int64], cosine: NDArray[np.float64], sine: N
         for n in range(1, len(_COSINE)):
             c = c * square + _COSINE[n]
         s = s * y
-        x, y = (s, c) if quarters & 1 else (c, s)
-        cosine[i] = -x if (quarters + 1) & 2 else x
-        sine[i] = -y if quarters & 2 else y
+        along, across = (s, c) if quarters & 1 else (c, s)
+        cosine[i] = -along if (quarters + 1) & 2 else along
+        sine[i] = -across if quarters & 2 else across
 
 
 @numba.njit(cache=True)

@@ -15,8 +15,8 @@ from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import QUANTITIES
 from allegro_md.integrators.base import Clock, Setting
 from allegro_md.integrators.nve import VelocityVerlet
-from allegro_md.integrators.nvt_bussi import NvtBussiConfig, StochasticRescaling
 from allegro_md.integrators.nvt_berendsen import NvtBerendsenConfig, WeakCoupling
+from allegro_md.integrators.nvt_bussi import NvtBussiConfig, StochasticRescaling
 from allegro_md.integrators.nvt_langevin import Langevin, NvtLangevinConfig
 from allegro_md.integrators.nvt_nose_hoover import NoseHoover
 from allegro_md.integrators.schedule import Ramp
