@@ -5,7 +5,7 @@ The tables of ensembles may stand here, where they are read without torch, or be
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -36,9 +36,12 @@ class DynamicsConfig(Table):
     """Keys of every ensemble, and of minimizers.
 
     Attributes:
+        keeps_momentum: total momentum stays what it is, where the potential conserves it.
         ensemble: its name.
         steps: number of steps.
     """
+
+    keeps_momentum: ClassVar[bool] = True
 
     ensemble: str
     steps: Annotated[int, Whole(0)] = Field(examples=["10000"])

@@ -26,7 +26,7 @@ from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import drift, kick, scale_velocities
 from allegro_md.observables import kinetic_energy
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
 
@@ -47,6 +47,8 @@ class WeakCoupling:
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = False
+    changes_cell: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
     caution: ClassVar[str] = (
         "nvt-berendsen is for equilibration only: it gives the mean temperature, but kinetic energies fluctuate too "
         "little. Take averages from a run with nvt-bussi, nvt-nose-hoover or nvt-langevin"

@@ -30,7 +30,7 @@ from allegro_md.integrators.base import Clock, EvaluateForces, Setting
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import drift, kick, thermalize
 from allegro_md.rng import Draw, Stream
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, Field
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 
@@ -41,6 +41,8 @@ class NvtLangevinConfig(TemperatureConfig):
         friction: γ, 1/fs.
         seed: of the random numbers.
     """
+
+    keeps_momentum: ClassVar[bool] = False
 
     ensemble: Literal["nvt-langevin"]
     friction: Annotated[float, Quantity("rate")] = 1e-3
@@ -67,6 +69,8 @@ class Langevin:
     stochastic: ClassVar[bool] = True
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = True
+    changes_cell: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, table: NvtLangevinConfig, setting: Setting) -> None:
         """Prepares the integrator of a ``[dynamics]`` table."""

@@ -39,11 +39,12 @@ def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.fl
     """Replaces v by keep · v + width · R; `keep` (n_species,), `width` (n_species,) Å/fs. Returns the heat, eV."""
     ids, species, velocity = (state.local(name).numpy() for name in ("id", "species", "velocity"))
     masses = state.species_table.masses * AMU_A2_PER_FS2
+    group = state.local("group" if state.held else "id").numpy()  # with no bit of `held` set, any numbers will do
     parts = []
     for start in range(0, max(1, state.n_local), CHUNK):
         rows = slice(start, start + CHUNK)
-        heat = _thermalize(ids[rows], species[rows], velocity[rows], keep, width, masses, draw)
-        parts.append(ExactSum.of(heat, "kinetic", ids[rows]))
+        gain = _thermalize(ids[rows], species[rows], velocity[rows], keep, width, draw, group[rows], state.held)
+        parts.append(ExactSum.of(masses[species[rows]] * gain, "kinetic", ids[rows]))
     return reduce(ExactSum.plus, parts)
 
 
@@ -104,9 +105,9 @@ def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.floa
 @numba.njit(cache=True)
 def _thermalize(
     ids: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64],
-    keep: NDArray[np.float64], width: NDArray[np.float64], masses: NDArray[np.float64], draw: Draw,
+    keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, group: NDArray[np.int64], held: int,
 ) -> NDArray[np.float64]:
-    """Mixes velocities with normal deviates, in place.
+    """Mixes velocities of atoms that are not held with normal deviates, in place.
 
     Args:
         ids: (n,) global atom ids.
@@ -114,23 +115,25 @@ def _thermalize(
         velocity: (n, 3) Å/fs, written.
         keep: (n_species,) factors.
         width: (n_species,) Å/fs.
-        masses: (n_species,) eV·fs²/Å².
         draw: which deviates.
+        group: (n,) bits of an atom's groups.
+        held: bits of the groups that are held.
 
     Returns:
-        (n,) gain of kinetic energy of each atom, eV.
+        (n,) ½ (v_new² − v_old²) of each atom, Å²/fs².
     """
-    normals, heat = np.empty((len(ids), 3)), np.empty(len(ids))
+    normals, gain = np.empty((len(ids), 3)), np.zeros(len(ids))
     fill_normals(ids, draw, normals)
     for i in range(len(ids)):
-        c, w, gain = keep[species[i]], width[species[i]], 0.0
+        if group[i] & held:
+            continue
+        c, w = keep[species[i]], width[species[i]]
         for k in range(3):
             old = velocity[i, k]
             new = c * old + w * normals[i, k]
             velocity[i, k] = new
-            gain += new * new - old * old
-        heat[i] = 0.5 * masses[species[i]] * gain
-    return heat
+            gain[i] += 0.5 * (new * new - old * old)
+    return gain
 
 
 @numba.njit(cache=True)
