@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import ExactSum
+from allegro_md.rng import Draw
 from allegro_md.state import AtomState
 
 
@@ -38,6 +39,21 @@ class StepFunctions(Protocol):
 
     def drift(self, state: AtomState, time: float) -> None:
         """Adds velocity · time (fs) to the positions."""
+
+    def thermalize(
+        self, state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw
+    ) -> ExactSum:
+        """Replaces velocities v by keep · v + width · R, R a normal deviate per component.
+
+        Args:
+            state: its velocities are changed.
+            keep: (n_species,) share of the velocity that is kept.
+            width: (n_species,) Å/fs, standard deviation of what is added.
+            draw: which deviates: those of `rng.normals`.
+
+        Returns:
+            Σ ½ m (v_new² − v_old²) of the local atoms, eV; one component.
+        """
 
     def strain(self, state: AtomState, deformation: NDArray[np.float64]) -> None:
         """Maps the positions about the cell's origin, x → x₀ + (x − x₀) F; `deformation` (3, 3) is F."""

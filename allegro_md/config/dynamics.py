@@ -5,7 +5,7 @@ The tables of ensembles may stand here, where they are read without torch, or be
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -36,9 +36,12 @@ class DynamicsConfig(Table):
     """Keys of every ensemble, and of minimizers.
 
     Attributes:
+        keeps_momentum: total momentum stays what it is, where the potential conserves it.
         ensemble: its name.
         steps: number of steps.
     """
+
+    keeps_momentum: ClassVar[bool] = True
 
     ensemble: str
     steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
@@ -93,16 +96,14 @@ class NveConfig(MotionConfig):
     ensemble: Literal["nve"]
 
 
-class ThermostatConfig(MotionConfig):
+class TemperatureConfig(MotionConfig):
     """Keys of every ensemble at a given temperature.
 
     Attributes:
         temperature: K, or (first, last) of a linear ramp over the run.
-        thermostat_time: relaxation time, fs.
     """
 
     temperature: Annotated[float | tuple[float, float], _Ramp()] = Field(examples=["300.0"])
-    thermostat_time: Time = 100.0
 
     @property
     def ramp(self) -> tuple[float, float]:
@@ -113,6 +114,16 @@ class ThermostatConfig(MotionConfig):
     def is_ramped(self) -> bool:
         """A target changes over the steps, so that their number cannot change later."""
         return isinstance(self.temperature, tuple)
+
+
+class ThermostatConfig(TemperatureConfig):
+    """Keys of every ensemble whose temperature relaxes in a given time.
+
+    Attributes:
+        thermostat_time: relaxation time, fs.
+    """
+
+    thermostat_time: Time = 100.0
 
     @model_validator(mode="after")
     def _slower_than_step(self) -> ThermostatConfig:
@@ -145,8 +156,14 @@ INTEGRATORS = Registry(
         "nvt-bussi": Entry(
             "allegro_md.integrators.nvt_bussi:NvtBussiConfig", "allegro_md.integrators.nvt_bussi:build"
         ),
+        "nvt-langevin": Entry(
+            "allegro_md.integrators.nvt_langevin:NvtLangevinConfig", "allegro_md.integrators.nvt_langevin:build"
+        ),
+        "nvt-berendsen": Entry(
+            "allegro_md.integrators.nvt_berendsen:NvtBerendsenConfig", "allegro_md.integrators.nvt_berendsen:build"
+        ),
     },
-    unbuilt=("nvt-langevin", "npt-mtk", "npt-crescale", "minimize"),
+    unbuilt=("npt-mtk", "npt-crescale", "minimize"),
 )
 """Ensembles by name; a builder takes the table and an `integrators.base.Setting`."""
 

@@ -145,3 +145,14 @@ class Prepared(Protocol):
             state: with forces; nothing of it may be changed.
             evaluation: of the present positions, with what `Integrator.needs` names and the virial, where there is one.
         """
+
+
+@runtime_checkable
+class Cautioned(Protocol):
+    """An integrator that is not for every purpose.
+
+    Attributes:
+        caution: what a user must know of it, for the log of each run; one line.
+    """
+
+    caution: ClassVar[str]

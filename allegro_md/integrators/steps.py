@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
-from allegro_md.exact import FORCE_SCALE
+from allegro_md.exact import FORCE_SCALE, ExactSum
+from allegro_md.rng import Draw
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2
 
@@ -67,6 +68,21 @@ def _along(row: NDArray[np.float64], axis: NDArray[np.float64]) -> float:
     """Component of `row` (3,) along `axis` (3,), in units of its length; by plain products, as all ranks need it."""
     r, a = row.tolist(), axis.tolist()
     return float((r[0] * a[0] + r[1] * a[1] + r[2] * a[2]) / (a[0] * a[0] + a[1] * a[1] + a[2] * a[2]))
+
+
+def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw) -> ExactSum:
+    """Replaces velocities by keep · v + width · R, with normal deviates R of the atoms' own.
+
+    Args:
+        state: its velocities are changed.
+        keep: (n_species,) factors, the same bits on all ranks.
+        width: (n_species,) Å/fs, the same bits on all ranks.
+        draw: which deviates.
+
+    Returns:
+        The kinetic energy gained by the local atoms, eV; one component.
+    """
+    return backend_for(state.device).steps.thermalize(state, keep, width, draw)
 
 
 def scale_velocities(state: AtomState, factor: float) -> None:

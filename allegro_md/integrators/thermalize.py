@@ -7,7 +7,7 @@ import torch
 
 from allegro_md.integrators.base import Collective
 from allegro_md.observables import momentum, total_mass
-from allegro_md.rng import Stream, normals
+from allegro_md.rng import Draw, Stream, normals
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
@@ -23,7 +23,7 @@ def maxwell_boltzmann(state: AtomState, temperature: float, seed: int, collectiv
     for start in range(0, state.n_local, _CHUNK):
         rows = slice(start, start + _CHUNK)
         ids, species = (state.local(name)[rows].cpu().numpy() for name in ("id", "species"))
-        drawn = width[species][:, None] * normals(ids, 0, seed, Stream.VELOCITIES)
+        drawn = width[species][:, None] * normals(ids, Draw(seed, Stream.VELOCITIES, 0))
         state.local("velocity")[rows] = torch.from_numpy(drawn)
     mean = collective.reduce(momentum(state)) / collective.reduce(total_mass(state))
     state.local("velocity").sub_(torch.from_numpy(mean).to(state.device))

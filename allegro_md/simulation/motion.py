@@ -35,6 +35,8 @@ def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo
     """
     if not (info.conserves_momentum and table.removes_momentum):
         return []
+    if state.n_total == 1 and not table.keeps_momentum:
+        return []
     if state.n_total == 1:
         moves = float(comm.reduce(kinetic_energy(state))[0]) > 0.0
         said = "the velocity of the only atom is kept; its temperature is 0 K"
@@ -46,9 +48,10 @@ def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo
     if temperature(share, 3 * state.n_total) <= DRIFT:
         return []
     state.local("velocity").sub_(torch.from_numpy(velocity).to(state.device))
+    counted = " and counts 3N degrees of freedom" if table.keeps_momentum else ""
     return [
         f"the net momentum of the start velocities was removed: the system moved as a whole at {speed:.4g} Å/fs "
-        f"({share:.4g} eV). dynamics.remove_momentum = false keeps it and counts 3N degrees of freedom"
+        f"({share:.4g} eV). dynamics.remove_momentum = false keeps it{counted}"
     ]
 
 

@@ -14,6 +14,7 @@ from allegro_md.comm import Comm
 from allegro_md.compilation import CompilationWatch
 from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
+from allegro_md.integrators.base import Cautioned
 from allegro_md.io.checkpoint import NO_ROWS, Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.structure import log_lines
@@ -380,6 +381,8 @@ class Simulation:
             log.say(f"warning: {warning}")
         for remark in self._remarks:
             log.say(f"note: {remark}")
+        if isinstance(self.loop.integrator, Cautioned):
+            log.say(f"note: {self.loop.integrator.caution}")
         if not info.bit_exact:
             log.say(f"note: {info.name} is outside the promise of bit-identical results on any number of ranks")
         if self._checkpoint is not None:

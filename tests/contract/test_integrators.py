@@ -15,14 +15,16 @@ from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import QUANTITIES
 from allegro_md.integrators.base import Clock, Setting
 from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.integrators.nvt_berendsen import NvtBerendsenConfig, WeakCoupling
 from allegro_md.integrators.nvt_bussi import NvtBussiConfig, StochasticRescaling
+from allegro_md.integrators.nvt_langevin import Langevin, NvtLangevinConfig
 from allegro_md.integrators.nvt_nose_hoover import NoseHoover
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
-KINDS = ("nve", "nvt-nose-hoover", "nvt-bussi", "breathing")
+KINDS = ("nve", "nvt-nose-hoover", "nvt-bussi", "nvt-langevin", "nvt-berendsen", "breathing")
 
 
 def system() -> AtomState:
@@ -33,9 +35,14 @@ def system() -> AtomState:
 def build(kind: str, state: AtomState) -> Any:
     if kind == "nve":
         return VelocityVerlet(1.0, 78)
+    setting = Setting(Soft.info, 27, state.cell, Comm.serial())
+    common: dict[str, Any] = {"ensemble": kind, "timestep": 1.0, "steps": 40, "temperature": (500.0, 900.0)}
     if kind == "nvt-bussi":
-        table = NvtBussiConfig(ensemble="nvt-bussi", timestep=1.0, steps=40, temperature=(500.0, 900.0))
-        return StochasticRescaling(table, Setting(Soft.info, 27, state.cell, Comm.serial()))
+        return StochasticRescaling(NvtBussiConfig(**common), setting)
+    if kind == "nvt-langevin":
+        return Langevin(NvtLangevinConfig(**common, friction=0.02), setting)
+    if kind == "nvt-berendsen":
+        return WeakCoupling(NvtBerendsenConfig(**common), setting)
     if kind == "breathing":
         return Breathing(1.0, state.cell, Comm.serial())
     return NoseHoover(1.0, Ramp(500.0, 900.0, 40), 50.0, 3, 3, 78, Comm.serial())

@@ -35,9 +35,10 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Recorder:
-    """Observer that keeps the observables of each step in memory."""
+    """Observer that keeps the observables of each step in memory, and the velocities where they are asked for."""
 
     rows: list[Thermo] = field(default_factory=list)
+    velocities: list[Array] | None = None
     name: str = "recorder"
     priority: int = 10
     trigger: Trigger = Every(1)
@@ -46,6 +47,8 @@ class Recorder:
     def __call__(self, snapshot: Snapshot) -> None:
         assert snapshot.thermo is not None
         self.rows.append(snapshot.thermo)
+        if self.velocities is not None:
+            self.velocities.append(by_id(snapshot.state, "velocity"))
 
     def __getitem__(self, name: str) -> Array:
         """One observable at every step so far."""
@@ -87,9 +90,12 @@ def copy(state: AtomState) -> AtomState:
     return twin
 
 
-def simulate(state: AtomState, potential: Potential, integrator: Any, steps: int, skin: float = 0.5) -> Recorder:
-    """Runs on one rank; observables of steps 0 … `steps`."""
-    comm, timers, recorder = Comm.serial(), Timers(), Recorder()
+def simulate(
+    state: AtomState, potential: Potential, integrator: Any, steps: int, skin: float = 0.5,
+    recorder: Recorder | None = None,
+) -> Recorder:
+    """Runs on one rank; observables of steps 0 … `steps`, or what the recorder given takes of them."""
+    comm, timers, recorder = Comm.serial(), Timers(), recorder or Recorder()
     forces = ForceEvaluator(potential, comm, skin, None, timers)
     loop = StepLoop(state, forces, integrator, comm, timers)
     loop.observers = [recorder]
@@ -113,6 +119,7 @@ class Engine:
     copy = staticmethod(copy)
     simulate = staticmethod(simulate)
     by_id = staticmethod(by_id)
+    Recorder: type[Recorder] = Recorder
     VelocityVerlet: type[VelocityVerlet] = VelocityVerlet
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from allegro_md.backends.base import Backend, Side
 from allegro_md.exact import ExactSum
+from allegro_md.rng import Draw, normals
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2
 
@@ -39,6 +40,19 @@ class Steps:
     def drift(self, state: AtomState, time: float) -> None:
         CALLS.add("drift")
         state.local("position").add_(state.local("velocity") * time)
+
+    def thermalize(
+        self, state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw
+    ) -> ExactSum:
+        CALLS.add("thermalize")
+        old, kind = state.local("velocity").clone(), state.local("species").long()
+        noise = torch.from_numpy(normals(state.local("id").numpy(), draw))
+        new = torch.from_numpy(keep)[kind][:, None] * old + torch.from_numpy(width)[kind][:, None] * noise
+        state.local("velocity").copy_(new)
+        gain = new * new - old * old
+        mass = torch.from_numpy(state.species_table.masses * AMU_A2_PER_FS2)[kind]
+        heat = 0.5 * mass * (gain[:, 0] + gain[:, 1] + gain[:, 2])
+        return ExactSum.of(heat.numpy(), "kinetic", state.local("id").numpy())
 
     def strain(self, state: AtomState, deformation: NDArray[np.float64]) -> None:
         origin, f = torch.from_numpy(state.cell.origin.copy()), torch.from_numpy(deformation.copy())

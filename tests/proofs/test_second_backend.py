@@ -59,8 +59,8 @@ def same(first: Path, second: Path) -> bool:
     return rows == others and all(np.array_equal(frames[name], other_frames[name]) for name in frames)
 
 
-def run(folder: Path, name: str) -> Path:
-    (folder / "input.toml").write_text(INPUT)
+def run(folder: Path, name: str, text: str = INPUT) -> Path:
+    (folder / "input.toml").write_text(text)
     source = load_input(folder / "input.toml", [f'output.directory="{name}"'])
     Simulation.from_config(source, Comm.serial()).run()
     return folder / name
@@ -78,6 +78,17 @@ def test_the_same_bits_on_one_and_two_ranks(tmp_path: Path, monkeypatch: pytest.
     assert same(numba, plain)
     mpirun(2, [DRIVER, "run", tmp_path / "input.toml", "--set", f'output.directory="{tmp_path / "two"}"'])
     assert same(numba, tmp_path / "two")
+
+
+def test_noise_and_friction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step of Langevin dynamics that draws numbers; the heat it gives is a column of thermo.csv."""
+    langevin = INPUT.replace("nvt-nose-hoover", "nvt-langevin").replace("thermostat_time = 50.0", 'friction = "20/ps"')
+    numba = run(tmp_path, "numba", langevin)
+    monkeypatch.syspath_prepend(str(DRIVER.parent))
+    monkeypatch.setitem(BACKENDS, "cpu", "plain_torch")
+    plain = run(tmp_path, "plain", langevin)
+    assert "thermalize" in import_module("plain_torch").CALLS
+    assert same(numba, plain)
 
 
 def test_the_rest_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:

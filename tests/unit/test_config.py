@@ -200,7 +200,6 @@ BAD_VALUES = [
     ("dynamics.suzuki_yoshida=4", "dynamics.suzuki_yoshida", "1, 3, 5 or 7"),
     ("dynamics.ensemble=nvt", "dynamics.ensemble", "nvt-nose-hoover"),
     ("dynamics.ensemble=npt-mtk", "dynamics.ensemble", "not yet available"),
-    ("dynamics.ensemble=nvt-langevin", "dynamics.ensemble", "not yet available"),
     ("dynamics.ensemble=minimize", "dynamics.ensemble", "not yet available"),
     ("dynamics.ensemble=nve", "dynamics.temperature", "[system.velocities]"),
     ("dynamics.ensemble=3", "dynamics.ensemble", "nve"),

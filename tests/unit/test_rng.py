@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from allegro_md.rng import Stream, normals, philox_words
+from allegro_md.rng import Draw, Stream, normals, philox_words
 
 # kat_vectors of Random123, philox4x32 with 10 rounds: counter, key, result.
 KNOWN = [
@@ -56,23 +56,25 @@ def test_normals_by_hand(atom: int, step: int, seed: int) -> None:
         u, w = ((p << 20 ^ q >> 12) & (2**52 - 1) for p, q in ((a, b), (c, d)))
         radius, angle = math.sqrt(-2.0 * math.log((u + 0.5) / 2**52)), 2.0 * math.pi * (w + 0.5) / 2**52
         expected += [radius * math.cos(angle), radius * math.sin(angle)]
-    out = normals(np.array([atom]), step, seed, Stream.RATTLE)[0]
+    out = normals(np.array([atom]), Draw(seed, Stream.RATTLE, step))[0]
     np.testing.assert_allclose(out, expected[:3], rtol=1e-14)
 
 
 def test_depends_on_id_not_on_place() -> None:
     ids = np.random.default_rng(1).permutation(1000)
-    assert np.array_equal(normals(ids, 4, 5, Stream.VELOCITIES), normals(np.arange(1000), 4, 5, Stream.VELOCITIES)[ids])
-    assert normals(ids[:0], 4, 5, Stream.VELOCITIES).shape == (0, 3)
+    draw = Draw(5, Stream.VELOCITIES, 4)
+    assert np.array_equal(normals(ids, draw), normals(np.arange(1000), draw)[ids])
+    assert normals(ids[:0], draw).shape == (0, 3)
 
 
 def test_everything_in_the_key_matters() -> None:
     ids = np.arange(50)
     draws = [
-        normals(ids + offset, step, seed, stream)
-        for offset, step, seed, stream in [
-            (0, 0, 0, Stream.VELOCITIES), (0, 0, 0, Stream.RATTLE), (0, 1, 0, Stream.VELOCITIES),
-            (0, 0, 1, Stream.VELOCITIES), (0, 0, 2**32, Stream.VELOCITIES), (2**32, 0, 0, Stream.VELOCITIES),
+        normals(ids + offset, Draw(seed, stream, step, substep))
+        for offset, step, substep, seed, stream in [
+            (0, 0, 0, 0, Stream.VELOCITIES), (0, 0, 0, 0, Stream.RATTLE), (0, 1, 0, 0, Stream.VELOCITIES),
+            (0, 0, 1, 0, Stream.VELOCITIES), (0, 0, 2, 0, Stream.VELOCITIES), (0, 0, 0, 1, Stream.VELOCITIES),
+            (0, 0, 0, 2**32, Stream.VELOCITIES), (2**32, 0, 0, 0, Stream.VELOCITIES),
         ]
     ]  # fmt: skip
     for i, a in enumerate(draws):
@@ -83,7 +85,7 @@ def test_everything_in_the_key_matters() -> None:
 def test_moments() -> None:
     """Four moments, and no correlation between components or neighbors in id, within 4 standard errors."""
     n = 200_000
-    x = normals(np.arange(n), 0, 42, Stream.VELOCITIES)
+    x = normals(np.arange(n), Draw(42, Stream.VELOCITIES, 0))
     error = 4.0 / math.sqrt(3 * n)
     assert abs(x.mean()) < error
     assert abs((x**2).mean() - 1) < error * math.sqrt(2)

@@ -6,11 +6,19 @@ place in the arrays. No array of the size of the system is made.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.exact import ExactSum
+from allegro_md.rng import Draw, fill_normals
 from allegro_md.state import AtomState
+from allegro_md.units import AMU_A2_PER_FS2
+
+CHUNK = 1 << 14
+"""Atoms whose velocities are thermalized at a time: their heat stays in the cache."""
 
 
 def kick(state: AtomState, factors: NDArray[np.float64]) -> None:
@@ -25,6 +33,19 @@ def kick(state: AtomState, factors: NDArray[np.float64]) -> None:
 def drift(state: AtomState, time: float) -> None:
     """Adds velocity · time (fs) to the positions."""
     _drift(state.local("velocity").numpy(), time, state.local("position").numpy())
+
+
+def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw) -> ExactSum:
+    """Replaces v by keep · v + width · R; `keep` (n_species,), `width` (n_species,) Å/fs. Returns the heat, eV."""
+    ids, species, velocity = (state.local(name).numpy() for name in ("id", "species", "velocity"))
+    masses = state.species_table.masses * AMU_A2_PER_FS2
+    group = state.local("group" if state.held else "id").numpy()  # with no bit of `held` set, any numbers will do
+    parts = []
+    for start in range(0, max(1, state.n_local), CHUNK):
+        rows = slice(start, start + CHUNK)
+        gain = _thermalize(ids[rows], species[rows], velocity[rows], keep, width, draw, group[rows], state.held)
+        parts.append(ExactSum.of(masses[species[rows]] * gain, "kinetic", ids[rows]))
+    return reduce(ExactSum.plus, parts)
 
 
 def strain(state: AtomState, deformation: NDArray[np.float64]) -> None:
@@ -79,6 +100,40 @@ def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.floa
     x, v = position.reshape(-1), velocity.reshape(-1)
     for i in range(len(x)):
         x[i] += v[i] * time
+
+
+@numba.njit(cache=True)
+def _thermalize(
+    ids: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64],
+    keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, group: NDArray[np.int64], held: int,
+) -> NDArray[np.float64]:
+    """Mixes velocities of atoms that are not held with normal deviates, in place.
+
+    Args:
+        ids: (n,) global atom ids.
+        species: (n,) indices.
+        velocity: (n, 3) Å/fs, written.
+        keep: (n_species,) factors.
+        width: (n_species,) Å/fs.
+        draw: which deviates.
+        group: (n,) bits of an atom's groups.
+        held: bits of the groups that are held.
+
+    Returns:
+        (n,) ½ (v_new² − v_old²) of each atom, Å²/fs².
+    """
+    normals, gain = np.empty((len(ids), 3)), np.zeros(len(ids))
+    fill_normals(ids, draw, normals)
+    for i in range(len(ids)):
+        if group[i] & held:
+            continue
+        c, w = keep[species[i]], width[species[i]]
+        for k in range(3):
+            old = velocity[i, k]
+            new = c * old + w * normals[i, k]
+            velocity[i, k] = new
+            gain[i] += 0.5 * (new * new - old * old)
+    return gain
 
 
 @numba.njit(cache=True)

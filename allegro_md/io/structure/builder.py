@@ -18,7 +18,7 @@ from allegro_md.errors import InputError
 from allegro_md.io.overlap_check import refuse_overlaps
 from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase, set_masses
 from allegro_md.io.structure.reading import read_structure
-from allegro_md.rng import Stream, normals
+from allegro_md.rng import Draw, Stream, normals
 from allegro_md.state import SpeciesTable
 
 CHUNK_ATOMS = 1 << 18
@@ -302,7 +302,7 @@ class SystemBuilder:
             shift = copy[:, 0] * h[0, k] + copy[:, 1] * h[1, k] + copy[:, 2] * h[2, k]
             position[:, k] = self.contents.position[base, k] + shift
         if self._rattle > 0.0:
-            position += self._rattle * normals(ids, 0, self._seed, Stream.RATTLE)
+            position += self._rattle * normals(ids, Draw(self._seed, Stream.RATTLE, 0))
         fraction = (position - self.cell.origin) @ self.cell.inverse
         inside = np.ones(len(ids), dtype=bool)
         for axis in range(3):

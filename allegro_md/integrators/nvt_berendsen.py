@@ -1,0 +1,105 @@
+"""Temperature of an equilibration: weak coupling. Not an ensemble.
+
+Berendsen, Postma, van Gunsteren, DiNola, Haak, J. Chem. Phys. 81, 3684 (1984), doi:10.1063/1.448118:
+
+    kick(dt/2)  drift(dt)  forces  kick(dt/2)  rescale(dt),  λ² = 1 + (dt/τ) (K̄/K − 1), K̄ = f k_B T/2
+
+The kinetic energy relaxes to its mean but does not fluctuate about it as it should. Conserved: K + U less the sum of
+all changes of K by rescaling.
+
+| symbol | code |
+|---|---|
+| f, τ | `degrees_of_freedom`, `_time` (fs) |
+| K, K̄ | `kinetic`, `aim` (eV) |
+| λ | `factor` |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal
+
+from allegro_md.config.dynamics import ThermostatConfig
+from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
+from allegro_md.integrators.schedule import Ramp
+from allegro_md.integrators.steps import drift, kick, scale_velocities
+from allegro_md.observables import kinetic_energy
+from allegro_md.state import AtomState, Field
+from allegro_md.units import BOLTZMANN
+
+
+class NvtBerendsenConfig(ThermostatConfig):
+    """Weak coupling to a bath at constant volume (Berendsen), for equilibration only."""
+
+    ensemble: Literal["nvt-berendsen"]
+
+
+class WeakCoupling:
+    """Temperature without its fluctuations.
+
+    Attributes:
+        target: temperature over the run, K.
+    """
+
+    needs: ClassVar[Needs] = NOTHING_MORE
+    stochastic: ClassVar[bool] = False
+    order: ClassVar[int] = 2
+    heats_atoms_at_rest: ClassVar[bool] = False
+    changes_cell: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
+    caution: ClassVar[str] = (
+        "nvt-berendsen is for equilibration only: it gives the mean temperature, but kinetic energies fluctuate too "
+        "little. Take averages from a run with nvt-bussi, nvt-nose-hoover or nvt-langevin"
+    )
+
+    def __init__(self, table: NvtBerendsenConfig, setting: Setting) -> None:
+        """Prepares the integrator of a ``[dynamics]`` table.
+
+        Raises:
+            InputError: there is no degree of freedom.
+        """
+        self.timestep = table.timestep
+        self.degrees_of_freedom = setting.degrees_of_freedom(table.remove_momentum)
+        require_degrees_of_freedom(self.degrees_of_freedom)
+        self.target = Ramp(*table.ramp, table.steps)
+        self.max_temperature = self.target.highest
+        self.finished = False
+        self._time = table.thermostat_time
+        self._collective = setting.collective
+        self._given = 0.0
+
+    def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
+        """Makes one step; see the module."""
+        kick(state, 0.5 * clock.dt)
+        drift(state, clock.dt)
+        evaluation = forces(state, self.needs)
+        kick(state, 0.5 * clock.dt)
+        kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
+        if kinetic > 0.0:
+            scale_velocities(state, self.factor(kinetic, clock))
+            self._given += float(self._collective.reduce(kinetic_energy(state))[0]) - kinetic
+        return evaluation
+
+    def extended_energy(self) -> float:
+        """Less the energy that rescaling has given to the atoms, eV."""
+        return -self._given
+
+    def state_dict(self) -> dict[str, Any]:
+        """The energy given so far."""
+        return {"given": self._given}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up from a `state_dict`."""
+        self._given = state["given"]
+
+    def factor(self, kinetic: float, clock: Clock) -> float:
+        """The factor λ for all velocities, at a kinetic energy in eV; the same bits on every rank."""
+        aim = 0.5 * self.degrees_of_freedom * BOLTZMANN * self.target(clock.end)
+        return math.sqrt(1.0 + clock.dt / self._time * (aim / kinetic - 1.0))
+
+
+def build(table: NvtBerendsenConfig, setting: Setting) -> WeakCoupling:
+    """Builds the integrator of a ``[dynamics]`` table."""
+    return WeakCoupling(table, setting)
