@@ -112,17 +112,22 @@ class ThermostatConfig(MotionConfig):
         return self
 
 
-class NvtNoseHooverConfig(ThermostatConfig):
-    """Nosé–Hoover chains at constant volume (Martyna–Tuckerman).
+class ChainConfig(ThermostatConfig):
+    """Keys of every ensemble with Nosé–Hoover chains.
 
     Attributes:
         thermostat_chain: number of thermostats in the chain.
         suzuki_yoshida: number of Suzuki–Yoshida factors: 1, 3, 5 or 7.
     """
 
-    ensemble: Literal["nvt-nose-hoover"]
     thermostat_chain: Annotated[int, Whole(1)] = 3
     suzuki_yoshida: Annotated[int, _Order()] = 3
+
+
+class NvtNoseHooverConfig(ChainConfig):
+    """Nosé–Hoover chains at constant volume (Martyna–Tuckerman)."""
+
+    ensemble: Literal["nvt-nose-hoover"]
 
 
 INTEGRATORS = Registry(
@@ -135,8 +140,10 @@ INTEGRATORS = Registry(
         "nvt-bussi": Entry(
             "allegro_md.integrators.nvt_bussi:NvtBussiConfig", "allegro_md.integrators.nvt_bussi:build"
         ),
+        "npt-mtk": Entry("allegro_md.integrators.npt_mtk:NptMtkConfig", "allegro_md.integrators.npt_mtk:build"),
+        "nph-mtk": Entry("allegro_md.integrators.nph_mtk:NphMtkConfig", "allegro_md.integrators.nph_mtk:build"),
     },
-    unbuilt=("nvt-langevin", "npt-mtk", "npt-crescale", "minimize"),
+    unbuilt=("nvt-langevin", "npt-crescale", "minimize"),
 )
 """Ensembles by name; a builder takes the table and an `integrators.base.Setting`."""
 
