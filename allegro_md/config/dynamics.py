@@ -142,8 +142,11 @@ INTEGRATORS = Registry(
         ),
         "npt-mtk": Entry("allegro_md.integrators.npt_mtk:NptMtkConfig", "allegro_md.integrators.npt_mtk:build"),
         "nph-mtk": Entry("allegro_md.integrators.nph_mtk:NphMtkConfig", "allegro_md.integrators.nph_mtk:build"),
+        "npt-crescale": Entry(
+            "allegro_md.integrators.npt_crescale:NptCrescaleConfig", "allegro_md.integrators.npt_crescale:build"
+        ),
     },
-    unbuilt=("nvt-langevin", "npt-crescale", "minimize"),
+    unbuilt=("nvt-langevin", "minimize"),
 )
 """Ensembles by name; a builder takes the table and an `integrators.base.Setting`."""
 

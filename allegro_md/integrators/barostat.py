@@ -108,14 +108,22 @@ class Barostat:
         """
         strain = float(np.abs(rate).max()) * time
         if not strain < LARGEST_STRAIN:
-            inner = (forces.twice_kinetic + float(np.trace(forces.virial))) / (3.0 * forces.volume)
-            raise PhysicsError(
-                f"the cell changes by {100.0 * strain:.3g} % in one step: its pressure is "
-                f"{inner * EV_PER_A3_IN_GPA:.4g} GPa, {self.target.hydrostatic * EV_PER_A3_IN_GPA:.4g} GPa are asked "
-                f"for, at a volume of {forces.volume:.6g} Å³ — is the pressure meant, is barostat_time too short, or "
-                "are atoms too close at the start?"
-            )
+            raise too_fast(strain, forces, self.target.hydrostatic)
         return propagators(rate, 1.0 / self._degrees_of_freedom, time)
+
+    def follow_ramp(self, end: float, volume: float) -> float:
+        """Goes on along a ramp of the target.
+
+        Args:
+            end: steps made, `Clock.end`.
+            volume: Å³.
+
+        Returns:
+            The work of the ramp, by which it changes the energy, eV.
+        """
+        before = self.target.energy(volume, self.deformation)
+        self.target.move(end)
+        return self.target.energy(volume, self.deformation) - before
 
     def energy(self, volume: float) -> float:
         """Energy of the cell in motion, of the outer pressure and of the thermostats, eV, at a volume (Å³)."""
@@ -139,3 +147,19 @@ class Barostat:
         self.target.load_state_dict(state["target"])
         if self.chain is not None:
             self.chain.load_state_dict(state["chain"])
+
+
+def too_fast(strain: float, forces: CellForces, target: float) -> PhysicsError:
+    """The error of a cell that moves too fast.
+
+    Args:
+        strain: of one step.
+        forces: that drive the cell.
+        target: outer pressure, eV/Å³.
+    """
+    inner = (forces.twice_kinetic + float(np.trace(forces.virial))) / (3.0 * forces.volume)
+    return PhysicsError(
+        f"the cell changes by {100.0 * strain:.3g} % in one step: its pressure is {inner * EV_PER_A3_IN_GPA:.4g} GPa, "
+        f"{target * EV_PER_A3_IN_GPA:.4g} GPa are asked for, at a volume of {forces.volume:.6g} Å³ — is the pressure "
+        "meant, is barostat_time too short, or are atoms too close at the start?"
+    )

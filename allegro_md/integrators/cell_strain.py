@@ -56,6 +56,17 @@ class Strains:
         """Number of axes whose length changes: the square of the trace of the strain that changes the volume most."""
         return round(sum(float(np.trace(b)) ** 2 for b in self.basis))
 
+    @property
+    def traceless(self) -> tuple[Matrix, ...]:
+        """An orthonormal basis of the strains at constant volume, (3, 3) each, in closed form (Helmert's)."""
+        traces = [float(np.trace(b)) for b in self.basis]
+        out = []
+        for k in range(1, self.count):
+            parts = [traces[i] * traces[k] for i in range(k)] + [-sum(t * t for t in traces[:k])]
+            matrix = sum((c * b for c, b in zip(parts, self.basis, strict=False)), np.zeros((3, 3)))
+            out.append(matrix / math.sqrt(float((matrix * matrix).sum())))
+        return tuple(out)
+
     def project(self, tensor: Matrix) -> Matrix:
         """The part of a symmetric tensor (3, 3) that acts on these strains."""
         out = np.zeros((3, 3))

@@ -177,7 +177,7 @@ class MartynaTobiasKlein:
         return [chain for chain in (self.chain, self.barostat.chain) if chain is not None]
 
     def _set_targets(self, end: float) -> None:
-        self._ramp_work += self.barostat.target.move(end, self._volume, self.barostat.deformation)
+        self._ramp_work += self.barostat.follow_ramp(end, self._volume)
         if self.target is not None:
             kT = BOLTZMANN * self.target(end)
             for chain in self._chains:

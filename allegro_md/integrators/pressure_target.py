@@ -64,21 +64,15 @@ class PressureTarget:
         self._deviator = [Ramp(float(a), float(b), table.steps) for a, b in zip(s, s_last, strict=True)]
         self.hydrostatic, self.deviator = p, tensor_of(s)
 
-    def move(self, end: float, volume: float, deformation: Deformation) -> float:
-        """Goes on along a ramp.
+    @property
+    def tensor(self) -> Matrix:
+        """The target as a pressure tensor of the cell as it is now, P 1 + S, (3, 3) eV/Å³."""
+        return np.asarray(self.hydrostatic * np.eye(3) + self.deviator)
 
-        Args:
-            end: steps made, `Clock.end`.
-            volume: of the cell, Å³.
-            deformation: since the stage began.
-
-        Returns:
-            The work of the ramp, eV: by how much it changes `energy`.
-        """
-        before = self.energy(volume, deformation)
+    def move(self, end: float) -> None:
+        """Goes on along a ramp, to the time `end` (`Clock.end`)."""
         self.hydrostatic = self._hydrostatic(end)
         self.deviator = tensor_of(np.array([ramp(end) for ramp in self._deviator]))
-        return self.energy(volume, deformation) - before
 
     def energy(self, volume: float, deformation: Deformation) -> float:
         """P V + V₀ S : E, eV, at a volume (Å³)."""
