@@ -145,6 +145,9 @@ INTEGRATORS = Registry(
         "npt-crescale": Entry(
             "allegro_md.integrators.npt_crescale:NptCrescaleConfig", "allegro_md.integrators.npt_crescale:build"
         ),
+        "npt-berendsen": Entry(
+            "allegro_md.integrators.npt_berendsen:NptBerendsenConfig", "allegro_md.integrators.npt_berendsen:build"
+        ),
     },
     unbuilt=("nvt-langevin", "minimize"),
 )

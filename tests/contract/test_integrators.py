@@ -22,7 +22,7 @@ from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
-KINDS = ("nve", "nvt-nose-hoover", "nvt-bussi", "npt-mtk", "nph-mtk", "npt-crescale", "breathing")
+KINDS = ("nve", "nvt-nose-hoover", "nvt-bussi", "npt-mtk", "nph-mtk", "npt-crescale", "npt-berendsen", "breathing")
 
 
 def system() -> AtomState:
@@ -49,7 +49,9 @@ def barostat(kind: str, state: AtomState) -> Any:
     keys |= {"pressure": [[30.0, 20.0, 40.0, 3.0, -2.0, 5.0], [-20.0, 0.0, 10.0, 0.0, 0.0, 1.0]], "cell": "flexible"}
     keys |= {"expected_temperature": 700.0} if kind == "nph-mtk" else {"temperature": [500.0, 900.0]}
     if kind == "npt-crescale":
-        keys |= {"pressure": [30.0, -10.0], "cell": "anisotropic", "compressibility": 0.05}
+        keys |= {"pressure": [30.0, -10.0], "cell": "anisotropic"}
+    if kind in ("npt-crescale", "npt-berendsen"):
+        keys |= {"compressibility": 0.05}
     table = INTEGRATORS.table(kind).model_validate(keys)
     return INTEGRATORS.builder(kind)(table, Setting(Soft.info, 27, state.cell, Comm.serial()))
 
