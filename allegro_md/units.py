@@ -63,6 +63,7 @@ DIMENSIONS: dict[str, dict[str, float]] = {
         "eV/Å^3": EV_PER_A3_IN_GPA,
         "eV/A^3": EV_PER_A3_IN_GPA,
     },
+    "compressibility": {"1/GPa": 1.0, "/GPa": 1.0, "1/MPa": 1e3, "/MPa": 1e3, "1/bar": 1e4, "/bar": 1e4, "1/Pa": 1e9},
     "energy": {
         "eV": 1.0,
         "meV": 1e-3,
@@ -105,6 +106,7 @@ _INTERNAL = {
     "length": "Å",
     "temperature": "K",
     "pressure": "GPa",
+    "compressibility": "1/GPa",
     "energy": "eV",
     "mass": "amu",
     "velocity": "Å/fs",

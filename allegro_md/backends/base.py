@@ -58,6 +58,29 @@ class StepFunctions(Protocol):
     def strain(self, state: AtomState, deformation: NDArray[np.float64]) -> None:
         """Maps the positions about the cell's origin, x → x₀ + (x − x₀) F; `deformation` (3, 3) is F."""
 
+    def kick_with_cell(
+        self, state: AtomState, factors: NDArray[np.float64], damping: NDArray[np.float64], gain: NDArray[np.float64]
+    ) -> None:
+        """Maps the velocities, v → v D + (force · factor) G, but for atoms of groups in `AtomState.held`.
+
+        Args:
+            state: with forces.
+            factors: (n_species,) time / mass, Å/fs per fixed-point unit of force.
+            damping: (3, 3) D.
+            gain: (3, 3) G.
+        """
+
+    def drift_with_cell(
+        self, state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]
+    ) -> None:
+        """Maps the positions about the cell's origin, x → x₀ + (x − x₀) F + v T.
+
+        Args:
+            state: its cell is left as it is.
+            deformation: (3, 3) F.
+            flight: (3, 3) T, fs.
+        """
+
 
 class SumFunctions(Protocol):
     """Exact sums over the local atoms; the caller reduces them over ranks."""

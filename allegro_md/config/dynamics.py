@@ -133,17 +133,22 @@ class ThermostatConfig(TemperatureConfig):
         return self
 
 
-class NvtNoseHooverConfig(ThermostatConfig):
-    """Nosé–Hoover chains at constant volume (Martyna–Tuckerman).
+class ChainConfig(ThermostatConfig):
+    """Keys of every ensemble with Nosé–Hoover chains.
 
     Attributes:
         thermostat_chain: number of thermostats in the chain.
         suzuki_yoshida: number of Suzuki–Yoshida factors: 1, 3, 5 or 7.
     """
 
-    ensemble: Literal["nvt-nose-hoover"]
     thermostat_chain: Annotated[int, Whole(1)] = 3
     suzuki_yoshida: Annotated[int, _Order()] = 3
+
+
+class NvtNoseHooverConfig(ChainConfig):
+    """Nosé–Hoover chains at constant volume (Martyna–Tuckerman)."""
+
+    ensemble: Literal["nvt-nose-hoover"]
 
 
 INTEGRATORS = Registry(
@@ -162,8 +167,16 @@ INTEGRATORS = Registry(
         "nvt-berendsen": Entry(
             "allegro_md.integrators.nvt_berendsen:NvtBerendsenConfig", "allegro_md.integrators.nvt_berendsen:build"
         ),
+        "npt-mtk": Entry("allegro_md.integrators.npt_mtk:NptMtkConfig", "allegro_md.integrators.npt_mtk:build"),
+        "nph-mtk": Entry("allegro_md.integrators.nph_mtk:NphMtkConfig", "allegro_md.integrators.nph_mtk:build"),
+        "npt-crescale": Entry(
+            "allegro_md.integrators.npt_crescale:NptCrescaleConfig", "allegro_md.integrators.npt_crescale:build"
+        ),
+        "npt-berendsen": Entry(
+            "allegro_md.integrators.npt_berendsen:NptBerendsenConfig", "allegro_md.integrators.npt_berendsen:build"
+        ),
     },
-    unbuilt=("npt-mtk", "npt-crescale", "minimize"),
+    unbuilt=("minimize",),
 )
 """Ensembles by name; a builder takes the table and an `integrators.base.Setting`."""
 

@@ -14,6 +14,11 @@ Tobias, Klein, Mol. Phys. 87, 1117 (1996), doi:10.1080/00268979600100761, with S
 from __future__ import annotations
 
 import math
+from typing import Any
+
+from allegro_md.errors import PhysicsError
+from allegro_md.observables import temperature
+from allegro_md.units import BOLTZMANN
 
 
 def _symmetric(*outer: float) -> tuple[float, ...]:
@@ -74,6 +79,29 @@ class NoseHooverChain:
 
         Returns:
             The factor for the velocities of what is driven, and the chain's new positions and velocities.
+
+        Raises:
+            PhysicsError: the kinetic energy is too far from the target.
+        """
+        try:
+            return self._propagated(kinetic, time)
+        except OverflowError:
+            now = temperature(kinetic, self.degrees_of_freedom)
+            raise PhysicsError(
+                f"the thermostat cannot follow: {now:.3g} K where {self.kT / BOLTZMANN:.3g} K are asked for "
+                "(do atoms overlap at the start? is the timestep too long?)"
+            ) from None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Positions, velocities and the present k_B T."""
+        return {"positions": list(self.positions), "velocities": list(self.velocities), "kT": self.kT}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up from a `state_dict`."""
+        self.positions, self.velocities, self.kT = list(state["positions"]), list(state["velocities"]), state["kT"]
+
+    def _propagated(self, kinetic: float, time: float) -> tuple[float, list[float], list[float]]:
+        """What `propagated` returns.
 
         Raises:
             OverflowError: the kinetic energy is too far from the target.

@@ -34,15 +34,20 @@ from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
 
-class NvtBussiConfig(ThermostatConfig):
-    """Stochastic velocity rescaling at constant volume (Bussi, Donadio, Parrinello).
+class RescalingConfig(ThermostatConfig):
+    """Keys of every ensemble with stochastic velocity rescaling.
 
     Attributes:
         seed: of the random numbers.
     """
 
-    ensemble: Literal["nvt-bussi"]
     seed: Seed = 1
+
+
+class NvtBussiConfig(RescalingConfig):
+    """Stochastic velocity rescaling at constant volume (Bussi, Donadio, Parrinello)."""
+
+    ensemble: Literal["nvt-bussi"]
 
 
 class StochasticRescaling:
@@ -59,7 +64,7 @@ class StochasticRescaling:
     changes_cell: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
 
-    def __init__(self, table: NvtBussiConfig, setting: Setting) -> None:
+    def __init__(self, table: RescalingConfig, setting: Setting) -> None:
         """Prepares the integrator of a ``[dynamics]`` table.
 
         Raises:
@@ -81,12 +86,16 @@ class StochasticRescaling:
         drift(state, clock.dt)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
+        self.rescale(state, clock)
+        return evaluation
+
+    def rescale(self, state: AtomState, clock: Clock) -> None:
+        """Makes the rescaling of a step alone, for other integrators."""
         kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
         if kinetic > 0.0:
             factor = self._collective.on_root(lambda: self.factor(kinetic, clock))
             scale_velocities(state, factor)
             self._given += float(self._collective.reduce(kinetic_energy(state))[0]) - kinetic
-        return evaluation
 
     def extended_energy(self) -> float:
         """Less the energy that rescaling has given to the atoms, eV."""

@@ -14,13 +14,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from allegro_md.config import NvtNoseHooverConfig
-from allegro_md.errors import InputError, PhysicsError
+from allegro_md.errors import InputError
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Setting
 from allegro_md.integrators.chain import NoseHooverChain
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import drift, kick, scale_velocities
-from allegro_md.observables import kinetic_energy, temperature
+from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
@@ -94,17 +94,12 @@ class NoseHoover:
 
     def state_dict(self) -> dict[str, Any]:
         """Chain positions and velocities, the present k_B T and the ramp's work."""
-        return {
-            "positions": list(self.chain.positions),
-            "velocities": list(self.chain.velocities),
-            "kT": self.chain.kT,
-            "ramp_work": self._ramp_work,
-        }
+        return {**self.chain.state_dict(), "ramp_work": self._ramp_work}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
-        self.chain.positions, self.chain.velocities = list(state["positions"]), list(state["velocities"])
-        self.chain.kT, self._ramp_work = state["kT"], state["ramp_work"]
+        self.chain.load_state_dict(state)
+        self._ramp_work = state["ramp_work"]
 
     def _set_target(self, end: float) -> None:
         kT = BOLTZMANN * self.target(end)
@@ -113,20 +108,9 @@ class NoseHoover:
 
     def _thermostat(self, state: AtomState, time: float) -> None:
         kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
-        found = self._collective.on_root(lambda: self._propagated(kinetic, time))
+        found = self._collective.on_root(lambda: self.chain.propagated(kinetic, time))
         factor, self.chain.positions, self.chain.velocities = found
         scale_velocities(state, factor)
-
-    def _propagated(self, kinetic: float, time: float) -> tuple[float, list[float], list[float]]:
-        """The chain's step, or the reason why it cannot be made."""
-        try:
-            return self.chain.propagated(kinetic, time)
-        except OverflowError:
-            now = temperature(kinetic, self.degrees_of_freedom)
-            raise PhysicsError(
-                f"the thermostat cannot follow: {now:.3g} K where {self.chain.kT / BOLTZMANN:.3g} K are asked for "
-                "(do atoms overlap at the start? is the timestep too long?)"
-            ) from None
 
 
 def require_degrees_of_freedom(degrees_of_freedom: int) -> None:

@@ -40,6 +40,35 @@ def strain(state: AtomState, matrix: NDArray[np.float64]) -> None:
     state.cell = state.cell.with_matrix(matrix)
 
 
+def kick_with_cell(state: AtomState, time: float, damping: NDArray[np.float64], gain: NDArray[np.float64]) -> None:
+    """Maps the velocities while the cell moves, v → v D + (force/mass · time) G.
+
+    Atoms of groups that are held (`AtomState.held`) keep theirs.
+
+    Args:
+        state: the velocities of its local atoms are changed.
+        time: fs.
+        damping: (3, 3) D, the same bits on all ranks.
+        gain: (3, 3) G, the same bits on all ranks.
+    """
+    factors = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses
+    backend_for(state.device).steps.kick_with_cell(state, factors, damping, gain)
+
+
+def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]) -> None:
+    """Moves atoms and cell together: h → h F for the lattice rows, x → x₀ + (x − x₀) F + v T for the positions.
+
+    Atoms at rest keep their fractional coordinates. Call it before `forces`.
+
+    Args:
+        state: its cell and the positions of its local atoms are changed.
+        deformation: (3, 3) F, the same bits on all ranks.
+        flight: (3, 3) T, fs, the same bits on all ranks.
+    """
+    backend_for(state.device).steps.drift_with_cell(state, deformation, flight)
+    state.cell = state.cell.with_matrix((state.cell.matrix[:, :, None] * deformation).sum(axis=1))
+
+
 def reduce_cell(state: AtomState) -> bool:
     """Replaces a strongly tilted cell by a less tilted one of the same lattice; positions stay as they are.
 

@@ -13,7 +13,7 @@ from systems import Breathing, Soft, grid_points, spread, thermal
 from allegro_md.comm import Comm
 from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import QUANTITIES
-from allegro_md.integrators.base import Clock, Setting
+from allegro_md.integrators.base import Clock, Prepared, Setting
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.nvt_berendsen import NvtBerendsenConfig, WeakCoupling
 from allegro_md.integrators.nvt_bussi import NvtBussiConfig, StochasticRescaling
@@ -24,7 +24,10 @@ from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
-KINDS = ("nve", "nvt-nose-hoover", "nvt-bussi", "nvt-langevin", "nvt-berendsen", "breathing")
+KINDS = (
+    "nve", "nvt-nose-hoover", "nvt-bussi", "nvt-langevin", "nvt-berendsen", "npt-mtk", "nph-mtk", "npt-crescale",
+    "npt-berendsen", "breathing",
+)  # fmt: skip
 
 
 def system() -> AtomState:
@@ -43,14 +46,31 @@ def build(kind: str, state: AtomState) -> Any:
         return Langevin(NvtLangevinConfig(**common, friction=0.02), setting)
     if kind == "nvt-berendsen":
         return WeakCoupling(NvtBerendsenConfig(**common), setting)
+    if kind in INTEGRATORS and kind.startswith("np"):
+        return barostat(kind, state)
     if kind == "breathing":
         return Breathing(1.0, state.cell, Comm.serial())
     return NoseHoover(1.0, Ramp(500.0, 900.0, 40), 50.0, 3, 3, 78, Comm.serial())
 
 
+def barostat(kind: str, state: AtomState) -> Any:
+    """With ramps of pressure and temperature, on all components of the cell where the method has them."""
+    keys: dict[str, Any] = {"ensemble": kind, "timestep": 1.0, "steps": 40, "barostat_time": 60.0}
+    keys |= {"pressure": [[30.0, 20.0, 40.0, 3.0, -2.0, 5.0], [-20.0, 0.0, 10.0, 0.0, 0.0, 1.0]], "cell": "flexible"}
+    keys |= {"expected_temperature": 700.0} if kind == "nph-mtk" else {"temperature": [500.0, 900.0]}
+    if kind == "npt-crescale":
+        keys |= {"pressure": [30.0, -10.0], "cell": "anisotropic"}
+    if kind in ("npt-crescale", "npt-berendsen"):
+        keys |= {"compressibility": 0.05}
+    table = INTEGRATORS.table(kind).model_validate(keys)
+    return INTEGRATORS.builder(kind)(table, Setting(Soft.info, 27, state.cell, Comm.serial()))
+
+
 def run(integrator: Any, state: AtomState, first: int, last: int) -> None:
     forces = ForceEvaluator(Soft(), Comm.serial(), 0.5, None, Timers())
-    forces(state)
+    evaluation = forces(state, frozenset({"virial"}))
+    if isinstance(integrator, Prepared):
+        integrator.prepare(state, evaluation)
     for index in range(first, last + 1):
         integrator.step(state, forces, Clock(index, integrator.timestep))
 

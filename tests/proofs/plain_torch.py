@@ -59,6 +59,23 @@ class Steps:
         d = state.local("position") - origin
         state.local("position").copy_(origin + (d[:, :1] * f[0] + d[:, 1:2] * f[1] + d[:, 2:] * f[2]))
 
+    def kick_with_cell(
+        self, state: AtomState, factors: NDArray[np.float64], damping: NDArray[np.float64], gain: NDArray[np.float64]
+    ) -> None:
+        d, g, v = torch.from_numpy(damping.copy()), torch.from_numpy(gain.copy()), state.local("velocity")
+        f = state.local("force").double() * torch.from_numpy(factors)[state.local("species").long()][:, None]
+        kept = v[:, :1] * d[0] + v[:, 1:2] * d[1] + v[:, 2:] * d[2]
+        v.copy_(kept + (f[:, :1] * g[0] + f[:, 1:2] * g[1] + f[:, 2:] * g[2]))
+
+    def drift_with_cell(
+        self, state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]
+    ) -> None:
+        f, t, v = torch.from_numpy(deformation.copy()), torch.from_numpy(flight.copy()), state.local("velocity")
+        origin = torch.from_numpy(state.cell.origin.copy())
+        d = state.local("position") - origin
+        mapped = d[:, :1] * f[0] + d[:, 1:2] * f[1] + d[:, 2:] * f[2]
+        state.local("position").copy_(origin + (mapped + (v[:, :1] * t[0] + v[:, 1:2] * t[1] + v[:, 2:] * t[2])))
+
 
 class Sums:
     def kinetic_energy(self, state: AtomState) -> ExactSum:

@@ -53,6 +53,28 @@ def strain(state: AtomState, deformation: NDArray[np.float64]) -> None:
     _strain(state.local("position").numpy(), state.cell.origin, np.ascontiguousarray(deformation))
 
 
+def kick_with_cell(
+    state: AtomState, factors: NDArray[np.float64], damping: NDArray[np.float64], gain: NDArray[np.float64]
+) -> None:
+    """Maps the velocities, v → v D + (force · factor) G, but for atoms that are held.
+
+    Args:
+        state: with forces.
+        factors: (n_species,) time / mass, Å/fs per fixed-point unit of force.
+        damping: (3, 3) D.
+        gain: (3, 3) G.
+    """
+    arrays = tuple(state.local(name).numpy() for name in ("force", "species", "velocity"))
+    group = state.local("group").numpy() if state.held else np.empty(0, dtype=np.int64)
+    _kick_with_cell(*arrays, factors, np.ascontiguousarray(damping), np.ascontiguousarray(gain), group, state.held)
+
+
+def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]) -> None:
+    """Maps the positions, x → x₀ + (x − x₀) F + v T: `deformation` (3, 3) is F, `flight` (3, 3) T in fs."""
+    arrays = tuple(state.local(name).numpy() for name in ("velocity", "position"))
+    _drift_with_cell(*arrays, state.cell.origin, np.ascontiguousarray(deformation), np.ascontiguousarray(flight))
+
+
 @numba.njit(cache=True)
 def _kick(
     force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64]
@@ -143,4 +165,53 @@ def _strain(position: NDArray[np.float64], origin: NDArray[np.float64], deformat
         x, y, z = position[i, 0] - origin[0], position[i, 1] - origin[1], position[i, 2] - origin[2]
         for k in range(3):
             mapped = x * deformation[0, k] + y * deformation[1, k] + z * deformation[2, k]
+            position[i, k] = origin[k] + mapped
+
+
+@numba.njit(cache=True)
+def _kick_with_cell(
+    force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64],
+    d: NDArray[np.float64], g: NDArray[np.float64], group: NDArray[np.int64], held: int,
+) -> None:
+    """Maps the velocities of atoms that are not held, v → v D + (force · factor) G, in place.
+
+    Args:
+        force: (n, 3) fixed-point units.
+        species: (n,) indices.
+        velocity: (n, 3) Å/fs, written.
+        factors: (n_species,) time / mass, Å/fs per fixed-point unit.
+        d: (3, 3) D.
+        g: (3, 3) G.
+        group: (n,) bits of an atom's groups; (0,) where none is held.
+        held: bits of the groups that are held.
+    """
+    for i in range(len(velocity)):
+        if held != 0 and group[i] & held:
+            continue
+        factor = factors[species[i]]
+        x, y, z = velocity[i, 0], velocity[i, 1], velocity[i, 2]
+        a, b, c = np.float64(force[i, 0]) * factor, np.float64(force[i, 1]) * factor, np.float64(force[i, 2]) * factor
+        for k in range(3):
+            velocity[i, k] = (x * d[0, k] + y * d[1, k] + z * d[2, k]) + (a * g[0, k] + b * g[1, k] + c * g[2, k])
+
+
+@numba.njit(cache=True)
+def _drift_with_cell(
+    velocity: NDArray[np.float64], position: NDArray[np.float64], origin: NDArray[np.float64],
+    f: NDArray[np.float64], t: NDArray[np.float64],
+) -> None:
+    """Maps the positions, x → x₀ + (x − x₀) F + v T, in place.
+
+    Args:
+        velocity: (n, 3) Å/fs.
+        position: (n, 3) Å, written.
+        origin: (3,) Å, x₀.
+        f: (3, 3) F.
+        t: (3, 3) T, fs.
+    """
+    for i in range(len(position)):
+        x, y, z = position[i, 0] - origin[0], position[i, 1] - origin[1], position[i, 2] - origin[2]
+        a, b, c = velocity[i, 0], velocity[i, 1], velocity[i, 2]
+        for k in range(3):
+            mapped = (x * f[0, k] + y * f[1, k] + z * f[2, k]) + (a * t[0, k] + b * t[1, k] + c * t[2, k])
             position[i, k] = origin[k] + mapped
