@@ -135,8 +135,11 @@ INTEGRATORS = Registry(
         "nvt-bussi": Entry(
             "allegro_md.integrators.nvt_bussi:NvtBussiConfig", "allegro_md.integrators.nvt_bussi:build"
         ),
+        "minimize": Entry(
+            "allegro_md.integrators.minimize:MinimizeConfig", "allegro_md.integrators.minimize:build"
+        ),
     },
-    unbuilt=("nvt-langevin", "npt-mtk", "npt-crescale", "minimize"),
+    unbuilt=("nvt-langevin", "npt-mtk", "npt-crescale"),
 )
 """Ensembles by name; a builder takes the table and an `integrators.base.Setting`."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from allegro_md.state import AtomState
@@ -30,6 +31,11 @@ def drift(state: AtomState, time: float) -> None:
 def strain(state: AtomState, deformation: NDArray[np.float64]) -> None:
     """Maps the positions about the cell's origin, x → x₀ + (x − x₀) F; `deformation` (3, 3) is F."""
     _strain(state.local("position").numpy(), state.cell.origin, np.ascontiguousarray(deformation))
+
+
+def combine(rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None:
+    """Replaces one of k vectors of each atom by a linear combination of all: `rows` (n, k, 3), `factors` (k,)."""
+    _combine(rows.numpy(), factors, into)
 
 
 @numba.njit(cache=True)
@@ -89,3 +95,15 @@ def _strain(position: NDArray[np.float64], origin: NDArray[np.float64], deformat
         for k in range(3):
             mapped = x * deformation[0, k] + y * deformation[1, k] + z * deformation[2, k]
             position[i, k] = origin[k] + mapped
+
+
+@numba.njit(cache=True)
+def _combine(rows: NDArray[np.float64], factors: NDArray[np.float64], into: int) -> None:
+    """Replaces vector `into` of `rows` (n, k, 3), in place, by the combination of all k with `factors` (k,)."""
+    for i in range(len(rows)):
+        x, y, z = 0.0, 0.0, 0.0
+        for k in range(len(factors)):
+            x += factors[k] * rows[i, k, 0]
+            y += factors[k] * rows[i, k, 1]
+            z += factors[k] * rows[i, k, 2]
+        rows[i, into, 0], rows[i, into, 1], rows[i, into, 2] = x, y, z
