@@ -11,6 +11,7 @@ from allegro_md.config.dynamics import DynamicsConfig
 from allegro_md.config.fields import Choice, Length, Quantity
 from allegro_md.integrators.base import Integrator, Setting
 from allegro_md.integrators.minimize_fire import Fire
+from allegro_md.integrators.minimize_lbfgs import Lbfgs
 from allegro_md.integrators.relaxation import CELLS, Criteria, Relaxation
 
 
@@ -42,4 +43,5 @@ def build(table: MinimizeConfig, setting: Setting) -> Integrator:
         InputError: this system or potential cannot be minimized.
     """
     criteria = Criteria(table.max_force, table.max_stress, table.pressure, table.cell, table.max_move)
-    return Fire(Relaxation(criteria, setting), setting)
+    relaxation = Relaxation(criteria, setting)
+    return Fire(relaxation, setting) if table.method == "fire" else Lbfgs(relaxation, setting)
