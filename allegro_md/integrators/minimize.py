@@ -28,7 +28,7 @@ class MinimizeConfig(DynamicsConfig):
     """
 
     ensemble: Literal["minimize"]
-    method: Annotated[str, Choice(("l-bfgs", "fire"))] = "fire"
+    method: Annotated[str, Choice(("l-bfgs", "fire"))] = "l-bfgs"
     max_force: Annotated[float, Quantity("force")] = 1e-3
     max_move: Length = 0.2
     cell: Annotated[str, Choice(("fixed", *CELLS))] = "fixed"

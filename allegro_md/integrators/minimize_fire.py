@@ -13,7 +13,7 @@ matter, and time has the unit Å/eV^½. With v and F of atoms and cell together:
 |---|---|
 | v of the atoms, F of the atoms | rows 0 and 1 of the field "fire", in units of `_scale` and of `Relaxation.scale` |
 | v of the cell | `_cell_velocity` |
-| Δt, α | `_time`, `_mixing` |
+| Δt, α | `_time`, `_mixing`; `_moved` is Δt of the last move, shorter where an atom would have moved too far |
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Fire:
         self.degrees_of_freedom = setting.degrees_of_freedom()
         self._collective = setting.collective
         self._time, self._mixing, self._downhill = START, MIXING, 0
-        self._scale, self._cell_velocity = 1.0, np.zeros((3, 3))
+        self._moved, self._scale, self._cell_velocity = 0.0, 1.0, np.zeros((3, 3))
 
     def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
         """Measures the start. The atoms are at rest from then on."""
@@ -76,17 +76,18 @@ class Fire:
         relaxation, rows = self.relaxation, state.local("fire")
         backend = backend_for(state.device)
         packed = self._collective.reduce(backend.sums.products(rows, state))
-        before = self._time
         found = self._collective.on_root(lambda: self._decided(packed))
         uphill, keep, push, self._time, self._mixing, self._downhill, cell_velocity = found
         if uphill:
-            relaxation.move_back(state, rows[:, VELOCITY], 0.5 * before * self._scale, 0.5 * before * self._cell_velocity)
+            half = 0.5 * self._moved
+            relaxation.move_back(state, rows[:, VELOCITY], half * self._scale, half * self._cell_velocity)
         factors = np.array([keep, push * relaxation.scale / self._scale])
         backend.steps.combine(rows, factors, VELOCITY)
         grown, longest = normalized(rows[:, VELOCITY], self._collective.max)
         self._scale, self._cell_velocity = self._scale * grown, cell_velocity
-        time = self._time * relaxation.largest_part(self._time * longest * self._scale, self._time * cell_velocity)
-        relaxation.move(state, rows[:, VELOCITY], time * self._scale, time * cell_velocity)
+        part = relaxation.largest_part(self._time * longest * self._scale, self._time * cell_velocity)
+        self._moved = part * self._time
+        relaxation.move(state, rows[:, VELOCITY], self._moved * self._scale, self._moved * cell_velocity)
         evaluation = relaxation.evaluate(state, forces, "fire", FORCE)
         self.finished = relaxation.converged
         return evaluation
@@ -96,12 +97,13 @@ class Fire:
         return 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Force calls, Δt, α, the steps downhill, and the velocity of the cell."""
+        """Force calls, Δt, α, steps downhill, Δt of the last move, the unit of the velocities, and that of the cell."""
         return {
             "force_calls": self.relaxation.force_calls,
             "time": self._time,
             "mixing": self._mixing,
             "downhill": self._downhill,
+            "moved": self._moved,
             "scale": self._scale,
             "cell_velocity": self._cell_velocity.tolist(),
         }
@@ -110,7 +112,7 @@ class Fire:
         """Takes up from a `state_dict`."""
         self.relaxation.force_calls = state["force_calls"]
         self._time, self._mixing, self._downhill = state["time"], state["mixing"], state["downhill"]
-        self._scale, self._cell_velocity = state["scale"], np.array(state["cell_velocity"])
+        self._moved, self._scale, self._cell_velocity = state["moved"], state["scale"], np.array(state["cell_velocity"])
 
     def _decided(self, packed: Array) -> tuple[bool, float, float, float, float, int, Array]:
         """Looks at the products of v and F.
@@ -128,6 +130,6 @@ class Fire:
             time, mixing = min(1.1 * time, LONGEST), 0.99 * mixing
         speed = math.sqrt(max(0.0, vv + 2.0 * time * vf + time * time * ff))
         keep = 0.0 if uphill else 1.0 - mixing
-        push = (1.0 - mixing) * time + mixing * speed / math.sqrt(ff)
+        push = (1.0 - mixing) * time + (mixing * speed / math.sqrt(ff) if ff > 0.0 else 0.0)
         cell_velocity = keep * self._cell_velocity + push * relaxation.cell_force
         return bool(uphill), keep, push, time, mixing, downhill, cell_velocity

@@ -15,7 +15,7 @@ doi:10.1103/PhysRevB.59.235.
 | E + P V, P | `enthalpy`, `_pressure` (eV, eV/Å³) |
 | F_i | `scale` · the row of a field; zero for atoms that are held |
 | W, virial; F_q | `cell_force` (eV/Å) |
-| w | `weight` (Å), √N · 1 Å |
+| w | `weight` (Å), √N · 1.5 Å |
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Relaxation:
         self._criteria, self._collective = criteria, setting.collective
         self._allowed = CELLS.get(criteria.cell)
         self._pressure = criteria.pressure / EV_PER_A3_IN_GPA
-        self.weight = math.sqrt(setting.n_atoms)
+        self.weight = 1.5 * math.sqrt(setting.n_atoms)
         self.n_atoms = setting.n_atoms
         self.enthalpy = self.max_force = self.max_stress = math.inf
         self.scale, self.cell_force = 1.0, np.zeros((3, 3))
