@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from allegro_md.config.dynamics import DynamicsConfig
 from allegro_md.config.fields import Choice, Length, Quantity
-from allegro_md.integrators.base import Integrator, Setting
+from allegro_md.integrators.base import Setting
 from allegro_md.integrators.minimize_fire import Fire
 from allegro_md.integrators.minimize_lbfgs import Lbfgs
 from allegro_md.integrators.relaxation import CELLS, Criteria, Relaxation
@@ -36,7 +36,7 @@ class MinimizeConfig(DynamicsConfig):
     max_stress: Annotated[float, Quantity("pressure")] = 0.01
 
 
-def build(table: MinimizeConfig, setting: Setting) -> Integrator:
+def build(table: MinimizeConfig, setting: Setting) -> Fire | Lbfgs:
     """Builds the integrator of a ``[dynamics]`` table.
 
     Raises:

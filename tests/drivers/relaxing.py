@@ -44,7 +44,7 @@ def evaluator(potential: Any) -> Any:
         potential, Comm.serial(), 0.5, None, Timers())  # fmt: skip
 
 
-class Minimizer:
+class Minimization:
     """A minimization on one rank.
 
     Attributes:
@@ -82,9 +82,9 @@ class Minimizer:
         return np.asarray(-evaluation.virial.value() / self.state.cell.volume * EV_PER_A3_IN_GPA)
 
 
-def minimized(potential: Any, state: AtomState, table: MinimizeConfig, n_held: int = 0) -> Minimizer:
+def minimized(potential: Any, state: AtomState, table: MinimizeConfig, n_held: int = 0) -> Minimization:
     """Runs to the minimum, or to the last step."""
-    run = Minimizer(potential, state, table, n_held)
+    run = Minimization(potential, state, table, n_held)
     while not run.integrator.finished and run.steps < table.steps:
         run.step()
     return run
@@ -92,7 +92,7 @@ def minimized(potential: Any, state: AtomState, table: MinimizeConfig, n_held: i
 
 def prepared(potential: Any, state: AtomState, table: MinimizeConfig) -> Relaxation:
     """What is measured at the start."""
-    return Minimizer(potential, state, table).relaxation
+    return Minimization(potential, state, table).relaxation
 
 
 class Counting(Calculator):

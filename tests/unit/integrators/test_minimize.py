@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from relaxing import Minimizer, atoms, minimized, prepared, table_of
+from relaxing import Minimization, atoms, minimized, prepared, table_of
 from scipy.optimize import minimize_scalar
 from systems import Soft, lennard_jones
 
@@ -154,8 +154,8 @@ def test_forces_are_the_slope_of_the_enthalpy(pressure: float) -> None:
 def test_moves_that_overshoot_are_taken_back() -> None:
     """Springs so stiff that the first steps go far beyond the bottom; the energy kept never rises."""
     places = np.arange(12.0).reshape(4, 3)
-    stiffness = np.full((4, 3), 4000.0) * np.arange(1, 13).reshape(4, 3)
-    run = Minimizer(Springs(stiffness, places), atoms(places + 0.02), table_of(max_force=1e-4))
+    stiffness = 4000.0 * np.arange(1.0, 13.0).reshape(4, 3)
+    run = Minimization(Springs(stiffness, places), atoms(places + 0.02), table_of(max_force=1e-4))
     kept, retreats = [run.relaxation.enthalpy], 0
     while not run.integrator.finished and run.steps < 100:
         run.step()
@@ -182,7 +182,7 @@ def test_atoms_at_rest(method: str) -> None:
     """Velocities are zero from the start on, so that temperature and pressure are those of atoms at rest."""
     state = fcc(5.3, 2, 0.2)
     state.local("velocity").fill_(0.01)
-    run = Minimizer(ARGON, state, table_of(method=method))
+    run = Minimization(ARGON, state, table_of(method=method))
     for _ in range(3):
         assert not state.local("velocity").any()
         run.step()
