@@ -34,6 +34,7 @@ GLOBAL_BITS = {
     "mass": 40,  # amu
     "dipole": 40,  # e·Å
     "mass moment": 36,  # amu·Å: a center of mass, terms up to 4·10⁹
+    "product": 60,  # of two vectors that are scaled to lengths of at most 1
 }
 """log2 of the fixed-point units per unit of each global sum."""
 

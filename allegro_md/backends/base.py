@@ -81,6 +81,15 @@ class StepFunctions(Protocol):
             flight: (3, 3) T, fs.
         """
 
+    def combine(self, rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None:
+        """Replaces one of k vectors of each atom by a linear combination of all of them.
+
+        Args:
+            rows: (n, k, 3) float64, in any unit.
+            factors: (k,) of the combination.
+            into: index of the vector that is replaced.
+        """
+
 
 class SumFunctions(Protocol):
     """Exact sums over the local atoms; the caller reduces them over ranks."""
@@ -99,6 +108,17 @@ class SumFunctions(Protocol):
 
     def summed(self, values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
         """Σ of a quantity: `values` (n_local,) or (n_local, k) float64, in the unit of the exact sum's `kind`."""
+
+    def products(self, rows: torch.Tensor, state: AtomState) -> ExactSum:
+        """Σ of the scalar products of k vectors of each atom.
+
+        Args:
+            rows: (n_local, k, 3) float64, vectors of lengths up to 1.
+            state: of the atoms.
+
+        Returns:
+            k (k + 1)/2 components: the lower triangle of the matrix of products, row by row.
+        """
 
 
 class LimitFunctions(Protocol):

@@ -175,8 +175,10 @@ INTEGRATORS = Registry(
         "npt-berendsen": Entry(
             "allegro_md.integrators.npt_berendsen:NptBerendsenConfig", "allegro_md.integrators.npt_berendsen:build"
         ),
+        "minimize": Entry(
+            "allegro_md.integrators.minimize:MinimizeConfig", "allegro_md.integrators.minimize:build"
+        ),
     },
-    unbuilt=("minimize",),
 )
 """Ensembles by name; a builder takes the table and an `integrators.base.Setting`."""
 

@@ -38,6 +38,9 @@ class Collective(Protocol):
     def on_root(self, compute: Callable[[], T]) -> T:
         """The result of `compute` on rank 0, on all ranks (libm differs between machines)."""
 
+    def max(self, values: float) -> float:
+        """The largest of the ranks' values, none of which is NaN."""
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -98,7 +101,6 @@ class Integrator(Protocol):
         stochastic: draws random numbers.
         order: the error of the conserved quantity falls with this power of the time step; 0: nothing is conserved.
         heats_atoms_at_rest: False of a thermostat that only multiplies velocities.
-        changes_cell: the cell of the state is another one after a step.
         fields: per-atom arrays that the state is to have while this integrator moves the atoms.
         timestep: of a whole step, fs; 0: steps take no time (a minimizer).
         degrees_of_freedom: of the kinetic energy.
@@ -110,12 +112,15 @@ class Integrator(Protocol):
     stochastic: ClassVar[bool]
     order: ClassVar[int]
     heats_atoms_at_rest: ClassVar[bool]
-    changes_cell: ClassVar[bool]
     fields: ClassVar[tuple[Field, ...]]
     timestep: float
     degrees_of_freedom: int
     max_temperature: float
     finished: bool
+
+    @property
+    def changes_cell(self) -> bool:
+        """The cell of the state is another one after a step."""
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step, or a part of one. `state.force` holds the forces on entry and on return.

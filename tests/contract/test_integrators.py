@@ -14,6 +14,8 @@ from allegro_md.comm import Comm
 from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import QUANTITIES
 from allegro_md.integrators.base import Clock, Prepared, Setting
+from allegro_md.integrators.minimize import MinimizeConfig
+from allegro_md.integrators.minimize import build as build_minimizer
 from allegro_md.integrators.nve import VelocityVerlet
 from allegro_md.integrators.nvt_berendsen import NvtBerendsenConfig, WeakCoupling
 from allegro_md.integrators.nvt_bussi import NvtBussiConfig, StochasticRescaling
@@ -26,7 +28,7 @@ from allegro_md.timers import Timers
 
 KINDS = (
     "nve", "nvt-nose-hoover", "nvt-bussi", "nvt-langevin", "nvt-berendsen", "npt-mtk", "nph-mtk", "npt-crescale",
-    "npt-berendsen", "breathing",
+    "npt-berendsen", "minimize", "minimize by fire", "breathing",
 )  # fmt: skip
 
 
@@ -48,6 +50,10 @@ def build(kind: str, state: AtomState) -> Any:
         return WeakCoupling(NvtBerendsenConfig(**common), setting)
     if kind in INTEGRATORS and kind.startswith("np"):
         return barostat(kind, state)
+    if kind.startswith("minimize"):
+        keys = {"method": "fire"} if kind.endswith("fire") else {"cell": "flexible", "pressure": 20.0, "max_force": 1e-9}
+        settings = MinimizeConfig(ensemble="minimize", steps=40, **keys)
+        return build_minimizer(settings, Setting(Soft.info, 27, state.cell, Comm.serial()))
     if kind == "breathing":
         return Breathing(1.0, state.cell, Comm.serial())
     return NoseHoover(1.0, Ramp(500.0, 900.0, 40), 50.0, 3, 3, 78, Comm.serial())
@@ -68,6 +74,8 @@ def barostat(kind: str, state: AtomState) -> Any:
 
 def run(integrator: Any, state: AtomState, first: int, last: int) -> None:
     forces = ForceEvaluator(Soft(), Comm.serial(), 0.5, None, Timers())
+    for field in integrator.fields:
+        state.add_field(field)
     evaluation = forces(state, frozenset({"virial"}))
     if isinstance(integrator, Prepared):
         integrator.prepare(state, evaluation)
@@ -97,7 +105,10 @@ def test_continuation_has_the_same_bits(kind: str) -> None:
     kept = json.loads(json.dumps(first.state_dict()))
     order = torch.randperm(27, generator=torch.Generator().manual_seed(0))
     again = system()
-    again.set_local({name: state.local(name)[order].clone() for name in ("id", "species", "position", "velocity")})
+    for field in first.fields:
+        again.add_field(field)
+    kept_rows = [name for name, field in state.fields.items() if field.checkpoint]
+    again.set_local({name: state.local(name)[order].clone() for name in kept_rows})
     second = build(kind, again)
     again.cell = start.with_matrix(np.array(state.cell.matrix))
     second.load_state_dict(kept)
@@ -114,4 +125,4 @@ def test_keeps_nothing_per_atom(kind: str) -> None:
     arrays = [v for v in vars(integrator).values() if isinstance(v, (list, np.ndarray, torch.Tensor))]
     sizes = [np.size(v) for v in arrays]
     assert max(sizes, default=0) < 27
-    assert integrator.timestep == 1.0 and integrator.needs <= set(QUANTITIES) and not integrator.finished
+    assert integrator.timestep == (0.0 if kind.startswith("minimize") else 1.0) and integrator.needs <= set(QUANTITIES) and not integrator.finished

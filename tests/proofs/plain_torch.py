@@ -76,6 +76,13 @@ class Steps:
         mapped = d[:, :1] * f[0] + d[:, 1:2] * f[1] + d[:, 2:] * f[2]
         state.local("position").copy_(origin + (mapped + (v[:, :1] * t[0] + v[:, 1:2] * t[1] + v[:, 2:] * t[2])))
 
+    def combine(self, rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None:
+        CALLS.add("combine")
+        total = torch.zeros(len(rows), 3, dtype=torch.float64)
+        for k, factor in enumerate(factors.tolist()):
+            total += rows[:, k] * factor
+        rows[:, into] = total
+
 
 class Sums:
     def kinetic_energy(self, state: AtomState) -> ExactSum:
@@ -97,6 +104,11 @@ class Sums:
     def summed(self, values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
         CALLS.add(kind)
         return ExactSum.of(values.numpy(), kind, state.local("id").numpy())
+
+    def products(self, rows: torch.Tensor, state: AtomState) -> ExactSum:
+        pairs = [(rows[:, a], rows[:, b]) for a in range(rows.shape[1]) for b in range(a + 1)]
+        terms = [p[:, 0] * q[:, 0] + p[:, 1] * q[:, 1] + p[:, 2] * q[:, 2] for p, q in pairs]
+        return self.summed(torch.stack(terms, dim=1), "product", state)
 
     def _mass(self, state: AtomState) -> torch.Tensor:
         return torch.from_numpy(state.species_table.masses)[state.local("species").long()]

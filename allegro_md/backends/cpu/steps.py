@@ -10,6 +10,7 @@ from functools import reduce
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import ExactSum
@@ -73,6 +74,11 @@ def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: 
     """Maps the positions, x → x₀ + (x − x₀) F + v T: `deformation` (3, 3) is F, `flight` (3, 3) T in fs."""
     arrays = tuple(state.local(name).numpy() for name in ("velocity", "position"))
     _drift_with_cell(*arrays, state.cell.origin, np.ascontiguousarray(deformation), np.ascontiguousarray(flight))
+
+
+def combine(rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None:
+    """Replaces one of k vectors of each atom by a linear combination of all: `rows` (n, k, 3), `factors` (k,)."""
+    _combine(rows.numpy(), factors, into)
 
 
 @numba.njit(cache=True)
@@ -215,3 +221,15 @@ def _drift_with_cell(
         for k in range(3):
             mapped = (x * f[0, k] + y * f[1, k] + z * f[2, k]) + (a * t[0, k] + b * t[1, k] + c * t[2, k])
             position[i, k] = origin[k] + mapped
+
+
+@numba.njit(cache=True)
+def _combine(rows: NDArray[np.float64], factors: NDArray[np.float64], into: int) -> None:
+    """Replaces vector `into` of `rows` (n, k, 3), in place, by the combination of all k with `factors` (k,)."""
+    for i in range(len(rows)):
+        x, y, z = 0.0, 0.0, 0.0
+        for k in range(len(factors)):
+            x += factors[k] * rows[i, k, 0]
+            y += factors[k] * rows[i, k, 1]
+            z += factors[k] * rows[i, k, 2]
+        rows[i, into, 0], rows[i, into, 1], rows[i, into, 2] = x, y, z

@@ -49,6 +49,16 @@ def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
     return ExactSum.of(values.numpy(), kind, _ids(state))
 
 
+def products(rows: torch.Tensor, state: AtomState) -> ExactSum:
+    """Σ of the scalar products of k vectors of each local atom: `rows` (n_local, k, 3), of lengths up to 1."""
+    ids, vectors, parts = _ids(state), rows.numpy(), []
+    chunk = max(1, CHUNK // vectors.shape[1] ** 2)
+    for start in range(0, max(1, state.n_local), chunk):
+        part = slice(start, start + chunk)
+        parts.append(ExactSum.of(_product_terms(vectors[part]), "product", ids[part]))
+    return reduce(ExactSum.plus, parts)
+
+
 def _ids(state: AtomState) -> NDArray[np.int64]:
     ids: NDArray[np.int64] = state.local("id").numpy()
     return ids
@@ -91,4 +101,19 @@ def _kinetic_tensor_terms(
         for component in range(6):
             a, b = _VOIGT[component]
             out[i, component] = mass * velocity[i, a] * velocity[i, b]
+    return out
+
+
+@numba.njit(cache=True)
+def _product_terms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scalar products of each atom's vectors (n, k (k + 1)/2), the lower triangle, from `rows` (n, k, 3)."""
+    n, k = rows.shape[0], rows.shape[1]
+    out = np.empty((n, k * (k + 1) // 2))
+    for i in range(n):
+        at = 0
+        for a in range(k):
+            x, y, z = rows[i, a, 0], rows[i, a, 1], rows[i, a, 2]
+            for b in range(a + 1):
+                out[i, at] = x * rows[i, b, 0] + y * rows[i, b, 1] + z * rows[i, b, 2]
+                at += 1
     return out

@@ -1,0 +1,264 @@
+"""What minimizers share: the function that is minimized, its gradient, moves of atoms and cell, and when to stop.
+
+Minimized is the enthalpy H = E + P V. Its variables are the positions x_i and, where the cell may change, a symmetric
+strain: a move (d, ε) takes x_i to (x_i + d_i)(1 + ε) and the lattice rows h to h (1 + ε). Strain counts as the length
+q = w ε, so that positions and cell have one unit and, in a dense solid, about the same stiffness. Forces on both:
+
+    F_i = −∂E/∂x_i        F_q = (W − P V)/w, restricted to the strains that are allowed
+
+After a move all is measured from the new positions and the new cell; no reference cell is kept. The choice of strain as
+further variables is that of Tadmor, Smith, Bernstein, Kaxiras, Phys. Rev. B 59, 235 (1999),
+doi:10.1103/PhysRevB.59.235.
+
+| symbol | code |
+|---|---|
+| E + P V, P | `enthalpy`, `_pressure` (eV, eV/Å³) |
+| F_i | `scale` · the row of a field; zero for atoms that are held |
+| W, virial; F_q | `cell_force` (eV/Å) |
+| w | `weight` (Å), √N · 1.5 Å |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from allegro_md.backends import backend_for
+from allegro_md.errors import InputError
+from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.exact import FORCE_SCALE
+from allegro_md.integrators.base import EvaluateForces, Setting
+from allegro_md.integrators.steps import strain
+from allegro_md.observables import VOIGT, summed
+from allegro_md.state import AtomState
+from allegro_md.units import EV_PER_A3_IN_GPA
+
+Array = NDArray[np.float64]
+
+MOST_STRAIN = 0.05
+"""Largest component of the strain of one move."""
+
+CELLS: dict[str, Callable[[Array], Array]] = {
+    "isotropic": lambda tensor: np.eye(3) * ((tensor[0, 0] + tensor[1, 1] + tensor[2, 2]) / 3.0),
+    "anisotropic": lambda tensor: np.diag(np.diag(tensor)),
+    "flexible": lambda tensor: tensor,
+}
+"""Word of the input → the part of a symmetric tensor (3, 3) that changes the cell; "fixed" has none."""
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """When a minimum is found, and what may move.
+
+    Attributes:
+        max_force: largest force on an atom, eV/Å.
+        max_stress: largest component of the stress that the cell can relax, beyond the target, GPa.
+        pressure: target, GPa.
+        cell: "fixed" or a key of `CELLS`.
+        max_move: farthest move of an atom in a step, Å.
+    """
+
+    max_force: float
+    max_stress: float
+    pressure: float
+    cell: str
+    max_move: float
+
+
+class Relaxation:
+    """Measures forces, stress and enthalpy, moves atoms and cell, and tells when a minimum is found.
+
+    Attributes:
+        enthalpy: E + P V at the present positions, eV; E where the cell is fixed.
+        scale: power of two; the rows of forces are multiplied by it to get eV/Å.
+        max_force: largest force on an atom that may move, eV/Å.
+        cell_force: (3, 3) F_q, eV/Å; zero where the cell is fixed.
+        max_stress: largest component of the stress beyond the target, GPa; 0 where the cell is fixed.
+        weight: w, Å.
+        force_calls: evaluations so far.
+    """
+
+    def __init__(self, criteria: Criteria, setting: Setting) -> None:
+        """Prepares for a system.
+
+        Raises:
+            InputError: the potential has no energies, or what the cell needs is missing.
+        """
+        require_minimizable(criteria, setting)
+        self._criteria, self._collective = criteria, setting.collective
+        self._allowed = CELLS.get(criteria.cell)
+        self._pressure = criteria.pressure / EV_PER_A3_IN_GPA
+        self.weight = 1.5 * math.sqrt(setting.n_atoms)
+        self.n_atoms = setting.n_atoms
+        self.enthalpy = self.max_force = self.max_stress = math.inf
+        self.scale, self.cell_force = 1.0, np.zeros((3, 3))
+        self.force_calls = 0
+
+    @property
+    def needs(self) -> Needs:
+        """What is needed of an evaluation."""
+        return NOTHING_MORE if self._allowed is None else frozenset({"virial"})
+
+    @property
+    def changes_cell(self) -> bool:
+        """The cell is among the variables."""
+        return self._allowed is not None
+
+    @property
+    def converged(self) -> bool:
+        """All forces, and the stress that the cell can relax, are small enough."""
+        return self.max_force <= self._criteria.max_force and self.max_stress <= self._criteria.max_stress
+
+    def evaluate(self, state: AtomState, forces: EvaluateForces, field: str, row: int) -> Evaluation:
+        """Evaluates the present positions, and measures (collective).
+
+        Args:
+            state: moved.
+            forces: of the step.
+            field: name of the per-atom array, (k, 3).
+            row: its row that gets the forces.
+        """
+        evaluation = forces(state, self.needs)
+        self.force_calls += 1
+        self.measure(state, evaluation, state.local(field)[:, row])
+        return evaluation
+
+    def measure(self, state: AtomState, evaluation: Evaluation, row: torch.Tensor) -> None:
+        """Takes up an evaluation of the present positions (collective).
+
+        Args:
+            state: with forces.
+            evaluation: with energies, and the virial where the cell may change.
+            row: (n_local, 3) float64, gets the forces in units of `scale`.
+        """
+        assert evaluation.energy is not None
+        self.enthalpy = float(self._collective.reduce(summed(evaluation.energy, "energy", state))[0])
+        row.copy_(state.local("force"))
+        if state.held:
+            row[(state.local("group") & state.held) != 0] = 0.0
+        self.scale, largest = normalized(row, self._collective.max)
+        self.scale /= FORCE_SCALE
+        self.max_force = largest * self.scale
+        if self._allowed is None:
+            self.max_stress = 0.0
+            return
+        assert evaluation.virial is not None
+        virial, volume = self._collective.reduce(evaluation.virial), state.cell.volume
+        self.enthalpy += self._pressure * volume
+        drive = np.empty((3, 3))
+        for value, (a, b) in zip(virial, VOIGT, strict=True):
+            drive[a, b] = drive[b, a] = value - (self._pressure * volume if a == b else 0.0)
+        drive = self._allowed(drive)
+        self.cell_force = drive / self.weight
+        self.max_stress = float(np.abs(drive).max()) / volume * EV_PER_A3_IN_GPA
+
+    def move(self, state: AtomState, row: torch.Tensor, factor: float, cell_move: Array) -> None:
+        """Moves the atoms, then strains the cell with them (collective).
+
+        Args:
+            state: its positions and its cell are changed.
+            row: (n_local, 3) float64, moves of atoms in units of 1/`factor` Å.
+            factor: see `row`.
+            cell_move: (3, 3) symmetric, w ε, Å.
+        """
+        state.local("position").add_(row * factor)
+        self._strain(state, lambda matrix: matrix @ (np.eye(3) + cell_move / self.weight))
+
+    def move_back(self, state: AtomState, row: torch.Tensor, factor: float, cell_move: Array) -> None:
+        """Takes a move back, but for rounding (collective); arguments as of `move`."""
+        self._strain(state, lambda matrix: matrix @ np.linalg.inv(np.eye(3) + cell_move / self.weight))
+        state.local("position").sub_(row * factor)
+
+    def largest_part(self, longest: float, cell_move: Array) -> float:
+        """The part of a move that may be made, at most 1: `longest` of the atoms' moves, Å, and `cell_move`, Å."""
+        most = float(np.abs(cell_move).max()) / self.weight
+        return 1.0 / max(1.0, longest / self._criteria.max_move, most / MOST_STRAIN)
+
+    def summary(self) -> dict[str, Any]:
+        """How it stands: converged, force_calls, enthalpy_eV, max_force_eV_per_A, max_stress_GPa (the cell's)."""
+        found = {
+            "converged": self.converged,
+            "force_calls": self.force_calls,
+            "enthalpy_eV": self.enthalpy,
+            "max_force_eV_per_A": self.max_force,
+        }
+        return found if self._allowed is None else found | {"max_stress_GPa": self.max_stress}
+
+    def _strain(self, state: AtomState, changed: Callable[[Array], Array]) -> None:
+        if self._allowed is not None:
+            strain(state, self._collective.on_root(lambda: changed(state.cell.matrix)))
+
+
+def products(packed: Array, scales: Array, cells: Array) -> Array:
+    """Scalar products of k vectors of atoms and cell; matrix products, so for one rank only.
+
+    Args:
+        packed: (k (k + 1)/2,) reduced sums of `backends.base.SumFunctions.products` over the atoms.
+        scales: (k,) factors of the atoms' vectors.
+        cells: (k, 9) components of the vectors for the cell.
+
+    Returns:
+        (k, k) symmetric.
+    """
+    k = len(scales)
+    lower = np.zeros((k, k))
+    lower[np.tril_indices(k)] = packed
+    atoms = lower + np.tril(lower, -1).T
+    return np.asarray(atoms * scales[:, None] * scales + cells @ cells.T)
+
+
+def normalized(row: torch.Tensor, largest_of_ranks: Callable[[float], float]) -> tuple[float, float]:
+    """Divides vectors, in place, by the power of two that makes the longest of them 0.5 to 1 long (collective).
+
+    Args:
+        row: (n_local, 3) float64, one vector of each atom.
+        largest_of_ranks: see `Collective.max`.
+
+    Returns:
+        The power of two, 1 where all are zero, and the largest length after the division.
+    """
+    largest = largest_of_ranks(backend_for(row.device).limits.largest_length(row))
+    fraction, exponent = math.frexp(largest)
+    row.mul_(math.ldexp(1.0, -exponent))
+    return math.ldexp(1.0, exponent), fraction
+
+
+def require_minimizable(criteria: Criteria, setting: Setting) -> None:
+    """Refuses what cannot be minimized.
+
+    Raises:
+        InputError: says why.
+    """
+    provides = setting.info.provides
+    if "energy" not in provides or not setting.info.conservative:
+        raise InputError(
+            "the forces of the potential are not the gradient of an energy, so there is nothing to minimize",
+            "dynamics.ensemble",
+            "choose a potential with energies",
+        )
+    if criteria.cell == "fixed":
+        return
+    if "virial" not in provides:
+        raise InputError(
+            "the potential gives no virial, which the minimization of the cell needs", "dynamics.cell",
+            'use cell = "fixed"',
+        )  # fmt: skip
+    if not all(setting.cell.periodic):
+        free = ", ".join(axis for axis, periodic in zip("abc", setting.cell.periodic, strict=True) if not periodic)
+        raise InputError(
+            f"the cell cannot be minimized: it is not periodic along {free}, so it has no stress of its own",
+            "dynamics.cell",
+            'use cell = "fixed"',
+        )
+    if setting.n_held:
+        raise InputError(
+            f"the cell cannot be minimized while {setting.n_held} atoms are held: a strain would move them",
+            "dynamics.cell",
+            'use cell = "fixed", or hold no atoms',
+        )
