@@ -34,6 +34,7 @@ GLOBAL_BITS = {
     "mass": 40,  # amu
     "dipole": 40,  # e·Å
     "mass moment": 36,  # amu·Å: a center of mass, terms up to 4·10⁹
+    "heat flux": 52,  # eV·Å/fs: terms up to 6·10⁴
 }
 """log2 of the fixed-point units per unit of each global sum."""
 

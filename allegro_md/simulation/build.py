@@ -215,6 +215,21 @@ def build_observers(config: Input, system: AtomState | SystemBuilder, comm: Comm
     return observers
 
 
+def require_given(observers: Sequence[Observer], potential: Potential) -> None:
+    """Refuses observers of quantities that a potential does not give.
+
+    Raises:
+        InputError: names the potential that lacks one.
+    """
+    for observer in observers:
+        for name in sorted(observer.needs & REFUSED.keys()):
+            for single in leaves(potential):
+                if name not in single.info.provides:
+                    what = f"'{observer.name}' needs {REFUSED[name]}, which the potential '{single.info.name}' does not"
+                    what += " give: it has the forces on atoms, not those of each energy on each neighbor"
+                    raise InputError(what, "output.observe", "remove this observer, or use another potential")
+
+
 def require_whole(observer: Observer) -> None:
     """Refuses an observer with some but not all methods of `Stateful`, `HoldsRows`, `Writes` or `HoldsMemory`.
 
