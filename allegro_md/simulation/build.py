@@ -27,6 +27,7 @@ from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.checkpoint import Checkpoint
 from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.potentials import Potential, build_potential, resolved
+from allegro_md.potentials.base import leaves
 from allegro_md.reporting import HoldsMemory, HoldsRows, Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore
 from allegro_md.simulation.forces import ForceEvaluator
@@ -186,16 +187,20 @@ def build_guard(
     return Guard(limits, comm)
 
 
-def build_observers(config: Input, system: AtomState | SystemBuilder, comm: Comm) -> list[Observer]:
+def build_observers(
+    config: Input, system: AtomState | SystemBuilder, potential: Potential, comm: Comm
+) -> list[Observer]:
     """Builds the observers that an input asks for; nothing is written before the first call.
 
     Args:
         config: the input.
         system: for the elements, the number of atoms and the cell.
+        potential: that they are to see.
         comm: all ranks.
 
     Raises:
-        InputError: two of them have one name, under which a checkpoint keeps the state of only one.
+        InputError: two of them have one name, under which a checkpoint keeps the state of only one; or the potential
+            does not give what one needs.
         TypeError: one has a part of a protocol only, so that its files, state or memory would go unseen.
     """
     setting = ObserverSetting(
@@ -207,6 +212,7 @@ def build_observers(config: Input, system: AtomState | SystemBuilder, comm: Comm
     observers: list[Observer] = [build(table, setting) for build, table in chosen]
     for observer in observers:
         require_whole(observer)
+        require_given(observer, potential)
     names = [observer.name for observer in observers]
     for name in names:
         if names.count(name) > 1:
@@ -215,19 +221,19 @@ def build_observers(config: Input, system: AtomState | SystemBuilder, comm: Comm
     return observers
 
 
-def require_given(observers: Sequence[Observer], potential: Potential) -> None:
-    """Refuses observers of quantities that a potential does not give.
+def require_given(observer: Observer, potential: Potential) -> None:
+    """Refuses an observer of the heat flux where a potential gives no centroid virial.
 
     Raises:
-        InputError: names the potential that lacks one.
+        InputError: names the potential.
     """
-    for observer in observers:
-        for name in sorted(observer.needs & REFUSED.keys()):
-            for single in leaves(potential):
-                if name not in single.info.provides:
-                    what = f"'{observer.name}' needs {REFUSED[name]}, which the potential '{single.info.name}' does not"
-                    what += " give: it has the forces on atoms, not those of each energy on each neighbor"
-                    raise InputError(what, "output.observe", "remove this observer, or use another potential")
+    for part in leaves(potential):
+        if "centroid_virial" in observer.needs - part.info.provides:
+            what = (
+                f"'{observer.name}' is made of the heat flux, but the potential '{part.info.name}' gives forces on "
+                "atoms only, not how the energy of each atom pushes its neighbors"
+            )
+            raise InputError(what, "output.observe", "remove this observer, or use a potential of the program")
 
 
 def require_whole(observer: Observer) -> None:

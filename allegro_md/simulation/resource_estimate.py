@@ -77,7 +77,7 @@ class ResourceEstimate:
         self._remarks = descriptions(potential)
         self._observers = [
             observer
-            for observer in build_observers(config, system, comm)
+            for observer in build_observers(config, system, potential, comm)
             if observer.trigger.count(0, config.dynamics.steps)
         ]
         self._comm, self._places = comm, host_info(comm)

@@ -250,7 +250,8 @@ class Simulation:
         last, n_atoms = self.config.dynamics.steps, self.state.n_total
         progress = Progress(log, output.thermo.every, last, n_atoms, comm.rank == 0, self.loop.timers)
         require_whole(progress)
-        observers: list[Observer] = [*build_observers(self.config, self.state, comm), progress]
+        potential = self.loop.forces.potential
+        observers: list[Observer] = [*build_observers(self.config, self.state, potential, comm), progress]
         if self._checkpoint is not None:
             saved = self._checkpoint.extras["reporters"]
             for observer in observers:
