@@ -100,7 +100,8 @@ def case(request: Any) -> tuple[str, Any, SpeciesTable]:
 
 
 def test_their_sum_is_the_virial(case: tuple[str, Any, SpeciesTable]) -> None:
-    _, potential, table = case
+    """To 1e-12; in single precision it is symmetric as far as the energy does not change with a rotation."""
+    name, potential, table = case
     position = grid_points((3, 2, 3), 2.6, 0.12, 5)
     result, state = evaluated(potential, table, position, Cell(ROWS), frozenset({"virial"}))
     assert state.n_all > 8 * state.n_local
@@ -108,8 +109,9 @@ def test_their_sum_is_the_virial(case: tuple[str, Any, SpeciesTable]) -> None:
     total = result.centroid_virial.sum(axis=0)
     xx, yy, zz, yz, xz, xy = result.virial.value()
     expected = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    print(np.abs(total-expected).max()/np.abs(expected).max(), np.abs(expected).max())
-    np.testing.assert_allclose(total, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(0.5 * (total + total.T), expected, rtol=0, atol=1e-12 * largest)
+    np.testing.assert_allclose(total, total.T, rtol=0, atol=(1e-6 if name.endswith("-mixed") else 1e-12) * largest)
 
 
 def test_heat_flux_is_the_change_of_the_moment_of_energy(case: tuple[str, Any, SpeciesTable]) -> None:
@@ -130,7 +132,6 @@ def test_heat_flux_is_the_change_of_the_moment_of_energy(case: tuple[str, Any, S
     force = in_order(state.local("force"), state) / FORCE_SCALE
     expected = change - in_order(result.energy, state) @ velocity + (force * velocity).sum(axis=1) @ position
     flux = np.einsum("jab,jb->a", in_order(result.centroid_virial, state), velocity)
-    print(np.abs(flux-expected).max()/np.abs(expected).max(), expected)
     np.testing.assert_allclose(flux, expected, rtol=0, atol=1e-6 * np.abs(flux).max())
 
 
@@ -139,5 +140,5 @@ def test_asking_for_them_changes_no_bit(case: tuple[str, Any, SpeciesTable]) -> 
     position = grid_points((3, 2, 3), 2.6, 0.12, 5)
     _, state = evaluated(potential, table, position, Cell(ROWS))
     with_them = state.local("force").clone()
-    ForceEvaluator(potential, Comm.serial(), 0.4, None, Timers())(state)
-    assert torch.equal(with_them, state.local("force"))
+    result = ForceEvaluator(potential, Comm.serial(), 0.4, None, Timers())(state)
+    assert torch.equal(with_them, state.local("force")) and result.centroid_virial is None
