@@ -32,7 +32,7 @@ class Quantity:
         name: its key.
         per: "system" or "atom".
         shape: of one value.
-        unit: of the values; "fixed point" is eV/Å times `exact.FORCE_SCALE`.
+        unit: of the values; "fixed point" is eV/Å of a force, and eV of a virial, times `exact.FORCE_SCALE`.
         exact: kind of exact sum (`exact.GLOBAL_BITS`) that holds a quantity of the system.
         ghosts: contributions to ghosts are sent home and added; the rows are those of local atoms and ghosts.
         of_one: of a sum of potentials, it is that of the one term that has it.
@@ -53,6 +53,8 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("energy", "atom", (), "eV"),
         Quantity("virial", "system", (6,), "eV", exact="virial"),
         Quantity("virial_per_atom", "atom", (6,), "eV"),
+        # Σ_i −d_ij ⊗ ∂E_i/∂d_ij of the atom j that is pushed, rows of the 3 × 3 matrix one after the other.
+        Quantity("centroid_virial", "atom", (9,), "fixed point", ghosts=True),
         # Forces that each member of a committee adds, (n, K, 3).
         Quantity("member_force", "atom", (-1, 3), "fixed point", ghosts=True, of_one=True),
         Quantity("force_std", "atom", (), "eV/Å", of_one=True),
@@ -88,13 +90,26 @@ class Evaluation:
         return self.per_atom.get("virial_per_atom")
 
     @property
+    def centroid_virial(self) -> NDArray[np.float64] | None:
+        """(n_local, 3, 3) float64, eV, W_j = −Σ_i d_ij ⊗ ∂E_i/∂d_ij of each atom j; None as for `virial`.
+
+        The first axis is that of d_ij. D. Surblys et al., Phys. Rev. E 99, 051301 (2019).
+        """
+        rows = self.per_atom.get("centroid_virial")
+        return None if rows is None else rows.cpu().numpy().reshape(-1, 3, 3) / FORCE_SCALE
+
+    @property
     def force_std(self) -> NDArray[np.float64] | None:
         """(n_local,) float64, eV/Å, of a committee; None where it was not asked for, or there is no committee."""
         return None if "force_std" not in self.per_atom else self.per_atom["force_std"].cpu().numpy()
 
     @staticmethod
     def of(
-        state: AtomState, needs: Needs, energy: NDArray[np.float64] | None, virial: NDArray[np.float64] | None
+        state: AtomState,
+        needs: Needs,
+        energy: NDArray[np.float64] | None,
+        virial: NDArray[np.float64] | None,
+        centroid: NDArray[np.int64] | None = None,
     ) -> Evaluation:
         """Makes an evaluation of arrays of the host.
 
@@ -103,6 +118,7 @@ class Evaluation:
             needs: of the evaluation.
             energy: (n_local,) float64, eV; None: the potential has none.
             virial: (n_local, 6) float64, eV; not read unless it is needed; None: the potential has none.
+            centroid: (n_all, 9) int64, fixed point, likewise.
         """
         result = Evaluation()
         if energy is not None:
@@ -111,6 +127,8 @@ class Evaluation:
             result.totals["virial"] = ExactSum.of(virial, "virial", state.local("id").cpu().numpy())
             if "virial_per_atom" in needs:
                 result.per_atom["virial_per_atom"] = torch.from_numpy(virial).to(state.device)
+        if centroid is not None and "centroid_virial" in needs:
+            result.per_atom["centroid_virial"] = torch.from_numpy(centroid).to(state.device)
         return result
 
     def plus(self, other: Evaluation) -> Evaluation:
@@ -135,6 +153,11 @@ class Evaluation:
 def wants_virial(needs: Needs) -> bool:
     """Tells if any virial is needed."""
     return not needs.isdisjoint({"virial", "virial_per_atom"})
+
+
+def centroid_rows(state: AtomState, needs: Needs) -> NDArray[np.int64]:
+    """Zeros for the centroid virials of local atoms and ghosts, (n_all, 9); (0, 9) where they are not needed."""
+    return np.zeros((state.n_all if "centroid_virial" in needs else 0, 9), dtype=np.int64)
 
 
 def force_std(members: NDArray[np.int64], rows_at_a_time: int = 1 << 16) -> NDArray[np.float64]:
@@ -163,6 +186,13 @@ def force_std(members: NDArray[np.int64], rows_at_a_time: int = 1 << 16) -> NDAr
 
 DERIVED: dict[str, tuple[str, Callable[[NDArray[Any]], NDArray[Any]]]] = {"force_std": ("member_force", force_std)}
 """Quantity → the one it is made of once contributions to ghosts are home, and how."""
+
+
+ORDINARY: Needs = frozenset({"energy", "force", "virial", "virial_per_atom"})
+"""What most potentials give."""
+
+OF_EDGES: Needs = ORDINARY | {"centroid_virial"}
+"""What a potential gives that knows the derivatives of the energy of each center."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +242,7 @@ class PotentialInfo:
     name: str
     cutoff: float
     hops: int = 1
-    provides: Needs = frozenset({"energy", "force", "virial", "virial_per_atom"})
+    provides: Needs = ORDINARY
     conservative: bool = True
     conserves_momentum: bool = True
     ghost_forces: bool = True

@@ -35,6 +35,7 @@ GLOBAL_BITS = {
     "dipole": 40,  # e·Å
     "mass moment": 36,  # amu·Å: a center of mass, terms up to 4·10⁹
     "product": 60,  # of two vectors that are scaled to lengths of at most 1
+    "heat flux": 52,  # eV·Å/fs: terms up to 6·10⁴
 }
 """log2 of the fixed-point units per unit of each global sum."""
 

@@ -38,6 +38,12 @@ GPA_FS_IN_MPA_S = 1e-3
 E2_PER_EV_A_FS_IN_S_PER_CM = _EV * 1e25 * 1e-2
 """1 e²/(eV·Å·fs), a conductivity, in S/cm."""
 
+EV_PER_A2_FS_IN_GW_PER_M2 = _EV * 1e35 * 1e-9
+"""1 eV/(Å²·fs), a heat flux density, in GW/m²."""
+
+EV_PER_A_FS_K_IN_W_PER_M_K = _EV * 1e25
+"""1 eV/(Å·fs·K), a thermal conductivity, in W/(m·K)."""
+
 _KCAL_PER_MOL = 4184.0 / _codata.N_A / _EV
 _KJ_PER_MOL = 1000.0 / _codata.N_A / _EV
 

@@ -79,7 +79,9 @@ def measure(folder: Path, case: tuple[str, str, str, float], samples: int) -> di
     steps = EVERY * samples
     simulation = Simulation.from_config(load_input(write_input(folder, case, steps)), Comm.serial())
     loop = simulation.loop
-    loop.observers = build_observers(simulation.config, simulation.state, simulation.comm)
+    loop.observers = build_observers(
+        simulation.config, simulation.state, loop.forces.potential, simulation.comm
+    )
     loop.start()
     loop.advance(EVERY)  # kernels are compiled, memory is touched
     observing, stepping = [], []

@@ -67,6 +67,8 @@ class Sample:
         position: (n, 3) float64, Å, unwrapped; wrapped where the source has no images.
         velocity: (n, 3) float64, Å/fs; None: not asked for.
         thermo: None: not asked for.
+        energy: (n,) float64, eV, of each center; None: not asked for.
+        centroid_virial: (n, 3, 3) float64, eV, see `evaluation.Evaluation`; None: not asked for.
     """
 
     number: int
@@ -81,6 +83,8 @@ class Sample:
     position: NDArray[np.float64]
     velocity: NDArray[np.float64] | None = None
     thermo: Thermo | None = None
+    energy: NDArray[np.float64] | None = None
+    centroid_virial: NDArray[np.float64] | None = None
 
     @cached_property
     def wrapped(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:

@@ -160,12 +160,16 @@ def _sample(snapshot: Snapshot, number: int, quantity: Quantity, comm: Comm) -> 
         rows: NDArray[Any] = state.local(name).cpu().numpy()
         return rows
 
+    evaluation = snapshot.evaluation
+    has_flux = "centroid_virial" in quantity.needs and evaluation.energy is not None
     velocity = host("velocity").astype(np.float64) if "velocity" in quantity.fields else None
     return Sample(
         number=number, step=snapshot.step, time=snapshot.time, cell=state.cell, species_table=state.species_table,
         n_total=state.n_total, comm=comm, ids=host("id"), species=host("species"), position=host("position"),
         velocity=velocity, thermo=snapshot.thermo,
-    )
+        energy=evaluation.energy.cpu().numpy() if has_flux and evaluation.energy is not None else None,
+        centroid_virial=evaluation.centroid_virial if has_flux else None,
+    )  # fmt: skip
 
 
 def quantity_of(table: QuantityTable, system: System, where: str) -> Quantity:

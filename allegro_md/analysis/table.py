@@ -138,6 +138,9 @@ class QuantityTable(Table):
     of_thermo: ClassVar[bool] = False
     """It is a quantity of global observables: of ``thermo.csv``, not of a trajectory."""
 
+    only_in_run: ClassVar[str] = ""
+    """Why nothing that is stored will do, if so."""
+
     kind: str
     every: Annotated[int, Whole(1)] = Field(examples=["10"])
     name: Annotated[str, _Name()] = ""

@@ -56,6 +56,9 @@ def analyze(
             f"allegro-md analyze {kind} run/trajectory.h5 --out DIR",
         )
     table = table_of(kind, own)
+    if table.only_in_run:
+        remedy = f'observe = [{{ kind = "{kind}", every = … }}] in [output] computes it during the run'
+        raise InputError(f"'{kind}' cannot be computed afterwards: {table.only_in_run}", "allegro-md analyze", remedy)
     if table.of_thermo:
         _refuse(topology=topology, timestep=timestep, types=types, units=units, velocity_unit=velocity_unit)
     with comm.collective_errors():

@@ -150,8 +150,8 @@ OBSERVERS = Registry(
         "van-hove": _quantity("van_hove", "VanHoveTable"),
         "viscosity": _quantity("viscosity", "ViscosityTable"),
         "conductivity": _quantity("conductivity", "ConductivityTable"),
+        "thermal-conductivity": _quantity("thermal_conductivity", "ThermalConductivityTable"),
     },
-    unbuilt={"thermal-conductivity": "it needs a heat flux, which no potential gives"},
 )
 """Observers of ``output.observe`` by name; a builder takes the table and a `reporting.ObserverSetting`."""
 

@@ -49,11 +49,14 @@ class Out(NamedTuple):
         energy: (n,) float64, eV, stored.
         virial: (n, 6) float64, eV, −Σ d ⊗ ∂E/∂d in the order xx yy zz yz xz xy; (0, 6) when not wanted. Pair kernels
             and the bilinear one store it, the others add to it.
+        centroid: (n_all, 9) int64, fixed-point units of eV, added to: −d ⊗ ∂E/∂d of each edge, at the neighbor (see
+            `centroid`); (0, 9) when not wanted.
     """
 
     force: NDArray[np.int64]
     energy: NDArray[np.float64]
     virial: NDArray[np.float64]
+    centroid: NDArray[np.int64]
 
 
 class Block(NamedTuple):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.blocks import LIMIT
+from allegro_md.kernels.centroid import add_edge
 from allegro_md.kernels.cpu_bilinear_lanes import (
     CENTERS,
     PackedBilinear,
@@ -94,6 +95,10 @@ def bilinear(
             _repel(i, taken, species, repulsion, work, energy[i - first :])
         if len(virial) > 0:
             _virial(taken, work, virial[i - first :])
+        if len(out.centroid) > 0:
+            status = _centroid(i, taken, work, out.centroid)
+            if status != FINE:
+                return status
         if _to_fixed(edges, work):
             _spread(i, taken, work, force)
         else:
@@ -186,6 +191,21 @@ def _virial(taken: int, work: Workspace, virial: NDArray[np.float64]) -> None:
             v5 -= 0.5 * (d[0, e] * g[1, e] + d[1, e] * g[0, e])
         virial[k, 0], virial[k, 1], virial[k, 2] = v0, v1, v2
         virial[k, 3], virial[k, 4], virial[k, 5] = v3, v4, v5
+
+
+@numba.njit(cache=True, _nrt=False)
+def _centroid(first: int, taken: int, work: Workspace, centroid: NDArray[np.int64]) -> int:
+    """Adds −d ⊗ g of each edge at the neighbor; returns the first center with one out of range.
+
+    `centroid` (n_all, 9) int64, fixed-point units of eV.
+    """
+    d, g = work.vector, work.gradient
+    for k in range(taken):
+        for e in range(work.starts[k], work.starts[k + 1]):
+            vector, gradient = (d[0, e], d[1, e], d[2, e]), (g[0, e], g[1, e], g[2, e])
+            if not add_edge(work.other[e], vector, gradient, centroid):
+                return first + k
+    return FINE
 
 
 @numba.njit(cache=True, _nrt=False)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Block, Lists, Out
 from allegro_md.kernels.blocks import fill_block, spread_block
+from allegro_md.kernels.centroid import spread_virials
 from allegro_md.kernels.cpu_activation import NONE, activate
 from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
 from allegro_md.kernels.cpu_matrix import multiply
@@ -95,6 +96,8 @@ def multi_layer(
         if repulsion.shape[1] > 0:
             add_repulsion(start, edges, species, repulsion, block, energies, work.by_vector)
         status = spread_block(start, edges, block, work.by_vector, out.force, virials)
+        if status == FINE and len(out.centroid) > 0:
+            status = spread_virials(start, edges, block, work.by_vector, out.centroid)
         if status != FINE:
             return status
         for i in range(taken):

@@ -19,7 +19,20 @@ from numpy.typing import NDArray
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import EDGE_BOUND, EDGE_TERMS, FINE, to_fixed
 from allegro_md.kernels.no_refcount import no_refcount
-from allegro_md.kernels.pair import D0, D1, D2, R2, ROWS, SLOPE, add_forces, add_virial, gather, packed, widest
+from allegro_md.kernels.pair import (
+    D0,
+    D1,
+    D2,
+    R2,
+    ROWS,
+    SLOPE,
+    add_centroid,
+    add_forces,
+    add_virial,
+    gather,
+    packed,
+    widest,
+)
 
 _FRACTION, _INVERSE, _DENSITY = ROWS, ROWS + 1, ROWS + 2  # more rows of the work table: p, 1/r (1/Å), ρ_j'/r (1/Å²)
 
@@ -78,10 +91,13 @@ def eam(
             return i
         if not _add_edges(i, n, embedded_slope, work, index, force):
             return i
-        if len(virial) > 0:
+        if len(virial) > 0 or len(out.centroid) > 0:
             for k in range(n):
                 work[SLOPE, k] = 0.5 * work[SLOPE, k] + embedded_slope * work[_DENSITY, k]
+        if len(virial) > 0:
             add_virial(i, n, -1.0, work, virial)
+        if len(out.centroid) > 0 and not add_centroid(n, 1.0, work, index, out.centroid):
+            return i
     return FINE
 
 

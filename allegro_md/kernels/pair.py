@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Lists
+from allegro_md.kernels.centroid import add_edge
 from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
@@ -165,3 +166,26 @@ def add_virial(
         v5 += w * d0 * d1
     virial[i, 0], virial[i, 1], virial[i, 2] = factor * v0, factor * v1, factor * v2
     virial[i, 3], virial[i, 4], virial[i, 5] = factor * v3, factor * v4, factor * v5
+
+
+@numba.njit(cache=True)
+def add_centroid(
+    n: int, factor: float, work: NDArray[np.float64], index: NDArray[np.int32], centroid: NDArray[np.int64]
+) -> bool:
+    """Adds −d ⊗ g, with g = ``factor · slope · d``, of the n edges in the work table to the neighbors' virials.
+
+    Args:
+        n: number of edges.
+        factor: ½ where the slope is that of a pair energy, of which the center has half.
+        work: vectors, and SLOPE (eV/Å²).
+        index: (≥ n,) the neighbors.
+        centroid: (n_all, 9) int64, fixed-point units of eV, added to.
+
+    Returns:
+        False where one is not finite or out of range.
+    """
+    fine = True
+    for k in range(n):
+        d0, d1, d2, w = work[D0, k], work[D1, k], work[D2, k], factor * work[SLOPE, k]
+        fine &= add_edge(index[k], (d0, d1, d2), (w * d0, w * d1, w * d2), centroid)
+    return fine

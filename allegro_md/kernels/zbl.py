@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.no_refcount import no_refcount
-from allegro_md.kernels.pair import ENERGY, R2, ROWS, SLOPE, add_forces, add_virial, gather, half_sum, packed, widest
+from allegro_md.kernels.pair import (
+    ENERGY,
+    R2,
+    ROWS,
+    SLOPE,
+    add_centroid,
+    add_forces,
+    add_virial,
+    gather,
+    half_sum,
+    packed,
+    widest,
+)
 
 LENGTH = 0.46850
 """Screening length times (Zᵢ^0.23 + Zⱼ^0.23), Å."""
@@ -89,4 +101,6 @@ def zbl(
         out.energy[i] = half_sum(n, work)
         if len(virial) > 0:
             add_virial(i, n, -0.5, work, virial)
+        if len(out.centroid) > 0 and not add_centroid(n, 0.5, work, index, out.centroid):
+            return i
     return FINE

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
-from allegro_md.evaluation import Evaluation, Needs, PotentialInfo, TrainedModel, wants_virial
+from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo, TrainedModel, centroid_rows, wants_virial
 from allegro_md.kernels.arguments import Atoms, Block, Lists
 from allegro_md.kernels.blocks import fill_block, spread_block
+from allegro_md.kernels.centroid import spread_virials
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.tile import BLOCK_ROWS, padded
 from allegro_md.models.allegro.edges import Edges
@@ -78,6 +79,7 @@ class AllegroPotential:
         self.info = PotentialInfo(
             "allegro",
             float(network.architecture.cutoff),
+            provides=OF_EDGES,
             precision="mixed" if precision == "mixed" else "double",
             engine="reference",
             description=f"reference engine, {reason}",
@@ -96,6 +98,7 @@ class AllegroPotential:
         host_force = force.cpu()  # the same memory where the state is on the host
         n = state.n_local
         energy, virials = np.empty(n), np.zeros((n if wants_virial(needs) else 0, 6))
+        centroid = centroid_rows(state, needs)
         atoms, pairs = host_arguments(state, lists)
         species = self._species[atoms.species]
         atoms = atoms._replace(species=species)
@@ -110,6 +113,8 @@ class AllegroPotential:
                 continue
             part = virials[first : first + taken] if len(virials) else virials
             status = spread_block(first, edges, block, gradient, host_force.numpy(), part)
+            if status == FINE and len(centroid):
+                status = spread_virials(first, edges, block, gradient, centroid)
             if status != FINE:
                 atom = int(state.all("id")[int(status)])
                 raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
@@ -117,7 +122,7 @@ class AllegroPotential:
             first += taken
         if host_force is not force:
             force.copy_(host_force)
-        return Evaluation.of(state, needs, energy, virials)
+        return Evaluation.of(state, needs, energy, virials, centroid)
 
     def _gather(self, first: int, atoms: Atoms, lists: Lists) -> tuple[Block, int, int]:
         """The next block, its number of centers and of edges; more tiles where one center fills them all."""

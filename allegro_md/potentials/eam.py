@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from allegro_md.config import EamTerm
 from allegro_md.errors import InputError
-from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
+from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.eam import eam
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
@@ -49,7 +49,7 @@ class Eam:
         Raises:
             InputError: the tables lack an element of the system.
         """
-        self.info = PotentialInfo("eam", tables.cutoff, files=(tables.path,), bytes_per_atom=PACKED)
+        self.info = PotentialInfo("eam", tables.cutoff, provides=OF_EDGES, files=(tables.path,), bytes_per_atom=PACKED)
         rows = np.array([_row(tables, s, int(z)) for s, z in zip(species.symbols, species.numbers, strict=True)])
         density, r_phi = hermite(tables.density[rows]), hermite(tables.r_phi[np.ix_(rows, rows)])
         pairs = np.concatenate([np.broadcast_to(density[None], r_phi.shape), r_phi], axis=-1)

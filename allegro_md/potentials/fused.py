@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from allegro_md.errors import PhysicsError
-from allegro_md.evaluation import Evaluation, Needs, PotentialInfo, wants_virial
+from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo, centroid_rows, wants_virial
 from allegro_md.exact import ExactSum
 from allegro_md.kernels.arguments import Out
 from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
@@ -83,6 +83,7 @@ class FusedPotential:
         self.info = PotentialInfo(
             "allegro",
             float(network.architecture.cutoff),
+            provides=OF_EDGES,
             precision="mixed" if precision == "mixed" else "double",
             tolerance=TOLERANCE,
             engine="fused",
@@ -113,13 +114,13 @@ class FusedPotential:
         """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
         n, virial, per_atom = state.n_local, wants_virial(needs), "virial_per_atom" in needs
         energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
-        virials = np.zeros((n if per_atom else 0, 6))
+        virials, centroid = np.zeros((n if per_atom else 0, 6)), centroid_rows(state, needs)
         ids = state.all("id").numpy()
         atoms, pairs = host_arguments(state, lists)
         for first in range(0, n, CENTERS):
             last = min(n, first + CENTERS)
             part = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))
-            out = Out(state.all("force").numpy(), energy[first:last], part)
+            out = Out(state.all("force").numpy(), energy[first:last], part, centroid)
             status = self._evaluate(atoms, pairs, (first, last), out)
             if status != FINE:
                 atom = int(ids[status])
@@ -128,4 +129,6 @@ class FusedPotential:
         result = Evaluation({"energy": torch.from_numpy(energy)}, {"virial": total} if virial else {})
         if per_atom:
             result.per_atom["virial_per_atom"] = torch.from_numpy(virials)
+        if "centroid_virial" in needs:
+            result.per_atom["centroid_virial"] = torch.from_numpy(centroid)
         return result

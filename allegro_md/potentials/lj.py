@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from allegro_md.config import LennardJonesTerm
 from allegro_md.errors import InputError
-from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
+from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.lj import lj
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
@@ -34,7 +34,7 @@ class LennardJones:
             cutoff: Å.
             shift: subtract φ(cutoff), so that the energy is continuous.
         """
-        self.info = PotentialInfo("lj", cutoff, continuous=shift, bytes_per_atom=PACKED)
+        self.info = PotentialInfo("lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED)
         repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
         self._table = np.stack([repulsion, attraction, at_cutoff if shift else np.zeros_like(epsilon)], axis=-1)

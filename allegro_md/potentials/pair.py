@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from allegro_md.errors import PhysicsError
-from allegro_md.evaluation import Evaluation, Needs, wants_virial
+from allegro_md.evaluation import Evaluation, Needs, centroid_rows, wants_virial
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
 from allegro_md.neighbors.list import NeighborList
@@ -44,14 +44,15 @@ def evaluate(
     host_force = force.cpu()  # the same memory where the state is on the host
     n = state.n_local
     energy, virial = np.empty(n), np.empty((n if wants_virial(needs) else 0, 6))
+    centroid = centroid_rows(state, needs)
     atoms, pairs = host_arguments(state, lists)
-    status = kernel(atoms, pairs, *parameters, Out(host_force.numpy(), energy, virial))
+    status = kernel(atoms, pairs, *parameters, Out(host_force.numpy(), energy, virial, centroid))
     if status != FINE:
         center = int(status)
         raise PhysicsError(_complaint(name, center, state, atoms, pairs), [int(state.all("id")[center])])
     if host_force is not force:
         force.copy_(host_force)
-    return Evaluation.of(state, needs, energy, virial)
+    return Evaluation.of(state, needs, energy, virial, centroid)
 
 
 def _complaint(name: str, center: int, state: AtomState, atoms: Atoms, lists: Lists) -> str:

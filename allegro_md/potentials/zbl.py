@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.config import ZblTerm
-from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
+from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.zbl import EXPONENT, LENGTH, zbl
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
@@ -27,7 +27,7 @@ class Zbl:
             numbers: (n_species,) atomic numbers.
             cutoff: Å.
         """
-        self.info = PotentialInfo("zbl", cutoff, bytes_per_atom=PACKED)
+        self.info = PotentialInfo("zbl", cutoff, provides=OF_EDGES, bytes_per_atom=PACKED)
         z = numbers.astype(np.float64)
         screened = z**EXPONENT
         self._table = np.stack([COULOMB_EV_A * np.outer(z, z), np.add.outer(screened, screened) / LENGTH])

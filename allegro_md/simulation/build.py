@@ -28,6 +28,7 @@ from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.io.checkpoint import Checkpoint
 from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.potentials import Potential, build_potential, resolved
+from allegro_md.potentials.base import leaves
 from allegro_md.reporting import OBSERVE, HoldsMemory, HoldsRows, Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore
 from allegro_md.simulation.forces import ForceEvaluator
@@ -199,13 +200,15 @@ def build_guard(
 
 
 def build_observers(
-    config: Input, system: AtomState | SystemBuilder, comm: Comm, index: int = 0, first_step: int = 0
+    config: Input, system: AtomState | SystemBuilder, potential: Potential, comm: Comm, index: int = 0,
+    first_step: int = 0,
 ) -> tuple[list[Observer], list[Observer]]:
     """Builds the observers that an input asks for; nothing is written before the first call.
 
     Args:
         config: the input.
         system: for the elements, the number of atoms and the cell.
+        potential: that they are to see.
         comm: all ranks.
         index: of a stage.
         first_step: steps made before the stage.
@@ -214,7 +217,8 @@ def build_observers(
         Those that go through the whole run, and those of the stage.
 
     Raises:
-        InputError: two of them have one name, under which a checkpoint keeps the state of only one.
+        InputError: two of them have one name, under which a checkpoint keeps the state of only one; or the potential
+            does not give what one needs.
         TypeError: one has a part of a protocol only, so that its files, state or memory would go unseen.
     """
     stage, output = config.stages[index], config.stages[index].output
@@ -228,12 +232,28 @@ def build_observers(
     of_stage = [build(table, setting) for build, table in output.observables()]
     for observer in (*of_run, *of_stage):
         require_whole(observer)
+        require_given(observer, potential)
     names = [observer.name for observer in (*of_run, *of_stage)]
     for name in names:
         if names.count(name) > 1:
             what = f"{names.count(name)} observers are named '{name}'"
             raise InputError(what, "output.observe", "give each of them a name of its own, or remove one")
     return of_run, of_stage
+
+
+def require_given(observer: Observer, potential: Potential) -> None:
+    """Refuses an observer of the heat flux where a potential gives no centroid virial.
+
+    Raises:
+        InputError: names the potential.
+    """
+    for part in leaves(potential):
+        if "centroid_virial" in observer.needs - part.info.provides:
+            what = (
+                f"'{observer.name}' is made of the heat flux, but the potential '{part.info.name}' gives forces on "
+                "atoms only, not how the energy of each atom pushes its neighbors"
+            )
+            raise InputError(what, "output.observe", "remove this observer, or use a potential of the program")
 
 
 def require_whole(observer: Observer) -> None:

@@ -22,7 +22,7 @@ from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential, leaves
 from allegro_md.simulation.build import build_engine, build_parts, new_integrator
 from allegro_md.simulation.engine import WholeEngine, gathered
-from allegro_md.simulation.loop import MOST_VIRIALS, THERMO, StepLoop
+from allegro_md.simulation.loop import StepLoop
 from allegro_md.simulation.resource_estimate import ResourceEstimate
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.timers import Timers
@@ -132,8 +132,7 @@ class _Checks:
         with self._comm.collective_errors():
             self._reference = self._potential if info.reference is None else info.reference()
         self._closeness = tolerance_of(info)
-        per_atom = loop.state.n_local <= MOST_VIRIALS
-        self._seen = THERMO | {"virial_per_atom" if per_atom else "virial"}  # step 0 is reported from it
+        self._seen = loop.first_needs
 
     def certificate(self, began: float) -> VerifyReport:
         """Collects the results of all checks since `began`."""

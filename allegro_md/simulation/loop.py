@@ -133,6 +133,12 @@ class StepLoop:
         for field in self.integrator.fields:
             self.state.add_field(field)
 
+    @property
+    def first_needs(self) -> Needs:
+        """What the first evaluation must hold: it is inspected, the integrator begins with it, and it is reported."""
+        virial = "virial_per_atom" if self.state.n_local <= MOST_VIRIALS else "virial"
+        return THERMO | {virial} | self.integrator.needs | (needs_of(self._due(self.step)) - {"thermo"})
+
     def resume(self, step: int, wall: float, substepping: Substepping) -> None:
         """Continues the count of a run that has made `step` steps in `wall` seconds."""
         self.step = self.current_step = step
@@ -148,8 +154,7 @@ class StepLoop:
         Raises:
             PhysicsError: the forces cannot be evaluated, or a guard objects.
         """
-        virial = "virial_per_atom" if self.state.n_local <= MOST_VIRIALS else "virial"
-        self.evaluation = self.forces(self.state, THERMO | {virial} | self.integrator.needs)
+        self.evaluation = self.forces(self.state, self.first_needs)
         self._look(0.0)
         if inspect is not None:
             inspect()

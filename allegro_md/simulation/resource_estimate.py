@@ -107,7 +107,7 @@ class ResourceEstimate:
         config = self.config
         first = sum(stage.dynamics.steps for stage in config.stages[:index])
         last = first + config.stages[index].dynamics.steps
-        observers = chain(*build_observers(config, self.system, comm, index, first))
+        observers = chain(*build_observers(config, self.system, potential, comm, index, first))
         integrator = new_integrator(Parts(config.of_stage(index), self.system, potential), comm)
         return _Stage(
             first, last, [observer for observer in observers if observer.trigger.count(first, last)],

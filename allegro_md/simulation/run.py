@@ -316,7 +316,8 @@ class Simulation:
         every = stage.output.thermo.every
         progress = Progress(log, every, self._last_step, self.state.n_total, comm.rank == 0, self.loop.timers)
         require_whole(progress)
-        of_run, self._of_stage = build_observers(self.config, self.state, comm, self._stage, first)
+        potential = self.loop.forces.potential
+        of_run, self._of_stage = build_observers(self.config, self.state, potential, comm, self._stage, first)
         self.loop.ended = bool
         if stage.end:
             end = StageEnd(stage, first)
@@ -379,10 +380,9 @@ class Simulation:
             log.say(line)
         for warning in host_info.warnings(self._places):
             log.say(f"warning: {warning}")
-        for remark in self._remarks:
+        cautions = [self.loop.integrator.caution] if isinstance(self.loop.integrator, Cautioned) else []
+        for remark in (*self._remarks, *cautions):
             log.say(f"note: {remark}")
-        if isinstance(self.loop.integrator, Cautioned):
-            log.say(f"note: {self.loop.integrator.caution}")
         if not info.bit_exact:
             log.say(f"note: {info.name} is outside the promise of bit-identical results on any number of ranks")
         if self._checkpoint is not None:

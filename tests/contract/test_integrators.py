@@ -51,7 +51,8 @@ def build(kind: str, state: AtomState) -> Any:
     if kind in INTEGRATORS and kind.startswith("np"):
         return barostat(kind, state)
     if kind.startswith("minimize"):
-        keys = {"method": "fire"} if kind.endswith("fire") else {"cell": "flexible", "pressure": 20.0, "max_force": 1e-9}
+        keys: dict[str, Any] = {"cell": "flexible", "pressure": 20.0, "max_force": 1e-9}
+        keys = {"method": "fire"} if kind.endswith("fire") else keys
         settings = MinimizeConfig(ensemble="minimize", steps=40, **keys)
         return build_minimizer(settings, Setting(Soft.info, 27, state.cell, Comm.serial()))
     if kind == "breathing":

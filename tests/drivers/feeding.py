@@ -33,6 +33,8 @@ class Frames:
         interval: fs.
         velocity: (samples, n, 3) Å/fs.
         thermo: one per sample.
+        energy: (samples, n) eV.
+        centroid_virial: (samples, n, 3, 3) eV.
     """
 
     position: Array
@@ -41,6 +43,8 @@ class Frames:
     interval: float = 2.0
     velocity: Array | None = None
     thermo: Sequence[Thermo] | None = None
+    energy: Array | None = None
+    centroid_virial: Array | None = None
 
     @property
     def species_table(self) -> SpeciesTable:
@@ -64,6 +68,8 @@ class Frames:
             position=self.position[number][order],
             velocity=None if self.velocity is None else self.velocity[number][order],
             thermo=None if self.thermo is None else self.thermo[number],
+            energy=None if self.energy is None else self.energy[number][order],
+            centroid_virial=None if self.centroid_virial is None else self.centroid_virial[number][order],
         )  # fmt: skip
 
 

@@ -55,9 +55,13 @@ OBSERVED: dict[str, str] = {
     "conductivity": '{ kind = "conductivity", every = 10, charges = { Na = 1, Cl = -2 }, temperature = 900.0 }',
     "van-hove": '{ kind = "van-hove", every = 10, times = [40, 400], origin_every = 2, bins = 40, rmax = 3.0 }',
     "vacf": '{ kind = "vacf", every = 10, window = 400.0, origin_every = 3 }',
+    "thermal-conductivity": '{ kind = "thermal-conductivity", every = 10, window = 300.0 }',
     "msd-plane": '{ kind = "msd", name = "plane", every = 10, axes = "xy", points = 4, species = ["Na"] }',
 }
 """File name of a result → its line in the input."""
+
+IN_RUN_ONLY = ("thermal-conductivity",)
+"""Those that nothing stored will do for."""
 
 EXACT = (
     "rdf", "rdf--sq", "rdf-part", "rdf-part--sq", "adf", "adf-part", "coordination", "steinhardt", "steinhardt-nearest",
@@ -147,7 +151,7 @@ def test_a_continuation_on_other_ranks_is_undisturbed(undisturbed: Path, tmp_pat
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_the_stored_trajectory_gives_the_same(undisturbed: Path, tmp_path: Path, mpirun: Any, ranks: int) -> None:
     commands = []
-    for line in OBSERVED.values():
+    for line in (line for name, line in OBSERVED.items() if name not in IN_RUN_ONLY):
         kind, settings = keys(line)
         options = [part for key, value in settings for part in (f"--{key}", value)]
         frames = ["--frames", "::2"] if "every = 20" in line else []
@@ -157,8 +161,9 @@ def test_the_stored_trajectory_gives_the_same(undisturbed: Path, tmp_path: Path,
     mpirun(ranks, [COMMANDS, tmp_path / "jobs.json", tmp_path / "statuses.json"])
     assert json.loads((tmp_path / "statuses.json").read_text()) == [0] * len(commands)
     observed = undisturbed / "run" / "observe"
-    assert results(observed) == results(tmp_path / "stored")
-    for name in results(observed):
+    stored_names = results(tmp_path / "stored")
+    assert [name for name in results(observed) if name.removesuffix(".csv") not in IN_RUN_ONLY] == stored_names
+    for name in stored_names:
         (names, streamed), (same, stored) = table(observed / name), table(tmp_path / "stored" / name)
         assert names == same
         if name.removesuffix(".csv") in EXACT:

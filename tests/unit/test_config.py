@@ -238,7 +238,6 @@ BAD_VALUES = [
     ("output.trajectory.dtype=float16", "output.trajectory.dtype", '"float64"'),
     ("output.checkpoint.keep=0", "output.checkpoint.keep", "at least 1"),
     ("output.directory=3", "output.directory", "path"),
-    ("output.observe=[{ kind = 'thermal-conductivity' }]", "output.observe", "not yet available"),
     ("dynamics.timestep=0x1" + "0" * 5000, "dynamics.timestep", "too large"),
     ("dynamics.temperature=[0x1" + "0" * 5000 + "]", "dynamics.temperature", "[300, 600]"),
     ("dynamics.timestep='" + "long" * 100 + "'", "dynamics.timestep", "1.0 fs"),

@@ -91,7 +91,8 @@ def folded_forces(model: FusedEvaluator, sample: Environments) -> Array:
     force = np.zeros((n + edges, 3), dtype=np.int64)
     neighbors = np.arange(n, n + edges, dtype=np.int32)
     atoms = Atoms(position, np.zeros((n + edges, 3), np.int32), species, np.eye(3))
-    status = model(atoms, Lists(offsets, neighbors), (0, n), Out(force, np.zeros(n), np.zeros((0, 6))))
+    out = Out(force, np.zeros(n), np.zeros((0, 6)), np.zeros((0, 9), np.int64))
+    status = model(atoms, Lists(offsets, neighbors), (0, n), out)
     return force / FORCE_SCALE if status < 0 else np.full((n + edges, 3), np.inf)
 
 

@@ -82,7 +82,8 @@ def test_results_whose_place_is_taken_are_refused_before_the_run(what: str, tmp_
         place.symlink_to(tmp_path / "nothing")
     config = load_input(tmp_path / "input.toml", ["output.observe=[{ kind = 'averages', every = 5 }]"])
     with pytest.raises(InputError, match="is no folder, but results are to be written into it"):
-        build_observers(config, build_parts(config, Comm.serial()).system, Comm.serial())
+        parts = build_parts(config, Comm.serial())
+        build_observers(config, parts.system, parts.potential, Comm.serial())
 
 
 def test_a_resolved_input_is_an_input_again(tmp_path: Path) -> None:
