@@ -35,6 +35,11 @@ class MinimizeConfig(DynamicsConfig):
     pressure: Annotated[float, Quantity("pressure", zero=True)] = 0.0
     max_stress: Annotated[float, Quantity("pressure")] = 0.01
 
+    @property
+    def changes_cell(self) -> bool:
+        """The cell changes in the course of the minimization."""
+        return self.cell != "fixed"
+
 
 def build(table: MinimizeConfig, setting: Setting) -> Fire | Lbfgs:
     """Builds the integrator of a ``[dynamics]`` table.

@@ -126,4 +126,5 @@ def test_keeps_nothing_per_atom(kind: str) -> None:
     arrays = [v for v in vars(integrator).values() if isinstance(v, (list, np.ndarray, torch.Tensor))]
     sizes = [np.size(v) for v in arrays]
     assert max(sizes, default=0) < 27
-    assert integrator.timestep == (0.0 if kind.startswith("minimize") else 1.0) and integrator.needs <= set(QUANTITIES) and not integrator.finished
+    assert integrator.timestep == (0.0 if kind.startswith("minimize") else 1.0)
+    assert integrator.needs <= set(QUANTITIES) and not integrator.finished
