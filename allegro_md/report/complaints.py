@@ -65,7 +65,8 @@ def complaints(
     if status.is_complaint:
         found.append(Complaint("bad" if status.kind in ("failed", "killed") else "warning", status.text))
     found += [Complaint("warning", text) for text in _rollbacks(record)]
-    if series is not None and len(series):
+    if series is not None and len(series.since(record.first_row)):
+        series = series.since(record.first_row)
         found += [Complaint("warning", text) for text in _of_series(record, series)]
     found += [Complaint("warning", f"{text}.") for text in unread]
     found += [Complaint("warning", line) for line in dict.fromkeys(log) if line.startswith(_WARNINGS)]
@@ -83,7 +84,7 @@ def _of_note(title: str, note: str) -> Complaint:
 
 def _rollbacks(record: Record) -> Iterator[str]:
     for rollback in record.rollbacks:
-        timestep = record.input.dynamics.timestep / rollback.parts
+        timestep = record.dynamics.timestep / rollback.parts
         yield (
             f"The run went back from step {integer(rollback.step)} to step {integer(rollback.to)} and repeated the "
             f"steps with a time step of {timestep:g} fs: {rollback.fault}."
@@ -116,9 +117,9 @@ def _temperature(record: Record, series: Series) -> Iterator[str]:
 
     Where the rows are too few for an error of the mean, its error is taken to be that of a single reading.
     """
-    target = target_temperature(record.input.dynamics, series.step)
+    target = target_temperature(record.parts, series.step)
     away = late_temperature(series, target)
-    if target is None or away is None or away.n_rows == 0:
+    if target is None or away is None or away.n_rows == 0 or not math.isfinite(target[-1]):
         return
     aim = float(target[-1])
     single = single_reading_std(record, aim)
@@ -133,7 +134,7 @@ def _temperature(record: Record, series: Series) -> Iterator[str]:
 
 
 def _pressure(record: Record, series: Series) -> Iterator[str]:
-    if not series.has("pressure_GPa") or not record.input.dynamics.ensemble.startswith(FIXED_CELL):
+    if not series.has("pressure_GPa") or not record.dynamics.ensemble.startswith(FIXED_CELL):
         return
     late = series.second_half()
     mean = late.average(late.columns["pressure_GPa"])

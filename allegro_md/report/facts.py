@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from allegro_md.report.numbers import duration, integer, number
-from allegro_md.report.record import Record, System
+from allegro_md.report.record import Dynamics, Record, System
 from allegro_md.report.series import Series
 from allegro_md.timers import duration as clock
 from allegro_md.units import AMU_PER_A3_IN_G_PER_CM3
@@ -29,13 +29,10 @@ def facts(record: Record, series: Series | None, last_step: int) -> list[tuple[s
         series: its rows of ``thermo.csv``.
         last_step: the last one of which something is known.
     """
-    dynamics = record.input.dynamics
-    made = f"{integer(last_step)} of {integer(dynamics.steps)} steps of {dynamics.timestep:g} fs"
     rows = [
         *_system(record),
         *_potentials(record),
-        ("ensemble", _ensemble(record)),
-        ("length", f"{duration(last_step * dynamics.timestep)}: {made}"),
+        *_lengths(record, last_step),
         ("began", record.began.replace("T", " ")),
         *_speed(record, series, last_step),
         ("on", _places(record)),
@@ -102,8 +99,22 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _ensemble(record: Record) -> str:
-    dynamics = record.input.dynamics
+def _lengths(record: Record, last_step: int) -> Iterator[tuple[str, str]]:
+    """The ensemble and its length, or those of each stage that has begun."""
+    if not record.stages:
+        dynamics = record.dynamics
+        made = f"{integer(last_step)} of {integer(dynamics.steps)} steps of {dynamics.timestep:g} fs"
+        yield "ensemble", _ensemble(dynamics)
+        yield "length", f"{duration(last_step * dynamics.timestep)}: {made}"
+        return
+    for stage, (_, dynamics) in zip(record.stages, record.parts, strict=True):
+        ended = f", ended by: {stage.ended_by}" if stage.ended_by and stage.ended_by != "steps" else ""
+        made = f"steps {integer(stage.first_step)} to {integer(stage.last_step)}"
+        length = f", {duration(stage.end_fs - stage.begin_fs)}" if dynamics.timestep else ""
+        yield f"stage {stage.name}", f"{_ensemble(dynamics)}; {made}{length}{ended}"
+
+
+def _ensemble(dynamics: Dynamics) -> str:
     keys = {"temperature": dynamics.temperature} | dynamics.settings()
     parts = [dynamics.ensemble]
     for key, (name, unit) in SETTINGS.items():
@@ -120,7 +131,7 @@ def _speed(record: Record, series: Series | None, last_step: int) -> Iterator[tu
     yield "wall time", f"{clock(record.wall_s)} (h:mm:ss)"
     speed = None if series is None else series.speed()
     if speed is None and last_step > 0 and record.wall_s > 0.0:
-        simulated = record.step * record.input.dynamics.timestep
+        simulated = record.stages[-1].end_fs if record.stages else record.step * record.dynamics.timestep
         per_step = 1e6 * record.wall_s / max(1, record.step) / record.n_atoms
         speed = simulated * 1e-6 / record.wall_s * 86400.0, per_step
     if speed is not None:

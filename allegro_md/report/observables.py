@@ -78,19 +78,19 @@ def read_observables(directory: Path) -> tuple[list[Shown], list[str]]:
     """Reads all observables of a run directory.
 
     Returns:
-        The observables in the order of their names, and a complaint for each file that cannot be read.
+        The observables in the order of their paths, and a complaint for each file that cannot be read.
     """
     found, complaints = [], []
-    for path in sorted((directory / OBSERVE).glob("*.json")):
+    for path in sorted((directory / OBSERVE).rglob("*.json")):
         try:
-            found.append(_shown(path))
+            found.append(_shown(path, directory))
         except InputError as error:
             complaints.append(str(error))
     return found, complaints
 
 
-def _shown(path: Path) -> Shown:
-    """Reads one observable.
+def _shown(path: Path, directory: Path) -> Shown:
+    """Reads one observable of a run directory; those of a stage lie in a folder of its name.
 
     Raises:
         InputError: a file of it is damaged.
@@ -106,7 +106,9 @@ def _shown(path: Path) -> Shown:
     name = "" if found.name == found.kind else f" ({found.name.removeprefix(found.kind + '-')})"
     basis = f"{integer(found.samples)} samples, steps {integer(found.first_step)} to {integer(found.last_step)}"
     rows = [(v.label, *with_error(v.value, v.error), _unit(v.unit)) for v in found.values]
-    names = [f"{OBSERVE}/{file.name}" for file in files if file.is_file()]
+    names = [file.relative_to(directory).as_posix() for file in files if file.is_file()]
+    stage = path.parent.relative_to(directory / OBSERVE).as_posix()
+    name += "" if stage == "." else f", stage {stage}"
     return Shown(found.title + name, basis + ".", rows, found.notes, _picture(files), names)
 
 

@@ -135,22 +135,25 @@ def write_report(directory: Path, page: Path) -> None:
 
 def _thermo(record: Record, series: Series) -> dict[str, Any]:
     """The values of the template's section on ``thermo.csv``."""
-    rows = averages(series)
-    plots = thermo_plots(series, target_temperature(record.input.dynamics, series.step))
+    last = series.since(record.first_row)
+    last = last if len(last) else series
+    rows = averages(last)
+    plots = thermo_plots(series, target_temperature(record.parts, series.step))
     return {
         "plots": [(title, data_address(picture, "image/svg+xml")) for title, picture in plots],
         "rows": rows,
         "unsure": any(UNSURE in row.error + row.late_error for row in rows),
-        "drift": drift_sentence(series.drift()),
+        "drift": drift_sentence(last.drift()),
         "usual": f"{USUAL_DRIFT:g}",
-        "count": len(series),
+        "count": len(last),
+        "stage": record.stages[-1].name if record.stages else "",
         "thinned": len(series) > MOST_POINTS,
     }
 
 
 def _structure(run: Run) -> dict[str, Any]:
     """The values of the template's section on the atoms."""
-    structure, reason = read_structure(run.directory, run.record.input.dynamics.timestep)
+    structure, reason = read_structure(run.directory, run.record.dynamics.timestep)
     if structure is None:
         return {"reason": reason}
     scene = viewer.scene(structure)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from allegro_md.errors import InputError
 from allegro_md.io.run_directory import DYNAMICS, TRAINING
@@ -24,7 +24,7 @@ class Dynamics(_Part):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     ensemble: str
-    timestep: float
+    timestep: float = 0.0
     steps: int
     remove_momentum: bool = True
     temperature: float | tuple[float, float] | None = None
@@ -34,12 +34,31 @@ class Dynamics(_Part):
         return dict(self.__pydantic_extra__ or {})
 
 
+class StageInput(_Part):
+    """The input of a stage."""
+
+    name: str
+    dynamics: Dynamics
+
+
+class Stage(_Part):
+    """A stage that has begun: its first and last step and time so far; `ended_by` is empty while it goes on."""
+
+    name: str
+    first_step: int
+    last_step: int
+    begin_fs: float
+    end_fs: float
+    ended_by: str = ""
+
+
 class ResolvedInput(_Part):
     """The input as the run used it, defaults included."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    dynamics: Dynamics
+    dynamics: Dynamics | None = None
+    stage: list[StageInput] = []
     potential: list[dict[str, Any]]
 
 
@@ -129,7 +148,41 @@ class Record(_Part):
     rollbacks: list[Rollback] = []
     verify: Certificate | None = None
     system: System | None = None
+    stages: list[Stage] = []
     raw_input: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _has_dynamics(self) -> Record:
+        if self.input.dynamics is None and not 0 < len(self.stages) <= len(self.input.stage):
+            raise ValueError("input has neither dynamics nor a stage that has begun")
+        return self
+
+    @property
+    def parts(self) -> list[tuple[int, Dynamics]]:
+        """Steps made before each stage that has begun, and its ensemble; one part where there are no stages."""
+        if self.input.dynamics is not None:
+            return [(0, self.input.dynamics)]
+        pairs = zip(self.stages, self.input.stage, strict=False)
+        return [(stage.first_step, made.dynamics) for stage, made in pairs]
+
+    @property
+    def first_row(self) -> int:
+        """First step whose row belongs to the stage that the run has reached; the row before ends another stage."""
+        before = self.parts[-1][0]
+        return before + 1 if before else 0
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """The ensemble of the run, or of the stage that it has reached."""
+        return self.parts[-1][1]
+
+    @property
+    def steps(self) -> int:
+        """Largest number of steps of the whole run."""
+        if self.input.dynamics is not None:
+            return self.input.dynamics.steps
+        coming = self.input.stage[len(self.stages) - 1 :]
+        return self.stages[-1].first_step + sum(stage.dynamics.steps for stage in coming)
 
     @property
     def n_atoms(self) -> int:
@@ -139,7 +192,7 @@ class Record(_Part):
     @property
     def degrees_of_freedom(self) -> int:
         """Those that the temperature is made of: 3N − 3 where the net momentum is removed."""
-        return max(1, 3 * self.n_atoms - (3 if self.input.dynamics.remove_momentum else 0))
+        return max(1, 3 * self.n_atoms - (3 if self.dynamics.remove_momentum else 0))
 
 
 def read_record(directory: Path) -> Record:

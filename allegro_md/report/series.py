@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +89,11 @@ class Series:
         later = self.time >= 0.5 * (self.time[0] + self.time[-1]) if len(self) else slice(None)
         return Series({name: values[later] for name, values in self.columns.items()}, self.n_atoms)
 
+    def since(self, step: int) -> Series:
+        """The rows from a step on."""
+        later = self.step >= step
+        return Series({name: values[later] for name, values in self.columns.items()}, self.n_atoms)
+
     def changes(self, name: str) -> bool:
         """Tells if a quantity has more than one value."""
         values = self.columns[name][np.isfinite(self.columns[name])]
@@ -137,21 +143,26 @@ class Series:
         return float(np.ptp(self.time)) / NS / seconds * 86400.0, 1e6 * seconds / steps / self.n_atoms
 
 
-def target_temperature(dynamics: Dynamics, step: Array) -> Array | None:
+def target_temperature(parts: Sequence[tuple[int, Dynamics]], step: Array) -> Array | None:
     """The temperature that the input asks for at some steps.
 
     Args:
-        dynamics: the keys of the ensemble.
+        parts: steps before each stage, and its ensemble (`Record.parts`).
         step: (rows,).
 
     Returns:
-        (rows,) K; None where the ensemble has no temperature.
+        (rows,) K, NaN in stages without a temperature; None where no stage has one.
     """
-    target = dynamics.temperature
-    if target is None:
-        return None
-    first, last = target if isinstance(target, tuple) else (target, target)
-    return first + (last - first) * np.minimum(1.0, step / max(1, dynamics.steps))
+    found = np.full(len(step), np.nan)
+    for before, dynamics in parts:
+        target = dynamics.temperature
+        first, last = target if isinstance(target, tuple) else (target, target)
+        if first is None or last is None:
+            found[step > before] = np.nan
+        else:
+            share = np.clip((step - before) / max(1, dynamics.steps), 0.0, 1.0)
+            found = np.where(step >= before, first + (last - first) * share, found)
+    return found if np.isfinite(found).any() else None
 
 
 def single_reading_std(record: Record, temperature: float) -> float:

@@ -41,10 +41,10 @@ def status_of(record: Record, directory: Path, last_step: int) -> Status:
         directory: of the run.
         last_step: the last one of which something is known.
     """
-    made = f"{integer(last_step)} of {integer(record.input.dynamics.steps)} steps"
+    made = f"{integer(last_step)} of {integer(record.steps)} steps"
     if record.status == "done":
-        whole = record.step >= record.input.dynamics.steps
-        text = f"all {integer(record.step)} steps" if whole else f"{made} were made; the method ended by itself"
+        whole = record.step >= record.steps
+        text = f"all {integer(record.step)} steps" if whole else f"{made} were made; {_early(record)}"
         return Status("done", f"Done: {text}{' were made' * whole}.", False)
     if record.status == "running":
         return _unfinished(directory, holder(directory), made)
@@ -52,6 +52,11 @@ def status_of(record: Record, directory: Path, last_step: int) -> Status:
     if kind == "InterruptedRun":
         return Status("interrupted", f"Interrupted after {made}: {message}. {CONTINUE}", True)
     return Status("failed", f"Failed after {made}: {message}", True)
+
+
+def _early(record: Record) -> str:
+    """The reason why fewer steps were made than the input allows."""
+    return "a stage ended when its conditions held" if record.stages else "the method ended by itself"
 
 
 def _unfinished(directory: Path, by: Holder | None, made: str) -> Status:

@@ -126,7 +126,8 @@ def watch(directory: Path, port: int, say: Callable[[str], None]) -> None:
 
 def _version(directory: Path) -> str:
     """A text that changes with the files of a run, and when the process that writes them ends."""
-    paths = [path for folder in (directory, directory / OBSERVE) for path in _entries(folder)]
+    folders = (directory, directory / OBSERVE, *(path for path in (directory / OBSERVE).glob("*") if path.is_dir()))
+    paths = [path for folder in folders for path in _entries(folder)]
     entries = [str(holder(directory))]
     for path in sorted(paths):
         try:

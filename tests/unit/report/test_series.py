@@ -64,10 +64,14 @@ def test_rows_that_are_no_numbers() -> None:
 
 def test_target_of_a_ramp() -> None:
     ramp = Dynamics(ensemble="nvt", timestep=1.0, steps=100, temperature=(100.0, 300.0))
-    found = target_temperature(ramp, np.array([0.0, 50.0, 100.0, 150.0]))
+    found = target_temperature([(0, ramp)], np.array([0.0, 50.0, 100.0, 150.0]))
     assert found is not None
     assert found.tolist() == [100.0, 200.0, 300.0, 300.0]
-    assert target_temperature(Dynamics(ensemble="nve", timestep=1.0, steps=1), np.zeros(1)) is None
+    free = Dynamics(ensemble="nve", timestep=1.0, steps=1)
+    assert target_temperature([(0, free)], np.zeros(1)) is None
+    stages = target_temperature([(0, free), (100, ramp), (200, free)], np.array([0.0, 100.0, 150.0, 200.0, 250.0]))
+    assert stages is not None
+    np.testing.assert_equal(stages, [np.nan, 100.0, 200.0, 300.0, np.nan])
 
 
 @pytest.mark.parametrize("rows", [10, MOST_POINTS, 10 * MOST_POINTS + 7])
