@@ -94,7 +94,7 @@ _COSINE = tuple((-1.0) ** k / math.factorial(2 * k) for k in range(9, -1, -1))
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _radii(uniform: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+def radii(uniform: NDArray[np.int64], out: NDArray[np.float64]) -> None:
     """Writes sqrt(−2 ln x), x = (u + ½)/2⁵², into `out` (n,); `uniform` (n,) holds u, of 52 bits.
 
     x = 2ᵏ m with m from sqrt(½) to sqrt(2); ln m = 2 artanh((m − 1)/(m + 1)).
@@ -113,7 +113,7 @@ def _radii(uniform: NDArray[np.int64], out: NDArray[np.float64]) -> None:
 
 
 @numba.njit(cache=True)
-def _directions(uniform: NDArray[np.int64], cosine: NDArray[np.float64], sine: NDArray[np.float64]) -> None:
+def directions(uniform: NDArray[np.int64], cosine: NDArray[np.float64], sine: NDArray[np.float64]) -> None:
     """Writes cos and sin of 2π(w + ½)/2⁵² into `cosine` and `sine` (n,); `uniform` (n,) holds w, of 52 bits.
 
     The angle is that of a whole number of quarter turns and a rest of at most an eighth.
@@ -154,8 +154,8 @@ def fill_normals(ids: NDArray[np.int64], draw: Draw, out: NDArray[np.float64]) -
                 a, b, c, d = _philox(atom & low, atom >> 32, draw.step & low, last, key & low, (key >> 32) & low)
                 first[i] = ((a << np.uint64(20)) ^ (b >> np.uint64(12))) & np.uint64(_FRACTION)
                 second[i] = ((c << np.uint64(20)) ^ (d >> np.uint64(12))) & np.uint64(_FRACTION)
-            _radii(first[:n], radius)
-            _directions(second[:n], cosine, sine)
+            radii(first[:n], radius)
+            directions(second[:n], cosine, sine)
             for i in range(n):
                 out[start + i, 2 * block] = radius[i] * cosine[i]
             if block == 0:

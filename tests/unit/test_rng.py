@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from mpmath import mp, mpf
+from numpy.typing import NDArray
+from scipy import stats
 
-from allegro_md.rng import Draw, Stream, normals, philox_words
+from allegro_md.rng import Draw, Stream, directions, normals, philox_words, radii
 
 # kat_vectors of Random123, philox4x32 with 10 rounds: counter, key, result.
 KNOWN = [
@@ -93,3 +96,99 @@ def test_moments() -> None:
     assert abs((x**4).mean() - 3) < error * math.sqrt(96)
     pairs = [x[:, 0] * x[:, 1], x[:, 0] * x[:, 2], x[:, 1] * x[:, 2], x[1:, 0] * x[:-1, 0], x[1:, 0] * x[:-1, 2]]
     assert all(abs(p.mean()) < 4.0 / math.sqrt(n) for p in pairs)
+
+
+EDGES = np.array([0, 1, 2**50, 2**51 - 1, 2**51, 2**52 - 2, 2**52 - 1, 2**49 - 1, 2**49, 3 * 2**49, 7 * 2**49 - 1])
+"""Numbers of 52 bits where a case distinction is near: the ends, one half, eighths of a turn."""
+
+
+def of_52_bits(n: int) -> NDArray[np.int64]:
+    """Whole numbers of 52 bits, the edges and their neighbors of sqrt(½) among them."""
+    root = math.isqrt(2**103)  # 2⁵² sqrt(½)
+    near = root + np.arange(-3, 4)
+    small = 2 ** np.arange(50)
+    return np.concatenate([EDGES, near, near // 2, small, np.random.default_rng(3).integers(0, 2**52, n)])
+
+
+def test_radii_to_the_last_digits() -> None:
+    """sqrt(−2 ln x) against 40 digits, relatively also where x is next to 1 or next to 0."""
+    u = of_52_bits(400)
+    out = np.empty(len(u))
+    radii(u, out)
+    with mp.workdps(40):
+        exact = [mp.sqrt(-2 * mp.log((mpf(int(n)) + mpf(1) / 2) / 2**52)) for n in u]
+        assert max(abs(mpf(float(r)) / e - 1) for r, e in zip(out, exact, strict=True)) < 4e-16
+
+
+def test_directions_to_the_last_digits() -> None:
+    """Cosine and sine against 40 digits."""
+    w = of_52_bits(400)
+    cosine, sine = np.empty(len(w)), np.empty(len(w))
+    directions(w, cosine, sine)
+    with mp.workdps(40):
+        turns = [(mpf(int(n)) + mpf(1) / 2) / 2**52 for n in w]
+        for got, function in ((cosine, mp.cos), (sine, mp.sin)):
+            exact = [function(2 * mp.pi * t) for t in turns]
+            assert max(abs(mpf(float(c)) - e) for c, e in zip(got, exact, strict=True)) < 3e-16
+
+
+def test_the_same_bits_from_plain_operations() -> None:
+    """Each operation rounded on its own, by numpy: no fused multiply-add and no library function is in it."""
+    u = of_52_bits(5000)
+    out, cosine, sine = (np.empty(len(u)) for _ in range(3))
+    radii(u, out)
+    directions(u, cosine, sine)
+
+    x = (u.astype(np.float64) + 0.5) * 2.0**-52
+    m, k = np.frexp(x)
+    low = m < math.sqrt(0.5)
+    m, k = np.where(low, 2.0 * m, m), (k - low).astype(np.float64)
+    s = (m - 1.0) / (m + 1.0)
+    square, series = s * s, np.full(len(u), 1.0 / 25)
+    for n in range(11, -1, -1):
+        series = series * square + 1.0 / (2 * n + 1)
+    assert np.array_equal(np.sqrt(-2.0 * (k * 0.6931471805599453 + 2.0 * s * series)), out)
+
+    quarters = (u + 2**49) // 2**50
+    y = ((u - quarters * 2**50).astype(np.float64) + 0.5) * (2.0 * math.pi * 2.0**-52)
+    square = y * y
+    along, across = np.full(len(u), -1.0 / math.factorial(18)), np.full(len(u), 1.0 / math.factorial(17))
+    for n in range(8, -1, -1):
+        along = along * square + (-1.0) ** n / math.factorial(2 * n)
+    for n in range(7, -1, -1):
+        across = across * square + (-1.0) ** n / math.factorial(2 * n + 1)
+    across = across * y
+    turned = [(along, across), (-across, along), (-along, -across), (across, -along), (along, across)]
+    for got, part in ((cosine, 0), (sine, 1)):
+        assert np.array_equal(np.choose(quarters, [pair[part] for pair in turned]), got)
+
+
+def test_distribution_and_tails() -> None:
+    """Kolmogorov–Smirnov, and as many deviates beyond 3, 4 and 4.5 standard deviations as there should be."""
+    n = 1_000_000
+    x = normals(np.arange(n), Draw(11, Stream.LANGEVIN, 3)).ravel()
+    assert stats.kstest(x, "norm").pvalue > 0.01
+    for limit in (3.0, 4.0, 4.5):
+        for count in (np.sum(x > limit), np.sum(x < -limit)):
+            assert stats.binomtest(int(count), 3 * n, float(stats.norm.sf(limit))).pvalue > 0.005
+    assert 4.8 < np.abs(x).max() < 6.5
+
+
+@pytest.mark.parametrize("component", range(3))
+def test_independence(component: int) -> None:
+    """No correlation, of deviates nor of their squares, with other components, ids, steps and parts of steps."""
+    n = 300_000
+    ids, draw = np.arange(n), Draw(5, Stream.LANGEVIN, 100)
+    x = normals(ids, draw)
+    one = x[:, component]
+    others = [x[:, k] for k in range(3) if k != component]
+    others += [x[np.roll(ids, lag), k] for lag in (1, 2, 8, 512) for k in range(3)]
+    others += [normals(ids, draw._replace(step=step))[:, k] for step in (99, 101, 1100) for k in range(3)]
+    others += [normals(ids, draw._replace(substep=1))[:, k] for k in range(3)]
+    others += [normals(ids, draw._replace(seed=6))[:, k] for k in range(3)]
+    for y in others:
+        assert abs(np.mean(one * y)) < 4.5 / math.sqrt(n)
+        assert abs(np.mean((one * one - 1.0) * (y * y - 1.0))) < 4.5 * 2.0 / math.sqrt(n)
+    steps = np.array([normals(ids[:2000], draw._replace(step=step))[:, component] for step in range(300)])
+    assert stats.kstest(steps.sum(axis=0) / math.sqrt(300), "norm").pvalue > 0.01
+    assert stats.kstest((steps**2).sum(axis=0), stats.chi2(300).cdf).pvalue > 0.01
