@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from series import mean
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
@@ -71,4 +73,20 @@ def observed(
             kinetic_energy=kinetic, potential_energy=potential, total_energy=kinetic + potential
         ),
         trajectory=trajectory,
+    )  # fmt: skip
+
+
+def uncorrelated(validation: Any, run: Any) -> Any:
+    """Every so many frames of a run that their potential energies are independent.
+
+    The error of the mean from blocks says how many. The program itself looks at the correlation up to where it first
+    crosses zero, which is too early where a thermostat makes energies oscillate.
+    """
+    energy = run.observables.potential_energy
+    stride = max(1, math.ceil(len(energy) * mean(energy)[1] ** 2 / np.var(energy)))
+    kept = {name: getattr(run.observables, name)[::stride] for name in ("kinetic_energy", "potential_energy")}
+    kept["total_energy"] = kept["kinetic_energy"] + kept["potential_energy"]
+    return validation.data.SimulationData(
+        units=run.units, dt=run.dt, system=run.system, ensemble=run.ensemble,
+        observables=validation.data.ObservableData(**kept),
     )  # fmt: skip

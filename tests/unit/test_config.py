@@ -202,7 +202,6 @@ BAD_VALUES = [
     ("dynamics.ensemble=npt-mtk", "dynamics.ensemble", "not yet available"),
     ("dynamics.ensemble=minimize", "dynamics.ensemble", "not yet available"),
     ("dynamics.ensemble=nve", "dynamics.temperature", "[system.velocities]"),
-    ("dynamics.ensemble=nvt-langevin", "dynamics.thermostat_time", "does not apply"),
     ("dynamics.ensemble=3", "dynamics.ensemble", "nve"),
     ("system.structure=start.extxyz", "system", "both structure and crystal"),
     ("system.structure=strat.extxyz", "system.structure", "did you mean 'start.extxyz'?"),

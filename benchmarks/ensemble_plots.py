@@ -1,6 +1,6 @@
 """Draws the plots of docs/ensembles from runs of its own: 108 atoms of liquid argon, and harmonic oscillators.
 
-    python benchmarks/ensembles.py [nvt-langevin …]
+    python benchmarks/ensemble_plots.py [nvt-langevin …]
 
 Writes ``docs/ensembles/NAME.svg``; five minutes on one core.
 """
