@@ -95,7 +95,9 @@ def draw_order(axes: Any) -> None:
     axes.loglog(timesteps, spans, "o", color=COLORS[0], label="nve")
     line = spans[1] * (timesteps / timesteps[1]) ** 2
     axes.loglog(timesteps, line, color=COLORS[6], label="slope 2")
-    axes.set(xlabel="time step (fs)", ylabel="fluctuation of the energy (eV/atom)")
+    axes.set_xticks(timesteps, [f"{t:g}" for t in timesteps], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.set(xlabel="time step (fs)", ylabel="energy fluctuation (eV/atom)")
     axes.legend(frameon=False)
 
 
