@@ -2,7 +2,7 @@
 
     python benchmarks/ensemble_cost.py [nvt-langevin "npt-mtk cell=flexible" …]
 
-One state is moved by all of them, a few steps each, round after round, so that all see the same machine and the same
+One state is moved by all of them, twenty steps each, round after round, so that all see the same machine and the same
 liquid. After the name of an ensemble stand keys of its own. Times are those of the processor, less disturbed by other
 programs. Writes ``results/ensemble-cost-MACHINE.json``.
 """
@@ -38,7 +38,7 @@ steps = 1000000
 """
 TARGETS = {"nvt": ["temperature=94.4"], "npt": ["temperature=94.4", "pressure=0.0"], "nph": ["pressure=0.0"]}
 MEASURED = ("nvt-nose-hoover", "nvt-bussi", "nvt-langevin", "nvt-berendsen")
-SETTLING, STEPS = 200, 5
+SETTLING, STEPS = 200, 20
 
 
 def overrides(words: str, folder: Path) -> list[str]:

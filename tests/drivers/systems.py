@@ -20,8 +20,9 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Integrator
+from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Integrator, Setting
 from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.integrators.nvt_langevin import Langevin, NvtLangevinConfig
 from allegro_md.integrators.steps import drift, kick, strain
 from allegro_md.models.allegro.architecture import parse_architecture
 from allegro_md.models.allegro.network import Network
@@ -194,6 +195,16 @@ def liquid(comm: Comm, tiles: int | None = None) -> Case:
     return Case(state, lennard_jones(0.05, 2.3, 5.5), VelocityVerlet(2.0, 3 * len(x) - 3))
 
 
+def langevin(comm: Comm, tiles: int | None = None) -> Case:
+    """The same liquid with friction and noise, which are those of the atom wherever it is."""
+    case = liquid(comm)
+    table = NvtLangevinConfig(
+        ensemble="nvt-langevin", timestep=2.0, steps=300, temperature=(1500.0, 2500.0), friction=0.001, seed=9
+    )
+    setting = Setting(case.potential.info, case.state.n_total, case.state.cell, comm)
+    return Case(case.state, case.potential, Langevin(table, setting))
+
+
 def breathing(comm: Comm, tiles: int | None = None) -> Case:
     """A cell that changes size and shape every step."""
     x = grid_points((6, 6, 6), 2.6, 0.1, 41)
@@ -325,6 +336,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "triclinic": triclinic,
     "slab": slab,
     "liquid": liquid,
+    "langevin": langevin,
     "breathing": breathing,
     "ideal": ideal,
     "ideal-tilted": ideal_tilted,

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.parallel
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "exactness.py"
 
 STEPS = {
-    "quickstart": 80, "network": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "breathing": 150,
-    "bilinear": 80, "single-layer": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
+    "quickstart": 80, "network": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "langevin": 160,
+    "breathing": 150, "bilinear": 80, "single-layer": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
 }  # fmt: skip
-LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300}
+LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300, "langevin": 300}
 LONG_STEPS |= {"bilinear": 160, "single-layer": 160, "multi-layer": 120}  # as many as it takes to have 100 migrations
 OWN: dict[str, dict[str, Any]] = {
     "slab": {"grid": "z"},  # leaves ranks empty
@@ -43,7 +43,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "blocks": {"tiles": 32, "skin": 0.2},
     "balanced": {"balance": "moving-plane", "rebuild_every": 3},
 }
-LJ = ("argon", "triclinic", "slab", "liquid", "breathing")
+LJ = ("argon", "triclinic", "slab", "liquid", "langevin", "breathing")
 FUSED = ("bilinear", "single-layer")
 CROSSING = ("ideal", "ideal-tilted", "soft")
 ONE: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, ("thick",))
@@ -51,7 +51,7 @@ ONE |= dict.fromkeys(("quickstart", "network"), ("block",)) | dict.fromkeys(FUSE
 TWO: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",))
 TWO |= dict.fromkeys(("quickstart", "network"), ("thin",)) | dict.fromkeys(FUSED, ("block", "x"))
 TWO["triclinic"] += ("base", "balanced")
-ON_FOUR = ("argon", "triclinic", "slab", "liquid", "ideal-tilted", "bilinear")
+ON_FOUR = ("argon", "triclinic", "slab", "liquid", "langevin", "ideal-tilted", "bilinear")
 FOUR: dict[str, tuple[str, ...]] = dict.fromkeys(ON_FOUR, ("base",))
 FOUR["triclinic"] += ("balanced",)
 ALL: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
