@@ -108,7 +108,8 @@ def oscillators(reach: float, n: int = 4000, steps: int = 500, stiffness: float 
     keys = {"timestep": timestep, "steps": steps, "temperature": kelvin, "friction": 0.4 / timestep}
     cell, table = Cell(np.eye(3), (False,) * 3), SpeciesTable(("Ar",), np.array([18]), np.array([mass]))
     setting = Setting(PotentialInfo("oscillators", 1.0), n, cell, Comm.serial())
-    integrator = build_integrator(INTEGRATORS.table("nvt-langevin")(ensemble="nvt-langevin", **keys), setting)
+    table_of_keys: Any = INTEGRATORS.table("nvt-langevin")(ensemble="nvt-langevin", **keys)
+    integrator = build_integrator(table_of_keys, setting)
     state = AtomState.from_arrays(cell, table, np.zeros((n, 3)))
 
     def forces(state: AtomState, needs: Needs) -> Evaluation:

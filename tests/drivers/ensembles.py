@@ -33,7 +33,8 @@ def thermostat(ensemble: str, n_atoms: int, timestep: float, kelvin: float, rela
     if ensemble in ("nvt-bussi", "nvt-langevin"):
         keys |= {"seed": seed}
     setting = Setting(PotentialInfo("any", 1.0), n_atoms, Cell(np.eye(3)), Comm.serial())
-    return build_integrator(INTEGRATORS.table(ensemble)(**keys), setting)
+    table: Any = INTEGRATORS.table(ensemble)(**keys)
+    return build_integrator(table, setting)
 
 
 def observed(

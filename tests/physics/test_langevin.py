@@ -17,7 +17,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.integrators.base import Clock, Setting
+from allegro_md.integrators.base import Clock, EvaluateForces, Setting
 from allegro_md.integrators.nvt_langevin import Langevin, NvtLangevinConfig
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import GROUP, AtomState, SpeciesTable
@@ -47,7 +47,7 @@ def atoms(n: int, spread: float, seed: int = 1) -> AtomState:
     return AtomState.from_arrays(Cell(np.eye(3), (False,) * 3), table, x, species=kind, velocities=v)
 
 
-def field(force: Callable[[Array], Array]) -> Callable[[AtomState, Needs], Evaluation]:
+def field(force: Callable[[Array], Array]) -> EvaluateForces:
     """Evaluates the force (eV/Å) of an outer field on every atom."""
 
     def forces(state: AtomState, needs: Needs) -> Evaluation:
