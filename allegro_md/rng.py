@@ -29,7 +29,7 @@ class Stream(IntEnum):
 
 
 class Draw(NamedTuple):
-    """What the numbers of all atoms are keyed by, beside the atom's id.
+    """Key of the numbers of all atoms, beside the atom's id.
 
     Attributes:
         seed: non-negative (below 2⁶³).
