@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from allegro_md.comm import Comm
 from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.integrators.base import Clock, Setting
+from allegro_md.integrators.steps import strain
 from allegro_md.observables import kinetic_energy
 from allegro_md.potentials.eam import Eam
 from allegro_md.potentials.eam_file import read_eam
+from allegro_md.reporting import Snapshot
 from allegro_md.state import AtomState
+from allegro_md.triggers import Every, Trigger
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN, EV_PER_A3_IN_GPA
 
 INPUTS = Path(__file__).resolve().parents[2] / "inputs"
@@ -91,6 +95,47 @@ def test_no_drift(engine: Any, silver: Any, mode: str) -> None:
     drift = series.drift(1e-3 * time[1000:], energy[1000:]).per(silver[0].n_total)
     assert abs(drift.slope) < 3.0 * max(drift.error, drift.wandering) or abs(drift.slope) < 2e-7
     assert abs(drift.slope) < 2e-6  # eV/(atom·ps)
+
+
+@pytest.mark.long
+def test_a_sheared_start_relaxes_to_the_equilibrium_of_an_unsheared_one(engine: Any, silver: Any) -> None:
+    """12 ps at 600 K and no pressure, the first 4 ps left out: lengths, angles and volume agree within their errors."""
+    start, potential = silver
+    shear = np.array([[1.02, 0.0, 0.0], [0.06, 0.97, 0.0], [-0.04, 0.03, 1.0]])
+    steps, found = 4000, []
+    for deformation in (np.eye(3), shear):
+        state = engine.copy(start)
+        strain(state, start.cell.matrix @ deformation)
+        shape = Shape()
+        setting = Setting(potential.info, state.n_total, state.cell, Comm.serial())
+        integrator = build(setting, timestep=3.0, steps=steps, cell="flexible", pressure=0.0)
+        engine.simulate(state, potential, integrator, steps, recorder=shape)
+        rows = np.array(shape.rows)[1300:]
+        found.append([series.mean(column) for column in rows.T])
+        if deformation is shear:
+            first = np.array(shape.rows[0])
+            assert np.abs(first[3:6] - 90.0).max() > 3.0
+    for (a, a_error), (b, b_error) in zip(*found, strict=True):
+        assert abs(a - b) < 3.0 * np.hypot(a_error, b_error)
+    for angle, error in found[1][3:6]:
+        assert abs(angle - 90.0) < 3.0 * error and error < 0.2
+    for length, error in found[1][:3]:
+        assert abs(length - found[0][0][0]) < 3.0 * np.hypot(error, found[0][0][1]) and error < 0.02
+
+
+@dataclass
+class Shape:
+    """Keeps lengths (Å), angles (degrees) and volume (Å³) of the cell at every step."""
+
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    name: str = "shape"
+    priority: int = 10
+    trigger: Trigger = Every(1)
+    needs: frozenset[str] = frozenset()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        cell = snapshot.state.cell
+        self.rows.append((*cell.lengths, *cell.angles, cell.volume))
 
 
 N, MASS, ROOM, BOX = 8, 40.0, 300.0, 1000.0
