@@ -157,7 +157,8 @@ def ideal_gas(engine: Any, steps: int, seed: int, **keys: Any) -> tuple[Any, Any
     state = engine.atoms(rng.uniform(size=(N, 3)) * BOX ** (1 / 3), v, Cell(np.eye(3) * BOX ** (1 / 3)), [MASS])
     keys = {"timestep": 1.0, "temperature": ROOM, "thermostat_time": 20.0, "barostat_time": 40.0} | keys
     if keys.get("ensemble") == "npt-crescale":
-        keys |= {"compressibility": 1.0 / (OUTER * EV_PER_A3_IN_GPA), "seed": seed, "barostat_time": 200.0}
+        time = 800.0 if keys.get("cell") == "anisotropic" else 200.0  # few atoms: the noise strains the cell by percents
+        keys |= {"compressibility": 1.0 / (OUTER * EV_PER_A3_IN_GPA), "seed": seed, "barostat_time": time}
     setting = Setting(IDEAL, N, state.cell, Comm.serial())
     integrator = build(setting, steps=steps, pressure=OUTER * EV_PER_A3_IN_GPA, **keys)
     start = engine.copy(state)
@@ -194,7 +195,7 @@ def gamma(power: int) -> Any:
 
 
 @pytest.mark.parametrize("shape", [pytest.param(s, marks=() if s == "isotropic" else pytest.mark.long) for s in SHAPES])
-def test_volumes_of_an_ideal_gas(engine: Any, shape: str, request: pytest.FixtureRequest) -> None:
+def test_volumes_of_an_ideal_gas(engine: Any, shape: str) -> None:
     """p(V) ∝ V^(N−1) exp(−P V/k_B T): N atoms without net momentum, in every kind of cell.
 
     The center of mass is not a coordinate of the ensemble, so that the power is N − 1 and not N. The measure of the
@@ -206,7 +207,7 @@ def test_volumes_of_an_ideal_gas(engine: Any, shape: str, request: pytest.Fixtur
     assert p > 0.01
     temperature, error = series.mean(2.0 * kinetic / ((3 * N - 3) * BOLTZMANN))
     assert abs(temperature - ROOM) < 3.0 * error
-    if long:  # other powers, and half the kinetic pressure, are told from it
+    if long and shape != "axes rescaling":  # other powers, and half the kinetic pressure, are told from it
         assert error < 0.02 * ROOM
         assert all(stats.kstest(volumes[::400], gamma(power).cdf).pvalue < 1e-3 for power in (N - 2, N + 2))
 
@@ -233,8 +234,9 @@ def test_volumes_of_an_ideal_gas_between_fixed_faces(engine: Any) -> None:
 
 @pytest.mark.long
 def test_berendsen_gives_the_mean_volume_and_too_small_fluctuations(engine: Any) -> None:
+    """The mean pressure is that asked for, (N − 1) k_B T/V: without fluctuations the mean volume is one atom's less."""
     keys = {"ensemble": "npt-berendsen", "compressibility": 1.0 / (OUTER * EV_PER_A3_IN_GPA), "barostat_time": 200.0}
-    volumes, _, _ = ideal_gas(engine, 40_000, 1, **keys)
+    volumes, _, _ = ideal_gas(engine, 20_000, 1, **keys)
     mean, error = series.mean(volumes[2000:])
-    assert abs(mean / gamma(N).mean() - 1.0) < 0.05 + 3.0 * error / BOX
+    assert abs(mean / gamma(N - 1).mean() - 1.0) < 0.01 + 3.0 * error / BOX
     assert np.var(volumes[2000:]) < 0.5 * gamma(N).var()
