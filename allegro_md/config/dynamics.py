@@ -113,7 +113,7 @@ class TemperatureConfig(MotionConfig):
     @property
     def is_ramped(self) -> bool:
         """A target changes over the steps, so that their number cannot change later."""
-        return isinstance(self.temperature, tuple)
+        return isinstance(self.temperature, tuple) or super().is_ramped
 
 
 class ThermostatConfig(TemperatureConfig):

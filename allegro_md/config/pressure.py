@@ -86,7 +86,7 @@ class PressureConfig(MotionConfig):
     @property
     def is_ramped(self) -> bool:
         """A target changes over the steps, so that their number cannot change later."""
-        return isinstance(getattr(self, "temperature", None), tuple) or self._pressure_is_ramped
+        return self._pressure_is_ramped or super().is_ramped
 
     @property
     def pressure_ramp(self) -> tuple[Six, Six]:

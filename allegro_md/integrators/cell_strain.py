@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
+from allegro_md.config.fields import quoted
 from allegro_md.config.pressure import COMPONENTS, PressureConfig
 from allegro_md.errors import InputError
 from allegro_md.integrators.base import Setting
@@ -93,18 +94,18 @@ class Strains:
         self._require_periodic(setting.cell, ensemble)
 
     def _require_periodic(self, cell: Cell, ensemble: str) -> None:
-        for axis in range(3):
-            touched = any(np.abs(cell.matrix[axis] @ b).max() > 1e-9 * np.abs(cell.matrix).max() for b in self.basis)
-            if not cell.periodic[axis] and touched:
-                letter = "xyz"[axis]
-                held = quoted_components(letter)
-                what = f"{ensemble} would change the cell along {letter}, where it is not periodic"
-                raise InputError(what, "dynamics.hold", f'cell = "anisotropic" or "flexible", with hold = [{held}]')
+        for row, letter, periodic in zip(cell.matrix, "abc", cell.periodic, strict=True):
+            if not periodic and any(_changes(b, row) for b in self.basis):
+                held = [name for name in COMPONENTS if _changes(_unit(name), row)]
+                axes = [name for name in held if name[0] == name[1]]
+                what = f"{ensemble} would change the cell vector {letter}, along which the cell is not periodic"
+                remedy = f'use cell = "anisotropic" with hold = [{quoted(axes)}], or "flexible" with [{quoted(held)}]'
+                raise InputError(what, "dynamics.hold", remedy)
 
 
-def quoted_components(letter: str) -> str:
-    """The components of an axis, as they are written in an input."""
-    return ", ".join(f'"{name}"' for name in COMPONENTS if letter in name)
+def _changes(strain: Matrix, row: NDArray[np.float64]) -> bool:
+    """Tells if a strain (3, 3) of norm 1 changes a lattice vector (3,), Å."""
+    return float(np.abs(row @ strain).max()) > 1e-9 * float(np.abs(row).max())
 
 
 def strains_of(table: PressureConfig) -> Strains:

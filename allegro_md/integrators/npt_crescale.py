@@ -180,7 +180,7 @@ class StochasticCellRescaling:
         diffusion[0] *= 0.25 * axes
         moves = _moves(slopes[:1], diffusion[:1], noise[:1], clock.dt, kT)
         growth = float(moves[0]) / size
-        if not abs(growth) < LARGEST_STRAIN:
+        if not abs(growth) < 0.5:  # the logarithm below must exist
             raise too_fast(growth, forces, self._target.hydrostatic)
         diffusion[1:] /= (size + float(moves[0])) ** 2  # of the strains, at the new volume
         moves = np.append(moves, _moves(slopes[1:], diffusion[1:], noise[1:], clock.dt, kT))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
+from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Integrator, Setting
@@ -213,6 +214,38 @@ def breathing(comm: Comm, tiles: int | None = None) -> Case:
     return Case(state, lennard_jones(0.05, 2.3, 5.0), Breathing(2.0, state.cell, comm))
 
 
+def crystal_under(comm: Comm, steps: int, rows: Array | None = None, **keys: Any) -> Case:
+    """A hot fcc crystal of 256 atoms in a cell that npt-mtk moves far in so many steps of 2 fs."""
+    corners = np.array([[0.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+    x = 3.56 * (np.array(list(np.ndindex(4, 4, 4)))[:, None, :] + corners).reshape(-1, 3)
+    rows = np.eye(3) * 14.24 if rows is None else rows
+    velocity = thermal(len(x), 10.0, 900.0, 61)
+    state = spread(x, rows, (True,) * 3, comm, velocity, 10.0)
+    potential = lennard_jones(0.05, 2.3, 5.0)
+    table = {"ensemble": "npt-mtk", "timestep": 2.0, "steps": steps, "temperature": 300.0, "barostat_time": 300.0}
+    validated = INTEGRATORS.table("npt-mtk").model_validate(table | keys)
+    setting = Setting(potential.info, len(x), state.cell, comm)
+    return Case(state, potential, INTEGRATORS.builder("npt-mtk")(validated, setting))
+
+
+def squeezed(comm: Comm, tiles: int | None = None) -> Case:
+    """The volume shrinks by more than 30 %."""
+    return crystal_under(comm, 120, pressure=[0.0, 120.0])
+
+
+def stretched(comm: Comm, tiles: int | None = None) -> Case:
+    """One axis grows by more than 20 %, the others move as they will."""
+    tension = [0.0, 0.0, -6.0, 0.0, 0.0, 0.0]
+    return crystal_under(comm, 120, pressure=[[0.0] * 6, tension], cell="anisotropic")
+
+
+def flipping(comm: Comm, tiles: int | None = None) -> Case:
+    """A cell that is sheared until a lattice vector is replaced, and farther; the crystal fits the tilted cell."""
+    shear = [0.0, 0.0, 0.0, 0.0, 0.0, -6.0]
+    rows = np.array([[14.24, 0.0, 0.0], [7.12, 14.24, 0.0], [0.0, 0.0, 14.24]])
+    return crystal_under(comm, 120, rows, pressure=[[0.0] * 6, shear], cell="flexible")
+
+
 class Ideal:
     """Atoms that do not see each other."""
 
@@ -338,6 +371,9 @@ CASES: dict[str, Callable[..., Case]] = {
     "liquid": liquid,
     "langevin": langevin,
     "breathing": breathing,
+    "squeezed": squeezed,
+    "stretched": stretched,
+    "flipping": flipping,
     "ideal": ideal,
     "ideal-tilted": ideal_tilted,
     "soft": soft,

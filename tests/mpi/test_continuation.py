@@ -39,6 +39,39 @@ def test_resumed_on_other_ranks_equals_undisturbed(
         np.testing.assert_array_equal(values, resumed[name], err_msg=name)
 
 
+TENSORS = "[[0.5, 0.2, 0.3, 0.02, -0.02, 0.05], [-0.02, 0.0, 0.01, 0.0, 0.0, 0.0]]"
+BAROSTATS = {
+    "npt-mtk": [f"dynamics.pressure={TENSORS}", 'dynamics.cell="flexible"'],
+    "npt-crescale": ["dynamics.pressure=[0.4, 0.0]", 'dynamics.cell="anisotropic"', "dynamics.compressibility=0.5"],
+    "npt-berendsen": [f"dynamics.pressure={TENSORS}", 'dynamics.cell="flexible"', "dynamics.compressibility=0.5"],
+}
+"""Ensemble → assignments: ramps of pressure and temperature, on all components of the cell that the method has."""
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("kind", ["npt-mtk", *(pytest.param(k, marks=pytest.mark.long) for k in list(BAROSTATS)[1:])])
+def test_a_moving_cell_resumed_on_other_ranks_equals_undisturbed(
+    kind: str, tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    settings = [f'dynamics.ensemble="{kind}"', "dynamics.barostat_time=300.0", *BAROSTATS[kind], "output.observe=[]"]
+
+    def run(ranks: int, directory: str, *options: str) -> None:
+        mpirun(ranks, ["-m", "allegro_md", write_input(tmp_path, directory), *assigned(settings), *options])
+
+    run(1, "whole")
+    run(2, "broken")
+    for later in ("checkpoint-80.h5", "checkpoint-120.h5"):
+        (tmp_path / "broken" / later).unlink()
+    run(2, "broken", "--resume")
+    whole, resumed = rows(tmp_path / "whole"), rows(tmp_path / "broken")
+    assert whole == resumed and len(whole) == 25
+    volumes = [float(row["volume_A3"]) for row in whole]
+    assert abs(volumes[-1] / volumes[0] - 1.0) > 0.02
+    first, second = frames(tmp_path / "whole"), frames(tmp_path / "broken")
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
+
+
 @pytest.mark.parallel
 @pytest.mark.parametrize("name", ["silver", pytest.param("quickstart", marks=pytest.mark.long)])
 def test_the_fast_path_resumed_on_other_ranks_equals_undisturbed(
