@@ -36,7 +36,7 @@ START, LONGEST, SHORTEST = 0.1, 1.0, 0.002
 MIXING, DELAY = 0.25, 5
 """α₀, and steps downhill before Δt grows."""
 
-VELOCITY, FORCE = 0, 1
+BOTH = VELOCITY, FORCE = 0, 1
 
 
 class Fire:
@@ -75,7 +75,7 @@ class Fire:
         """Makes one step; see the module."""
         relaxation, rows = self.relaxation, state.local("fire")
         backend = backend_for(state.device)
-        packed = self._collective.reduce(backend.sums.products(rows, state))
+        packed = self._collective.reduce(backend.sums.products(rows, BOTH, state))
         found = self._collective.on_root(lambda: self._decided(packed))
         uphill, keep, push, self._time, self._mixing, self._downhill, cell_velocity = found
         if uphill:
@@ -122,7 +122,7 @@ class Fire:
         """
         relaxation, time, mixing, downhill = self.relaxation, self._time, self._mixing, self._downhill + 1
         cells = np.array([self._cell_velocity.ravel(), relaxation.cell_force.ravel()])
-        vv, vf, ff = products(packed, np.array([self._scale, relaxation.scale]), cells)[(0, 0, 1), (0, 1, 1)]
+        (vv, vf), (_, ff) = products(packed, BOTH, np.array([self._scale, relaxation.scale]), cells)
         uphill = vf < 0.0
         if uphill:
             time, mixing, downhill, vv, vf = max(0.5 * time, SHORTEST), MIXING, 0, 0.0, 0.0

@@ -5,8 +5,8 @@ moves s_k and the changes y_k = g_{k+1} − g_k of the last `PAIRS` steps:
 
     d = H F,  H from the two-loop recursion with H₀ = (s·y)/(y·y) of the last pair;   x ← x + t d
 
-All scalar products come from one pass over the atoms; the recursion then works on the coefficients of d in the vectors
-s_k, y_k and F. t is 1, or less where an atom would move too far. A move is kept if the enthalpy has not risen and the
+The scalar products of the latest s and F with all vectors come from one pass over the atoms. The recursion then works
+on the coefficients of d in the vectors s_k, y_k and F. t is 1, or less where an atom would move too far. A move is kept if the enthalpy has not risen and the
 force along it has not turned about by more than `OVERSHOOT`; else the step after it goes back to a shorter one, at the
 minimum of the cubic through both enthalpies and slopes. So a step is one evaluation of forces, always.
 
@@ -59,6 +59,7 @@ class History:
     Attributes:
         scales: (ROWS,) units of the rows of the field, Å or eV/Å.
         cells: (ROWS, 9) the vectors of the cell, Å or eV/Å.
+        gram: (ROWS, ROWS) scalar products of all vectors, Å², eV or eV²/Å².
         order: slots of pairs that count, the latest first.
         open: slot of the move that has not been judged yet; its row y holds F at the beginning of it. −1: none.
         enthalpy: at the beginning of that move, eV.
@@ -67,6 +68,7 @@ class History:
 
     scales: Array = field(default_factory=lambda: np.ones(ROWS))
     cells: Array = field(default_factory=lambda: np.zeros((ROWS, 9)))
+    gram: Array = field(default_factory=lambda: np.zeros((ROWS, ROWS)))
     order: list[int] = field(default_factory=list)
     open: int = -1
     enthalpy: float = math.inf
@@ -84,6 +86,7 @@ class Plan:
         direction: (ROWS,) coefficients of it.
         cell: (9,) the move of the cell, Å.
         change: (9,) y of the cell in the last move, eV/Å.
+        gram: `History.gram` from now on.
     """
 
     part: float
@@ -92,6 +95,7 @@ class Plan:
     direction: Array
     cell: Array
     change: Array
+    gram: Array
 
 
 class Lbfgs:
@@ -130,8 +134,9 @@ class Lbfgs:
         """Makes one step; see the module."""
         history, relaxation, rows = self.history, self.relaxation, state.local("lbfgs")
         history.scales[FORCE], history.cells[FORCE] = relaxation.scale, relaxation.cell_force.ravel()
-        packed = self._collective.reduce(backend_for(state.device).sums.products(rows, state))
-        plan = self._collective.on_root(lambda: self._planned(packed))
+        chosen = (FORCE,) if history.open < 0 else (FORCE, history.open)
+        packed = self._collective.reduce(backend_for(state.device).sums.products(rows, chosen, state))
+        plan = self._collective.on_root(lambda: self._planned(packed, chosen))
         if plan.part < 1.0:
             self._retreat(state, plan.part)
         else:
@@ -151,6 +156,7 @@ class Lbfgs:
             "force_calls": self.relaxation.force_calls,
             "scales": history.scales.tolist(),
             "cells": history.cells.tolist(),
+            "gram": history.gram.tolist(),
             "order": list(history.order),
             "open": history.open,
             "enthalpy": history.enthalpy,
@@ -161,8 +167,8 @@ class Lbfgs:
         """Takes up from a `state_dict`."""
         self.relaxation.force_calls = state["force_calls"]
         self.history = History(
-            np.array(state["scales"]), np.array(state["cells"]), list(state["order"]), state["open"],
-            state["enthalpy"], state["retreats"],
+            np.array(state["scales"]), np.array(state["cells"]), np.array(state["gram"]), list(state["order"]),
+            state["open"], state["enthalpy"], state["retreats"],
         )  # fmt: skip
 
     def _retreat(self, state: AtomState, part: float) -> None:
@@ -184,7 +190,7 @@ class Lbfgs:
             factors[change], factors[FORCE] = history.scales[change] / unit, -history.scales[FORCE] / unit
             combine(rows, factors, change)
             history.scales[change], history.cells[change] = unit, plan.change
-        slot, history.order, history.open = plan.slot, plan.order, plan.slot
+        slot, history.order, history.open, history.gram = plan.slot, plan.order, plan.slot, plan.gram
         combine(rows, plan.direction * history.scales, slot)
         unit, longest = normalized(rows[:, slot], self._collective.max)
         part = self.relaxation.largest_part(longest * unit, plan.cell)
@@ -194,17 +200,24 @@ class Lbfgs:
         history.enthalpy, history.retreats = self.relaxation.enthalpy, 0
         self.relaxation.move(state, rows[:, slot], part * unit, history.cells[slot].reshape(3, 3))
 
-    def _planned(self, packed: Array) -> Plan:
-        """Judges the last move, and finds the direction of the next one; on one rank."""
+    def _planned(self, packed: Array, chosen: tuple[int, ...]) -> Plan:
+        """Judges the last move, and finds the direction of the next one; on one rank.
+
+        Args:
+            packed: sums over the atoms of the products of the chosen vectors with all.
+            chosen: F, and s of the last move.
+        """
         history = self.history
-        gram, order, change = products(packed, history.scales, history.cells), list(history.order), np.zeros(9)
+        gram, order, change = history.gram.copy(), list(history.order), np.zeros(9)
+        for row, values in zip(chosen, products(packed, chosen, history.scales, history.cells), strict=True):
+            gram[row] = gram[:, row] = values
         if history.open >= 0:
             s, y = history.open, PAIRS + history.open
             along, after = float(gram[s, y]), float(gram[s, FORCE])
             rise = self.relaxation.enthalpy - history.enthalpy
             too_far = rise > NOISE * self.relaxation.n_atoms or after < -OVERSHOOT * along
             if too_far and history.retreats < MOST_RETREATS:
-                return Plan(shorter(rise, along, after), order, s, np.zeros(ROWS), np.zeros(9), change)
+                return Plan(shorter(rise, along, after), order, s, np.zeros(ROWS), np.zeros(9), change, gram)
             change = history.cells[y] - history.cells[FORCE]
             gram[y] -= gram[FORCE]
             gram[:, y] -= gram[:, FORCE]
@@ -217,7 +230,9 @@ class Lbfgs:
         if history.open >= 0:
             vectors[PAIRS + history.open] = change
         slot = next((k for k in range(PAIRS) if k not in order), order[-1] if order else 0)
-        return Plan(1.0, [k for k in order if k != slot], slot, direction, direction @ vectors, change)
+        gram[PAIRS + slot] = gram[FORCE]  # F at the beginning of the move is put there
+        gram[:, PAIRS + slot] = gram[:, FORCE]
+        return Plan(1.0, [k for k in order if k != slot], slot, direction, direction @ vectors, change, gram)
 
 
 def quasi_newton(gram: Array, order: list[int], last: int) -> tuple[Array, list[int]]:

@@ -21,7 +21,7 @@ doi:10.1103/PhysRevB.59.235.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,22 +195,20 @@ class Relaxation:
             strain(state, self._collective.on_root(lambda: changed(state.cell.matrix)))
 
 
-def products(packed: Array, scales: Array, cells: Array) -> Array:
-    """Scalar products of k vectors of atoms and cell; matrix products, so for one rank only.
+def products(packed: Array, chosen: Sequence[int], scales: Array, cells: Array) -> Array:
+    """Scalar products of m of k vectors of atoms and cell with all k; a matrix product, so for one rank only.
 
     Args:
-        packed: (k (k + 1)/2,) reduced sums of `backends.base.SumFunctions.products` over the atoms.
-        scales: (k,) factors of the atoms' vectors.
+        packed: (m k,) reduced sums of `backends.base.SumFunctions.products` over the atoms.
+        chosen: indices of the m vectors.
+        scales: (k,) units of the atoms' vectors.
         cells: (k, 9) components of the vectors for the cell.
 
     Returns:
-        (k, k) symmetric.
+        (m, k).
     """
-    k = len(scales)
-    lower = np.zeros((k, k))
-    lower[np.tril_indices(k)] = packed
-    atoms = lower + np.tril(lower, -1).T
-    return np.asarray(atoms * scales[:, None] * scales + cells @ cells.T)
+    atoms = packed.reshape(len(chosen), len(scales)) * scales[list(chosen), None] * scales
+    return np.asarray(atoms + cells[list(chosen)] @ cells.T)
 
 
 def normalized(row: torch.Tensor, largest_of_ranks: Callable[[float], float]) -> tuple[float, float]:
