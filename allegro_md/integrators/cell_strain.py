@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
-from allegro_md.config.pressure import COMPONENTS, PressureConfig
+from allegro_md.config.pressure import COMPONENTS, CellConfig
 from allegro_md.errors import InputError
 from allegro_md.integrators.base import Setting
 from allegro_md.observables import VOIGT
@@ -38,7 +38,7 @@ class Strains:
 
     @staticmethod
     def of(cell: str, couple: str, moving: tuple[str, ...]) -> Strains:
-        """The strains that the keys of an input name; see `PressureConfig`."""
+        """The strains that the keys of an input name; see `CellConfig`."""
         if cell == "isotropic":
             return Strains((np.eye(3) / math.sqrt(3.0),))
         pair = [2 * axis for axis in couple] if couple != "none" else []
@@ -107,7 +107,7 @@ def quoted_components(letter: str) -> str:
     return ", ".join(f'"{name}"' for name in COMPONENTS if letter in name)
 
 
-def strains_of(table: PressureConfig) -> Strains:
+def strains_of(table: CellConfig) -> Strains:
     """The strains that an input allows."""
     return Strains.of(table.cell, table.couple, table.moving)
 

@@ -6,9 +6,10 @@ moves s_k and the changes y_k = g_{k+1} − g_k of the last `PAIRS` steps:
     d = H F,  H from the two-loop recursion with H₀ = (s·y)/(y·y) of the last pair;   x ← x + t d
 
 The scalar products of the latest s and F with all vectors come from one pass over the atoms. The recursion then works
-on the coefficients of d in the vectors s_k, y_k and F. t is 1, or less where an atom would move too far. A move is kept if the enthalpy has not risen and the
-force along it has not turned about by more than `OVERSHOOT`; else the step after it goes back to a shorter one, at the
-minimum of the cubic through both enthalpies and slopes. So a step is one evaluation of forces, always.
+on the coefficients of d in the vectors s_k, y_k and F. t is 1, or less where an atom would move too far. A move is kept
+if the enthalpy has not risen and the force along it has not turned about by more than `OVERSHOOT`; else the step after
+it goes back to a shorter one, at the minimum of the cubic through both enthalpies and slopes. So a step is one
+evaluation of forces, always.
 
 | symbol | code |
 |---|---|

@@ -34,8 +34,9 @@ from allegro_md.errors import InputError
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import EvaluateForces, Setting
-from allegro_md.integrators.steps import strain
-from allegro_md.observables import VOIGT, summed
+from allegro_md.integrators.cell_strain import Strains, tensor_of
+from allegro_md.integrators.steps import reduce_cell, strain
+from allegro_md.observables import summed
 from allegro_md.state import AtomState
 from allegro_md.units import EV_PER_A3_IN_GPA
 
@@ -43,14 +44,6 @@ Array = NDArray[np.float64]
 
 MOST_STRAIN = 0.05
 """Largest component of the strain of one move."""
-
-CELLS: dict[str, Callable[[Array], Array]] = {
-    "isotropic": lambda tensor: np.eye(3) * ((tensor[0, 0] + tensor[1, 1] + tensor[2, 2]) / 3.0),
-    "anisotropic": lambda tensor: np.diag(np.diag(tensor)),
-    "flexible": lambda tensor: tensor,
-}
-"""Word of the input → the part of a symmetric tensor (3, 3) that changes the cell; "fixed" has none."""
-
 
 @dataclass(frozen=True)
 class Criteria:
@@ -60,14 +53,14 @@ class Criteria:
         max_force: largest force on an atom, eV/Å.
         max_stress: largest component of the stress that the cell can relax, beyond the target, GPa.
         pressure: target, GPa.
-        cell: "fixed" or a key of `CELLS`.
+        strains: of the cell that are allowed; none where it is fixed.
         max_move: farthest move of an atom in a step, Å.
     """
 
     max_force: float
     max_stress: float
     pressure: float
-    cell: str
+    strains: Strains
     max_move: float
 
 
@@ -81,6 +74,7 @@ class Relaxation:
         cell_force: (3, 3) F_q, eV/Å; zero where the cell is fixed.
         max_stress: largest component of the stress beyond the target, GPa; 0 where the cell is fixed.
         weight: w, Å.
+        changes_cell: the cell is among the variables.
         force_calls: evaluations so far.
     """
 
@@ -92,7 +86,7 @@ class Relaxation:
         """
         require_minimizable(criteria, setting)
         self._criteria, self._collective = criteria, setting.collective
-        self._allowed = CELLS.get(criteria.cell)
+        self.changes_cell = criteria.strains.count > 0
         self._pressure = criteria.pressure / EV_PER_A3_IN_GPA
         self.weight = 1.5 * math.sqrt(setting.n_atoms)
         self.n_atoms = setting.n_atoms
@@ -103,12 +97,7 @@ class Relaxation:
     @property
     def needs(self) -> Needs:
         """What is needed of an evaluation."""
-        return NOTHING_MORE if self._allowed is None else frozenset({"virial"})
-
-    @property
-    def changes_cell(self) -> bool:
-        """The cell is among the variables."""
-        return self._allowed is not None
+        return frozenset({"virial"}) if self.changes_cell else NOTHING_MORE
 
     @property
     def converged(self) -> bool:
@@ -145,16 +134,15 @@ class Relaxation:
         self.scale, largest = normalized(row, self._collective.max)
         self.scale /= FORCE_SCALE
         self.max_force = largest * self.scale
-        if self._allowed is None:
-            self.max_stress = 0.0
-            return
-        assert evaluation.virial is not None
-        virial, volume = self._collective.reduce(evaluation.virial), state.cell.volume
+        self.max_stress = 0.0
+        if self.changes_cell:
+            assert evaluation.virial is not None
+            self._measure_cell(tensor_of(self._collective.reduce(evaluation.virial)), state.cell.volume)
+
+    def _measure_cell(self, virial: Array, volume: float) -> None:
+        """Adds P V to the energy, and finds the force on the cell: `virial` (3, 3) eV, `volume` Å³."""
         self.enthalpy += self._pressure * volume
-        drive = np.empty((3, 3))
-        for value, (a, b) in zip(virial, VOIGT, strict=True):
-            drive[a, b] = drive[b, a] = value - (self._pressure * volume if a == b else 0.0)
-        drive = self._allowed(drive)
+        drive = self._criteria.strains.project(virial - self._pressure * volume * np.eye(3))
         self.cell_force = drive / self.weight
         self.max_stress = float(np.abs(drive).max()) / volume * EV_PER_A3_IN_GPA
 
@@ -188,11 +176,12 @@ class Relaxation:
             "enthalpy_eV": self.enthalpy,
             "max_force_eV_per_A": self.max_force,
         }
-        return found if self._allowed is None else found | {"max_stress_GPa": self.max_stress}
+        return found | ({"max_stress_GPa": self.max_stress} if self.changes_cell else {})
 
     def _strain(self, state: AtomState, changed: Callable[[Array], Array]) -> None:
-        if self._allowed is not None:
+        if self.changes_cell:
             strain(state, self._collective.on_root(lambda: changed(state.cell.matrix)))
+            reduce_cell(state)
 
 
 def products(packed: Array, chosen: Sequence[int], scales: Array, cells: Array) -> Array:
@@ -240,20 +229,9 @@ def require_minimizable(criteria: Criteria, setting: Setting) -> None:
             "dynamics.ensemble",
             "choose a potential with energies",
         )
-    if criteria.cell == "fixed":
+    if criteria.strains.count == 0:
         return
-    if "virial" not in provides:
-        raise InputError(
-            "the potential gives no virial, which the minimization of the cell needs", "dynamics.cell",
-            'use cell = "fixed"',
-        )  # fmt: skip
-    if not all(setting.cell.periodic):
-        free = ", ".join(axis for axis, periodic in zip("abc", setting.cell.periodic, strict=True) if not periodic)
-        raise InputError(
-            f"the cell cannot be minimized: it is not periodic along {free}, so it has no stress of its own",
-            "dynamics.cell",
-            'use cell = "fixed"',
-        )
+    criteria.strains.require_fit(setting, "the minimization of the cell")
     if setting.n_held:
         raise InputError(
             f"the cell cannot be minimized while {setting.n_held} atoms are held: a strain would move them",
