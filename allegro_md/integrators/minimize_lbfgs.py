@@ -29,8 +29,7 @@ import numpy as np
 import torch
 
 from allegro_md.backends import backend_for
-from allegro_md.evaluation import Evaluation, Needs
-from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.base import Collective
 from allegro_md.integrators.relaxation import Array, Relaxation, normalized, products
 from allegro_md.state import AtomState, Field
 
@@ -100,40 +99,27 @@ class Plan:
 
 
 class Lbfgs:
-    """Minimizer of few evaluations of forces.
+    """Quasi-Newton steps: few evaluations of forces.
 
     Attributes:
-        relaxation: what is minimized, and how far it is.
-        history: of the last steps.
+        field: vectors of the last steps.
+        force_row: row of `field` that holds the forces.
+        history: of the last steps, beside the atoms' vectors.
     """
 
-    needs: ClassVar[Needs] = frozenset({"virial"})
-    stochastic: ClassVar[bool] = False
-    order: ClassVar[int] = 0
-    heats_atoms_at_rest: ClassVar[bool] = True
-    fields: ClassVar[tuple[Field, ...]] = (
-        Field("lbfgs", (ROWS, 3), torch.float64, "", migrates=True, halo=False, checkpoint=True, trajectory=False),
+    field: ClassVar[Field] = Field(
+        "lbfgs", (ROWS, 3), torch.float64, "", migrates=True, halo=False, checkpoint=True, trajectory=False
     )
+    force_row: ClassVar[int] = FORCE
 
-    def __init__(self, relaxation: Relaxation, setting: Setting) -> None:
-        """Prepares the minimizer, with nothing remembered."""
-        self.relaxation = relaxation
-        self.changes_cell = relaxation.changes_cell
-        self.timestep, self.max_temperature, self.finished = 0.0, 0.0, False
-        self.degrees_of_freedom = setting.degrees_of_freedom()
+    def __init__(self, relaxation: Relaxation, collective: Collective) -> None:
+        """Begins with nothing remembered; `relaxation` says what is minimized."""
+        self._relaxation, self._collective = relaxation, collective
         self.history = History()
-        self._collective = setting.collective
 
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Measures the start. The atoms are at rest from then on."""
-        state.local("velocity").zero_()
-        self.relaxation.force_calls = max(1, self.relaxation.force_calls)
-        self.relaxation.measure(state, evaluation, state.local("lbfgs")[:, FORCE])
-        self.finished = self.relaxation.converged
-
-    def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
-        """Makes one step; see the module."""
-        history, relaxation, rows = self.history, self.relaxation, state.local("lbfgs")
+    def move(self, state: AtomState) -> None:
+        """Makes one move; see the module."""
+        history, relaxation, rows = self.history, self._relaxation, state.local("lbfgs")
         history.scales[FORCE], history.cells[FORCE] = relaxation.scale, relaxation.cell_force.ravel()
         chosen = (FORCE,) if history.open < 0 else (FORCE, history.open)
         packed = self._collective.reduce(backend_for(state.device).sums.products(rows, chosen, state))
@@ -142,19 +128,11 @@ class Lbfgs:
             self._retreat(state, plan.part)
         else:
             self._advance(state, plan)
-        evaluation = relaxation.evaluate(state, forces, "lbfgs", FORCE)
-        self.finished = relaxation.converged
-        return evaluation
-
-    def extended_energy(self) -> float:
-        """Zero: nothing is conserved."""
-        return 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Force calls, and what is remembered beside the atoms' vectors."""
+        """What is remembered beside the atoms' vectors."""
         history = self.history
         return {
-            "force_calls": self.relaxation.force_calls,
             "scales": history.scales.tolist(),
             "cells": history.cells.tolist(),
             "gram": history.gram.tolist(),
@@ -166,18 +144,16 @@ class Lbfgs:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
-        self.relaxation.force_calls = state["force_calls"]
-        self.history = History(
-            np.array(state["scales"]), np.array(state["cells"]), np.array(state["gram"]), list(state["order"]),
-            state["open"], state["enthalpy"], state["retreats"],
-        )  # fmt: skip
+        arrays = {name: np.array(state[name]) for name in ("scales", "cells", "gram")}
+        numbers = {name: state[name] for name in ("open", "enthalpy", "retreats")}
+        self.history = History(**arrays, order=list(state["order"]), **numbers)
 
     def _retreat(self, state: AtomState, part: float) -> None:
         """Goes back to the beginning of the last move, and makes a part of it."""
         history, slot = self.history, self.history.open
         row, whole, cell = state.local("lbfgs")[:, slot], history.scales[slot], history.cells[slot].reshape(3, 3)
-        self.relaxation.move_back(state, row, whole, cell)
-        self.relaxation.move(state, row, part * whole, part * cell)
+        self._relaxation.move_back(state, row, whole, cell)
+        self._relaxation.move(state, row, part * whole, part * cell)
         history.scales[slot] *= part
         history.cells[slot] *= part
         history.retreats += 1
@@ -194,12 +170,12 @@ class Lbfgs:
         slot, history.order, history.open, history.gram = plan.slot, plan.order, plan.slot, plan.gram
         combine(rows, plan.direction * history.scales, slot)
         unit, longest = normalized(rows[:, slot], self._collective.max)
-        part = self.relaxation.largest_part(longest * unit, plan.cell)
+        part = self._relaxation.largest_part(longest * unit, plan.cell)
         history.scales[slot], history.cells[slot] = part * unit, part * plan.cell
         rows[:, PAIRS + slot] = rows[:, FORCE]
         history.scales[PAIRS + slot], history.cells[PAIRS + slot] = history.scales[FORCE], history.cells[FORCE]
-        history.enthalpy, history.retreats = self.relaxation.enthalpy, 0
-        self.relaxation.move(state, rows[:, slot], part * unit, history.cells[slot].reshape(3, 3))
+        history.enthalpy, history.retreats = self._relaxation.enthalpy, 0
+        self._relaxation.move(state, rows[:, slot], part * unit, history.cells[slot].reshape(3, 3))
 
     def _planned(self, packed: Array, chosen: tuple[int, ...]) -> Plan:
         """Judges the last move, and finds the direction of the next one; on one rank.
@@ -215,8 +191,8 @@ class Lbfgs:
         if history.open >= 0:
             s, y = history.open, PAIRS + history.open
             along, after = float(gram[s, y]), float(gram[s, FORCE])
-            rise = self.relaxation.enthalpy - history.enthalpy
-            too_far = rise > NOISE * self.relaxation.n_atoms or after < -OVERSHOOT * along
+            rise = self._relaxation.enthalpy - history.enthalpy
+            too_far = rise > NOISE * self._relaxation.n_atoms or after < -OVERSHOOT * along
             if too_far and history.retreats < MOST_RETREATS:
                 return Plan(shorter(rise, along, after), order, s, np.zeros(ROWS), np.zeros(9), change, gram)
             change = history.cells[y] - history.cells[FORCE]

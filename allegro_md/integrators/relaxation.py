@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ from allegro_md.backends import backend_for
 from allegro_md.errors import InputError
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.integrators.base import EvaluateForces, Setting
+from allegro_md.integrators.base import Setting
 from allegro_md.integrators.cell_strain import Strains, tensor_of
 from allegro_md.integrators.steps import reduce_cell, strain
 from allegro_md.observables import summed
@@ -68,6 +67,7 @@ class Relaxation:
     """Measures forces, stress and enthalpy, moves atoms and cell, and tells when a minimum is found.
 
     Attributes:
+        criteria: when a minimum is found, and what may move.
         enthalpy: E + P V at the present positions, eV; E where the cell is fixed.
         scale: power of two; the rows of forces are multiplied by it to get eV/Å.
         max_force: largest force on an atom that may move, eV/Å.
@@ -75,7 +75,6 @@ class Relaxation:
         max_stress: largest component of the stress beyond the target, GPa; 0 where the cell is fixed.
         weight: w, Å.
         changes_cell: the cell is among the variables.
-        force_calls: evaluations so far.
     """
 
     def __init__(self, criteria: Criteria, setting: Setting) -> None:
@@ -85,14 +84,13 @@ class Relaxation:
             InputError: the potential has no energies, or what the cell needs is missing.
         """
         require_minimizable(criteria, setting)
-        self._criteria, self._collective = criteria, setting.collective
+        self.criteria, self._collective = criteria, setting.collective
         self.changes_cell = criteria.strains.count > 0
         self._pressure = criteria.pressure / EV_PER_A3_IN_GPA
         self.weight = 1.5 * math.sqrt(setting.n_atoms)
         self.n_atoms = setting.n_atoms
         self.enthalpy = self.max_force = self.max_stress = math.inf
         self.scale, self.cell_force = 1.0, np.zeros((3, 3))
-        self.force_calls = 0
 
     @property
     def needs(self) -> Needs:
@@ -102,21 +100,7 @@ class Relaxation:
     @property
     def converged(self) -> bool:
         """All forces, and the stress that the cell can relax, are small enough."""
-        return self.max_force <= self._criteria.max_force and self.max_stress <= self._criteria.max_stress
-
-    def evaluate(self, state: AtomState, forces: EvaluateForces, field: str, row: int) -> Evaluation:
-        """Evaluates the present positions, and measures (collective).
-
-        Args:
-            state: moved.
-            forces: of the step.
-            field: name of the per-atom array, (k, 3).
-            row: its row that gets the forces.
-        """
-        evaluation = forces(state, self.needs)
-        self.force_calls += 1
-        self.measure(state, evaluation, state.local(field)[:, row])
-        return evaluation
+        return self.max_force <= self.criteria.max_force and self.max_stress <= self.criteria.max_stress
 
     def measure(self, state: AtomState, evaluation: Evaluation, row: torch.Tensor) -> None:
         """Takes up an evaluation of the present positions (collective).
@@ -142,7 +126,7 @@ class Relaxation:
     def _measure_cell(self, virial: Array, volume: float) -> None:
         """Adds P V to the energy, and finds the force on the cell: `virial` (3, 3) eV, `volume` Å³."""
         self.enthalpy += self._pressure * volume
-        drive = self._criteria.strains.project(virial - self._pressure * volume * np.eye(3))
+        drive = self.criteria.strains.project(virial - self._pressure * volume * np.eye(3))
         self.cell_force = drive / self.weight
         self.max_stress = float(np.abs(drive).max()) / volume * EV_PER_A3_IN_GPA
 
@@ -166,17 +150,7 @@ class Relaxation:
     def largest_part(self, longest: float, cell_move: Array) -> float:
         """The part of a move that may be made, at most 1: `longest` of the atoms' moves, Å, and `cell_move`, Å."""
         most = float(np.abs(cell_move).max()) / self.weight
-        return 1.0 / max(1.0, longest / self._criteria.max_move, most / MOST_STRAIN)
-
-    def summary(self) -> dict[str, Any]:
-        """How it stands: converged, force_calls, enthalpy_eV, max_force_eV_per_A, max_stress_GPa (the cell's)."""
-        found = {
-            "converged": self.converged,
-            "force_calls": self.force_calls,
-            "enthalpy_eV": self.enthalpy,
-            "max_force_eV_per_A": self.max_force,
-        }
-        return found | ({"max_stress_GPa": self.max_stress} if self.changes_cell else {})
+        return 1.0 / max(1.0, longest / self.criteria.max_move, most / MOST_STRAIN)
 
     def _strain(self, state: AtomState, changed: Callable[[Array], Array]) -> None:
         if self.changes_cell:

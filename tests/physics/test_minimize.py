@@ -42,7 +42,7 @@ def test_copper(method: str, optimizer: Any, cell: str, shared: Path) -> None:
         metric = state.cell.matrix @ state.cell.matrix.T
         np.testing.assert_allclose(metric, np.eye(3) * (3 * 3.615) ** 2, atol=5e-3)
         assert np.abs(run.stress()).max() <= 1e-3
-    ours = run.relaxation.force_calls
+    ours = run.integrator.force_calls
     most = 3 * ours  # more than is compared
     theirs = calls_of_ase(optimizer, potential, crystal, table, FrechetCellFilter if cell != "fixed" else None, most)
     assert ours <= theirs
@@ -54,7 +54,7 @@ def test_argon(cell: str) -> None:
     crystal, potential = start("Ar", 5.3, 0.2), lennard_jones(0.0103, 3.4, 8.5)
     table = table_of(cell=cell, max_force=1e-4, max_stress=1e-3)
     run = minimized(potential, atoms(crystal.positions, crystal.cell.array), table)
-    most = 3 * run.relaxation.force_calls
+    most = 3 * run.integrator.force_calls
     cell_filter = FrechetCellFilter if cell != "fixed" else None
     assert run.converged
-    assert run.relaxation.force_calls <= calls_of_ase(LBFGS, potential, crystal, table, cell_filter, most)
+    assert run.integrator.force_calls <= calls_of_ase(LBFGS, potential, crystal, table, cell_filter, most)

@@ -159,9 +159,9 @@ def test_moves_that_overshoot_are_taken_back() -> None:
     kept, retreats = [run.relaxation.enthalpy], 0
     while not run.integrator.finished and run.steps < 100:
         run.step()
-        retreats += run.integrator.history.retreats > 0
-        if run.integrator.history.retreats == 0:
-            kept.append(run.integrator.history.enthalpy)
+        retreats += run.integrator.method.history.retreats > 0
+        if run.integrator.method.history.retreats == 0:
+            kept.append(run.integrator.method.history.enthalpy)
     assert run.integrator.finished and retreats > 0
     assert all(b <= a for a, b in zip(kept, kept[1:], strict=False))
 
@@ -210,7 +210,7 @@ def test_held_atoms(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_minimum_needs_no_step(method: str) -> None:
     run = minimized(ARGON, fcc(5.3, 2, 0.0), table_of(method=method))
-    assert run.converged and run.steps == 0 and run.relaxation.force_calls == 1
+    assert run.converged and run.steps == 0 and run.integrator.force_calls == 1
 
 
 def test_memory_is_bounded() -> None:
