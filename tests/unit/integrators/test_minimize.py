@@ -242,3 +242,41 @@ def test_cells_that_cannot_change() -> None:
     whole = fcc(5.3, 2, 0.0)
     with pytest.raises(InputError, match="8 atoms are held"):
         build(table_of(cell="isotropic"), Setting(ARGON.info, 32, whole.cell, Comm.serial(), n_held=8))
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        ({"pressure": 1.0}, "no meaning while the cell is fixed"),
+        ({"hold": ["zz"]}, "no meaning while the cell is fixed"),
+        ({"cell": "isotropic", "hold": ["zz"]}, "one strain, of all axes"),
+        ({"method": "cg"}, "unknown value"),
+        ({"max_force": 0.0}, "must be positive"),
+        ({"timestep": 1.0}, "unknown key"),
+    ],
+)
+def test_inputs_that_are_refused(keys: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        table_of(**keys)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_film_shrinks_in_its_plane(method: str) -> None:
+    """Free along z: the axes in the plane change, the third one is held, and its stress does not count."""
+    film = fcc(5.4, 3, 0.0)
+    film.cell = replace(film.cell, periodic=(True, True, False))
+    run = minimized(ARGON, film, table_of(method=method, cell="anisotropic", hold=["zz"], max_stress=1e-5))
+    h = film.cell.matrix
+    assert run.converged and h[2, 2] == 16.2 and h[0, 0] < 16.0
+    assert h[0, 0] == pytest.approx(h[1, 1], abs=1e-9)
+    assert np.abs(run.stress()[:2]).max() <= 1e-5
+
+
+def test_axes_that_are_coupled() -> None:
+    """Two axes that begin apart keep their ratio."""
+    state = fcc(5.3, 3, 0.05, np.diag([1.04, 0.98, 1.0]))
+    run = minimized(ARGON, state, table_of(cell="anisotropic", couple="xy", max_stress=1e-5))
+    h, stress = state.cell.matrix, run.stress()
+    assert run.converged and h[0, 0] / h[1, 1] == pytest.approx(1.04 / 0.98, rel=1e-12)
+    assert abs(stress[0] + stress[1]) < 3e-5 < abs(stress[0] - stress[1])
+    assert abs(stress[2]) <= 1e-5
