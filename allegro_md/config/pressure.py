@@ -126,11 +126,6 @@ class PressureConfig(MotionConfig, CellConfig):
     barostat_time: Time = 1000.0
 
     @property
-    def changes_cell(self) -> bool:
-        """The cell changes in the course of the run."""
-        return True
-
-    @property
     def is_ramped(self) -> bool:
         """A target changes over the steps, so that their number cannot change later."""
         return isinstance(getattr(self, "temperature", None), tuple) or self._pressure_is_ramped
