@@ -127,7 +127,7 @@ class Minimizer:
         return 0.0
 
     def result(self) -> dict[str, Any]:
-        """How it stands, with units in the names; nothing before the first evaluation."""
+        """The result so far, with units in the names; nothing before the first evaluation."""
         found = self.relaxation
         if not math.isfinite(found.enthalpy):
             return {}
@@ -140,7 +140,7 @@ class Minimizer:
         return numbers | ({"max_stress_GPa": found.max_stress} if self.changes_cell else {})
 
     def conclusion(self) -> str:
-        """The line of the log about how it ended."""
+        """The line of the log about the end."""
         found, limits = self.relaxation, self.relaxation.criteria
         forces = f"largest force {found.max_force:.3g} eV/Å (max_force = {limits.max_force:g})"
         if self.changes_cell:

@@ -92,6 +92,9 @@ class Fire:
     def _decided(self, packed: Array) -> tuple[bool, float, float, float, float, int, Array]:
         """Looks at the products of v and F.
 
+        Args:
+            packed: (4,) sums over the atoms of the products v·v, v·F, F·v and F·F.
+
         Returns:
             Uphill; the factors of v and of F in the new v; Δt; α; steps downhill; the new v of the cell.
         """

@@ -54,7 +54,7 @@ ROWS = FORCE + 1
 
 @dataclass
 class History:
-    """What is remembered of the last steps beside the atoms' vectors.
+    """Memory of the last steps, beside the atoms' vectors.
 
     Attributes:
         scales: (ROWS,) units of the rows of the field, Å or eV/Å.
@@ -130,7 +130,7 @@ class Lbfgs:
             self._advance(state, plan)
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered beside the atoms' vectors."""
+        """The memory, beside the atoms' vectors."""
         history = self.history
         return {
             "scales": history.scales.tolist(),
@@ -181,8 +181,8 @@ class Lbfgs:
         """Judges the last move, and finds the direction of the next one; on one rank.
 
         Args:
-            packed: sums over the atoms of the products of the chosen vectors with all.
-            chosen: F, and s of the last move.
+            packed: (m ROWS,) sums over the atoms of the products of the m chosen vectors with all.
+            chosen: rows of F, and of s of the last move.
         """
         history = self.history
         gram, order, change = history.gram.copy(), list(history.order), np.zeros(9)

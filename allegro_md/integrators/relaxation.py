@@ -1,4 +1,4 @@
-"""What minimizers share: the function that is minimized, its gradient, moves of atoms and cell, and when to stop.
+"""Parts of all minimizers: the function that is minimized, its gradient, moves of atoms and cell, criteria.
 
 Minimized is the enthalpy H = E + P V. Its variables are the positions x_i and, where the cell may change, a symmetric
 strain: a move (d, ε) takes x_i to (x_i + d_i)(1 + ε) and the lattice rows h to h (1 + ε). Strain counts as the length
@@ -46,7 +46,7 @@ MOST_STRAIN = 0.05
 
 @dataclass(frozen=True)
 class Criteria:
-    """When a minimum is found, and what may move.
+    """The end of a minimization, and what may move.
 
     Attributes:
         max_force: largest force on an atom, eV/Å.
@@ -67,7 +67,7 @@ class Relaxation:
     """Measures forces, stress and enthalpy, moves atoms and cell, and tells when a minimum is found.
 
     Attributes:
-        criteria: when a minimum is found, and what may move.
+        criteria: the end, and what may move.
         enthalpy: E + P V at the present positions, eV; E where the cell is fixed.
         scale: power of two; the rows of forces are multiplied by it to get eV/Å.
         max_force: largest force on an atom that may move, eV/Å.
@@ -94,7 +94,7 @@ class Relaxation:
 
     @property
     def needs(self) -> Needs:
-        """What is needed of an evaluation."""
+        """Quantities that an evaluation must hold."""
         return frozenset({"virial"}) if self.changes_cell else NOTHING_MORE
 
     @property
@@ -143,12 +143,24 @@ class Relaxation:
         self._strain(state, lambda matrix: matrix @ (np.eye(3) + cell_move / self.weight))
 
     def move_back(self, state: AtomState, row: torch.Tensor, factor: float, cell_move: Array) -> None:
-        """Takes a move back, but for rounding (collective); arguments as of `move`."""
+        """Takes a move back, but for rounding (collective).
+
+        Args:
+            state: its positions and its cell are changed.
+            row: (n_local, 3) float64, moves of atoms in units of 1/`factor` Å.
+            factor: see `row`.
+            cell_move: (3, 3) symmetric, w ε, Å.
+        """
         self._strain(state, lambda matrix: matrix @ np.linalg.inv(np.eye(3) + cell_move / self.weight))
         state.local("position").sub_(row * factor)
 
     def largest_part(self, longest: float, cell_move: Array) -> float:
-        """The part of a move that may be made, at most 1: `longest` of the atoms' moves, Å, and `cell_move`, Å."""
+        """The part of a move that may be made, at most 1.
+
+        Args:
+            longest: of the atoms' moves, Å.
+            cell_move: (3, 3) w ε, Å.
+        """
         most = float(np.abs(cell_move).max()) / self.weight
         return 1.0 / max(1.0, longest / self.criteria.max_move, most / MOST_STRAIN)
 
