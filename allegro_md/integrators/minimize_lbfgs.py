@@ -144,9 +144,9 @@ class Lbfgs:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
-        arrays = {name: np.array(state[name]) for name in ("scales", "cells", "gram")}
-        numbers = {name: state[name] for name in ("open", "enthalpy", "retreats")}
-        self.history = History(**arrays, order=list(state["order"]), **numbers)
+        scales, cells, gram = (np.array(state[name]) for name in ("scales", "cells", "gram"))
+        last = state["open"], state["enthalpy"], state["retreats"]
+        self.history = History(scales, cells, gram, list(state["order"]), *last)
 
     def _retreat(self, state: AtomState, part: float) -> None:
         """Goes back to the beginning of the last move, and makes a part of it."""

@@ -157,11 +157,12 @@ def test_moves_that_overshoot_are_taken_back() -> None:
     stiffness = 4000.0 * np.arange(1.0, 13.0).reshape(4, 3)
     run = Minimization(Springs(stiffness, places), atoms(places + 0.02), table_of(max_force=1e-4))
     kept, retreats = [run.relaxation.enthalpy], 0
+    method: Any = run.integrator.method
     while not run.integrator.finished and run.steps < 100:
         run.step()
-        retreats += run.integrator.method.history.retreats > 0
-        if run.integrator.method.history.retreats == 0:
-            kept.append(run.integrator.method.history.enthalpy)
+        retreats += method.history.retreats > 0
+        if method.history.retreats == 0:
+            kept.append(method.history.enthalpy)
     assert run.integrator.finished and retreats > 0
     assert all(b <= a for a, b in zip(kept, kept[1:], strict=False))
 
