@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import model_validator
 
-from allegro_md.config.fields import Choice, Length, Quantity, problem
+from allegro_md.config.fields import Choice, Length, Quantity, problem, show
 from allegro_md.config.pressure import CellConfig, OnePressure
 from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Setting
@@ -49,11 +49,12 @@ class MinimizeConfig(CellConfig):
 
     @model_validator(mode="after")
     def _keys_of_the_cell(self) -> MinimizeConfig:
-        given = [key for key in ("pressure", "max_stress", "couple", "hold") if key in self.model_fields_set]
-        changed = [key for key in given if getattr(self, key) != MinimizeConfig.model_fields[key].default]
-        if self.cell == "fixed" and changed:
+        without = {"pressure": 0.0, "max_stress": 0.01, "couple": "none", "hold": ()}
+        changed = [key for key, value in without.items() if getattr(self, key) != value]
+        if self.cell == "fixed" and changed:  # a stage may have it from the table above: it can be set, not removed
+            default = show(without[changed[0]]).replace("()", "[]")
             raise problem("has no meaning while the cell is fixed",
-                          'add cell = "isotropic", "anisotropic" or "flexible", or remove it', changed[0])
+                          f'add cell = "isotropic", "anisotropic" or "flexible", or set it to {default}', changed[0])
         return self
 
 
