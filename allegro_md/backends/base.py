@@ -7,6 +7,7 @@ list is built anew, or where the box is cut, is exempt: no result depends on it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -109,15 +110,16 @@ class SumFunctions(Protocol):
     def summed(self, values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
         """Σ of a quantity: `values` (n_local,) or (n_local, k) float64, in the unit of the exact sum's `kind`."""
 
-    def products(self, rows: torch.Tensor, state: AtomState) -> ExactSum:
-        """Σ of the scalar products of k vectors of each atom.
+    def products(self, rows: torch.Tensor, chosen: Sequence[int], state: AtomState) -> ExactSum:
+        """Σ of the scalar products of some of k vectors of each atom with all k.
 
         Args:
             rows: (n_local, k, 3) float64, vectors of lengths up to 1.
+            chosen: indices of m of them.
             state: of the atoms.
 
         Returns:
-            k (k + 1)/2 components: the lower triangle of the matrix of products, row by row.
+            m k components, all products of the first chosen vector first.
         """
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from allegro_md.config.dynamics import MotionConfig
+from allegro_md.config.dynamics import DynamicsConfig, MotionConfig
 from allegro_md.config.fields import Choice, Marker, Time, problem, quoted, show
 from allegro_md.errors import InputError
 from allegro_md.units import parse_quantity
@@ -60,20 +60,24 @@ class _Components(Marker):
         return tuple(name for name in COMPONENTS if name in value)
 
 
-class PressureConfig(MotionConfig):
-    """Keys of every ensemble at a given pressure.
+class _OnePressure(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> float:
+        return _pressure(value)
+
+
+OnePressure = Annotated[float, _OnePressure()]
+"""A pressure of either sign, GPa."""
+
+
+class CellConfig(DynamicsConfig):
+    """Keys of every ensemble, and of minimizers, in which the cell changes.
 
     Attributes:
-        pressure: GPa, positive in compression; or six components of a pressure tensor, xx yy zz yz xz xy; or two of
-            either, (first, last) of a linear ramp.
-        barostat_time: relaxation time of the cell, fs.
         cell: what moves: the volume, the three axes, or all six components.
         couple: two axes that share one strain; "none".
         hold: components of the strain that stay as they are.
     """
 
-    pressure: Annotated[float | tuple[Any, ...], _Pressure()] = Field(examples=['"1 bar"'])
-    barostat_time: Time = 1000.0
     cell: Annotated[str, Choice(("isotropic", "anisotropic", "flexible"))] = "isotropic"
     couple: Annotated[str, Choice(("none", "xy", "xz", "yz"))] = "none"
     hold: Annotated[tuple[str, ...], _Components()] = ()
@@ -82,6 +86,44 @@ class PressureConfig(MotionConfig):
     def changes_cell(self) -> bool:
         """The cell changes in the course of the run."""
         return True
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Components of the strain that move."""
+        names = COMPONENTS if self.cell == "flexible" else COMPONENTS[:3]
+        return tuple(name for name in names if name not in self.hold)
+
+    @model_validator(mode="after")
+    def _cell_moves_as_told(self) -> CellConfig:
+        if not self.changes_cell:
+            return self
+        if self.cell == "isotropic" and (self.couple != "none" or self.hold):
+            key = "hold" if self.hold else "couple"
+            raise problem("an isotropic cell has one strain, of all axes",
+                          f'remove it, or use cell = "anisotropic" with {key}', key)
+        pair = [2 * axis for axis in self.couple] if self.couple != "none" else []
+        if len([name for name in pair if name in self.hold]) == 1:
+            raise problem(f"{' and '.join(pair)} are coupled, and one of them is held", "hold both or none", "hold")
+        if shears := [name for name in self.hold if name in COMPONENTS[3:] and self.cell != "flexible"]:
+            raise problem(f'an {self.cell} cell does not shear, so that holding {quoted(shears)} means nothing',
+                          "remove them", "hold")
+        if not self.moving:
+            raise problem("all components are held, so that the cell cannot move", "let the cell move, or use an "
+                          "ensemble without pressure", "hold")
+        return self
+
+
+class PressureConfig(MotionConfig, CellConfig):
+    """Keys of every ensemble at a given pressure.
+
+    Attributes:
+        pressure: GPa, positive in compression; or six components of a pressure tensor, xx yy zz yz xz xy; or two of
+            either, (first, last) of a linear ramp.
+        barostat_time: relaxation time of the cell, fs.
+    """
+
+    pressure: Annotated[float | tuple[Any, ...], _Pressure()] = Field(examples=['"1 bar"'])
+    barostat_time: Time = 1000.0
 
     @property
     def is_ramped(self) -> bool:
@@ -95,12 +137,6 @@ class PressureConfig(MotionConfig):
         return _six(first), _six(last)
 
     @property
-    def moving(self) -> tuple[str, ...]:
-        """Components of the strain that move."""
-        names = COMPONENTS if self.cell == "flexible" else COMPONENTS[:3]
-        return tuple(name for name in names if name not in self.hold)
-
-    @property
     def _pressure_is_ramped(self) -> bool:
         return isinstance(self.pressure, tuple) and len(self.pressure) == 2
 
@@ -109,22 +145,6 @@ class PressureConfig(MotionConfig):
         if self.barostat_time <= self.timestep:
             raise problem(f"must be longer than the timestep, got {self.barostat_time} fs against {self.timestep} fs",
                           "a barostat time of 1000 fs and a timestep of 0.5 to 5 fs are usual", "barostat_time")
-        return self
-
-    @model_validator(mode="after")
-    def _cell_moves_as_told(self) -> PressureConfig:
-        if self.cell == "isotropic" and (self.couple != "none" or self.hold):
-            key = "hold" if self.hold else "couple"
-            raise problem("an isotropic cell has one strain, of all axes",
-                          f'remove it, or use cell = "anisotropic" with {key}', key)
-        pair = [2 * axis for axis in self.couple] if self.couple != "none" else []
-        if len([name for name in pair if name in self.hold]) == 1:
-            raise problem(f"{' and '.join(pair)} are coupled, and one of them is held", "hold both or none", "hold")
-        if shears := [name for name in self.hold if name in COMPONENTS[3:] and self.cell != "flexible"]:
-            raise problem(f'an {self.cell} cell does not shear, so that holding {quoted(shears)} means nothing',
-                          "remove them", "hold")
-        if not self.moving:
-            raise problem("all components are held, so that the cell cannot move", "use an nvt ensemble", "hold")
         return self
 
     @model_validator(mode="after")

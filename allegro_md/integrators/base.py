@@ -101,7 +101,6 @@ class Integrator(Protocol):
         stochastic: draws random numbers.
         order: the error of the conserved quantity falls with this power of the time step; 0: nothing is conserved.
         heats_atoms_at_rest: False of a thermostat that only multiplies velocities.
-        fields: per-atom arrays that the state is to have while this integrator moves the atoms.
         timestep: of a whole step, fs; 0: steps take no time (a minimizer).
         degrees_of_freedom: of the kinetic energy.
         max_temperature: highest temperature that is aimed at, K; 0: none.
@@ -112,11 +111,14 @@ class Integrator(Protocol):
     stochastic: ClassVar[bool]
     order: ClassVar[int]
     heats_atoms_at_rest: ClassVar[bool]
-    fields: ClassVar[tuple[Field, ...]]
     timestep: float
     degrees_of_freedom: int
     max_temperature: float
     finished: bool
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Per-atom arrays that the state is to have while this integrator moves the atoms."""
 
     @property
     def changes_cell(self) -> bool:
@@ -147,9 +149,20 @@ class Prepared(Protocol):
         """Looks at the first evaluation of a run, a stage or a continuation (collective).
 
         Args:
-            state: with forces; nothing of it may be changed.
+            state: with forces; positions and cell stay as they are.
             evaluation: of the present positions, with what `Integrator.needs` names and the virial, where there is one.
         """
+
+
+@runtime_checkable
+class Concluding(Protocol):
+    """An integrator that comes to a result (a minimizer)."""
+
+    def result(self) -> dict[str, Any]:
+        """Numbers for ``run.json``: what was found, as far as it is known now."""
+
+    def conclusion(self) -> str:
+        """One line for the log, at the end of a run or a stage."""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.config.fields import quoted
-from allegro_md.config.pressure import COMPONENTS, PressureConfig
+from allegro_md.config.pressure import COMPONENTS, CellConfig
 from allegro_md.errors import InputError
 from allegro_md.integrators.base import Setting
 from allegro_md.observables import VOIGT
@@ -39,7 +39,7 @@ class Strains:
 
     @staticmethod
     def of(cell: str, couple: str, moving: tuple[str, ...]) -> Strains:
-        """The strains that the keys of an input name; see `PressureConfig`."""
+        """The strains that the keys of an input name; see `CellConfig`."""
         if cell == "isotropic":
             return Strains((np.eye(3) / math.sqrt(3.0),))
         pair = [2 * axis for axis in couple] if couple != "none" else []
@@ -108,7 +108,7 @@ def _changes(strain: Matrix, row: NDArray[np.float64]) -> bool:
     return float(np.abs(row @ strain).max()) > 1e-9 * float(np.abs(row).max())
 
 
-def strains_of(table: PressureConfig) -> Strains:
+def strains_of(table: CellConfig) -> Strains:
     """The strains that an input allows."""
     return Strains.of(table.cell, table.couple, table.moving)
 

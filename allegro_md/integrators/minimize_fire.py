@@ -25,8 +25,7 @@ import numpy as np
 import torch
 
 from allegro_md.backends import backend_for
-from allegro_md.evaluation import Evaluation, Needs
-from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.base import Collective
 from allegro_md.integrators.relaxation import Array, Relaxation, normalized, products
 from allegro_md.state import AtomState, Field
 
@@ -36,70 +35,47 @@ START, LONGEST, SHORTEST = 0.1, 1.0, 0.002
 MIXING, DELAY = 0.25, 5
 """α₀, and steps downhill before Δt grows."""
 
-VELOCITY, FORCE = 0, 1
+BOTH = VELOCITY, FORCE = 0, 1
 
 
 class Fire:
-    """Minimizer of few parameters, for rough starts.
+    """Damped motion: needs many steps, and copes with rough starts.
 
     Attributes:
-        relaxation: what is minimized, and how far it is.
+        field: velocities and forces of the atoms.
+        force_row: row of `field` that holds the forces.
     """
 
-    needs: ClassVar[Needs] = frozenset({"virial"})
-    stochastic: ClassVar[bool] = False
-    order: ClassVar[int] = 0
-    heats_atoms_at_rest: ClassVar[bool] = True
-    fields: ClassVar[tuple[Field, ...]] = (
-        Field("fire", (2, 3), torch.float64, "", migrates=True, halo=False, checkpoint=True, trajectory=False),
+    field: ClassVar[Field] = Field(
+        "fire", (2, 3), torch.float64, "", migrates=True, halo=False, checkpoint=True, trajectory=False
     )
+    force_row: ClassVar[int] = FORCE
 
-    def __init__(self, relaxation: Relaxation, setting: Setting) -> None:
-        """Prepares the minimizer at rest."""
-        self.relaxation = relaxation
-        self.changes_cell = relaxation.changes_cell
-        self.timestep, self.max_temperature, self.finished = 0.0, 0.0, False
-        self.degrees_of_freedom = setting.degrees_of_freedom()
-        self._collective = setting.collective
+    def __init__(self, relaxation: Relaxation, collective: Collective) -> None:
+        """Begins at rest; `relaxation` says what is minimized."""
+        self._relaxation, self._collective = relaxation, collective
         self._time, self._mixing, self._downhill = START, MIXING, 0
         self._moved, self._scale, self._cell_velocity = 0.0, 1.0, np.zeros((3, 3))
 
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Measures the start. The atoms are at rest from then on."""
-        state.local("velocity").zero_()
-        self.relaxation.force_calls = max(1, self.relaxation.force_calls)
-        self.relaxation.measure(state, evaluation, state.local("fire")[:, FORCE])
-        self.finished = self.relaxation.converged
-
-    def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
-        """Makes one step; see the module."""
-        relaxation, rows = self.relaxation, state.local("fire")
-        backend = backend_for(state.device)
-        packed = self._collective.reduce(backend.sums.products(rows, state))
+    def move(self, state: AtomState) -> None:
+        """Makes one move; see the module."""
+        relaxation, rows, backend = self._relaxation, state.local("fire"), backend_for(state.device)
+        packed = self._collective.reduce(backend.sums.products(rows, BOTH, state))
         found = self._collective.on_root(lambda: self._decided(packed))
         uphill, keep, push, self._time, self._mixing, self._downhill, cell_velocity = found
         if uphill:
             half = 0.5 * self._moved
             relaxation.move_back(state, rows[:, VELOCITY], half * self._scale, half * self._cell_velocity)
-        factors = np.array([keep, push * relaxation.scale / self._scale])
-        backend.steps.combine(rows, factors, VELOCITY)
+        backend.steps.combine(rows, np.array([keep, push * relaxation.scale / self._scale]), VELOCITY)
         grown, longest = normalized(rows[:, VELOCITY], self._collective.max)
         self._scale, self._cell_velocity = self._scale * grown, cell_velocity
         part = relaxation.largest_part(self._time * longest * self._scale, self._time * cell_velocity)
         self._moved = part * self._time
         relaxation.move(state, rows[:, VELOCITY], self._moved * self._scale, self._moved * cell_velocity)
-        evaluation = relaxation.evaluate(state, forces, "fire", FORCE)
-        self.finished = relaxation.converged
-        return evaluation
-
-    def extended_energy(self) -> float:
-        """Zero: nothing is conserved."""
-        return 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Force calls, Δt, α, steps downhill, Δt of the last move, the unit of the velocities, and that of the cell."""
+        """Δt, α, steps downhill, Δt of the last move, the unit of the velocities, and that of the cell."""
         return {
-            "force_calls": self.relaxation.force_calls,
             "time": self._time,
             "mixing": self._mixing,
             "downhill": self._downhill,
@@ -110,19 +86,21 @@ class Fire:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
-        self.relaxation.force_calls = state["force_calls"]
         self._time, self._mixing, self._downhill = state["time"], state["mixing"], state["downhill"]
         self._moved, self._scale, self._cell_velocity = state["moved"], state["scale"], np.array(state["cell_velocity"])
 
     def _decided(self, packed: Array) -> tuple[bool, float, float, float, float, int, Array]:
         """Looks at the products of v and F.
 
+        Args:
+            packed: (4,) sums over the atoms of the products v·v, v·F, F·v and F·F.
+
         Returns:
             Uphill; the factors of v and of F in the new v; Δt; α; steps downhill; the new v of the cell.
         """
-        relaxation, time, mixing, downhill = self.relaxation, self._time, self._mixing, self._downhill + 1
+        relaxation, time, mixing, downhill = self._relaxation, self._time, self._mixing, self._downhill + 1
         cells = np.array([self._cell_velocity.ravel(), relaxation.cell_force.ravel()])
-        vv, vf, ff = products(packed, np.array([self._scale, relaxation.scale]), cells)[(0, 0, 1), (0, 1, 1)]
+        (vv, vf), (_, ff) = products(packed, BOTH, np.array([self._scale, relaxation.scale]), cells)
         uphill = vf < 0.0
         if uphill:
             time, mixing, downhill, vv, vf = max(0.5 * time, SHORTEST), MIXING, 0, 0.0, 0.0

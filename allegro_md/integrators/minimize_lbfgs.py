@@ -5,10 +5,11 @@ moves s_k and the changes y_k = g_{k+1} − g_k of the last `PAIRS` steps:
 
     d = H F,  H from the two-loop recursion with H₀ = (s·y)/(y·y) of the last pair;   x ← x + t d
 
-All scalar products come from one pass over the atoms; the recursion then works on the coefficients of d in the vectors
-s_k, y_k and F. t is 1, or less where an atom would move too far. A move is kept if the enthalpy has not risen and the
-force along it has not turned about by more than `OVERSHOOT`; else the step after it goes back to a shorter one, at the
-minimum of the cubic through both enthalpies and slopes. So a step is one evaluation of forces, always.
+The scalar products of the latest s and F with all vectors come from one pass over the atoms. The recursion then works
+on the coefficients of d in the vectors s_k, y_k and F. t is 1, or less where an atom would move too far. A move is kept
+if the enthalpy has not risen and the force along it has not turned about by more than `OVERSHOOT`; else the step after
+it goes back to a shorter one, at the minimum of the cubic through both enthalpies and slopes. So a step is one
+evaluation of forces, always.
 
 | symbol | code |
 |---|---|
@@ -28,8 +29,7 @@ import numpy as np
 import torch
 
 from allegro_md.backends import backend_for
-from allegro_md.evaluation import Evaluation, Needs
-from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.base import Collective
 from allegro_md.integrators.relaxation import Array, Relaxation, normalized, products
 from allegro_md.state import AtomState, Field
 
@@ -54,11 +54,12 @@ ROWS = FORCE + 1
 
 @dataclass
 class History:
-    """What is remembered of the last steps beside the atoms' vectors.
+    """Memory of the last steps, beside the atoms' vectors.
 
     Attributes:
         scales: (ROWS,) units of the rows of the field, Å or eV/Å.
         cells: (ROWS, 9) the vectors of the cell, Å or eV/Å.
+        gram: (ROWS, ROWS) scalar products of all vectors, Å², eV or eV²/Å².
         order: slots of pairs that count, the latest first.
         open: slot of the move that has not been judged yet; its row y holds F at the beginning of it. −1: none.
         enthalpy: at the beginning of that move, eV.
@@ -67,6 +68,7 @@ class History:
 
     scales: Array = field(default_factory=lambda: np.ones(ROWS))
     cells: Array = field(default_factory=lambda: np.zeros((ROWS, 9)))
+    gram: Array = field(default_factory=lambda: np.zeros((ROWS, ROWS)))
     order: list[int] = field(default_factory=list)
     open: int = -1
     enthalpy: float = math.inf
@@ -84,6 +86,7 @@ class Plan:
         direction: (ROWS,) coefficients of it.
         cell: (9,) the move of the cell, Å.
         change: (9,) y of the cell in the last move, eV/Å.
+        gram: `History.gram` from now on.
     """
 
     part: float
@@ -92,65 +95,47 @@ class Plan:
     direction: Array
     cell: Array
     change: Array
+    gram: Array
 
 
 class Lbfgs:
-    """Minimizer of few evaluations of forces.
+    """Quasi-Newton steps: few evaluations of forces.
 
     Attributes:
-        relaxation: what is minimized, and how far it is.
-        history: of the last steps.
+        field: vectors of the last steps.
+        force_row: row of `field` that holds the forces.
+        history: of the last steps, beside the atoms' vectors.
     """
 
-    needs: ClassVar[Needs] = frozenset({"virial"})
-    stochastic: ClassVar[bool] = False
-    order: ClassVar[int] = 0
-    heats_atoms_at_rest: ClassVar[bool] = True
-    fields: ClassVar[tuple[Field, ...]] = (
-        Field("lbfgs", (ROWS, 3), torch.float64, "", migrates=True, halo=False, checkpoint=True, trajectory=False),
+    field: ClassVar[Field] = Field(
+        "lbfgs", (ROWS, 3), torch.float64, "", migrates=True, halo=False, checkpoint=True, trajectory=False
     )
+    force_row: ClassVar[int] = FORCE
 
-    def __init__(self, relaxation: Relaxation, setting: Setting) -> None:
-        """Prepares the minimizer, with nothing remembered."""
-        self.relaxation = relaxation
-        self.changes_cell = relaxation.changes_cell
-        self.timestep, self.max_temperature, self.finished = 0.0, 0.0, False
-        self.degrees_of_freedom = setting.degrees_of_freedom()
+    def __init__(self, relaxation: Relaxation, collective: Collective) -> None:
+        """Begins with nothing remembered; `relaxation` says what is minimized."""
+        self._relaxation, self._collective = relaxation, collective
         self.history = History()
-        self._collective = setting.collective
 
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Measures the start. The atoms are at rest from then on."""
-        state.local("velocity").zero_()
-        self.relaxation.force_calls = max(1, self.relaxation.force_calls)
-        self.relaxation.measure(state, evaluation, state.local("lbfgs")[:, FORCE])
-        self.finished = self.relaxation.converged
-
-    def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
-        """Makes one step; see the module."""
-        history, relaxation, rows = self.history, self.relaxation, state.local("lbfgs")
+    def move(self, state: AtomState) -> None:
+        """Makes one move; see the module."""
+        history, relaxation, rows = self.history, self._relaxation, state.local("lbfgs")
         history.scales[FORCE], history.cells[FORCE] = relaxation.scale, relaxation.cell_force.ravel()
-        packed = self._collective.reduce(backend_for(state.device).sums.products(rows, state))
-        plan = self._collective.on_root(lambda: self._planned(packed))
+        chosen = (FORCE,) if history.open < 0 else (FORCE, history.open)
+        packed = self._collective.reduce(backend_for(state.device).sums.products(rows, chosen, state))
+        plan = self._collective.on_root(lambda: self._planned(packed, chosen))
         if plan.part < 1.0:
             self._retreat(state, plan.part)
         else:
             self._advance(state, plan)
-        evaluation = relaxation.evaluate(state, forces, "lbfgs", FORCE)
-        self.finished = relaxation.converged
-        return evaluation
-
-    def extended_energy(self) -> float:
-        """Zero: nothing is conserved."""
-        return 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Force calls, and what is remembered beside the atoms' vectors."""
+        """The memory, beside the atoms' vectors."""
         history = self.history
         return {
-            "force_calls": self.relaxation.force_calls,
             "scales": history.scales.tolist(),
             "cells": history.cells.tolist(),
+            "gram": history.gram.tolist(),
             "order": list(history.order),
             "open": history.open,
             "enthalpy": history.enthalpy,
@@ -159,18 +144,16 @@ class Lbfgs:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
-        self.relaxation.force_calls = state["force_calls"]
-        self.history = History(
-            np.array(state["scales"]), np.array(state["cells"]), list(state["order"]), state["open"],
-            state["enthalpy"], state["retreats"],
-        )  # fmt: skip
+        scales, cells, gram = (np.array(state[name]) for name in ("scales", "cells", "gram"))
+        last = state["open"], state["enthalpy"], state["retreats"]
+        self.history = History(scales, cells, gram, list(state["order"]), *last)
 
     def _retreat(self, state: AtomState, part: float) -> None:
         """Goes back to the beginning of the last move, and makes a part of it."""
         history, slot = self.history, self.history.open
         row, whole, cell = state.local("lbfgs")[:, slot], history.scales[slot], history.cells[slot].reshape(3, 3)
-        self.relaxation.move_back(state, row, whole, cell)
-        self.relaxation.move(state, row, part * whole, part * cell)
+        self._relaxation.move_back(state, row, whole, cell)
+        self._relaxation.move(state, row, part * whole, part * cell)
         history.scales[slot] *= part
         history.cells[slot] *= part
         history.retreats += 1
@@ -184,27 +167,34 @@ class Lbfgs:
             factors[change], factors[FORCE] = history.scales[change] / unit, -history.scales[FORCE] / unit
             combine(rows, factors, change)
             history.scales[change], history.cells[change] = unit, plan.change
-        slot, history.order, history.open = plan.slot, plan.order, plan.slot
+        slot, history.order, history.open, history.gram = plan.slot, plan.order, plan.slot, plan.gram
         combine(rows, plan.direction * history.scales, slot)
         unit, longest = normalized(rows[:, slot], self._collective.max)
-        part = self.relaxation.largest_part(longest * unit, plan.cell)
+        part = self._relaxation.largest_part(longest * unit, plan.cell)
         history.scales[slot], history.cells[slot] = part * unit, part * plan.cell
         rows[:, PAIRS + slot] = rows[:, FORCE]
         history.scales[PAIRS + slot], history.cells[PAIRS + slot] = history.scales[FORCE], history.cells[FORCE]
-        history.enthalpy, history.retreats = self.relaxation.enthalpy, 0
-        self.relaxation.move(state, rows[:, slot], part * unit, history.cells[slot].reshape(3, 3))
+        history.enthalpy, history.retreats = self._relaxation.enthalpy, 0
+        self._relaxation.move(state, rows[:, slot], part * unit, history.cells[slot].reshape(3, 3))
 
-    def _planned(self, packed: Array) -> Plan:
-        """Judges the last move, and finds the direction of the next one; on one rank."""
+    def _planned(self, packed: Array, chosen: tuple[int, ...]) -> Plan:
+        """Judges the last move, and finds the direction of the next one; on one rank.
+
+        Args:
+            packed: (m ROWS,) sums over the atoms of the products of the m chosen vectors with all.
+            chosen: rows of F, and of s of the last move.
+        """
         history = self.history
-        gram, order, change = products(packed, history.scales, history.cells), list(history.order), np.zeros(9)
+        gram, order, change = history.gram.copy(), list(history.order), np.zeros(9)
+        for row, values in zip(chosen, products(packed, chosen, history.scales, history.cells), strict=True):
+            gram[row] = gram[:, row] = values
         if history.open >= 0:
             s, y = history.open, PAIRS + history.open
             along, after = float(gram[s, y]), float(gram[s, FORCE])
-            rise = self.relaxation.enthalpy - history.enthalpy
-            too_far = rise > NOISE * self.relaxation.n_atoms or after < -OVERSHOOT * along
+            rise = self._relaxation.enthalpy - history.enthalpy
+            too_far = rise > NOISE * self._relaxation.n_atoms or after < -OVERSHOOT * along
             if too_far and history.retreats < MOST_RETREATS:
-                return Plan(shorter(rise, along, after), order, s, np.zeros(ROWS), np.zeros(9), change)
+                return Plan(shorter(rise, along, after), order, s, np.zeros(ROWS), np.zeros(9), change, gram)
             change = history.cells[y] - history.cells[FORCE]
             gram[y] -= gram[FORCE]
             gram[:, y] -= gram[:, FORCE]
@@ -217,7 +207,9 @@ class Lbfgs:
         if history.open >= 0:
             vectors[PAIRS + history.open] = change
         slot = next((k for k in range(PAIRS) if k not in order), order[-1] if order else 0)
-        return Plan(1.0, [k for k in order if k != slot], slot, direction, direction @ vectors, change)
+        gram[PAIRS + slot] = gram[FORCE]  # F at the beginning of the move is put there
+        gram[:, PAIRS + slot] = gram[:, FORCE]
+        return Plan(1.0, [k for k in order if k != slot], slot, direction, direction @ vectors, change, gram)
 
 
 def quasi_newton(gram: Array, order: list[int], last: int) -> tuple[Array, list[int]]:

@@ -1,4 +1,4 @@
-"""What minimizers share: the function that is minimized, its gradient, moves of atoms and cell, and when to stop.
+"""Parts of all minimizers: the function that is minimized, its gradient, moves of atoms and cell, criteria.
 
 Minimized is the enthalpy H = E + P V. Its variables are the positions x_i and, where the cell may change, a symmetric
 strain: a move (d, ε) takes x_i to (x_i + d_i)(1 + ε) and the lattice rows h to h (1 + ε). Strain counts as the length
@@ -21,9 +21,8 @@ doi:10.1103/PhysRevB.59.235.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +32,10 @@ from allegro_md.backends import backend_for
 from allegro_md.errors import InputError
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.integrators.base import EvaluateForces, Setting
-from allegro_md.integrators.steps import strain
-from allegro_md.observables import VOIGT, summed
+from allegro_md.integrators.base import Setting
+from allegro_md.integrators.cell_strain import Strains, tensor_of
+from allegro_md.integrators.steps import reduce_cell, strain
+from allegro_md.observables import summed
 from allegro_md.state import AtomState
 from allegro_md.units import EV_PER_A3_IN_GPA
 
@@ -44,30 +44,22 @@ Array = NDArray[np.float64]
 MOST_STRAIN = 0.05
 """Largest component of the strain of one move."""
 
-CELLS: dict[str, Callable[[Array], Array]] = {
-    "isotropic": lambda tensor: np.eye(3) * ((tensor[0, 0] + tensor[1, 1] + tensor[2, 2]) / 3.0),
-    "anisotropic": lambda tensor: np.diag(np.diag(tensor)),
-    "flexible": lambda tensor: tensor,
-}
-"""Word of the input → the part of a symmetric tensor (3, 3) that changes the cell; "fixed" has none."""
-
-
 @dataclass(frozen=True)
 class Criteria:
-    """When a minimum is found, and what may move.
+    """The end of a minimization, and what may move.
 
     Attributes:
         max_force: largest force on an atom, eV/Å.
         max_stress: largest component of the stress that the cell can relax, beyond the target, GPa.
         pressure: target, GPa.
-        cell: "fixed" or a key of `CELLS`.
+        strains: of the cell that are allowed; none where it is fixed.
         max_move: farthest move of an atom in a step, Å.
     """
 
     max_force: float
     max_stress: float
     pressure: float
-    cell: str
+    strains: Strains
     max_move: float
 
 
@@ -75,13 +67,14 @@ class Relaxation:
     """Measures forces, stress and enthalpy, moves atoms and cell, and tells when a minimum is found.
 
     Attributes:
+        criteria: the end, and what may move.
         enthalpy: E + P V at the present positions, eV; E where the cell is fixed.
         scale: power of two; the rows of forces are multiplied by it to get eV/Å.
         max_force: largest force on an atom that may move, eV/Å.
         cell_force: (3, 3) F_q, eV/Å; zero where the cell is fixed.
         max_stress: largest component of the stress beyond the target, GPa; 0 where the cell is fixed.
         weight: w, Å.
-        force_calls: evaluations so far.
+        changes_cell: the cell is among the variables.
     """
 
     def __init__(self, criteria: Criteria, setting: Setting) -> None:
@@ -91,43 +84,23 @@ class Relaxation:
             InputError: the potential has no energies, or what the cell needs is missing.
         """
         require_minimizable(criteria, setting)
-        self._criteria, self._collective = criteria, setting.collective
-        self._allowed = CELLS.get(criteria.cell)
+        self.criteria, self._collective = criteria, setting.collective
+        self.changes_cell = criteria.strains.count > 0
         self._pressure = criteria.pressure / EV_PER_A3_IN_GPA
         self.weight = 1.5 * math.sqrt(setting.n_atoms)
         self.n_atoms = setting.n_atoms
         self.enthalpy = self.max_force = self.max_stress = math.inf
         self.scale, self.cell_force = 1.0, np.zeros((3, 3))
-        self.force_calls = 0
 
     @property
     def needs(self) -> Needs:
-        """What is needed of an evaluation."""
-        return NOTHING_MORE if self._allowed is None else frozenset({"virial"})
-
-    @property
-    def changes_cell(self) -> bool:
-        """The cell is among the variables."""
-        return self._allowed is not None
+        """Quantities that an evaluation must hold."""
+        return frozenset({"virial"}) if self.changes_cell else NOTHING_MORE
 
     @property
     def converged(self) -> bool:
         """All forces, and the stress that the cell can relax, are small enough."""
-        return self.max_force <= self._criteria.max_force and self.max_stress <= self._criteria.max_stress
-
-    def evaluate(self, state: AtomState, forces: EvaluateForces, field: str, row: int) -> Evaluation:
-        """Evaluates the present positions, and measures (collective).
-
-        Args:
-            state: moved.
-            forces: of the step.
-            field: name of the per-atom array, (k, 3).
-            row: its row that gets the forces.
-        """
-        evaluation = forces(state, self.needs)
-        self.force_calls += 1
-        self.measure(state, evaluation, state.local(field)[:, row])
-        return evaluation
+        return self.max_force <= self.criteria.max_force and self.max_stress <= self.criteria.max_stress
 
     def measure(self, state: AtomState, evaluation: Evaluation, row: torch.Tensor) -> None:
         """Takes up an evaluation of the present positions (collective).
@@ -145,16 +118,15 @@ class Relaxation:
         self.scale, largest = normalized(row, self._collective.max)
         self.scale /= FORCE_SCALE
         self.max_force = largest * self.scale
-        if self._allowed is None:
-            self.max_stress = 0.0
-            return
-        assert evaluation.virial is not None
-        virial, volume = self._collective.reduce(evaluation.virial), state.cell.volume
+        self.max_stress = 0.0
+        if self.changes_cell:
+            assert evaluation.virial is not None
+            self._measure_cell(tensor_of(self._collective.reduce(evaluation.virial)), state.cell.volume)
+
+    def _measure_cell(self, virial: Array, volume: float) -> None:
+        """Adds P V to the energy, and finds the force on the cell: `virial` (3, 3) eV, `volume` Å³."""
         self.enthalpy += self._pressure * volume
-        drive = np.empty((3, 3))
-        for value, (a, b) in zip(virial, VOIGT, strict=True):
-            drive[a, b] = drive[b, a] = value - (self._pressure * volume if a == b else 0.0)
-        drive = self._allowed(drive)
+        drive = self.criteria.strains.project(virial - self._pressure * volume * np.eye(3))
         self.cell_force = drive / self.weight
         self.max_stress = float(np.abs(drive).max()) / volume * EV_PER_A3_IN_GPA
 
@@ -171,46 +143,47 @@ class Relaxation:
         self._strain(state, lambda matrix: matrix @ (np.eye(3) + cell_move / self.weight))
 
     def move_back(self, state: AtomState, row: torch.Tensor, factor: float, cell_move: Array) -> None:
-        """Takes a move back, but for rounding (collective); arguments as of `move`."""
+        """Takes a move back, but for rounding (collective).
+
+        Args:
+            state: its positions and its cell are changed.
+            row: (n_local, 3) float64, moves of atoms in units of 1/`factor` Å.
+            factor: see `row`.
+            cell_move: (3, 3) symmetric, w ε, Å.
+        """
         self._strain(state, lambda matrix: matrix @ np.linalg.inv(np.eye(3) + cell_move / self.weight))
         state.local("position").sub_(row * factor)
 
     def largest_part(self, longest: float, cell_move: Array) -> float:
-        """The part of a move that may be made, at most 1: `longest` of the atoms' moves, Å, and `cell_move`, Å."""
-        most = float(np.abs(cell_move).max()) / self.weight
-        return 1.0 / max(1.0, longest / self._criteria.max_move, most / MOST_STRAIN)
+        """The part of a move that may be made, at most 1.
 
-    def summary(self) -> dict[str, Any]:
-        """How it stands: converged, force_calls, enthalpy_eV, max_force_eV_per_A, max_stress_GPa (the cell's)."""
-        found = {
-            "converged": self.converged,
-            "force_calls": self.force_calls,
-            "enthalpy_eV": self.enthalpy,
-            "max_force_eV_per_A": self.max_force,
-        }
-        return found if self._allowed is None else found | {"max_stress_GPa": self.max_stress}
+        Args:
+            longest: of the atoms' moves, Å.
+            cell_move: (3, 3) w ε, Å.
+        """
+        most = float(np.abs(cell_move).max()) / self.weight
+        return 1.0 / max(1.0, longest / self.criteria.max_move, most / MOST_STRAIN)
 
     def _strain(self, state: AtomState, changed: Callable[[Array], Array]) -> None:
-        if self._allowed is not None:
+        if self.changes_cell:
             strain(state, self._collective.on_root(lambda: changed(state.cell.matrix)))
+            reduce_cell(state)
 
 
-def products(packed: Array, scales: Array, cells: Array) -> Array:
-    """Scalar products of k vectors of atoms and cell; matrix products, so for one rank only.
+def products(packed: Array, chosen: Sequence[int], scales: Array, cells: Array) -> Array:
+    """Scalar products of m of k vectors of atoms and cell with all k; a matrix product, so for one rank only.
 
     Args:
-        packed: (k (k + 1)/2,) reduced sums of `backends.base.SumFunctions.products` over the atoms.
-        scales: (k,) factors of the atoms' vectors.
+        packed: (m k,) reduced sums of `backends.base.SumFunctions.products` over the atoms.
+        chosen: indices of the m vectors.
+        scales: (k,) units of the atoms' vectors.
         cells: (k, 9) components of the vectors for the cell.
 
     Returns:
-        (k, k) symmetric.
+        (m, k).
     """
-    k = len(scales)
-    lower = np.zeros((k, k))
-    lower[np.tril_indices(k)] = packed
-    atoms = lower + np.tril(lower, -1).T
-    return np.asarray(atoms * scales[:, None] * scales + cells @ cells.T)
+    atoms = packed.reshape(len(chosen), len(scales)) * scales[list(chosen), None] * scales
+    return np.asarray(atoms + cells[list(chosen)] @ cells.T)
 
 
 def normalized(row: torch.Tensor, largest_of_ranks: Callable[[float], float]) -> tuple[float, float]:
@@ -242,20 +215,9 @@ def require_minimizable(criteria: Criteria, setting: Setting) -> None:
             "dynamics.ensemble",
             "choose a potential with energies",
         )
-    if criteria.cell == "fixed":
+    if criteria.strains.count == 0:
         return
-    if "virial" not in provides:
-        raise InputError(
-            "the potential gives no virial, which the minimization of the cell needs", "dynamics.cell",
-            'use cell = "fixed"',
-        )  # fmt: skip
-    if not all(setting.cell.periodic):
-        free = ", ".join(axis for axis, periodic in zip("abc", setting.cell.periodic, strict=True) if not periodic)
-        raise InputError(
-            f"the cell cannot be minimized: it is not periodic along {free}, so it has no stress of its own",
-            "dynamics.cell",
-            'use cell = "fixed"',
-        )
+    criteria.strains.require_fit(setting, "the minimization of the cell")
     if setting.n_held:
         raise InputError(
             f"the cell cannot be minimized while {setting.n_held} atoms are held: a strain would move them",

@@ -19,7 +19,7 @@ class _Part(BaseModel):
 
 
 class Dynamics(_Part):
-    """The keys of ``[dynamics]`` that the report uses; `settings` has all of them."""
+    """The keys of ``[dynamics]`` that the report uses; `settings` has all of them. A minimization has no timestep."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

@@ -99,10 +99,14 @@ class Progress:
         std = snapshot.thermo.max_force_std
         spread = "" if std is None else f"force std {std:8.4f} eV/Å  "
         left = (self._last_step - snapshot.step) * seconds / made
+        cost = f"{seconds / made / self._n_atoms * 1e6:9.3f} µs/(atom·step)"
+        if snapshot.time == start:  # a minimization: no time passes, nothing is conserved
+            energy = snapshot.thermo.potential / self._n_atoms
+            return f"step {snapshot.step}/{self._last_step}  {energy:12.6f} eV/atom  {spread}{cost}"
         return (
             f"step {snapshot.step}/{self._last_step}  {snapshot.thermo.temperature:8.1f} K  {spread}"
             f"drift {1e6 * drift:+9.2f} µeV/atom  {(snapshot.time - start) * 1e-6 / seconds * 86400:8.3f} ns/day  "
-            f"{seconds / made / self._n_atoms * 1e6:9.3f} µs/(atom·step)  {duration(left)} left"
+            f"{cost}  {duration(left)} left"
         )
 
     def bytes_per_sample(self, n_atoms: int) -> float:

@@ -14,7 +14,7 @@ from allegro_md.comm import Comm
 from allegro_md.compilation import CompilationWatch
 from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
-from allegro_md.integrators.base import Cautioned
+from allegro_md.integrators.base import Cautioned, Concluding
 from allegro_md.io.checkpoint import NO_ROWS, Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.structure import log_lines
@@ -29,7 +29,7 @@ from allegro_md.simulation.loop import Substepping
 from allegro_md.simulation.motion import require_motion
 from allegro_md.simulation.progress import Log, Progress
 from allegro_md.simulation.resource_estimate import ResourceEstimate
-from allegro_md.simulation.stages import StageEnd, begin_stage, complaint, introduction, reason_of_end
+from allegro_md.simulation.stages import StageEnd, begin_stage, complaint, conclusion, introduction, reason_of_end
 from allegro_md.stopping import StopRequest
 from allegro_md.verify.result import VerifyReport
 
@@ -159,6 +159,7 @@ class Simulation:
             "changed_on_resume": self._changed,
             "rollbacks": self._rollbacks,
             "stages": [*self._past, self._present_stage()] if self.config.stage else [],
+            "result": self._present_stage()["result"],
             "verify": None if self._certificate is None else self._certificate.as_dict(),
         }
         return record.describe(self.config, self._digests, self.loop, self._places, status, began) | story
@@ -227,7 +228,8 @@ class Simulation:
             if loop.step < last and not loop.stage_is_over:
                 self._save()
                 note_progress()
-        for line in complaint(self.config.stages[self._stage], self._present_stage()["ended_by"]):
+        lines = complaint(self.config.stages[self._stage], self._present_stage()["ended_by"])
+        for line in [*conclusion(loop), *lines]:
             log.say(line)
 
     def _next_stage(self, log: Log) -> None:
@@ -257,6 +259,7 @@ class Simulation:
             "name": stage.name, "ensemble": stage.dynamics.ensemble, "first_step": loop.stage_start.step,
             "last_step": loop.step, "begin_fs": loop.stage_start.time, "end_fs": loop.time,
             "ended_by": reason_of_end(stage, loop, ends) if over else "",
+            "result": loop.integrator.result() if isinstance(loop.integrator, Concluding) else {},
         }  # fmt: skip
 
     def _verify_start(self, log: Log) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.config.stage import CONVERGING, EndConfig, StageConfig
-from allegro_md.integrators.base import Cautioned
+from allegro_md.integrators.base import Cautioned, Concluding
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.reporting import PRIORITY, Snapshot
 from allegro_md.simulation.build import Parts, build_guard, hottest, new_integrator
@@ -116,6 +116,11 @@ def complaint(stage: StageConfig, reason: str) -> list[str]:
         return []
     conditions = " and ".join(map(_in_words, stage.end))
     return [f"warning: all {stage.dynamics.steps} steps of stage {stage.name} were made before {conditions}"]
+
+
+def conclusion(loop: StepLoop) -> list[str]:
+    """The line of the log about what the integrator of a stage came to, where there is such a thing."""
+    return [loop.integrator.conclusion()] if isinstance(loop.integrator, Concluding) else []
 
 
 def _in_words(condition: EndConfig) -> str:

@@ -14,7 +14,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.integrators.base import Clock, Setting
-from allegro_md.integrators.minimize import MinimizeConfig, build
+from allegro_md.integrators.minimize import MinimizeConfig, Minimizer, build
 from allegro_md.integrators.relaxation import Relaxation
 from allegro_md.observables import summed
 from allegro_md.simulation.forces import ForceEvaluator
@@ -54,15 +54,14 @@ class Minimization:
     def __init__(self, potential: Any, state: AtomState, table: MinimizeConfig, n_held: int = 0) -> None:
         self.state, self.steps, self._forces = state, 0, evaluator(potential)
         setting = Setting(potential.info, state.n_total, state.cell, Comm.serial(), n_held)
-        self.integrator: Any = build(table, setting)
+        self.integrator: Minimizer = build(table, setting)
         for field in self.integrator.fields:
             state.add_field(field)
         self.integrator.prepare(state, self._forces(state, VIRIAL))
 
     @property
     def relaxation(self) -> Relaxation:
-        found: Relaxation = self.integrator.relaxation
-        return found
+        return self.integrator.relaxation
 
     @property
     def converged(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,8 +106,8 @@ class Sums:
         CALLS.add(kind)
         return ExactSum.of(values.numpy(), kind, state.local("id").numpy())
 
-    def products(self, rows: torch.Tensor, state: AtomState) -> ExactSum:
-        pairs = [(rows[:, a], rows[:, b]) for a in range(rows.shape[1]) for b in range(a + 1)]
+    def products(self, rows: torch.Tensor, chosen: Sequence[int], state: AtomState) -> ExactSum:
+        pairs = [(rows[:, a], rows[:, b]) for a in chosen for b in range(rows.shape[1])]
         terms = [p[:, 0] * q[:, 0] + p[:, 1] * q[:, 1] + p[:, 2] * q[:, 2] for p, q in pairs]
         return self.summed(torch.stack(terms, dim=1), "product", state)
 

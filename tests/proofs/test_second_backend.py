@@ -133,6 +133,26 @@ def test_strain(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(mapped, states[2].local("position").numpy())
 
 
+def test_vectors_of_minimizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Combinations and exact products of several vectors per atom; a factor of zero leaves a vector out."""
+    monkeypatch.syspath_prepend(str(DRIVER.parent))
+    numba, plain = backend_for(torch.device("cpu")), import_module("plain_torch").BACKEND
+    rng = np.random.default_rng(5)
+    argon = SpeciesTable(("Ar",), np.array([18]), np.array([39.948]))
+    state = AtomState.from_arrays(Cell(np.eye(3)), argon, np.zeros((40, 3)))
+    start, factors = torch.from_numpy(rng.uniform(-0.5, 0.5, (40, 5, 3))), np.array([0.3, 0.0, -1.7, 1e-3, 2.0])
+    found = []
+    for backend in (numba, plain):
+        rows = start.clone()
+        backend.steps.combine(rows, factors, 2)
+        assert torch.equal(rows[:, [0, 1, 3, 4]], start[:, [0, 1, 3, 4]])
+        found.append((rows, backend.sums.products(rows, (2, 4), state).value()))
+    assert torch.equal(found[0][0], found[1][0]) and np.array_equal(found[0][1], found[1][1])
+    np.testing.assert_allclose(found[0][0][:, 2], np.einsum("k,nkc->nc", factors, start), atol=1e-15)
+    products = np.einsum("nkc,nlc->kl", found[0][0][:, [2, 4]], found[0][0])
+    np.testing.assert_allclose(found[0][1].reshape(2, 5), products, atol=1e-13)
+
+
 def test_a_device_without_a_backend() -> None:
     with pytest.raises(ValueError, match="no backend for meta, only for cpu"):
         backend_for(torch.device("meta"))

@@ -78,7 +78,8 @@ def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: 
 
 def combine(rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None:
     """Replaces one of k vectors of each atom by a linear combination of all: `rows` (n, k, 3), `factors` (k,)."""
-    _combine(rows.numpy(), factors, into)
+    used = np.flatnonzero(factors)
+    _combine(rows.numpy(), used, factors[used], into)
 
 
 @numba.njit(cache=True)
@@ -224,12 +225,22 @@ def _drift_with_cell(
 
 
 @numba.njit(cache=True)
-def _combine(rows: NDArray[np.float64], factors: NDArray[np.float64], into: int) -> None:
-    """Replaces vector `into` of `rows` (n, k, 3), in place, by the combination of all k with `factors` (k,)."""
+def _combine(
+    rows: NDArray[np.float64], used: NDArray[np.int64], factors: NDArray[np.float64], into: int
+) -> None:
+    """Replaces a vector of each atom by a linear combination, in place.
+
+    Args:
+        rows: (n, k, 3), written.
+        used: (m,) indices of the vectors that are combined, ascending.
+        factors: (m,) of them.
+        into: index of the vector that is replaced.
+    """
     for i in range(len(rows)):
         x, y, z = 0.0, 0.0, 0.0
-        for k in range(len(factors)):
-            x += factors[k] * rows[i, k, 0]
-            y += factors[k] * rows[i, k, 1]
-            z += factors[k] * rows[i, k, 2]
+        for m in range(len(used)):
+            k, factor = used[m], factors[m]
+            x += factor * rows[i, k, 0]
+            y += factor * rows[i, k, 1]
+            z += factor * rows[i, k, 2]
         rows[i, into, 0], rows[i, into, 1], rows[i, into, 2] = x, y, z

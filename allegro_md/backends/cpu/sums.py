@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import numba
@@ -49,13 +49,13 @@ def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
     return ExactSum.of(values.numpy(), kind, _ids(state))
 
 
-def products(rows: torch.Tensor, state: AtomState) -> ExactSum:
-    """Σ of the scalar products of k vectors of each local atom: `rows` (n_local, k, 3), of lengths up to 1."""
-    ids, vectors, parts = _ids(state), rows.numpy(), []
-    chunk = max(1, CHUNK // vectors.shape[1] ** 2)
+def products(rows: torch.Tensor, chosen: Sequence[int], state: AtomState) -> ExactSum:
+    """Σ of the scalar products of the chosen of k vectors of each local atom with all k: `rows` (n_local, k, 3)."""
+    ids, vectors, indices, parts = _ids(state), rows.numpy(), np.array(chosen), []
+    chunk = max(1, CHUNK // (len(indices) * vectors.shape[1]))
     for start in range(0, max(1, state.n_local), chunk):
         part = slice(start, start + chunk)
-        parts.append(ExactSum.of(_product_terms(vectors[part]), "product", ids[part]))
+        parts.append(ExactSum.of(_product_terms(vectors[part], indices), "product", ids[part]))
     return reduce(ExactSum.plus, parts)
 
 
@@ -105,15 +105,14 @@ def _kinetic_tensor_terms(
 
 
 @numba.njit(cache=True)
-def _product_terms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scalar products of each atom's vectors (n, k (k + 1)/2), the lower triangle, from `rows` (n, k, 3)."""
+def _product_terms(rows: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Scalar products of the vectors `chosen` (m,) of each atom with all k, (n, m k), from `rows` (n, k, 3)."""
     n, k = rows.shape[0], rows.shape[1]
-    out = np.empty((n, k * (k + 1) // 2))
+    out = np.empty((n, len(chosen) * k))
     for i in range(n):
-        at = 0
-        for a in range(k):
+        for m in range(len(chosen)):
+            a = chosen[m]
             x, y, z = rows[i, a, 0], rows[i, a, 1], rows[i, a, 2]
-            for b in range(a + 1):
-                out[i, at] = x * rows[i, b, 0] + y * rows[i, b, 1] + z * rows[i, b, 2]
-                at += 1
+            for b in range(k):
+                out[i, m * k + b] = x * rows[i, b, 0] + y * rows[i, b, 1] + z * rows[i, b, 2]
     return out
