@@ -23,7 +23,7 @@ from allegro_md.triggers import After, Every
 from allegro_md.units import AMU_A2_PER_FS2
 
 IN_RUN_ONLY = "a trajectory holds neither energies nor virials of atoms, of which heat fluxes are made"
-"""Why nothing that is stored will do."""
+"""Reason why nothing that is stored will do."""
 
 NEEDS: Needs = frozenset({"thermo", "centroid_virial"})
 

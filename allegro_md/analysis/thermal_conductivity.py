@@ -144,7 +144,14 @@ class ThermalConductivity(Quantity):
         return result
 
     def _notes(self, has_errors: bool, n_lags: int, note: str, correlation: Array) -> list[str]:
-        """Sentences on a run that is too short, on the plateau (`note`), on samples too far apart, on mixtures."""
+        """Sentences on the result.
+
+        Args:
+            has_errors: the run is long enough.
+            n_lags: of the correlation.
+            note: on the plateau, or empty.
+            correlation: (n_lags,) eV²/(Å·fs²), mean over axes.
+        """
         notes = []
         if not has_errors:
             notes.append(too_short(self._blocks.n_samples, n_lags, self._interval))

@@ -65,9 +65,10 @@ class ThermoWriter(RowWriter):
 
     def numbers(self, snapshot: Snapshot) -> list[float]:
         """All observables, with all their digits."""
-        thermo, cell = snapshot.thermo, snapshot.state.cell
+        thermo = snapshot.thermo
         if thermo is None:
             raise ValueError("the thermo reporter was called without observables")
+        shape = (*snapshot.state.cell.lengths, *snapshot.state.cell.angles) if self._changes_cell else ()
         return [
             snapshot.time,
             thermo.potential,
@@ -78,7 +79,8 @@ class ThermoWriter(RowWriter):
             thermo.pressure,
             thermo.volume,
             *thermo.stress,
-            *((*cell.lengths, *cell.angles, thermo.density) if self._changes_cell else ()),
+            *shape,
+            *([thermo.density] if self._changes_cell else []),
             snapshot.wall,
             *([] if thermo.max_force_std is None else [thermo.max_force_std]),
         ]
