@@ -50,7 +50,7 @@ class HeatFluxWriter(RowWriter):
 
     def __init__(self, table: HeatFluxTable, setting: ObserverSetting) -> None:
         """Nothing is written before the first row."""
-        self.name, self.trigger = table.label, Every(table.every) & After(table.after)
+        self.name, self.trigger = table.label, Every(table.every) & After(setting.first_step + table.after)
         self.files = (f"{setting.results}/{table.label}.csv",)
         super().__init__(setting.directory / self.files[0], setting.comm)
         self._zero: Array | None = None  # (n_species,) eV
