@@ -59,6 +59,14 @@ class HeatFluxWriter(RowWriter):
         """Bytes of a row."""
         return 190.0
 
+    def bytes_held(self, n_local: int) -> float:
+        """None but what the evaluation holds."""
+        return 0.0
+
+    def bytes_while_called(self, n_local: int) -> float:
+        """Velocities, virials and terms."""
+        return 400.0 * n_local
+
     def header(self, snapshot: Snapshot) -> str:
         """The first line."""
         return HEADER

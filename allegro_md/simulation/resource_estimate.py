@@ -172,7 +172,7 @@ class ResourceEstimate:
         holders = [observer for observer in stage.observers if isinstance(observer, HoldsMemory)]
         held = sum(observer.bytes_held(load.own) for observer in holders)
         virials = max(self._info.virial_bytes, at_start) * load.own
-        if any("centroid_virial" in observer.needs for observer in self._observers):
+        if any("centroid_virial" in observer.needs for observer in stage.observers):
             held += CENTROID_VIRIALS * self._copies * load.held
         packed = self._info.bytes_per_atom * load.held
         moments = (
