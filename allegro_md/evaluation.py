@@ -189,10 +189,10 @@ DERIVED: dict[str, tuple[str, Callable[[NDArray[Any]], NDArray[Any]]]] = {"force
 
 
 ORDINARY: Needs = frozenset({"energy", "force", "virial", "virial_per_atom"})
-"""What most potentials give."""
+"""Given by most potentials."""
 
 OF_EDGES: Needs = ORDINARY | {"centroid_virial"}
-"""What a potential gives that knows the derivatives of the energy of each center."""
+"""Given by potentials that know the derivatives of the energy of each center."""
 
 
 @dataclass(frozen=True)

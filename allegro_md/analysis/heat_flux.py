@@ -7,12 +7,87 @@ B 92, 094301 (2015); D. Surblys et al., Phys. Rev. E 99, 051301 (2019).
 
 from __future__ import annotations
 
+from typing import Any, ClassVar, Literal
+
 import numpy as np
 
 from allegro_md.analysis.base import Sample
+from allegro_md.analysis.observer import require_folder, sample_of
 from allegro_md.analysis.result import Array
+from allegro_md.analysis.table import QuantityTable
+from allegro_md.evaluation import Needs
 from allegro_md.exact import ExactSum
+from allegro_md.io.row_writer import RowWriter
+from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot
+from allegro_md.triggers import After, Every
 from allegro_md.units import AMU_A2_PER_FS2
+
+IN_RUN_ONLY = "a trajectory holds neither energies nor virials of atoms, of which heat fluxes are made"
+"""Reason why nothing that is stored will do."""
+
+NEEDS: Needs = frozenset({"thermo", "centroid_virial"})
+
+HEADER = ",".join([
+    "step", "time_fs", *(f"{part}_{axis}_eV_A_per_fs" for part in ("convective", "virial") for axis in "xyz"),
+    "temperature_K", "volume_A3",
+])  # fmt: skip
+
+
+class HeatFluxTable(QuantityTable):
+    """The heat flux itself, a row for each sample: its convective part, and that of the virials."""
+
+    only_in_run: ClassVar[str] = IN_RUN_ONLY
+
+    kind: Literal["heat-flux"]
+
+
+class HeatFluxWriter(RowWriter):
+    """Observer that writes the heat flux of each sample."""
+
+    priority = PRIORITY["write"]
+    needs: ClassVar[Needs] = NEEDS
+    fields = ("velocity",)
+
+    def __init__(self, table: HeatFluxTable, setting: ObserverSetting) -> None:
+        """Nothing is written before the first row."""
+        self.name, self.trigger = table.label, Every(table.every) & After(setting.first_step + table.after)
+        self.files = (f"{setting.results}/{table.label}.csv",)
+        super().__init__(setting.directory / self.files[0], setting.comm)
+        self._zero: Array | None = None  # (n_species,) eV
+
+    def bytes_per_sample(self, n_atoms: int) -> float:
+        """Bytes of a row."""
+        return 190.0
+
+    def bytes_held(self, n_local: int) -> float:
+        """None but what the evaluation holds."""
+        return 0.0
+
+    def bytes_while_called(self, n_local: int) -> float:
+        """Velocities, virials and terms."""
+        return 400.0 * n_local
+
+    def header(self, snapshot: Snapshot) -> str:
+        """The first line."""
+        return HEADER
+
+    def numbers(self, snapshot: Snapshot) -> list[float]:
+        """Time, both parts of the flux, temperature and volume."""
+        sample, thermo = sample_of(snapshot, 0, self, self._comm), snapshot.thermo
+        assert thermo is not None
+        if self._zero is None:
+            self._zero = mean_energies(sample)
+        return [snapshot.time, *heat_flux(sample, self._zero).ravel(), thermo.temperature, thermo.volume]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the energies from which those of atoms are counted."""
+        return super().state_dict() | {"zero": None if self._zero is None else self._zero.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Cuts the file back, and takes up these energies."""
+        super().load_state_dict(state)
+        if state and state["zero"] is not None:
+            self._zero = np.array(state["zero"])
 
 
 def heat_flux(sample: Sample, zero: Array) -> Array:
@@ -65,3 +140,13 @@ def _kinetic_energies(sample: Sample, v: Array) -> Array:
     """(n,) eV, of velocities `v` (n, 3) Å/fs."""
     square = v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1] + v[:, 2] * v[:, 2]
     return np.asarray(0.5 * AMU_A2_PER_FS2 * _masses(sample)[:, 0] * square)
+
+
+def build(table: HeatFluxTable, setting: ObserverSetting) -> HeatFluxWriter:
+    """Makes the observer of an input table.
+
+    Raises:
+        InputError: the place of its results is taken.
+    """
+    require_folder(setting)
+    return HeatFluxWriter(table, setting)

@@ -6,8 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from allegro_md.analysis.table import QuantityTable
 from allegro_md.comm import PATIENCE, Comm
 from allegro_md.config.registry import load
 from allegro_md.errors import AllegroError, InputError, ResourceError, one_line, out_of_memory
+from allegro_md.evaluation import Needs
 from allegro_md.io.disk import disk_errors
 from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
 from allegro_md.triggers import After, Every, Trigger
@@ -56,7 +56,7 @@ class QuantityObserver:
         if snapshot.step <= self._last_step:
             return
         try:
-            self._quantity.add(_sample(snapshot, self._n_samples, self._quantity, self._comm))
+            self._quantity.add(sample_of(snapshot, self._n_samples, self._quantity, self._comm))
         except Exception as error:
             self._end_if_alone(error)
             raise
@@ -152,8 +152,15 @@ class QuantityObserver:
             self._drawn, self._drawing = time.monotonic(), time.monotonic() - began
 
 
-def _sample(snapshot: Snapshot, number: int, quantity: Quantity, comm: Comm) -> Sample:
-    """The atoms of this rank at a step, on the host."""
+def sample_of(snapshot: Snapshot, number: int, wanted: Wants, comm: Comm) -> Sample:
+    """The atoms of this rank at a step, on the host.
+
+    Args:
+        snapshot: of the step.
+        number: of the sample.
+        wanted: says which fields it needs, and what of the evaluation.
+        comm: all ranks.
+    """
     state = snapshot.state
 
     def host(name: str) -> NDArray[Any]:
@@ -161,8 +168,8 @@ def _sample(snapshot: Snapshot, number: int, quantity: Quantity, comm: Comm) -> 
         return rows
 
     evaluation = snapshot.evaluation
-    has_flux = "centroid_virial" in quantity.needs and evaluation.energy is not None
-    velocity = host("velocity").astype(np.float64) if "velocity" in quantity.fields else None
+    has_flux = "centroid_virial" in wanted.needs and evaluation.energy is not None
+    velocity = host("velocity").astype(np.float64) if "velocity" in wanted.fields else None
     return Sample(
         number=number, step=snapshot.step, time=snapshot.time, cell=state.cell, species_table=state.species_table,
         n_total=state.n_total, comm=comm, ids=host("id"), species=host("species"), position=host("position"),
@@ -170,6 +177,18 @@ def _sample(snapshot: Snapshot, number: int, quantity: Quantity, comm: Comm) -> 
         energy=evaluation.energy.cpu().numpy() if has_flux and evaluation.energy is not None else None,
         centroid_virial=evaluation.centroid_virial if has_flux else None,
     )  # fmt: skip
+
+
+class Wants(Protocol):
+    """Something that is fed with samples; see `base.Quantity`."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Of a stored frame."""
+
+    @property
+    def needs(self) -> Needs:
+        """Of a running simulation."""
 
 
 def quantity_of(table: QuantityTable, system: System, where: str) -> Quantity:
@@ -187,14 +206,17 @@ def quantity_of(table: QuantityTable, system: System, where: str) -> Quantity:
     return quantity
 
 
-def _require_folder(path: Path) -> None:
-    """Refuses a place for results that is something else than a folder.
+def require_folder(setting: ObserverSetting) -> None:
+    """Refuses a place for results that is something else than a folder (collective).
 
     Raises:
         InputError: it is.
     """
-    if os.path.lexists(path) and not path.is_dir():
-        raise InputError("is no folder, but results are to be written into it", str(path), "remove it")
+    with setting.comm.collective_errors():
+        for folder in (OBSERVE, setting.results):
+            path = setting.directory / folder
+            if setting.comm.rank == 0 and os.path.lexists(path) and not path.is_dir():
+                raise InputError("is no folder, but results are to be written into it", str(path), "remove it")
 
 
 def build(table: QuantityTable, setting: ObserverSetting) -> QuantityObserver:
@@ -203,10 +225,7 @@ def build(table: QuantityTable, setting: ObserverSetting) -> QuantityObserver:
     Raises:
         InputError: the table does not fit the system, or the place of its results is taken.
     """
-    with setting.comm.collective_errors():
-        if setting.comm.rank == 0:
-            for folder in (OBSERVE, setting.results):
-                _require_folder(setting.directory / folder)
+    require_folder(setting)
     system = System(
         setting.species_table, setting.n_total, setting.cell, table.every * setting.timestep,
         max(0, setting.steps - table.after) // table.every + 1, setting.comm,

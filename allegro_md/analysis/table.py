@@ -139,7 +139,7 @@ class QuantityTable(Table):
     """It is a quantity of global observables: of ``thermo.csv``, not of a trajectory."""
 
     only_in_run: ClassVar[str] = ""
-    """Why nothing that is stored will do, if so."""
+    """Reason why nothing that is stored will do, if so."""
 
     kind: str
     every: Annotated[int, Whole(1)] = Field(examples=["10"])

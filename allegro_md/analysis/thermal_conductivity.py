@@ -16,7 +16,7 @@ from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
 from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
-from allegro_md.analysis.heat_flux import heat_flux, mean_energies
+from allegro_md.analysis.heat_flux import IN_RUN_ONLY, NEEDS, heat_flux, mean_energies
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import require_volume
 from allegro_md.analysis.table import QuantityTable
@@ -47,7 +47,7 @@ class ThermalConductivityTable(QuantityTable):
             second half.
     """
 
-    only_in_run: ClassVar[str] = "a trajectory holds neither energies nor virials of atoms, of which heat fluxes are made"
+    only_in_run: ClassVar[str] = IN_RUN_ONLY
 
     kind: Literal["thermal-conductivity"]
     window: Time = 10000.0
@@ -71,7 +71,7 @@ class ThermalConductivity(Quantity):
     """Sums of products of heat fluxes by lag; every sample is an origin. All ranks keep the same."""
 
     fields = ("velocity",)
-    needs: ClassVar[Needs] = frozenset({"thermo", "centroid_virial"})
+    needs: ClassVar[Needs] = NEEDS
     divided: ClassVar[Literal["frames", "atoms", "no"]] = "no"
 
     def __init__(self, table: ThermalConductivityTable, system: System, where: str) -> None:
@@ -144,7 +144,14 @@ class ThermalConductivity(Quantity):
         return result
 
     def _notes(self, has_errors: bool, n_lags: int, note: str, correlation: Array) -> list[str]:
-        """Sentences on a run that is too short, on the plateau (`note`), on samples too far apart, on mixtures."""
+        """Sentences on the result.
+
+        Args:
+            has_errors: the run is long enough.
+            n_lags: of the correlation.
+            note: on the plateau, or empty.
+            correlation: (n_lags,) eV²/(Å·fs²), mean over axes.
+        """
         notes = []
         if not has_errors:
             notes.append(too_short(self._blocks.n_samples, n_lags, self._interval))

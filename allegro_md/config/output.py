@@ -150,6 +150,7 @@ OBSERVERS = Registry(
         "van-hove": _quantity("van_hove", "VanHoveTable"),
         "viscosity": _quantity("viscosity", "ViscosityTable"),
         "conductivity": _quantity("conductivity", "ConductivityTable"),
+        "heat-flux": Entry("allegro_md.analysis.heat_flux:HeatFluxTable", "allegro_md.analysis.heat_flux:build"),
         "thermal-conductivity": _quantity("thermal_conductivity", "ThermalConductivityTable"),
     },
 )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +11,7 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.config.output import ThermoConfig
 from allegro_md.errors import InputError
-from allegro_md.io.disk import cut_back, disk_errors
+from allegro_md.io.row_writer import RowWriter
 from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot, Thermo
 from allegro_md.triggers import Every
 
@@ -36,8 +33,8 @@ STD_COLUMN = "max_force_std_eV_A"
 """At the end of the rows of a committee: the largest force standard deviation of an atom."""
 
 
-class ThermoWriter:
-    """Observer that writes ``thermo.csv``; rank 0 writes, each row whole and at once."""
+class ThermoWriter(RowWriter):
+    """Observer that writes ``thermo.csv``."""
 
     name = "thermo"
     priority = PRIORITY["write"]
@@ -53,98 +50,40 @@ class ThermoWriter:
             comm: all ranks of the simulation.
             changes_cell: the cell can change: it has columns of its own.
         """
-        self.trigger = Every(every)
-        self._path, self._comm, self._changes_cell = path, comm, changes_cell
-        self._fd: int | None = None
-        self._size = 0
-        self._last_step = -1
-
-    def __call__(self, snapshot: Snapshot) -> None:
-        """Adds a row; a step that has one already (the first of a continuation) is passed over."""
-        if snapshot.step <= self._last_step:
-            return
-        with self._comm.collective_errors():
-            row = _row(snapshot, self._changes_cell)
-            if self._size == 0:
-                row = _header(snapshot, self._changes_cell) + row
-            if self._comm.rank == 0:
-                self._append(row)
-        self._size = self._comm.bcast(self._size)
-        self._last_step = snapshot.step
+        super().__init__(path, comm)
+        self.trigger, self._changes_cell = Every(every), changes_cell
 
     def bytes_per_sample(self, n_atoms: int) -> float:
         """Bytes of a row."""
         return 430.0 if self._changes_cell else 300.0
 
-    def flush(self) -> None:
-        """Collective; all rows are on the disk when it returns."""
-        with self._comm.collective_errors():
-            if self._fd is not None:
-                with disk_errors(self._path):
-                    os.fsync(self._fd)
+    def header(self, snapshot: Snapshot) -> str:
+        """The first line; that of a committee has one more column."""
+        std = snapshot.thermo is not None and snapshot.thermo.max_force_std is not None
+        names = [HEADER, *([CELL_COLUMNS] if self._changes_cell else []), WALL_COLUMN, *([STD_COLUMN] if std else [])]
+        return ",".join(names)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Length of the file in bytes and the step of its last row; call `flush` first."""
-        return {"size": self._size, "last_step": self._last_step}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Cuts the file back to where the checkpoint left it ({}: a new file); collective."""
-        if not state:
-            return
-        self._size, self._last_step = int(state["size"]), int(state["last_step"])
-        with self._comm.collective_errors():
-            if self._comm.rank == 0 and self._size > 0:
-                cut_back(self._path, self._size)
-
-    def close(self) -> None:
-        """Collective; everything is on disk when it returns."""
-        try:
-            self.flush()
-        finally:
-            if self._fd is not None:
-                fd, self._fd = self._fd, None
-                with suppress(OSError):  # what there was to say about the disk, `flush` has said
-                    os.close(fd)
-
-    def _append(self, row: bytes) -> None:
-        """Writes a row behind the last one, or nothing of it."""
-        with disk_errors(self._path):
-            if self._fd is None:
-                flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if self._size == 0 else 0)
-                self._fd = os.open(self._path, flags, 0o666)
-            if os.pwrite(self._fd, row, self._size) < len(row):  # only a full disk takes a part
-                os.ftruncate(self._fd, self._size)
-                raise OSError("no space left for a whole row")
-        self._size += len(row)
-
-
-def _header(snapshot: Snapshot, changes_cell: bool) -> bytes:
-    """The first line; that of a committee has one more column."""
-    std = snapshot.thermo is not None and snapshot.thermo.max_force_std is not None
-    names = [HEADER, *([CELL_COLUMNS] if changes_cell else []), WALL_COLUMN, *([STD_COLUMN] if std else [])]
-    return (",".join(names) + "\n").encode()
-
-
-def _row(snapshot: Snapshot, changes_cell: bool) -> bytes:
-    """One line of the file: every number with all its digits."""
-    thermo = snapshot.thermo
-    if thermo is None:
-        raise ValueError("the thermo reporter was called without observables")
-    numbers = (
-        snapshot.time,
-        thermo.potential,
-        thermo.kinetic,
-        thermo.total,
-        thermo.conserved,
-        thermo.temperature,
-        thermo.pressure,
-        thermo.volume,
-        *thermo.stress,
-        *((*snapshot.state.cell.lengths, *snapshot.state.cell.angles, thermo.density) if changes_cell else ()),
-        snapshot.wall,
-        *([] if thermo.max_force_std is None else [thermo.max_force_std]),
-    )
-    return ",".join([str(int(snapshot.step)), *(repr(float(x)) for x in numbers)]).encode() + b"\n"
+    def numbers(self, snapshot: Snapshot) -> list[float]:
+        """All observables, with all their digits."""
+        thermo = snapshot.thermo
+        if thermo is None:
+            raise ValueError("the thermo reporter was called without observables")
+        shape = (*snapshot.state.cell.lengths, *snapshot.state.cell.angles) if self._changes_cell else ()
+        return [
+            snapshot.time,
+            thermo.potential,
+            thermo.kinetic,
+            thermo.total,
+            thermo.conserved,
+            thermo.temperature,
+            thermo.pressure,
+            thermo.volume,
+            *thermo.stress,
+            *shape,
+            *([thermo.density] if self._changes_cell else []),
+            snapshot.wall,
+            *([] if thermo.max_force_std is None else [thermo.max_force_std]),
+        ]
 
 
 @dataclass(frozen=True)

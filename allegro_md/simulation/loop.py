@@ -135,7 +135,7 @@ class StepLoop:
 
     @property
     def first_needs(self) -> Needs:
-        """What the first evaluation must hold: it is inspected, the integrator begins with it, and it is reported."""
+        """Needs of the first evaluation: it is inspected, the integrator begins with it, and it is reported."""
         virial = "virial_per_atom" if self.state.n_local <= MOST_VIRIALS else "virial"
         return THERMO | {virial} | self.integrator.needs | (needs_of(self._due(self.step)) - {"thermo"})
 

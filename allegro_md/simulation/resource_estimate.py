@@ -42,6 +42,9 @@ tests/unit/simulation/test_resource_estimate.py."""
 VIRIALS = 48
 """Per local atom whose virial is kept."""
 
+CENTROID_VIRIALS = 72
+"""Per local atom and ghost, where an observer needs their virials in the centroid form."""
+
 MOST_BRICKS, MOST_RANKS = 64, 100_000
 """Bricks looked at to find the one with the most atoms, and ranks tried to find a number that suffices."""
 
@@ -169,6 +172,8 @@ class ResourceEstimate:
         holders = [observer for observer in stage.observers if isinstance(observer, HoldsMemory)]
         held = sum(observer.bytes_held(load.own) for observer in holders)
         virials = max(self._info.virial_bytes, at_start) * load.own
+        if any("centroid_virial" in observer.needs for observer in stage.observers):
+            held += CENTROID_VIRIALS * self._copies * load.held
         packed = self._info.bytes_per_atom * load.held
         moments = (
             MIGRATING * load.own - lists,

@@ -88,7 +88,6 @@ VALUES = (
     Case("unknown ensemble", sets("dynamics.ensemble=nvt"), ("dynamics.ensemble", '"nve"')),
     Case("ensemble of the future", sets("dynamics.ensemble=npt-mtk"), ("dynamics.ensemble", "not yet available")),
     Case("key of another ensemble", sets("dynamics.temperature=3"), ("dynamics.temperature", '"nve"', "remove")),
-    Case("observable of the future", sets("output.observe=[{ kind = 'thermal-conductivity' }]"), ("not yet",)),
     Case("unknown engine", sets("potential.engine=fussed", file="model.toml"), ("engine", '"fused"')),
     Case("device of the future", sets("potential.device=cuda"), ("potential.device", "not yet available")),
     Case("grid for other ranks", sets("parallel.grid=[3, 1, 1]"), ("parallel.grid", "mpirun -n 3", '"auto"')),

@@ -56,11 +56,12 @@ OBSERVED: dict[str, str] = {
     "van-hove": '{ kind = "van-hove", every = 10, times = [40, 400], origin_every = 2, bins = 40, rmax = 3.0 }',
     "vacf": '{ kind = "vacf", every = 10, window = 400.0, origin_every = 3 }',
     "thermal-conductivity": '{ kind = "thermal-conductivity", every = 10, window = 300.0 }',
+    "heat-flux": '{ kind = "heat-flux", every = 10 }',
     "msd-plane": '{ kind = "msd", name = "plane", every = 10, axes = "xy", points = 4, species = ["Na"] }',
 }
 """File name of a result → its line in the input."""
 
-IN_RUN_ONLY = ("thermal-conductivity",)
+IN_RUN_ONLY = ("thermal-conductivity", "heat-flux")
 """Those that nothing stored will do for."""
 
 EXACT = (

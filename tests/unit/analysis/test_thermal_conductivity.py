@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from feeding import Array, Frames, columns, fed, made
 
 from allegro_md.analysis.heat_flux import heat_flux, mean_energies
 from allegro_md.cell import Cell
+from allegro_md.cli import main
 from allegro_md.comm import Comm
+from allegro_md.config import load_input
 from allegro_md.errors import InputError
 from allegro_md.reporting import Thermo
+from allegro_md.simulation.build import build_observers, build_parts
 from allegro_md.units import AMU_A2_PER_FS2
 
 
@@ -38,8 +43,8 @@ def relaxing(rng: np.random.Generator, samples: int, keep: float, size: float) -
 def test_a_relaxing_flux() -> None:
     """κ = ⟨J²⟩/(V kT²) Δt/2 · coth(Δt/2τ): in SI units by hand."""
     keep, size = np.exp(-4.0 / 50.0), 0.005
-    flux = relaxing(np.random.default_rng(0), 6000, keep, size)
-    value, *axes = fed(series(flux), kind="thermal-conductivity", window=800.0).result(Comm.serial()).values
+    flux = relaxing(np.random.default_rng(0), 12000, keep, size)
+    value, *axes = fed(series(flux), kind="thermal-conductivity", window=500.0).result(Comm.serial()).values
     integral = (size * 1.602176634e-14) ** 2 * 2e-15 * (1 + keep) / (1 - keep)
     exact = integral / (8000e-30 * 1.380649e-23 * 100.0**2)
     assert abs(value.value - exact) < 3 * value.error < 0.5 * exact
@@ -72,9 +77,10 @@ def test_the_flux_of_moving_atoms() -> None:
 
 def test_doubts_are_told() -> None:
     rng = np.random.default_rng(3)
-    result = fed(series(relaxing(rng, 3000, 0.5, 0.01)), kind="thermal-conductivity", window=200.0).result(Comm.serial())
+    coarse, short = series(relaxing(rng, 3000, 0.5, 0.01)), series(relaxing(rng, 200, 0.9, 0.01))
+    result = fed(coarse, kind="thermal-conductivity", window=200.0).result(Comm.serial())
     assert any("take samples more often" in note for note in result.notes)
-    result = fed(series(relaxing(rng, 200, 0.9, 0.01)), kind="thermal-conductivity", window=200.0).result(Comm.serial())
+    result = fed(short, kind="thermal-conductivity", window=200.0).result(Comm.serial())
     assert np.isnan(result.values[0].value) and "Make it 4.08 ps long at least" in result.notes[0]
 
 
@@ -85,3 +91,36 @@ def test_what_cannot_be_is_refused() -> None:
     frames.cells = (Cell(np.eye(3), (False,) * 3, absent=(True,) * 3),)
     with pytest.raises(InputError, match="no box"):
         made(frames, kind="thermal-conductivity", window=100.0)
+
+
+COPPER = """
+[system]
+crystal = { symbol = "Cu", lattice = "fcc", a = 3.6, repeat = [2, 2, 2] }
+[[potential]]
+kind = "ase"
+calculator = "emt"
+range = 6.0
+[dynamics]
+ensemble = "nve"
+timestep = 2.0
+steps = 10
+[output]
+observe = [{ kind = "KIND", every = 5 }]
+"""
+
+
+@pytest.mark.parametrize("kind", ["thermal-conductivity", "heat-flux"])
+def test_a_potential_that_cannot_give_it_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "input.toml").write_text(COPPER.replace("KIND", kind))
+    config = load_input(tmp_path / "input.toml")
+    parts = build_parts(config, Comm.serial())
+    with pytest.raises(InputError, match=f"'{kind}' is made of the heat flux, but the potential 'ase' gives forces on"):
+        build_observers(config, parts.system, parts.potential, Comm.serial())
+
+
+@pytest.mark.parametrize("kind", ["thermal-conductivity", "heat-flux"])
+def test_nothing_stored_will_do(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "walk.extxyz").write_text("1\n\nAr 0 0 0\n")
+    assert main(["analyze", kind, str(tmp_path / "walk.extxyz"), "--out", str(tmp_path)]) == 2
+    assert f"'{kind}' cannot be computed afterwards: a trajectory holds neither energies" in capsys.readouterr().err
+    assert main(["analyze", kind, "--keys"]) == 0
