@@ -97,7 +97,6 @@ class Integrator(Protocol):
     """Moves the atoms by one time step; keeps global numbers only: per-atom arrays are `fields` of the state.
 
     Attributes:
-        needs: names of `evaluation.QUANTITIES` that `step` uses ("virial" of a barostat).
         stochastic: draws random numbers.
         order: the error of the conserved quantity falls with this power of the time step; 0: nothing is conserved.
         heats_atoms_at_rest: False of a thermostat that only multiplies velocities.
@@ -108,7 +107,6 @@ class Integrator(Protocol):
         finished: no further step is needed (a minimizer that has converged).
     """
 
-    needs: ClassVar[Needs]
     stochastic: ClassVar[bool]
     order: ClassVar[int]
     heats_atoms_at_rest: ClassVar[bool]
@@ -117,6 +115,10 @@ class Integrator(Protocol):
     degrees_of_freedom: int
     max_temperature: float
     finished: bool
+
+    @property
+    def needs(self) -> Needs:
+        """Names of `evaluation.QUANTITIES` that `step` uses ("virial" of a barostat)."""
 
     @property
     def changes_cell(self) -> bool:
