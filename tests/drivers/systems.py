@@ -211,7 +211,7 @@ def sheared(comm: Comm, tiles: int | None = None) -> Case:
     velocity = thermal(len(x), 10.0, 2000.0, 62)
     state = spread(x, rows, (True,) * 3, comm, velocity, 10.0, np.array([-3.0, 5.0, 11.0]))
     rate = {"xx": 2e-4, "zz": -3e-4, "xy": 5e-3, "xz": -4e-3, "yz": 3e-3}
-    content = {"ensemble": "nvt-bussi", "timestep": 2.0, "steps": 150, "temperature": 2000.0, "deform": {"rate": rate}}
+    content = {"ensemble": "nvt-bussi", "timestep": 2.0, "steps": 200, "temperature": 2000.0, "deform": {"rate": rate}}
     potential = lennard_jones(0.05, 2.3, 5.0)
     setting = Setting(potential.info, len(x), state.cell, comm)
     return Case(state, potential, build_integrator(NvtBussiConfig.model_validate(content), setting))
