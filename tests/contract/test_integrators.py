@@ -11,7 +11,7 @@ import torch
 from systems import Breathing, Soft, grid_points, spread, thermal
 
 from allegro_md.comm import Comm
-from allegro_md.config.dynamics import INTEGRATORS, NveConfig
+from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import QUANTITIES
 from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Clock, Prepared, Setting
@@ -29,8 +29,7 @@ from allegro_md.timers import Timers
 
 KINDS = (
     "nve", "nvt-nose-hoover", "nvt-bussi", "nvt-langevin", "nvt-berendsen", "npt-mtk", "nph-mtk", "npt-crescale",
-    "npt-berendsen", "minimize", "minimize by fire", "breathing",
-    "nve deformed", "nvt-langevin deformed",
+    "npt-berendsen", "minimize", "minimize by fire", "breathing", "nve deformed", "nvt-langevin deformed",
 )  # fmt: skip
 
 
@@ -46,10 +45,11 @@ def build(kind: str, state: AtomState) -> Any:
     common: dict[str, Any] = {"ensemble": kind, "timestep": 1.0, "steps": 40, "temperature": (500.0, 900.0)}
     if kind.endswith("deformed"):
         deform = {"rate": {"xx": -0.004, "xy": 0.01}}
-        ensemble = kind.split()[0]
-        keys = {"ensemble": ensemble, "timestep": 1.0, "steps": 40, "deform": deform}
-        keys |= {} if ensemble == "nve" else {"temperature": [500.0, 900.0]}
-        return build_integrator(INTEGRATORS.table(ensemble).model_validate(keys), setting)
+        ensemble, temperature = kind.split()[0], common.pop("temperature")
+        common |= {"ensemble": ensemble, "deform": deform}
+        common |= {} if ensemble == "nve" else {"temperature": temperature}
+        table: Any = INTEGRATORS.table(ensemble).model_validate(common)
+        return build_integrator(table, setting)
     if kind == "nvt-bussi":
         return StochasticRescaling(NvtBussiConfig(**common), setting)
     if kind == "nvt-langevin":
