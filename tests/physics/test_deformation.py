@@ -28,9 +28,9 @@ SILVER = Path(__file__).resolve().parents[2] / "inputs" / "potentials" / "ag-sut
 
 
 def build(state: AtomState, potential: Potential, timestep: float, steps: int, deform: Any, **keys: Any) -> Any:
-    content = {"ensemble": "nve", "timestep": timestep, "steps": steps, "deform": deform} | keys
-    table = INTEGRATORS.table(content["ensemble"]).model_validate(content)
-    return build_integrator(table, Setting(potential.info, state.n_total, state.cell, Comm.serial()))  # type: ignore[arg-type]
+    content: dict[str, Any] = {"ensemble": "nve", "timestep": timestep, "steps": steps, "deform": deform} | keys
+    table: Any = INTEGRATORS.table(content["ensemble"]).model_validate(content)
+    return build_integrator(table, Setting(potential.info, state.n_total, state.cell, Comm.serial()))
 
 
 def energy(state: AtomState, potential: Potential) -> float:

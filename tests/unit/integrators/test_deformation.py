@@ -30,8 +30,8 @@ Array = NDArray[np.float64]
 
 
 def table(deform: dict[str, Any], steps: int = 100, **keys: Any) -> Any:
-    content = {"ensemble": "nve", "timestep": 1.0, "steps": steps, "deform": deform} | keys
-    return load_table(INTEGRATORS.table(content["ensemble"]), content, "dynamics")  # type: ignore[type-var]
+    content: dict[str, Any] = {"ensemble": "nve", "timestep": 1.0, "steps": steps, "deform": deform} | keys
+    return load_table(INTEGRATORS.table(content["ensemble"]), content, "dynamics")
 
 
 def integrator(deform: dict[str, Any], state: AtomState, potential: Any, steps: int = 100, **keys: Any) -> Any:
@@ -91,7 +91,7 @@ def test_work_of_the_kinetic_part_is_the_change_of_the_kinetic_energy() -> None:
 def test_ideal_gas_conserves(ensemble: str) -> None:
     """No virial: the work is exact, whatever thermostats do in between."""
     state = gas()
-    keys = {} if ensemble == "nve" else {"temperature": 300.0}
+    keys: dict[str, Any] = {} if ensemble == "nve" else {"temperature": 300.0}
     moves = integrator({"rate": {"xx": -2e-3, "xy": 4e-3}}, state, Ideal, ensemble=ensemble, **keys)
     energy: list[float] = []
 
