@@ -52,7 +52,8 @@ class Comoving:
             return
         carried = 0.0 if self._affine is None else self._affine
         position = last() + self._center + carried
-        self._affine = carried + multiplied(position - before.origin, before.inverse @ unreduced(cell, before) - np.eye(3))
+        change = before.inverse @ unreduced(cell, before) - np.eye(3)
+        self._affine = carried + multiplied(position - before.origin, change)
 
     def relative(
         self, position: NDArray[np.float64], masses: NDArray[np.float64], comm: Comm

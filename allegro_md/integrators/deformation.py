@@ -6,10 +6,10 @@ and v the velocity relative to it (peculiar), which is what the state holds:
     dx/dt = v + (x − x₀) G,  m dv/dt = F − m v G,  dh/dt = h G
 
 Evans, Morriss, Phys. Rev. A 30, 1528 (1984), doi:10.1103/PhysRevA.30.1528; for flows other than shear Daivis, Todd,
-J. Chem. Phys. 124, 194103 (2006), doi:10.1063/1.2192775. A term −m (x − x₀) G G, with which these are Newton's
-equations of v + u, is left out. It is zero for shear. With it the motion would depend on where the origin is and on
-which image of an atom is taken, and the work on the atoms would not be that of the stress, d(K + U) = −(Σ m v v + W):G dt
-(W: virial).
+J. Chem. Phys. 124, 194103 (2006), doi:10.1063/1.2192775. For v + u these are Newton's equations with an external force
+m (x − x₀) G G, which gives the atoms the acceleration of the flow; it is zero for shear. Without it (p-SLLOD) the motion
+would depend on where the origin is and on which image of an atom is taken, and the work on the atoms would not be that
+of the stress, d(K + U) = −(Σ m v v + W):G dt (W: virial).
 
 The part without forces is solved exactly, over a time t:
 
@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import expm, logm
 
 from allegro_md.cell import Cell
@@ -40,11 +39,10 @@ from allegro_md.config.dynamics import DeformableConfig
 from allegro_md.errors import InputError
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.integrators.base import Collective, Setting
+from allegro_md.integrators.cell_strain import Matrix, tensor_of
 from allegro_md.integrators.steps import drift, drift_with_cell, kick_with_cell, reduce_cell
-from allegro_md.observables import VOIGT, kinetic_tensor
+from allegro_md.observables import kinetic_tensor
 from allegro_md.state import AtomState
-
-Array = NDArray[np.float64]
 
 PLACES = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (2, 1), "xz": (2, 0), "xy": (1, 0)}
 """Component of the input → its row and column in G and in F − 1: "xy" is ∂u_x/∂y, and vectors are rows."""
@@ -52,21 +50,21 @@ PLACES = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (2, 1), "xz": (2, 0), 
 
 @dataclass(frozen=True)
 class Maps:
-    """What a flow does in a time t.
+    """Effects of a flow in a time t.
 
     Attributes:
         deformation: (3, 3) exp(G t), of positions and lattice rows.
         flight: (3, 3) fs, of velocities to displacements: t where there is no flow.
         damping: (3, 3) exp(−G t), of velocities.
-        gain: six components, Voigt order: (exp(−G t) exp(−G t)ᵀ − 1)/2, contracted with Σ m v v the change of K.
-        gradient: six components, Voigt order, of G, 1/fs; a shear stands for both of its places.
+        gain: (3, 3) (exp(−G t) exp(−G t)ᵀ − 1)/2, contracted with Σ m v v the change of K.
+        gradient: (3, 3) G, 1/fs.
     """
 
-    deformation: Array
-    flight: Array
-    damping: Array
-    gain: tuple[float, ...]
-    gradient: tuple[float, ...]
+    deformation: Matrix
+    flight: Matrix
+    damping: Matrix
+    gain: Matrix
+    gradient: Matrix
 
 
 class Flow:
@@ -78,7 +76,7 @@ class Flow:
         work: done on the atoms so far, eV.
     """
 
-    def __init__(self, gradient: Callable[[], Array] | None = None, collective: Collective | None = None) -> None:
+    def __init__(self, gradient: Callable[[], Matrix] | None = None, collective: Collective | None = None) -> None:
         """Prepares a flow.
 
         Args:
@@ -90,7 +88,7 @@ class Flow:
         self.work = 0.0
         self._maps: dict[float, Maps] = {}
         self._elapsed = 0.0
-        self._virial: list[float] = []
+        self._virial = np.full((3, 3), np.nan)
         if gradient is not None:
             assert collective is not None
             self._gradient, self._collective = gradient, collective
@@ -108,7 +106,7 @@ class Flow:
         if time not in self._maps:
             self._maps[time] = self._collective.on_root(lambda: maps(self._gradient(), time))
         found = self._maps[time]
-        self.work += _contracted(found.gain, self._collective.reduce(kinetic_tensor(state)).tolist())
+        self.work += float((found.gain * tensor_of(self._collective.reduce(kinetic_tensor(state)))).sum())
         drift_with_cell(state, found.deformation, found.flight)
         kick_with_cell(state, 0.0, found.damping, np.eye(3))
         reduce_cell(state)
@@ -118,16 +116,15 @@ class Flow:
         """Takes the virial of the first evaluation (collective)."""
         if self.moves:
             assert evaluation.virial is not None
-            self._virial = self._collective.reduce(evaluation.virial).tolist()
+            self._virial = tensor_of(self._collective.reduce(evaluation.virial))
 
     def finish(self, evaluation: Evaluation) -> None:
         """Adds the work of the virial at the end of a step (collective)."""
         if self.moves:
             before = self._virial
             self.prepare(evaluation)
-            both = [a + b for a, b in zip(before, self._virial, strict=True)]
             gradient = next(iter(self._maps.values())).gradient
-            self.work -= 0.5 * self._elapsed * _contracted(gradient, both)
+            self.work -= 0.5 * self._elapsed * float((gradient * (before + self._virial)).sum())
             self._elapsed = 0.0
 
     def state_dict(self) -> dict[str, float]:
@@ -139,7 +136,7 @@ class Flow:
         self.work = state.get("work", 0.0)
 
 
-def maps(gradient: Array, time: float) -> Maps:
+def maps(gradient: Matrix, time: float) -> Maps:
     """Finds what a flow does in a time.
 
     Args:
@@ -150,10 +147,10 @@ def maps(gradient: Array, time: float) -> Maps:
     square, damping = strain @ strain, expm(-strain)
     flight = time * (np.eye(3) + square @ (np.eye(3) + square @ (np.eye(3) + square / 42.0) / 20.0) / 6.0)
     gain = 0.5 * (damping @ damping.T - np.eye(3))
-    return Maps(expm(strain), flight, damping, _voigt(gain), _voigt(gradient))
+    return Maps(expm(strain), flight, damping, gain, gradient)
 
 
-def velocity_gradient(table: DeformConfig, length: float) -> Array:
+def velocity_gradient(table: DeformConfig, length: float) -> Matrix:
     """Returns G, (3, 3) 1/fs, of a ``deform`` table; a strain is reached after `length` fs."""
     if table.rate is not None:
         return _matrix(table.rate.given, lambda rate: rate / 3.0)
@@ -194,7 +191,7 @@ def _require_periodic(deform: DeformConfig, cell: Cell) -> None:
             )
 
 
-def _matrix(components: dict[str, float], along_axis: Callable[[float], float]) -> Array:
+def _matrix(components: dict[str, float], along_axis: Callable[[float], float]) -> Matrix:
     """Puts components at their places in a (3, 3) matrix; `along_axis` gives the part of a volume's for each axis."""
     matrix = np.zeros((3, 3))
     for key, value in components.items():
@@ -204,15 +201,3 @@ def _matrix(components: dict[str, float], along_axis: Callable[[float], float]) 
             matrix[PLACES[key]] += value
     return matrix
 
-
-def _voigt(matrix: Array) -> tuple[float, ...]:
-    """Factors of the six components of a symmetric tensor in its contraction with `matrix` (3, 3)."""
-    return tuple(float(matrix[a, b] + (matrix[b, a] if a != b else 0.0)) for a, b in VOIGT)
-
-
-def _contracted(factors: tuple[float, ...], components: list[float]) -> float:
-    """Sum of products of six components, in one order: the same bits on all ranks."""
-    total = 0.0
-    for factor, component in zip(factors, components, strict=True):
-        total += factor * component
-    return total

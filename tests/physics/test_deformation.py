@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import series
 from numpy.typing import NDArray
+from systems import lennard_jones
 
 from allegro_md.comm import Comm
 from allegro_md.config.dynamics import INTEGRATORS
@@ -22,7 +23,11 @@ from allegro_md.potentials.eam_file import read_eam
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
-from allegro_md.units import AMU_A2_PER_FS2, EV_PER_A3_IN_GPA
+from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN, EV_PER_A3_IN_GPA
+
+SIGMA, EPSILON = 3.405, 119.8 * BOLTZMANN
+TIME = SIGMA * np.sqrt(39.948 * AMU_A2_PER_FS2 / EPSILON)
+"""Unit of time of the Lennard-Jones liquid, fs."""
 
 SILVER = Path(__file__).resolve().parents[2] / "inputs" / "potentials" / "ag-sutton-chen.eam.alloy"
 
@@ -138,3 +143,34 @@ def test_elastic_constant_of_copper(engine: Any, shared: Path) -> None:
     file = shared / "data" / "lammps_eam" / "Cu_u3.eam"
     slope, second = _elastic(engine, "Cu", 3.615, lambda s: Eam(read_eam(file), s.species_table), "xx")
     assert slope == pytest.approx(second, rel=0.03)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_viscosity_of_sheared_argon(engine: Any) -> None:
+    """256 Lennard-Jones atoms at ρ* = 0.8442, T* = 0.722, sheared at γ* = 0.1 through several cells.
+
+    η* is 3.2 to 3.3 at rest, Meier, Laesecke and Kabelac, J. Chem. Phys. 121, 3671 (2004), which `test_transport` finds by
+    Green and Kubo; shear thinning takes a few percent of it at this rate, and more at γ* = 0.2.
+    """
+    state = engine.crystal("Ar", SIGMA * (4 / 0.8442) ** (1 / 3), 4, 400.0, rattle=0.1)
+    potential = lennard_jones(EPSILON, SIGMA, 2.5 * SIGMA)
+    kelvin = 0.722 * 119.8
+    for melt, temperature, steps in (("nvt-bussi", 400.0, 3000), ("nvt-bussi", kelvin, 2000)):
+        keys = {"ensemble": melt, "temperature": temperature}
+        engine.simulate(state, potential, build(state, potential, 5.0, steps, None, **keys), steps)
+    found = []
+    for rate in (0.2, 0.1):
+        sheared, deform = engine.copy(state), {"rate": {"xy": rate / TIME}}
+        keys = {"ensemble": "nvt-nose-hoover", "temperature": kelvin, "thermostat_time": 500.0}
+        record = engine.simulate(sheared, potential, build(sheared, potential, 8.0, 30000, deform, **keys), 30000)
+        assert sheared.lattices > 5
+        assert record["temperature"][2000:].mean() == pytest.approx(kelvin, rel=0.02)
+        blocks = np.array([row.stress[5] for row in record.rows])[1:].reshape(15, -1)[1:].mean(axis=1)
+        eta = blocks / (rate / TIME) / (EPSILON * TIME / SIGMA**3 * EV_PER_A3_IN_GPA)
+        found.append((float(eta.mean()), float(eta.std(ddof=1) / np.sqrt(len(eta)))))
+    print(found)
+    (fast, fast_error), (slow, slow_error) = found
+    assert slow_error < 0.15 and fast_error < 0.08
+    assert fast < slow + 2.0 * slow_error
+    assert 3.25 - 0.3 - 2.0 * slow_error < slow < 3.25 + 2.0 * slow_error

@@ -20,7 +20,7 @@ GRADIENT = np.array([[0.01, 0.0, 0.0], [0.11, 0.02, 0.0], [-0.13, 0.09, -0.02]])
 
 
 def moved_by_themselves(reduces: bool) -> tuple[NDArray[np.float64], int]:
-    """Displacements that `Comoving` finds over 30 samples of a random walk in a flow, and how often the cell flipped."""
+    """Displacements that `Comoving` finds, 30 samples of a random walk in a flow, and how often the cell flipped."""
     rng = np.random.default_rng(5)
     cell = Cell(ROWS, (True,) * 3, np.array([1.0, -2.0, 0.5]))
     table = SpeciesTable(("Ar",), np.array([18]), np.array([40.0]))

@@ -13,12 +13,14 @@ from systems import Ideal, Soft, grid_points, spread, thermal
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config.deform import DeformConfig
-from allegro_md.config.dynamics import INTEGRATORS
+from allegro_md.config.dynamics import INTEGRATORS, Dynamics
+from allegro_md.config.fields import Table
 from allegro_md.config.load import load_table
 from allegro_md.errors import InputError
 from allegro_md.integrators import build_integrator
 from allegro_md.integrators import deformation as deformation_module
 from allegro_md.integrators.base import Clock, Setting
+from allegro_md.integrators.cell_strain import tensor_of
 from allegro_md.integrators.deformation import maps, velocity_gradient
 from allegro_md.io.wrapping import unwrap, wrap
 from allegro_md.observables import kinetic_tensor
@@ -84,7 +86,7 @@ def test_work_of_the_kinetic_part_is_the_change_of_the_kinetic_energy() -> None:
     after = Comm.serial().reduce(kinetic_tensor(state))
     gain = 0.5 * (after[:3].sum() - tensor[:3].sum())
     assert np.abs(v).max() > 0.0 and abs(gain) > 1e-4
-    assert float(np.dot(found.gain, tensor)) == pytest.approx(gain, rel=1e-12)
+    assert float((found.gain * tensor_of(tensor)).sum()) == pytest.approx(gain, rel=1e-12)
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "nvt-nose-hoover", "nvt-bussi", "nvt-langevin", "nvt-berendsen"])
@@ -196,6 +198,17 @@ def test_without_a_flow_nothing_is_asked_for() -> None:
 def test_refused_tables(deform: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said.replace("+", r"\+")):
         table(deform)
+
+
+@pytest.mark.parametrize("ensemble", ["npt-mtk", "npt-crescale", "minimize"])
+def test_no_other_ensemble_has_it(ensemble: str) -> None:
+    content = {"ensemble": ensemble, "steps": 10, "deform": {"rate": {"xx": "1e9/s"}}}
+    with pytest.raises(InputError, match=f'does not apply to ensemble = "{ensemble}"'):
+        load_table(_Holder, {"dynamics": content}, "input.toml")
+
+
+class _Holder(Table):
+    dynamics: Dynamics
 
 
 def test_a_ramp_is_as_long_as_the_run() -> None:
