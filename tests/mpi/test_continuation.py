@@ -147,7 +147,7 @@ def test_other_physics_is_refused(five_steps: Path, capsys: pytest.CaptureFixtur
     assert main([str(five_steps), "--resume", "--set", change]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert change.split("=")[0].split(".")[-1] in line and "began with" in line
-    assert ("while the temperature is a ramp" in line) == (change == "dynamics.steps=500")
+    assert ("strain is a ramp" in line) == (change == "dynamics.steps=500")
 
 
 def test_another_system_is_refused(five_steps: Path, capsys: pytest.CaptureFixture[str]) -> None:
