@@ -1,6 +1,6 @@
 """Draws docs/ensembles/deformation.svg: the work of a shear that replaces the cell, and stress against strain at 1e9/s.
 
-    python benchmarks/deformation.py
+Run it as  python benchmarks/deformation.py  (a minute on one core).
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ and v the velocity relative to it (peculiar), which is what the state holds:
 
 Evans, Morriss, Phys. Rev. A 30, 1528 (1984), doi:10.1103/PhysRevA.30.1528; for flows other than shear Daivis, Todd,
 J. Chem. Phys. 124, 194103 (2006), doi:10.1063/1.2192775. For v + u these are Newton's equations with an external force
-m (x − x₀) G G, which gives the atoms the acceleration of the flow; it is zero for shear. Without it (p-SLLOD) the motion
-would depend on where the origin is and on which image of an atom is taken, and the work on the atoms would not be that
-of the stress, d(K + U) = −(Σ m v v + W):G dt (W: virial).
+m (x − x₀) G G, which gives the atoms the acceleration of the flow; it is zero for shear. Without it (p-SLLOD) the
+motion would depend on where the origin is and on which image of an atom is taken, and the work on the atoms would not
+be that of the stress, d(K + U) = −(Σ m v v + W):G dt (W: virial).
 
 The part without forces is solved exactly, over a time t:
 

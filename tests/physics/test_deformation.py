@@ -150,8 +150,8 @@ def test_elastic_constant_of_copper(engine: Any, shared: Path) -> None:
 def test_viscosity_of_sheared_argon(engine: Any) -> None:
     """256 Lennard-Jones atoms at ρ* = 0.8442, T* = 0.722, sheared at γ* = 0.1 through several cells.
 
-    η* is 3.2 to 3.3 at rest, Meier, Laesecke and Kabelac, J. Chem. Phys. 121, 3671 (2004), which `test_transport` finds by
-    Green and Kubo; shear thinning takes a few percent of it at this rate, and more at γ* = 0.2.
+    η* is 3.2 to 3.3 at rest, Meier, Laesecke and Kabelac, J. Chem. Phys. 121, 3671 (2004), which `test_transport` finds
+    by Green and Kubo; shear thinning takes a few percent of it at this rate, and more at γ* = 0.2.
     """
     state = engine.crystal("Ar", SIGMA * (4 / 0.8442) ** (1 / 3), 4, 400.0, rattle=0.1)
     potential = lennard_jones(EPSILON, SIGMA, 2.5 * SIGMA)
