@@ -35,7 +35,7 @@ from scipy.linalg import expm, logm
 
 from allegro_md.cell import Cell
 from allegro_md.config.deform import DeformConfig
-from allegro_md.config.dynamics import DeformableConfig
+from allegro_md.config.dynamics import DeformableConfig, MotionConfig
 from allegro_md.errors import InputError
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.integrators.base import Collective, Setting
@@ -159,13 +159,13 @@ def velocity_gradient(table: DeformConfig, length: float) -> Matrix:
     return np.asarray(logm(final).real / length)
 
 
-def build_flow(table: DeformableConfig, setting: Setting) -> Flow:
-    """Builds the flow of a ``[dynamics]`` table: none without `deform`.
+def build_flow(table: MotionConfig, setting: Setting) -> Flow:
+    """Builds the flow of a ``[dynamics]`` table: none without `deform`, which not every ensemble has.
 
     Raises:
         InputError: the flow moves the vector of a free axis, or the potential has no virial.
     """
-    deform = table.deform
+    deform = table.deform if isinstance(table, DeformableConfig) else None
     if deform is None:
         return Flow()
     _require_periodic(deform, setting.cell)

@@ -27,7 +27,7 @@ from allegro_md.config.dynamics import DeformableConfig, ThermostatConfig
 from allegro_md.config.fields import Seed
 from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
-from allegro_md.integrators.deformation import Flow, build_flow
+from allegro_md.integrators.deformation import build_flow
 from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import kick, scale_velocities
@@ -64,8 +64,8 @@ class StochasticRescaling:
     heats_atoms_at_rest: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
 
-    def __init__(self, table: RescalingConfig, setting: Setting, flow: Flow | None = None) -> None:
-        """Prepares the integrator of a ``[dynamics]`` table; `flow` deforms the cell.
+    def __init__(self, table: RescalingConfig, setting: Setting) -> None:
+        """Prepares the integrator of a ``[dynamics]`` table.
 
         Raises:
             InputError: there is no degree of freedom.
@@ -79,7 +79,7 @@ class StochasticRescaling:
         self._time, self._seed = table.thermostat_time, table.seed
         self._collective = setting.collective
         self._given = 0.0
-        self._flow = flow or Flow()
+        self._flow = build_flow(table, setting)
         self.needs, self.changes_cell = self._flow.needs, self._flow.moves
 
     def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
@@ -133,4 +133,4 @@ class StochasticRescaling:
 
 def build(table: NvtBussiConfig, setting: Setting) -> StochasticRescaling:
     """Builds the integrator of a ``[dynamics]`` table."""
-    return StochasticRescaling(table, setting, build_flow(table, setting))
+    return StochasticRescaling(table, setting)
