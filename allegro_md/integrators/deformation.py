@@ -113,19 +113,19 @@ class Flow:
         self._elapsed += time
 
     def prepare(self, evaluation: Evaluation) -> None:
-        """Takes the virial of the first evaluation (collective)."""
+        """Takes the virial with which a step begins, also after one that has failed halfway (collective)."""
         if self.moves:
             assert evaluation.virial is not None
+            self._elapsed = 0.0
             self._virial = tensor_of(self._collective.reduce(evaluation.virial))
 
     def finish(self, evaluation: Evaluation) -> None:
         """Adds the work of the virial at the end of a step (collective)."""
         if self.moves:
-            before = self._virial
+            before, elapsed = self._virial, self._elapsed
             self.prepare(evaluation)
             gradient = next(iter(self._maps.values())).gradient
-            self.work -= 0.5 * self._elapsed * float((gradient * (before + self._virial)).sum())
-            self._elapsed = 0.0
+            self.work -= 0.5 * elapsed * float((gradient * (before + self._virial)).sum())
 
     def state_dict(self) -> dict[str, float]:
         """The work so far; nothing without a flow."""
