@@ -84,7 +84,10 @@ DIMENSIONS: dict[str, dict[str, float]] = {
     "velocity": {"Å/fs": 1.0, "A/fs": 1.0, "Å/ps": 1e-3, "A/ps": 1e-3, "m/s": 1e-5},
     "force": {"eV/Å": 1.0, "eV/A": 1.0, "meV/Å": 1e-3, "meV/A": 1e-3},
     "viscosity": {"mPa·s": 1.0, "mPa s": 1.0, "Pa·s": 1e3, "Pa s": 1e3, "cP": 1.0},
-    "rate": {"1/fs": 1.0, "1/ps": 1e-3, "1/ns": 1e-6, "/fs": 1.0, "/ps": 1e-3, "/ns": 1e-6},  # "1/ps": 1 and "/ps"
+    "rate": {
+        **{"1/fs": 1.0, "1/ps": 1e-3, "1/ns": 1e-6, "1/s": 1e-15},
+        **{"/fs": 1.0, "/ps": 1e-3, "/ns": 1e-6, "/s": 1e-15},  # "1/ps" is 1 and "/ps"
+    },
     "wall time": {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0},
 }
 """Unit name → factor to the internal unit, per dimension."""

@@ -1,7 +1,9 @@
 """Positions in a frame that moves with the center of mass, and with the cell where it changes.
 
 Where the cell h changes, the displacement from one sample to the next is that in scaled coordinates,
-(s(t₂) − s(t₁)) · h(t₂), and longer ones are sums of these: what the deformation carries along is no diffusion.
+(s(t₂) − s(t₁)) · h(t₂), and longer ones are sums of these: what the deformation carries along is no diffusion. A cell
+that was replaced by a less tilted one of the same lattice (`integrators.steps.reduce_cell`) is compared as if it had
+not been.
 """
 
 from __future__ import annotations
@@ -14,8 +16,12 @@ from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
+from allegro_md.errors import InputError
 from allegro_md.exact import ExactSum
 from allegro_md.io.wrapping import multiplied
+
+UNCLEAR = 0.15
+"""Distance of a tilt between two samples from half a lattice vector, of whose length it is a fraction."""
 
 
 class Comoving:
@@ -37,13 +43,17 @@ class Comoving:
         Args:
             cell: of this sample.
             last: gives the `relative` positions of the last sample.
+
+        Raises:
+            InputError: the cell was sheared so much that its lattice vectors cannot be told from others.
         """
         before, self.cell = self.cell, cell
         if np.array_equal(before.matrix, cell.matrix):
             return
         carried = 0.0 if self._affine is None else self._affine
         position = last() + self._center + carried
-        self._affine = carried + multiplied(position - before.origin, before.inverse @ cell.matrix - np.eye(3))
+        change = before.inverse @ unreduced(cell, before) - np.eye(3)
+        self._affine = carried + multiplied(position - before.origin, change)
 
     def relative(
         self, position: NDArray[np.float64], masses: NDArray[np.float64], comm: Comm
@@ -79,6 +89,31 @@ class Comoving:
     def load_rows(self, rows: Mapping[str, NDArray[Any]]) -> None:
         """Takes up from `rows`."""
         self._affine = rows.get("affine")
+
+
+def unreduced(cell: Cell, before: Cell) -> NDArray[np.float64]:
+    """Returns (3, 3) Å, the lattice rows of a cell that follow from earlier ones by deformation alone.
+
+    A reduction adds multiples of earlier rows to later ones. So row b is ahead of row b of `before` by a multiple of
+    row a if the deformation is small against a: the nearest multiple is taken off.
+
+    Raises:
+        InputError: the nearest multiple is not clear.
+    """
+    rows = np.array(cell.matrix)
+    for b, a in ((1, 0), (2, 1), (2, 0)):
+        ahead = float(((rows[b] - before.matrix[b]) @ before.inverse)[a])
+        if cell.periodic[a] and cell.periodic[b]:
+            multiple = np.rint(ahead)
+            if 0.5 - abs(ahead - multiple) < UNCLEAR:
+                raise InputError(
+                    f"lattice vector {'abc'[b]} has moved by {ahead:.3g} of vector {'abc'[a]} between two samples, and "
+                    "it is not clear whether the cell was sheared or replaced by another one of the same lattice",
+                    "output.observe",
+                    "take samples more often",
+                )
+            rows[b] -= multiple * rows[a]
+    return rows
 
 
 def center_of_mass(

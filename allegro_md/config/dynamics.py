@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from allegro_md.config.deform import DeformConfig
 from allegro_md.config.fields import Flag, Marker, Quantity, Table, Time, Whole, problem, show
 from allegro_md.config.registry import Chosen, Entry, Registry
 
@@ -90,7 +91,39 @@ class MotionConfig(DynamicsConfig):
         return self.remove_momentum
 
 
-class NveConfig(MotionConfig):
+MOST_STRAIN = 0.01
+"""Of one step: beyond, a slip of the unit of a rate is likely, and no atom could follow."""
+
+
+class DeformableConfig(MotionConfig):
+    """Keys of every ensemble whose cell does not move by itself.
+
+    Attributes:
+        deform: a homogeneous deformation of cell and atoms; None: the cell stays as it is.
+    """
+
+    deform: DeformConfig | None = None
+
+    @property
+    def changes_cell(self) -> bool:
+        """The cell changes in the course of the run."""
+        return self.deform is not None
+
+    @property
+    def is_ramped(self) -> bool:
+        """A target changes over the steps, so that their number cannot change later."""
+        return super().is_ramped or (self.deform is not None and self.deform.strain is not None)
+
+    @model_validator(mode="after")
+    def _slow_enough(self) -> DeformableConfig:
+        strain = 0.0 if self.deform is None else self.deform.largest_step(self.timestep, self.steps)
+        if strain > MOST_STRAIN and self.steps > 0:
+            raise problem(f"deforms by {strain:.3g} in each step of {self.timestep:g} fs, more than {MOST_STRAIN:g}",
+                          'a rate is a number in 1/fs or a string such as "1e9/s"; or make more steps', "deform")
+        return self
+
+
+class NveConfig(DeformableConfig):
     """Velocity Verlet at constant energy."""
 
     ensemble: Literal["nve"]
@@ -145,7 +178,7 @@ class ChainConfig(ThermostatConfig):
     suzuki_yoshida: Annotated[int, _Order()] = 3
 
 
-class NvtNoseHooverConfig(ChainConfig):
+class NvtNoseHooverConfig(DeformableConfig, ChainConfig):
     """Nosé–Hoover chains at constant volume (Martyna–Tuckerman)."""
 
     ensemble: Literal["nvt-nose-hoover"]

@@ -97,7 +97,6 @@ class Integrator(Protocol):
     """Moves the atoms by one time step; keeps global numbers only: per-atom arrays are `fields` of the state.
 
     Attributes:
-        needs: names of `evaluation.QUANTITIES` that `step` uses ("virial" of a barostat).
         stochastic: draws random numbers.
         order: the error of the conserved quantity falls with this power of the time step; 0: nothing is conserved.
         heats_atoms_at_rest: False of a thermostat that only multiplies velocities.
@@ -107,7 +106,6 @@ class Integrator(Protocol):
         finished: no further step is needed (a minimizer that has converged).
     """
 
-    needs: ClassVar[Needs]
     stochastic: ClassVar[bool]
     order: ClassVar[int]
     heats_atoms_at_rest: ClassVar[bool]
@@ -119,6 +117,10 @@ class Integrator(Protocol):
     @property
     def fields(self) -> tuple[Field, ...]:
         """Per-atom arrays that the state is to have while this integrator moves the atoms."""
+
+    @property
+    def needs(self) -> Needs:
+        """Names of `evaluation.QUANTITIES` that `step` uses ("virial" of a barostat)."""
 
     @property
     def changes_cell(self) -> bool:

@@ -1,6 +1,7 @@
 """Constant energy: velocity Verlet.
 
-Equations: dx/dt = v, m dv/dt = F. Splitting: kick(dt/2) drift(dt) forces kick(dt/2).
+Equations: dx/dt = v, m dv/dt = F. Splitting: kick(dt/2) drift(dt) forces kick(dt/2). Where the cell is
+deformed, drift and conserved energy are those of `integrators.deformation`.
 Swope, Andersen, Berens, Wilson, J. Chem. Phys. 76, 637 (1982), doi:10.1063/1.442716.
 """
 
@@ -9,49 +10,56 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from allegro_md.config import NveConfig
-from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
-from allegro_md.integrators.steps import drift, kick
+from allegro_md.integrators.deformation import Flow, build_flow
+from allegro_md.integrators.steps import kick
 from allegro_md.state import AtomState, Field
 
 
 class VelocityVerlet:
     """Microcanonical ensemble."""
 
-    needs: ClassVar[Needs] = NOTHING_MORE
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = True
-    changes_cell: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
 
-    def __init__(self, timestep: float, degrees_of_freedom: int) -> None:
-        """Prepares the integrator; `timestep` in fs."""
+    def __init__(self, timestep: float, degrees_of_freedom: int, flow: Flow | None = None) -> None:
+        """Prepares the integrator; `timestep` in fs, `flow` deforms the cell."""
         self.timestep = timestep
         self.degrees_of_freedom = degrees_of_freedom
         self.max_temperature = 0.0
         self.finished = False
+        self._flow = flow or Flow()
+        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
+
+    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Looks at the first evaluation (collective)."""
+        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         kick(state, 0.5 * clock.dt)
-        drift(state, clock.dt)
+        self._flow.drift(state, clock.dt)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
+        self._flow.finish(evaluation)
         return evaluation
 
     def extended_energy(self) -> float:
-        """Zero: the energy itself is conserved."""
-        return 0.0
+        """Less the work that a deformation has done, eV; else the energy itself is conserved."""
+        return -self._flow.work
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing to keep."""
-        return {}
+        """The work of a deformation."""
+        return self._flow.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take up."""
+        """Takes up from a `state_dict`."""
+        self._flow.load_state_dict(state)
 
 
 def build(table: NveConfig, setting: Setting) -> VelocityVerlet:
     """Builds the integrator of a ``[dynamics]`` table."""
-    return VelocityVerlet(table.timestep, setting.degrees_of_freedom(table.remove_momentum))
+    return VelocityVerlet(table.timestep, setting.degrees_of_freedom(table.remove_momentum), build_flow(table, setting))

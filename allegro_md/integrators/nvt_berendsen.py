@@ -19,18 +19,19 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, Literal
 
-from allegro_md.config.dynamics import ThermostatConfig
-from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.config.dynamics import DeformableConfig, ThermostatConfig
+from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.deformation import build_flow
 from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import drift, kick, scale_velocities
+from allegro_md.integrators.steps import kick, scale_velocities
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
 
-class NvtBerendsenConfig(ThermostatConfig):
+class NvtBerendsenConfig(DeformableConfig, ThermostatConfig):
     """Weak coupling to a bath at constant volume (Berendsen), for equilibration only."""
 
     ensemble: Literal["nvt-berendsen"]
@@ -43,11 +44,9 @@ class WeakCoupling:
         target: temperature over the run, K.
     """
 
-    needs: ClassVar[Needs] = NOTHING_MORE
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = False
-    changes_cell: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
     caution: ClassVar[str] = (
         "nvt-berendsen is for equilibration only: it gives the mean temperature, but kinetic energies fluctuate too "
@@ -69,13 +68,20 @@ class WeakCoupling:
         self._time = table.thermostat_time
         self._collective = setting.collective
         self._given = 0.0
+        self._flow = build_flow(table, setting)
+        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
+
+    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Looks at the first evaluation (collective)."""
+        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         kick(state, 0.5 * clock.dt)
-        drift(state, clock.dt)
+        self._flow.drift(state, clock.dt)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
+        self._flow.finish(evaluation)
         kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
         if kinetic > 0.0:
             scale_velocities(state, self.factor(kinetic, clock))
@@ -83,16 +89,17 @@ class WeakCoupling:
         return evaluation
 
     def extended_energy(self) -> float:
-        """Less the energy that rescaling has given to the atoms, eV."""
-        return -self._given
+        """Less the energy that rescaling and a deformation have given to the atoms, eV."""
+        return -self._given - self._flow.work
 
     def state_dict(self) -> dict[str, Any]:
         """The energy given so far."""
-        return {"given": self._given}
+        return {"given": self._given, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
+        self._flow.load_state_dict(state)
 
     def factor(self, kinetic: float, clock: Clock) -> float:
         """The factor λ for all velocities, at a kinetic energy in eV; the same bits on every rank."""

@@ -6,7 +6,8 @@ Bussi, Donadio, Parrinello, J. Chem. Phys. 126, 014101 (2007), doi:10.1063/1.240
 
 α² = c + (1 − c) K̄/(f K) (R² + S) + 2 R sqrt(c (1 − c) K̄/(f K)), c = exp(−dt/τ), K̄ = f k_B T/2; R is a standard
 normal deviate, S a sum of f − 1 squares of such deviates. α has the sign of R + sqrt(c f K/((1 − c) K̄)).
-Conserved: K + U less the sum of all changes of K by rescaling.
+Conserved: K + U less the sum of all changes of K by rescaling, and less the work of a deformation
+(`integrators.deformation`).
 
 | symbol | code |
 |---|---|
@@ -22,13 +23,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from allegro_md.config.dynamics import ThermostatConfig
+from allegro_md.config.dynamics import DeformableConfig, ThermostatConfig
 from allegro_md.config.fields import Seed
-from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.deformation import build_flow
 from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import drift, kick, scale_velocities
+from allegro_md.integrators.steps import kick, scale_velocities
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
@@ -44,7 +46,7 @@ class RescalingConfig(ThermostatConfig):
     seed: Seed = 1
 
 
-class NvtBussiConfig(RescalingConfig):
+class NvtBussiConfig(DeformableConfig, RescalingConfig):
     """Stochastic velocity rescaling at constant volume (Bussi, Donadio, Parrinello)."""
 
     ensemble: Literal["nvt-bussi"]
@@ -57,11 +59,9 @@ class StochasticRescaling:
         target: temperature over the run, K.
     """
 
-    needs: ClassVar[Needs] = NOTHING_MORE
     stochastic: ClassVar[bool] = True
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = False
-    changes_cell: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, table: RescalingConfig, setting: Setting) -> None:
@@ -79,13 +79,20 @@ class StochasticRescaling:
         self._time, self._seed = table.thermostat_time, table.seed
         self._collective = setting.collective
         self._given = 0.0
+        self._flow = build_flow(table, setting)
+        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
+
+    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Looks at the first evaluation (collective)."""
+        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         kick(state, 0.5 * clock.dt)
-        drift(state, clock.dt)
+        self._flow.drift(state, clock.dt)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
+        self._flow.finish(evaluation)
         self.rescale(state, clock)
         return evaluation
 
@@ -98,16 +105,17 @@ class StochasticRescaling:
             self._given += float(self._collective.reduce(kinetic_energy(state))[0]) - kinetic
 
     def extended_energy(self) -> float:
-        """Less the energy that rescaling has given to the atoms, eV."""
-        return -self._given
+        """Less the energy that rescaling and a deformation have given to the atoms, eV."""
+        return -self._given - self._flow.work
 
     def state_dict(self) -> dict[str, Any]:
         """The energy given so far; random numbers follow from seed and step."""
-        return {"given": self._given}
+        return {"given": self._given, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
+        self._flow.load_state_dict(state)
 
     def factor(self, kinetic: float, clock: Clock) -> float:
         """The factor α for all velocities, at a kinetic energy in eV."""

@@ -23,18 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from allegro_md.config.dynamics import TemperatureConfig
+from allegro_md.config.dynamics import DeformableConfig, TemperatureConfig
 from allegro_md.config.fields import Quantity, Seed, problem
-from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.deformation import build_flow
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import drift, kick, thermalize
+from allegro_md.integrators.steps import kick, thermalize
 from allegro_md.rng import Draw, Stream
 from allegro_md.state import AtomState, Field
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 
-class NvtLangevinConfig(TemperatureConfig):
+class NvtLangevinConfig(DeformableConfig, TemperatureConfig):
     """Langevin dynamics at constant volume (BAOAB).
 
     Attributes:
@@ -65,11 +66,9 @@ class Langevin:
         target: temperature over the run, K.
     """
 
-    needs: ClassVar[Needs] = NOTHING_MORE
     stochastic: ClassVar[bool] = True
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = True
-    changes_cell: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(self, table: NvtLangevinConfig, setting: Setting) -> None:
@@ -82,30 +81,38 @@ class Langevin:
         self._friction, self._seed = table.friction, table.seed
         self._collective = setting.collective
         self._given = 0.0
+        self._flow = build_flow(table, setting)
+        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
+
+    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Looks at the first evaluation (collective)."""
+        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         kick(state, 0.5 * clock.dt)
-        drift(state, 0.5 * clock.dt)
+        self._flow.drift(state, 0.5 * clock.dt)
         keep, width = self._collective.on_root(lambda: self.factors(state.species_table.masses, clock))
         draw = Draw(self._seed, int(Stream.LANGEVIN), clock.step, clock.substep)
         self._given += float(self._collective.reduce(thermalize(state, keep, width, draw))[0])
-        drift(state, 0.5 * clock.dt)
+        self._flow.drift(state, 0.5 * clock.dt)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
+        self._flow.finish(evaluation)
         return evaluation
 
     def extended_energy(self) -> float:
-        """Less the energy that friction and noise have given to the atoms, eV."""
-        return -self._given
+        """Less the energy that friction, noise and a deformation have given to the atoms, eV."""
+        return -self._given - self._flow.work
 
     def state_dict(self) -> dict[str, Any]:
         """The energy given so far; random numbers follow from seed, step and atom id."""
-        return {"given": self._given}
+        return {"given": self._given, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
+        self._flow.load_state_dict(state)
 
     def factors(self, masses: NDArray[np.float64], clock: Clock) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The share of the velocity kept and the width of the noise; exp is libm's, so on one rank only.

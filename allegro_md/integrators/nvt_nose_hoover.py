@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 from allegro_md.config import NvtNoseHooverConfig
 from allegro_md.errors import InputError
-from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
+from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Setting
 from allegro_md.integrators.chain import NoseHooverChain
+from allegro_md.integrators.deformation import Flow, build_flow
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import drift, kick, scale_velocities
+from allegro_md.integrators.steps import kick, scale_velocities
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
@@ -33,11 +34,9 @@ class NoseHoover:
         target: temperature over the run, K.
     """
 
-    needs: ClassVar[Needs] = NOTHING_MORE
     stochastic: ClassVar[bool] = False
     order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = False
-    changes_cell: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
 
     def __init__(
@@ -49,6 +48,7 @@ class NoseHoover:
         suzuki_yoshida: int,
         degrees_of_freedom: int,
         collective: Collective,
+        flow: Flow | None = None,
     ) -> None:
         """Prepares the integrator, the chain at rest.
 
@@ -60,6 +60,7 @@ class NoseHoover:
             suzuki_yoshida: key of `chain.SUZUKI_YOSHIDA`.
             degrees_of_freedom: f.
             collective: for the kinetic energy and for decisions.
+            flow: deforms the cell.
 
         Raises:
             InputError: there is no degree of freedom.
@@ -76,30 +77,38 @@ class NoseHoover:
         self.chain.kT = BOLTZMANN * target.first
         self._collective = collective
         self._ramp_work = 0.0
+        self._flow = flow or Flow()
+        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
+
+    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Looks at the first evaluation (collective)."""
+        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         self._set_target(clock.end)
         self._thermostat(state, 0.5 * clock.dt)
         kick(state, 0.5 * clock.dt)
-        drift(state, clock.dt)
+        self._flow.drift(state, clock.dt)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
+        self._flow.finish(evaluation)
         self._thermostat(state, 0.5 * clock.dt)
         return evaluation
 
     def extended_energy(self) -> float:
-        """Energy of the chain less the work the ramp has done on it, eV."""
-        return self.chain.energy() - self._ramp_work
+        """Energy of the chain, less the work that a ramp has done on it and a deformation on the atoms, eV."""
+        return self.chain.energy() - self._ramp_work - self._flow.work
 
     def state_dict(self) -> dict[str, Any]:
         """Chain positions and velocities, the present k_B T and the ramp's work."""
-        return {**self.chain.state_dict(), "ramp_work": self._ramp_work}
+        return {**self.chain.state_dict(), "ramp_work": self._ramp_work, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self.chain.load_state_dict(state)
         self._ramp_work = state["ramp_work"]
+        self._flow.load_state_dict(state)
 
     def _set_target(self, end: float) -> None:
         kT = BOLTZMANN * self.target(end)
@@ -137,4 +146,5 @@ def build(table: NvtNoseHooverConfig, setting: Setting) -> NoseHoover:
         table.suzuki_yoshida,
         setting.degrees_of_freedom(table.remove_momentum),
         setting.collective,
+        build_flow(table, setting),
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input
+from allegro_md.config.dynamics import DeformableConfig
 from allegro_md.evaluation import Evaluation, PotentialInfo, TrainedModel
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.nve import VelocityVerlet
@@ -238,7 +239,8 @@ class _Checks:
         noise = NOISE[self._info.precision] * len(velocity)
         freedom = self._loop.integrator.degrees_of_freedom
         makers: dict[str, Callable[[], Integrator]] = {"nve": lambda: VelocityVerlet(table.length_of_step, freedom)}
-        makers.setdefault(table.ensemble, make_integrator)
+        deformed = isinstance(table, DeformableConfig) and table.deform is not None
+        makers.setdefault(f"{table.ensemble} with deform" if deformed else table.ensemble, make_integrator)
         for name, make in makers.items():
 
             def conserved(parts: int, make: Callable[[], Integrator] = make) -> NDArray[np.float64]:

@@ -25,8 +25,8 @@ def require_same_physics(checkpoint: Checkpoint, now: dict[str, Any]) -> None:
                 if key == "files"
                 else f"{key} = {now.get(key)}, but the run began with {before.get(key)}",
                 str(checkpoint.path),
-                "the number of steps cannot change while the temperature is a ramp, which would get another slope: "
-                "choose another output.directory"
+                "the number of steps cannot change while temperature, pressure or strain is a ramp, which would get "
+                "another slope: choose another output.directory"
                 if key.endswith("dynamics.steps")
                 else "resume with the input that began the run, or choose another output.directory",
             )

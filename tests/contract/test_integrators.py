@@ -13,6 +13,7 @@ from systems import Breathing, Soft, grid_points, spread, thermal
 from allegro_md.comm import Comm
 from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import QUANTITIES
+from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Clock, Prepared, Setting
 from allegro_md.integrators.minimize import MinimizeConfig
 from allegro_md.integrators.minimize import build as build_minimizer
@@ -28,7 +29,7 @@ from allegro_md.timers import Timers
 
 KINDS = (
     "nve", "nvt-nose-hoover", "nvt-bussi", "nvt-langevin", "nvt-berendsen", "npt-mtk", "nph-mtk", "npt-crescale",
-    "npt-berendsen", "minimize", "minimize by fire", "breathing",
+    "npt-berendsen", "minimize", "minimize by fire", "breathing", "nve deformed", "nvt-langevin deformed",
 )  # fmt: skip
 
 
@@ -42,6 +43,13 @@ def build(kind: str, state: AtomState) -> Any:
         return VelocityVerlet(1.0, 78)
     setting = Setting(Soft.info, 27, state.cell, Comm.serial())
     common: dict[str, Any] = {"ensemble": kind, "timestep": 1.0, "steps": 40, "temperature": (500.0, 900.0)}
+    if kind.endswith("deformed"):
+        deform = {"rate": {"xx": -0.004, "xy": 0.01}}
+        ensemble, temperature = kind.split()[0], common.pop("temperature")
+        common |= {"ensemble": ensemble, "deform": deform}
+        common |= {} if ensemble == "nve" else {"temperature": temperature}
+        table: Any = INTEGRATORS.table(ensemble).model_validate(common)
+        return build_integrator(table, setting)
     if kind == "nvt-bussi":
         return StochasticRescaling(NvtBussiConfig(**common), setting)
     if kind == "nvt-langevin":

@@ -108,7 +108,7 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
     cell = np.array(case.state.cell.matrix)
     return {
         **out, "thermo": np.array(rows.rows), "cell": cell, "rebuilds": forces.rebuilds, "migrations": migrations,
-        "empty": empty, "grid": np.array(forces.decomposition.grid),
+        "empty": empty, "lattices": case.state.lattices, "grid": np.array(forces.decomposition.grid),
         "planes": np.concatenate(forces.decomposition.planes),
     }  # fmt: skip
 

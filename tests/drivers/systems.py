@@ -21,8 +21,10 @@ from allegro_md.config import load_input
 from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.integrators import build_integrator
 from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Integrator, Setting
 from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.integrators.nvt_bussi import NvtBussiConfig
 from allegro_md.integrators.nvt_langevin import Langevin, NvtLangevinConfig
 from allegro_md.integrators.steps import drift, kick, strain
 from allegro_md.models.allegro.architecture import parse_architecture
@@ -246,6 +248,19 @@ def flipping(comm: Comm, tiles: int | None = None) -> Case:
     return crystal_under(comm, 120, rows, pressure=[[0.0] * 6, shear], cell="flexible")
 
 
+def sheared(comm: Comm, tiles: int | None = None) -> Case:
+    """Hot matter in a flow of all components, whose cell is replaced by less tilted ones; stochastic rescaling."""
+    x = grid_points((6, 6, 6), 2.6, 0.1, 61)
+    rows = np.array([[15.6, 0.0, 0.0], [3.0, 15.6, 0.0], [0.0, -4.0, 15.6]])
+    velocity = thermal(len(x), 10.0, 2000.0, 62)
+    state = spread(x, rows, (True,) * 3, comm, velocity, 10.0, np.array([-3.0, 5.0, 11.0]))
+    rate = {"xx": 2e-4, "zz": -3e-4, "xy": 5e-3, "xz": -4e-3, "yz": 3e-3}
+    content = {"ensemble": "nvt-bussi", "timestep": 2.0, "steps": 200, "temperature": 2000.0, "deform": {"rate": rate}}
+    potential = lennard_jones(0.05, 2.3, 5.0)
+    setting = Setting(potential.info, len(x), state.cell, comm)
+    return Case(state, potential, build_integrator(NvtBussiConfig.model_validate(content), setting))
+
+
 class Ideal:
     """Atoms that do not see each other."""
 
@@ -374,6 +389,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "squeezed": squeezed,
     "stretched": stretched,
     "flipping": flipping,
+    "sheared": sheared,
     "ideal": ideal,
     "ideal-tilted": ideal_tilted,
     "soft": soft,

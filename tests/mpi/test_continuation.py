@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from runs import FRAME, SMALLER, assert_same, assigned, frames, rows, write_input
 
+from allegro_md import read_trajectory
 from allegro_md.cli import main
 
 INPUTS = Path(__file__).resolve().parents[2] / "inputs"
@@ -70,6 +71,32 @@ def test_a_moving_cell_resumed_on_other_ranks_equals_undisturbed(
     first, second = frames(tmp_path / "whole"), frames(tmp_path / "broken")
     for name, values in first.items():
         np.testing.assert_array_equal(values, second[name], err_msg=name)
+
+
+@pytest.mark.parallel
+def test_a_deformation_resumed_on_other_ranks_equals_undisturbed(
+    tmp_path: Path, mpirun: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """A ramp of strain, stopped before the cell is replaced by a less tilted one; unwrapped positions are smooth."""
+    deform = "dynamics.deform={ strain = { xy = 0.9, zz = -0.05 } }"
+    words = assigned([deform, "output.trajectory.every=2"])
+    mpirun(1, ["-m", "allegro_md", write_input(tmp_path, "whole", 100), *words])
+    broken = write_input(tmp_path, "broken", 100)
+    mpirun(2, ["-m", "allegro_md", broken, *words])
+    for later in ("checkpoint-80.h5", "checkpoint-100.h5"):
+        (tmp_path / "broken" / later).unlink()
+    mpirun(4, ["-m", "allegro_md", broken, *words, "--resume"])
+    assert_same(tmp_path / "broken", tmp_path / "whole", 100)
+    with read_trajectory(tmp_path / "whole" / "trajectory.h5") as trajectory:
+        cells = np.array([frame.cell.matrix for frame in trajectory])
+        unwrapped = np.array([frame.unwrapped for frame in trajectory])
+        images = np.array([frame.image for frame in trajectory])
+    tilts = cells[:, 1, 0] / cells[:, 0, 0]
+    replaced = int(np.argmin(np.diff(tilts)))
+    assert np.diff(tilts)[replaced] < -0.9 and (images[replaced] != images[replaced + 1]).any(axis=1).mean() > 0.1
+    assert np.abs(np.diff(unwrapped, axis=0)).max() < 1.5
+    assert cells[-1][2, 2] == pytest.approx(0.95 * cells[0][2, 2], rel=1e-12)
+    assert tilts[-1] == pytest.approx(0.9 - 1.0, abs=1e-12)
 
 
 @pytest.mark.parallel
@@ -153,7 +180,7 @@ def test_other_physics_is_refused(five_steps: Path, capsys: pytest.CaptureFixtur
     assert main([str(five_steps), "--resume", "--set", change]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert change.split("=")[0].split(".")[-1] in line and "began with" in line
-    assert ("while the temperature is a ramp" in line) == (change == "dynamics.steps=500")
+    assert ("strain is a ramp" in line) == (change == "dynamics.steps=500")
 
 
 def test_another_system_is_refused(five_steps: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "exactness.py"
 
 STEPS = {
     "quickstart": 80, "network": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "langevin": 160,
-    "breathing": 150, "bilinear": 80, "single-layer": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
+    "breathing": 150, "sheared": 200, "bilinear": 80, "single-layer": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
 }  # fmt: skip
 LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300, "langevin": 300}
 LONG_STEPS |= {"bilinear": 160, "single-layer": 160, "multi-layer": 120}  # as many as it takes to have 100 migrations
@@ -43,7 +43,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "blocks": {"tiles": 32, "skin": 0.2},
     "balanced": {"balance": "moving-plane", "rebuild_every": 3},
 }
-LJ = ("argon", "triclinic", "slab", "liquid", "langevin", "breathing")
+LJ = ("argon", "triclinic", "slab", "liquid", "langevin", "breathing", "sheared")
 FUSED = ("bilinear", "single-layer")
 CROSSING = ("ideal", "ideal-tilted", "soft")
 ONE: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "thick", "forced")) | dict.fromkeys(CROSSING, ("thick",))
@@ -51,7 +51,7 @@ ONE |= dict.fromkeys(("quickstart", "network"), ("block",)) | dict.fromkeys(FUSE
 TWO: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",))
 TWO |= dict.fromkeys(("quickstart", "network"), ("thin",)) | dict.fromkeys(FUSED, ("block", "x"))
 TWO["triclinic"] += ("base", "balanced")
-ON_FOUR = ("argon", "triclinic", "slab", "liquid", "langevin", "ideal-tilted", "bilinear")
+ON_FOUR = ("argon", "triclinic", "slab", "liquid", "langevin", "sheared", "ideal-tilted", "bilinear")
 FOUR: dict[str, tuple[str, ...]] = dict.fromkeys(ON_FOUR, ("base",))
 FOUR["triclinic"] += ("balanced",)
 ALL: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
@@ -168,6 +168,11 @@ def test_variations_do_vary(launcher: Launcher) -> None:
         thin, thick = one[f"{case}-thin"]["rebuilds"], one[f"{case}-thick"]["rebuilds"]
         assert thin > base[f"{case}-base"]["rebuilds"] > thick, case
         assert one[f"{case}-forced"]["rebuilds"] >= STEPS[case] // 3
+
+
+def test_sheared_cell_is_replaced(launcher: Launcher) -> None:
+    """By others of the same lattice, several times, so that `test_same_bits` has gone through it."""
+    assert launcher.get(0, "default")["sheared-base"]["lattices"] >= 3
 
 
 def test_liquid_leaves_the_box(launcher: Launcher) -> None:
