@@ -1,0 +1,2 @@
+"""``exchanges.csv``."""
+EXCHANGES, AVERAGES = "exchanges.csv", "temperatures.csv"
