@@ -28,7 +28,7 @@ from allegro_md.config.fields import Quantity, Seed, problem
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import drift, kick, thermalize
+from allegro_md.integrators.steps import change_temperature, drift, kick, thermalize
 from allegro_md.rng import Draw, Stream
 from allegro_md.state import AtomState, Field
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
@@ -100,12 +100,19 @@ class Langevin:
         return -self._given
 
     def state_dict(self) -> dict[str, Any]:
-        """The energy given so far; random numbers follow from seed, step and atom id."""
-        return {"given": self._given}
+        """The energy given so far and the temperatures; random numbers follow from seed, step and atom id."""
+        return {"given": self._given, "target": [self.target.first, self.target.last]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
+        if "target" in state:  # not in checkpoints of earlier versions
+            self.target = Ramp(*state["target"], self.target.steps)
+
+    def set_temperature(self, state: AtomState, kelvin: float) -> None:
+        """Takes over a state of another temperature, see `base.Tempered`."""
+        self._given += change_temperature(state, self.target.first, kelvin, self._collective)
+        self.target = Ramp.constant(kelvin)
 
     def factors(self, masses: NDArray[np.float64], clock: Clock) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The share of the velocity kept and the width of the noise; exp is libm's, so on one rank only.
