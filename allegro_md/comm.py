@@ -59,7 +59,8 @@ class Comm:
         """Wraps an mpi4py communicator and the module `mpi4py.MPI`; None is the serial stand-in."""
         self._mpi = mpi
         self._api = api
-        self._farewell: Any = mpi.Dup() if mpi is not None else None  # of its own, so that `meet` meets nothing else
+        self._farewell: Any = mpi.Dup() if mpi is not None else None  # of its own, so that it meets nothing else
+        self._messages: list[Any] = []  # of `tell`, with their requests: MPI may read them until they have arrived
         self.rank: int = mpi.Get_rank() if mpi is not None else 0
         self.size: int = mpi.Get_size() if mpi is not None else 1
         words = api.Get_library_version().replace("Version:", "").split() if api is not None else []
@@ -98,6 +99,24 @@ class Comm:
         # An exception nobody catches must end all ranks: the others would wait for this one for ever.
         sys.excepthook = comm._abort_on_exception
         return comm
+
+    def split(self, group: int) -> Comm:
+        """The ranks that give the same number, in their order here, as a communicator of their own (collective)."""
+        return Comm() if self._mpi is None else Comm(self._mpi.Split(group, self.rank), self._api)
+
+    def tell(self, word: int) -> None:
+        """Sends a number to each of the other ranks and waits for none of them; they learn of it by `told`."""
+        message = np.array([word], dtype=np.int64)
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        self._messages += [(message, self._farewell.Isend(message, dest=rank)) for rank in others]
+
+    def told(self) -> int:
+        """The largest number that another rank has sent by `tell` since this was last asked; 0: none has come."""
+        largest, message = 0, np.empty(1, dtype=np.int64)
+        while self._mpi is not None and self._farewell.Iprobe():
+            self._farewell.Recv(message)
+            largest = max(largest, int(message[0]))
+        return largest
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         """The root's object, on all ranks."""

@@ -7,14 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; what batch systems and launchers send; what batch systems can be told to send some time before the end."""
 
-REASONS = {1: "interrupted", 2: "the walltime is nearly over"}
+REASONS = {1: "interrupted", 2: "the walltime is nearly over", 3: "another replica has ended early"}
 """What `StopRequest.wanted` answers."""
 
 REPEAT_SECONDS = 1.0
@@ -56,6 +56,16 @@ def interrupt_on_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, signal.SIG_DFL if handler is None else handler)
+
+
+class Stop(Protocol):
+    """What tells a run to end."""
+
+    def wanted(self) -> int:
+        """0: nothing; else a key of `REASONS`. To be asked before every step."""
+
+    def on_signals(self) -> AbstractContextManager[None]:
+        """Within: signals are requests to end."""
 
 
 class StopRequest:

@@ -33,6 +33,10 @@ class Every(Trigger):
     def __call__(self, step: int) -> bool:
         return self.period > 0 and step % self.period == 0
 
+    def next(self, step: int, last: int) -> int:
+        """The first step after `step` at which it is due; `last` where there is none before it."""
+        return min(last, (step // self.period + 1) * self.period) if self.period > 0 else last
+
     def count(self, first: int, last: int) -> int:
         """Number of multiples from `first` to `last`."""
         if self.period == 0 or last < first:

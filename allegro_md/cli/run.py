@@ -31,6 +31,11 @@ def run(
         os.environ[NO_CACHE] = "1"
     comm = context.obj
     config = load(comm, input_file, assignments)
+    if config.replicas is not None:
+        from allegro_md.simulation.replicas import run_replicas
+
+        run_replicas(config, comm, resume=resume, overwrite=overwrite)
+        return
     from allegro_md.simulation import Simulation
 
     Simulation.from_config(config, comm, resume=resume, overwrite=overwrite).run()

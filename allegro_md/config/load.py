@@ -15,6 +15,7 @@ from allegro_md.config.fields import Table, show
 from allegro_md.config.guard import GuardConfig, StopConfig
 from allegro_md.config.output import OutputConfig, ParallelConfig
 from allegro_md.config.potential import POTENTIALS
+from allegro_md.config.replicas import ReplicasConfig
 from allegro_md.config.schema import Input
 from allegro_md.config.stage import StageConfig
 from allegro_md.config.system import SystemConfig
@@ -264,7 +265,7 @@ def _elsewhere(parts: Sequence[str]) -> str:
     sections: dict[str, tuple[type[Table], ...]] = {
         "system": (SystemConfig,), "potential": tuple(POTENTIALS.table(kind) for kind in POTENTIALS),
         "dynamics": tuple(INTEGRATORS.table(ensemble) for ensemble in INTEGRATORS),
-        "stage": (StageConfig,),
+        "stage": (StageConfig,), "replicas": (ReplicasConfig,),
         "parallel": (ParallelConfig,), "guard": (GuardConfig,), "stop": (StopConfig,), "output": (OutputConfig,),
     }
     homes = [

@@ -9,13 +9,20 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from allegro_md.config.dynamics import Dynamics
+from allegro_md.config.dynamics import Dynamics, TemperatureConfig
 from allegro_md.config.fields import Table, problem
 from allegro_md.config.guard import GuardConfig, StopConfig
 from allegro_md.config.output import OutputConfig, ParallelConfig
 from allegro_md.config.potential import AllegroTerm, LennardJonesTerm, PotentialConfig
+from allegro_md.config.replicas import ReplicasConfig, filled, require_exchangeable, with_seeds_raised
 from allegro_md.config.stage import StageConfig, completed
 from allegro_md.config.system import SystemConfig
+
+SEEDED = ("system", "dynamics", "stage", "output")
+"""Tables whose seeds differ from replica to replica."""
+
+REPLICA = "replica-"
+"""Beginning of the name of a replica's directory."""
 
 
 class Input(Table):
@@ -30,6 +37,7 @@ class Input(Table):
         guard: limits beyond which the physics has broken.
         stop: an end before the last step.
         output: what is written.
+        replicas: copies of the run; None: it is one run.
     """
 
     system: SystemConfig = Field(examples=['{ structure = "start.extxyz" }'])
@@ -40,6 +48,13 @@ class Input(Table):
     guard: GuardConfig = GuardConfig()
     stop: StopConfig = StopConfig()
     output: OutputConfig = Field(default_factory=lambda: OutputConfig())
+    replicas: ReplicasConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_temperatures(cls, data: Any) -> Any:
+        """Fills the temperatures that replicas have one by one."""
+        return filled(data) if isinstance(data, dict) else data
 
     @model_validator(mode="before")
     @classmethod
@@ -61,6 +76,30 @@ class Input(Table):
                 key = f"stage.{index}.output.trajectory"
                 raise problem("fields and dtype are those of the whole run", "set them in output.trajectory", key)
         return self
+
+    @model_validator(mode="after")
+    def _exchanges(self) -> Input:
+        if self.replicas is not None and self.replicas.exchange is not None:
+            require_exchangeable(self.dynamics, self.output, self.guard, self.stage, self.replicas.exchange)
+        return self
+
+    def replica(self, index: int) -> Input:
+        """The input of a replica alone: seeds raised by its index, its temperature and its directory."""
+        assert self.replicas is not None
+        raised = {name: with_seeds_raised(getattr(self, name), index) for name in SEEDED}
+        place = {"directory": self.output.directory / f"{REPLICA}{index}"}
+        raised["output"] = raised["output"].model_copy(update=place)
+        raised["stage"] = tuple(
+            stage.model_copy(update={"output": stage.output.model_copy(update=place)}) for stage in raised["stage"]
+        )
+        if self.replicas.temperatures is not None:
+            warm = {"temperature": self.replicas.temperatures[index]}
+            if isinstance(self.dynamics, TemperatureConfig):
+                raised["dynamics"] = raised["dynamics"].model_copy(update=warm)
+            if self.system.velocities is not None:
+                velocities = raised["system"].velocities.model_copy(update=warm)
+                raised["system"] = raised["system"].model_copy(update={"velocities": velocities})
+        return self.model_copy(update={**raised, "replicas": None})
 
     @property
     def stages(self) -> tuple[StageConfig, ...]:
@@ -119,6 +158,9 @@ class Input(Table):
         del tables["dynamics" if self.stage else "stage"]
         for stage in tables.get("stage", ()):
             del stage["output"]["directory"]
+        if self.replicas is not None and self.replicas.temperatures is not None:
+            tables.get("dynamics", {}).pop("temperature", None)
+            tables["system"].get("velocities", {}).pop("temperature", None)
         for term, table in zip(self.potential, tables["potential"], strict=True):
             if isinstance(term, AllegroTerm):
                 del table["kind"]

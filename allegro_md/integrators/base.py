@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import ExactSum
+from allegro_md.integrators.schedule import Ramp
 from allegro_md.state import AtomState, Field
 
 T = TypeVar("T")
@@ -165,6 +166,24 @@ class Concluding(Protocol):
 
     def conclusion(self) -> str:
         """One line for the log, at the end of a run or a stage."""
+
+
+@runtime_checkable
+class Tempered(Protocol):
+    """A thermostat whose temperature may change between two steps (parallel tempering).
+
+    Attributes:
+        target: temperature over the run, K.
+    """
+
+    target: Ramp
+
+    def set_temperature(self, state: AtomState, kelvin: float) -> None:
+        """Takes over a state of another temperature and keeps `kelvin` from then on (collective).
+
+        Velocities are multiplied by the square root of the ratio of both temperatures. The conserved energy stays as it
+        is: what the atoms and the thermostat gain counts as given to them from outside.
+        """
 
 
 @runtime_checkable

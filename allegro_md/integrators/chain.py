@@ -59,10 +59,17 @@ class NoseHooverChain:
         """
         self.degrees_of_freedom = degrees_of_freedom
         self.kT = kT
-        self.masses = [kT * time**2 * (degrees_of_freedom if k == 0 else 1) for k in range(length)]
+        self._time = time
+        self.masses = [0.0] * length
+        self.set_masses(kT)
         self.positions = [0.0] * length
         self.velocities = [0.0] * length
         self._weights = SUZUKI_YOSHIDA[factors]
+
+    def set_masses(self, kT: float) -> None:
+        """Makes the relaxation time of all thermostats τ at a k_B T in eV."""
+        freedom = self.degrees_of_freedom
+        self.masses = [kT * self._time**2 * (freedom if k == 0 else 1) for k in range(len(self.masses))]
 
     @property
     def winding(self) -> float:

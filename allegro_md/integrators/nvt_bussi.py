@@ -30,7 +30,7 @@ from allegro_md.integrators.base import Clock, EvaluateForces, Setting
 from allegro_md.integrators.deformation import build_flow
 from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import kick, scale_velocities
+from allegro_md.integrators.steps import change_temperature, kick, scale_velocities
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
@@ -109,13 +109,22 @@ class StochasticRescaling:
         return -self._given - self._flow.work
 
     def state_dict(self) -> dict[str, Any]:
-        """The energy given so far; random numbers follow from seed and step."""
-        return {"given": self._given, **self._flow.state_dict()}
+        """The energy given so far and the temperatures; random numbers follow from seed and step."""
+        target = [self.target.first, self.target.last]
+        return {"given": self._given, "target": target, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
         self._flow.load_state_dict(state)
+        if "target" in state:  # not in checkpoints of earlier versions
+            first, last = state["target"]
+            self.target = Ramp(first, last, self.target.steps)
+
+    def set_temperature(self, state: AtomState, kelvin: float) -> None:
+        """Takes over a state of another temperature, see `base.Tempered`."""
+        self._given += change_temperature(state, self.target.first, kelvin, self._collective)
+        self.target = Ramp.constant(kelvin)
 
     def factor(self, kinetic: float, clock: Clock) -> float:
         """The factor α for all velocities, at a kinetic energy in eV."""

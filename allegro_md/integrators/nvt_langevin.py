@@ -29,7 +29,7 @@ from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
 from allegro_md.integrators.deformation import build_flow
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import kick, thermalize
+from allegro_md.integrators.steps import change_temperature, kick, thermalize
 from allegro_md.rng import Draw, Stream
 from allegro_md.state import AtomState, Field
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
@@ -106,13 +106,22 @@ class Langevin:
         return -self._given - self._flow.work
 
     def state_dict(self) -> dict[str, Any]:
-        """The energy given so far; random numbers follow from seed, step and atom id."""
-        return {"given": self._given, **self._flow.state_dict()}
+        """The energy given so far and the temperatures; random numbers follow from seed, step and atom id."""
+        target = [self.target.first, self.target.last]
+        return {"given": self._given, "target": target, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
         self._flow.load_state_dict(state)
+        if "target" in state:  # not in checkpoints of earlier versions
+            first, last = state["target"]
+            self.target = Ramp(first, last, self.target.steps)
+
+    def set_temperature(self, state: AtomState, kelvin: float) -> None:
+        """Takes over a state of another temperature, see `base.Tempered`."""
+        self._given += change_temperature(state, self.target.first, kelvin, self._collective)
+        self.target = Ramp.constant(kelvin)
 
     def factors(self, masses: NDArray[np.float64], clock: Clock) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The share of the velocity kept and the width of the noise; exp is libm's, so on one rank only.

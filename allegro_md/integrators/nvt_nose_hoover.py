@@ -20,7 +20,7 @@ from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Setti
 from allegro_md.integrators.chain import NoseHooverChain
 from allegro_md.integrators.deformation import Flow, build_flow
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import kick, scale_velocities
+from allegro_md.integrators.steps import change_temperature, kick, scale_velocities
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
@@ -97,18 +97,37 @@ class NoseHoover:
         return evaluation
 
     def extended_energy(self) -> float:
-        """Energy of the chain, less the work that a ramp has done on it and a deformation on the atoms, eV."""
+        """Energy of the chain, less the work of changes of the temperature on it and of a deformation, eV."""
         return self.chain.energy() - self._ramp_work - self._flow.work
 
     def state_dict(self) -> dict[str, Any]:
-        """Chain positions and velocities, the present k_B T and the ramp's work."""
-        return {**self.chain.state_dict(), "ramp_work": self._ramp_work, **self._flow.state_dict()}
+        """Chain positions and velocities, the present k_B T, the work of its changes, and the temperatures."""
+        target = [self.target.first, self.target.last]
+        own = {"ramp_work": self._ramp_work, "target": target}
+        return {**self.chain.state_dict(), **own, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self.chain.load_state_dict(state)
         self._ramp_work = state["ramp_work"]
         self._flow.load_state_dict(state)
+        if "target" in state:  # not in checkpoints of earlier versions
+            first, last = state["target"]
+            self.target = Ramp(first, last, self.target.steps)
+            self.chain.set_masses(BOLTZMANN * self.target.highest)
+
+    def set_temperature(self, state: AtomState, kelvin: float) -> None:
+        """Takes over a state of another temperature, see `base.Tempered`.
+
+        The masses Q_k are proportional to the temperature, so that the velocities v_k of the chain have the same
+        distribution at all temperatures: they stay.
+        """
+        before = self.chain.energy()
+        self.chain.kT = BOLTZMANN * kelvin
+        self.chain.set_masses(self.chain.kT)
+        gained = change_temperature(state, self.target.first, kelvin, self._collective)
+        self._ramp_work += gained + self.chain.energy() - before
+        self.target = Ramp.constant(kelvin)
 
     def _set_target(self, end: float) -> None:
         kT = BOLTZMANN * self.target(end)

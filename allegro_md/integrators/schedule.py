@@ -23,6 +23,11 @@ class Ramp:
         """The target after so many steps; parts of steps count (`Clock.end`)."""
         return self.first + (self.last - self.first) * min(1.0, end / max(1, self.steps))
 
+    @staticmethod
+    def constant(value: float) -> Ramp:
+        """A target that stays."""
+        return Ramp(value, value, 0)
+
     @property
     def highest(self) -> float:
         """The larger of both ends."""

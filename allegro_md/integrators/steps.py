@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
 from allegro_md.exact import FORCE_SCALE, ExactSum
+from allegro_md.integrators.base import Collective
+from allegro_md.observables import kinetic_energy
 from allegro_md.rng import Draw
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2
@@ -117,3 +121,14 @@ def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.fl
 def scale_velocities(state: AtomState, factor: float) -> None:
     """Multiplies all velocities."""
     state.local("velocity").mul_(factor)
+
+
+def change_temperature(state: AtomState, before: float, after: float, collective: Collective) -> float:
+    """Multiplies all velocities by the square root of a ratio of temperatures (collective).
+
+    Returns:
+        The kinetic energy gained, eV.
+    """
+    kinetic = float(collective.reduce(kinetic_energy(state))[0])
+    scale_velocities(state, math.sqrt(after / before))
+    return float(collective.reduce(kinetic_energy(state))[0]) - kinetic

@@ -94,7 +94,7 @@ def write_checkpoint(
         ResourceError: the disk is full; older checkpoints are untouched.
         TypeError: JSON cannot hold the state of an observer or another entry of `extras`; nothing is written.
     """
-    path = directory / f"checkpoint-{step}.h5"
+    path = checkpoint_path(directory, step)
     save_checkpoint(path, step, state, comm, extras, rows)
     with comm.collective_errors(), disk_errors(path):
         if comm.rank == 0:
@@ -234,6 +234,11 @@ def _require_digests(name: str, rows: NDArray[Any], digests: list[str], first: i
             raise ValueError(f"checksum of {name}, atoms from {(first + k) * BLOCK} on")
 
 
+def checkpoint_path(directory: Path, step: int) -> Path:
+    """The checkpoint of a step in a run directory."""
+    return directory / f"checkpoint-{step}.h5"
+
+
 def checkpoint_steps(directory: Path) -> list[int]:
     """Steps of the complete checkpoints of a run directory, damaged or not; none where there is no directory."""
     if not directory.is_dir():
@@ -254,7 +259,7 @@ def latest_checkpoint(directory: Path, comm: Comm) -> Checkpoint | None:
     bad: list[str] = []
     for step in sorted(comm.bcast(steps), reverse=True):
         try:
-            found = read_checkpoint(directory / f"checkpoint-{step}.h5", comm)
+            found = read_checkpoint(checkpoint_path(directory, step), comm)
         except InputError as error:
             bad.append(str(error))
             continue
@@ -268,7 +273,7 @@ def _prune(directory: Path, step: int, keep: int) -> None:
     """Removes the oldest; those of later steps, left by an abandoned continuation, neither count nor go."""
     older = sorted(s for s in checkpoint_steps(directory) if s < step)
     for s in older[: max(0, len(older) - (keep - 1))]:
-        (directory / f"checkpoint-{s}.h5").unlink(missing_ok=True)
+        checkpoint_path(directory, s).unlink(missing_ok=True)
 
 
 def _digests(rows: NDArray[Any]) -> list[str]:

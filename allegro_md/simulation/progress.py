@@ -24,15 +24,19 @@ PLAIN_SECONDS = 10.0
 
 
 class Log:
-    """Lines on rank 0's terminal and in a file; silent on other ranks."""
+    """Lines on rank 0's terminal and in a file; silent on other ranks.
 
-    def __init__(self, path: Path, active: bool) -> None:
-        """Appends to `path`; `active` on rank 0 only."""
-        self._path, self._active = path, active
+    Attributes:
+        prints: lines appear on the terminal.
+    """
+
+    def __init__(self, path: Path, active: bool, prints: bool = True) -> None:
+        """Appends to `path`; `active` on rank 0 only; it `prints` unless the terminal is for others."""
+        self._path, self._active, self.prints = path, active, active and prints
 
     def say(self, line: str) -> None:
         """One line."""
-        if self._active:
+        if self.prints:
             with suppress(OSError):  # nobody listens any more: no reason to stop a run
                 print(line, flush=True)
         self.note(line)
@@ -69,7 +73,7 @@ class Progress:
         self._first: tuple[int, float, float, float] | None = None  # step, time, conserved energy, clock
         self._shown = -1e300
         console = Console(file=sys.stdout)
-        self._live = Live(console=console, auto_refresh=False) if active and console.is_terminal else None
+        self._live = Live(console=console, auto_refresh=False) if log.prints and console.is_terminal else None
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Shows the present state when it is time."""

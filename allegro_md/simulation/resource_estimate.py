@@ -85,11 +85,14 @@ class ResourceEstimate:
         neighbors: length of an atom's neighbor list, the mean.
         program: bytes of a rank before any atom, the libraries and kernels loaded.
         block: bytes that evaluating the potential takes for a moment, whatever the number of atoms.
+        runs: number of runs like this that write to the same disk.
+        runs_on_host: of those in the memory of a host at the same time.
     """
 
     def __init__(self, config: Input, system: SystemBuilder, potential: Potential, comm: Comm) -> None:
         """Counts atoms and neighbors, and measures what the program itself takes (collective)."""
         self.config, self.system = config, system
+        self.runs, self.runs_on_host = 1, 1.0
         skin = config.parallel.skin
         self._info, self._copies = potential.info, 2.0 if potential.members else 1.0
         self._halo = potential.info.halo + skin
@@ -253,7 +256,7 @@ class ResourceEstimate:
     def _short_of_disk(self, first_step: int, replaces: bool) -> str | None:
         """The complaint when what will be written does not fit."""
         directory = self.config.output.directory
-        free, needed = free_disk(directory) + (_size(directory) if replaces else 0), self.disk(first_step)
+        free, needed = free_disk(directory) + (_size(directory) if replaces else 0), self.runs * self.disk(first_step)
         if needed <= free:
             return None
         return (
@@ -267,9 +270,9 @@ class ResourceEstimate:
         needed = self.memory(n_ranks)
         for host, ranks in by_host(self._places).items():
             left = ranks[0]["memory"]
-            if left is None or len(ranks) * (needed - ranks[0]["resident"]) <= left:
+            if left is None or self.runs_on_host * len(ranks) * (needed - ranks[0]["resident"]) <= left:
                 continue
-            share = left / len(ranks) + ranks[0]["resident"]  # of one rank
+            share = left / (self.runs_on_host * len(ranks)) + ranks[0]["resident"]  # of one rank
             complaint = (
                 f"{n_atoms} atoms on {_ranks(n_ranks)} need {_text(needed)} of memory per rank, but on {host} "
                 f"{_ranks(len(ranks))} can have {_text(share)} each — "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,17 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.compilation import CompilationWatch
 from allegro_md.config import Input, load_input
-from allegro_md.errors import AllegroError, InterruptedRun, PhysicsError
+from allegro_md.errors import AllegroError, InputError, InterruptedRun, PhysicsError
 from allegro_md.integrators.base import Cautioned, Concluding
-from allegro_md.io.checkpoint import NO_ROWS, Checkpoint, checkpoint_steps, latest_checkpoint, write_checkpoint
+from allegro_md.io.checkpoint import (
+    NO_ROWS,
+    Checkpoint,
+    checkpoint_path,
+    checkpoint_steps,
+    latest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.structure import log_lines
 from allegro_md.potentials import descriptions, release_tables
@@ -26,11 +35,13 @@ from allegro_md.simulation.certificate import verify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
 from allegro_md.simulation.failure_dump import dump_failure
 from allegro_md.simulation.loop import Substepping
+from allegro_md.simulation.membership import Membership
 from allegro_md.simulation.motion import require_motion
 from allegro_md.simulation.progress import Log, Progress
 from allegro_md.simulation.resource_estimate import ResourceEstimate
 from allegro_md.simulation.stages import StageEnd, begin_stage, complaint, conclusion, introduction, reason_of_end
-from allegro_md.stopping import StopRequest
+from allegro_md.stopping import Stop, StopRequest
+from allegro_md.triggers import Every
 from allegro_md.verify.result import VerifyReport
 
 DISK_BYTES_PER_SECOND = 100e6
@@ -49,7 +60,7 @@ class Simulation:
 
     def __init__(
         self, parts: Parts, comm: Comm, checkpoint: Checkpoint | None, resume: bool, overwrite: bool,
-        compilation: CompilationWatch, began: float,
+        compilation: CompilationWatch, began: float, membership: Membership | None,
     ) -> None:
         """Use `from_toml` or `from_config`."""
         self.config = config = parts.config
@@ -79,12 +90,15 @@ class Simulation:
             self._remarks += require_motion(self.state, self.loop.forces, integrator, removed, comm)
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
         first_checkpoint = 56.0 * self.state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
-        self._stop = StopRequest(config.stop.walltime, first_checkpoint)
+        self._prints = membership is None or membership.prints
+        self._stop: Stop = StopRequest(config.stop.walltime, first_checkpoint)
+        if membership is not None:
+            self._stop = membership.stop
         self.loop.stop_wanted = self._stop.wanted
         self._building = time.perf_counter() - began
 
     @staticmethod
-    def from_toml(path: str | Path, overrides: Sequence[str] = (), **options: bool) -> Simulation:
+    def from_toml(path: str | Path, overrides: Sequence[str] = (), **options: Any) -> Simulation:
         """Builds the simulation of an input file; `overrides` as in ``--set``, `options` as in `from_config`.
 
         Raises:
@@ -93,7 +107,9 @@ class Simulation:
         return Simulation.from_config(load_input(path, overrides), Comm.world(), **options)
 
     @staticmethod
-    def from_config(config: Input, comm: Comm, resume: bool = False, overwrite: bool = False) -> Simulation:
+    def from_config(
+        config: Input, comm: Comm, resume: bool = False, overwrite: bool = False, membership: Membership | None = None
+    ) -> Simulation:
         """Builds the simulation of a validated input; writes nothing (collective).
 
         Args:
@@ -101,12 +117,15 @@ class Simulation:
             comm: all ranks.
             resume: continue from the newest good checkpoint of the run directory, if it has one.
             overwrite: an existing run directory may be replaced.
+            membership: of a run that is one of several replicas.
 
         Raises:
             InputError: the input does not fit the files it names, or the run directory.
             ResourceError: memory or disk is too small for it.
         """
         began = time.perf_counter()
+        if config.replicas is not None:
+            raise InputError("is for several replicas", "replicas", "use simulation.replicas.run_replicas")
         with comm.collective_errors():
             if comm.rank == 0:
                 RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite)
@@ -114,9 +133,16 @@ class Simulation:
             parts = build_parts(config, comm)
             with comm.collective_errors():
                 made = max(checkpoint_steps(config.output.directory), default=0) if resume else 0
-            ResourceEstimate(parts.config, parts.system, parts.potential, comm).require(made, overwrite)
-            checkpoint = latest_checkpoint(config.output.directory, comm) if resume else None
-            return Simulation(parts, comm, checkpoint, resume, overwrite, compilation, began)
+            estimate = ResourceEstimate(parts.config, parts.system, parts.potential, comm)
+            if membership is not None:
+                estimate.runs, estimate.runs_on_host = membership.runs, membership.runs_on_host
+            estimate.require(made, overwrite)
+            checkpoint = None
+            if resume and membership is not None and membership.checkpoint is not None:
+                checkpoint = read_checkpoint(checkpoint_path(config.output.directory, membership.checkpoint), comm)
+            elif resume:
+                checkpoint = latest_checkpoint(config.output.directory, comm)
+            return Simulation(parts, comm, checkpoint, resume, overwrite, compilation, began, membership)
 
     def run(self) -> None:
         """Makes all steps; the run directory is complete when it returns, and as complete as can be when it raises.
@@ -124,12 +150,24 @@ class Simulation:
         Raises:
             AllegroError: the run ended early, on all ranks alike.
         """
+        for _ in self.pieces(0):
+            pass
+
+    def pieces(self, every: int) -> Iterator[None]:
+        """The same in pieces: yields before each step that follows a multiple of `every` steps (0: never).
+
+        The state may be changed there in ways that depend on it alone, so that they are made anew after a
+        continuation: a checkpoint of this step is as before the change. An `AllegroError` thrown in ends the run.
+
+        Raises:
+            AllegroError: as of `run`.
+        """
         place, comm = self.config.output.directory, self.comm
         with (
             self._compilation,
             RunDirectory(place, comm, resume=self._resume, overwrite=self._overwrite) as directory,
         ):
-            log = Log(directory.path / "log.txt", comm.rank == 0)
+            log = Log(directory.path / "log.txt", comm.rank == 0, self._prints)
             self._compilation.say = log.say
             if self._compilation.announced:
                 log.note(self._compilation.announced)
@@ -146,13 +184,18 @@ class Simulation:
             directory.write_record(self._record("running", began))
             try:
                 with self._stop.on_signals():
-                    self._run_to_the_end(log, lambda: directory.write_record(self._record("running", began)))
+                    note = partial(self._note_progress, began)
+                    yield from self._run_to_the_end(log, note, every)
             except AllegroError as error:  # on all ranks alike; after any other fault nothing collective is safe
                 log.note(str(error))
                 self._finish(directory, f"{type(error).__name__}: {error}", began, log)
                 raise
             self._finish(directory, "done", began, log)
             log.say(f"done: {self.loop.step} steps in {self.loop.wall:.1f} s; results in {directory.path}")
+
+    def _note_progress(self, began: float) -> None:
+        assert self._directory is not None
+        self._directory.write_record(self._record("running", began))
 
     def _record(self, status: str, began: float) -> dict[str, Any]:
         story = {
@@ -185,11 +228,11 @@ class Simulation:
         if faults:
             raise faults[0]
 
-    def _run_to_the_end(self, log: Log, note_progress: Callable[[], None]) -> None:
+    def _run_to_the_end(self, log: Log, note_progress: Callable[[], None], every: int) -> Iterator[None]:
         """All steps; where the physics breaks, what happened is kept and, if asked for, tried again more finely."""
         while True:
             try:
-                self._make_steps(log, note_progress)
+                yield from self._make_steps(log, note_progress, every)
                 return
             except PhysicsError as error:
                 radius = self.loop.forces.potential.info.cutoff
@@ -199,16 +242,16 @@ class Simulation:
                 self._roll_back(error, log)
                 note_progress()
 
-    def _make_steps(self, log: Log, note_progress: Callable[[], None]) -> None:
+    def _make_steps(self, log: Log, note_progress: Callable[[], None], pause: int) -> Iterator[None]:
         try:
             self.loop.start(lambda: self._verify_start(log))
             if self.config.guard.rollback:
                 self._save()
-            self._make_stage(log, note_progress)
+            yield from self._make_stage(log, note_progress, pause)
             while self._stage + 1 < len(self.config.stages):
                 self._next_stage(log)
                 note_progress()
-                self._make_stage(log, note_progress)
+                yield from self._make_stage(log, note_progress, pause)
         except InterruptedRun:
             self._save()
             if self._stage + 1 < len(self.config.stages) or self.loop.step < self._last_step:
@@ -220,12 +263,15 @@ class Simulation:
         """Of the present stage."""
         return self.loop.stage_start.step + self.config.stages[self._stage].dynamics.steps
 
-    def _make_stage(self, log: Log, note_progress: Callable[[], None]) -> None:
-        """Makes the steps of the present stage that are left."""
-        loop, last, every = self.loop, self._last_step, self.config.stages[self._stage].output.checkpoint.every
+    def _make_stage(self, log: Log, note_progress: Callable[[], None], pause: int) -> Iterator[None]:
+        """Makes the steps of the present stage that are left, and yields before those after a multiple of `pause`."""
+        loop, last = self.loop, self._last_step
+        save, paused = (Every(every) for every in (self.config.stages[self._stage].output.checkpoint.every, pause))
         while loop.step < last and not loop.stage_is_over:
-            loop.advance(last if every == 0 else min(last, (loop.step // every + 1) * every))
-            if loop.step < last and not loop.stage_is_over:
+            if loop.step > 0 and paused(loop.step):
+                yield
+            loop.advance(min(last, save.next(loop.step, last), paused.next(loop.step, last)))
+            if save(loop.step) and loop.step < last and not loop.stage_is_over:
                 self._save()
                 note_progress()
         lines = complaint(self.config.stages[self._stage], self._present_stage()["ended_by"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,8 @@ POTENTIALS: dict[str, tuple[Callable[[], Any], SpeciesTable]] = {
     "sum": (lambda: SumPotential([lennard_jones(0.01, 2.2, 5.0), eam(), zbl()]), SILVER),
     "committee": (committee, ALLOY),
     "reference": (lambda: AllegroPotential(network("multi-layer"), ALLOY.symbols, "double"), ALLOY),
-    **{kind: (lambda kind=kind: fused(kind), ALLOY) for kind in NETWORKS},
-    **{f"{kind}-mixed": (lambda kind=kind: fused(kind, "mixed"), ALLOY) for kind in NETWORKS},
+    **{kind: (partial(fused, kind), ALLOY) for kind in NETWORKS},
+    **{f"{kind}-mixed": (partial(fused, kind, "mixed"), ALLOY) for kind in NETWORKS},
 }
 
 ROWS = np.array([[6.9, 0.0, 0.0], [2.0, 5.2, 0.0], [-3.0, 1.0, 7.8]])

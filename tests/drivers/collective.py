@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -224,9 +225,27 @@ def lost_and_doubled(comm: Comm) -> None:
     assert comm.sum(np.array([whole.n_local]))[0] == len(place.x)
 
 
+def parts(comm: Comm) -> None:
+    """Groups of ranks communicate among themselves; what is told reaches all others, and nobody waits for it."""
+    part = comm.split(comm.rank % 2)
+    members = [rank for rank in range(comm.size) if rank % 2 == comm.rank % 2]
+    assert part.allgather(comm.rank) == members and part.rank == members.index(comm.rank)
+    assert part.sum(np.array([comm.rank])).tolist() == [sum(members)]
+    assert comm.told() == 0
+    comm.bcast(None)
+    if comm.rank == comm.size - 1:
+        comm.tell(3)
+        comm.tell(2)
+    comm.allgather(None)
+    deadline, largest = time.monotonic() + 5.0, 0
+    while largest < 3 and comm.rank < comm.size - 1 and time.monotonic() < deadline:
+        largest = max(largest, comm.told())
+    assert largest == (3 if comm.rank < comm.size - 1 else 0) and comm.told() in (0, 2)
+
+
 CHECKS = (
     exchange, exchange_nothing, send_receive, together, reductions, fault_in_sum, ownership, ghosts, adjoint,
-    lost_and_doubled,
+    lost_and_doubled, parts,
 )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "exactness.py"
 
 STEPS = {
     "quickstart": 80, "network": 80, "argon": 100, "triclinic": 150, "slab": 160, "liquid": 160, "langevin": 160,
-    "breathing": 150, "sheared": 200, "bilinear": 80, "single-layer": 80, "ideal": 1000, "ideal-tilted": 1000, "soft": 1000,
+    "breathing": 150, "sheared": 200, "bilinear": 80, "single-layer": 80, "ideal": 1000, "ideal-tilted": 1000,
+    "soft": 1000,
 }  # fmt: skip
 LONG_STEPS = {**STEPS, "quickstart": 300, "network": 300, "argon": 200, "liquid": 300, "langevin": 300}
 LONG_STEPS |= {"bilinear": 160, "single-layer": 160, "multi-layer": 120}  # as many as it takes to have 100 migrations

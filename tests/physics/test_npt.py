@@ -157,7 +157,7 @@ def ideal_gas(engine: Any, steps: int, seed: int, **keys: Any) -> tuple[Any, Any
     state = engine.atoms(rng.uniform(size=(N, 3)) * BOX ** (1 / 3), v, Cell(np.eye(3) * BOX ** (1 / 3)), [MASS])
     keys = {"timestep": 1.0, "temperature": ROOM, "thermostat_time": 20.0, "barostat_time": 40.0} | keys
     if keys.get("ensemble") == "npt-crescale":
-        time = 800.0 if keys.get("cell") == "anisotropic" else 200.0  # few atoms: the noise strains the cell by percents
+        time = 800.0 if keys.get("cell") == "anisotropic" else 200.0  # few atoms: the noise strains the cell
         keys |= {"compressibility": 1.0 / (OUTER * EV_PER_A3_IN_GPA), "seed": seed, "barostat_time": time}
     setting = Setting(IDEAL, N, state.cell, Comm.serial())
     integrator = build(setting, steps=steps, pressure=OUTER * EV_PER_A3_IN_GPA, **keys)

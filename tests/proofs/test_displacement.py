@@ -47,7 +47,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("displacement", None)
 
 
-def run(folder: Path, settings: Sequence[str] = (), **options: bool) -> None:
+def run(folder: Path, settings: Sequence[str] = (), **options: Any) -> None:
     (folder / "input.toml").write_text(INPUT)
     config = load_input(folder / "input.toml", settings)
     Simulation.from_config(config, Comm.serial(), **options).run()

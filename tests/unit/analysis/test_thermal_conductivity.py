@@ -58,7 +58,7 @@ def test_correlation_against_all_pairs() -> None:
     found = columns(fed(series(flux), kind="thermal-conductivity", window=100.0))
     watts = flux * 1.602176634e-14 / 8000e-30 * 1e-9
     expected = [np.mean(watts[: 300 - lag] * watts[lag:]) for lag in range(26)]
-    np.testing.assert_allclose(found["hfacf_GW2_m4"], expected, rtol=0, atol=1e-10 * expected[0])
+    np.testing.assert_allclose(found["hfacf_GW2_m4"], expected, rtol=0, atol=1e-10 * float(expected[0]))
 
 
 def test_the_flux_of_moving_atoms() -> None:

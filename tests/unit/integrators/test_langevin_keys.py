@@ -30,7 +30,8 @@ def test_units(friction: str | float, rate: float) -> None:
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"friction": 0.5}, "below 1/timestep"), ({"friction": 0.0}, "positive"), ({"friction": "1 ps"}, "unknown unit"),
+        ({"friction": 0.5}, "below 1/timestep"), ({"friction": 0.0}, "positive"),
+        ({"friction": "1 ps"}, "unknown unit"),
         ({"friction": "2 THz"}, "unknown unit"), ({"thermostat_time": 100.0}, "unknown key"),
     ],
 )  # fmt: skip
