@@ -87,7 +87,9 @@ def uncorrelated(validation: Any, run: Any) -> Any:
     stride = max(1, math.ceil(len(energy) * mean(energy)[1] ** 2 / np.var(energy)))
     kept = {name: getattr(run.observables, name)[::stride] for name in ("kinetic_energy", "potential_energy")}
     kept["total_energy"] = kept["kinetic_energy"] + kept["potential_energy"]
+    place, velocity = run.trajectory.position[::stride], run.trajectory.velocity[::stride]
     return validation.data.SimulationData(
         units=run.units, dt=run.dt, system=run.system, ensemble=run.ensemble,
         observables=validation.data.ObservableData(**kept),
+        trajectory=validation.data.TrajectoryData(place, velocity),
     )  # fmt: skip

@@ -96,8 +96,9 @@ def figures(engine: Any, material: Material, potential: Potential, ensemble: str
     apart = [ensembles.uncorrelated(validation, r) for r in runs]
     whole = [float(validation.kinetic_energy.distribution(r, strict=True, verbosity=0)) for r in runs]
     parts = validation.kinetic_energy.equipartition(
-        runs[0], strict=True, random_divisions=2, random_groups=2, random_division_seed=1, verbosity=0
-    )
+        apart[0], strict=True, random_divisions=2, random_groups=2, random_division_seed=1, verbosity=0,
+        data_is_uncorrelated=True,
+    )  # fmt: skip
     slope = validation.ensemble.check(*apart, data_is_uncorrelated=True, verbosity=0)
     found = Figures(whole, [float(p) for p in parts], [float(q) for q in slope])
     print(material.symbol, ensemble, found)
