@@ -100,7 +100,7 @@ def test_flux_of_a_mixture_against_lammps(engine: Any, stress: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
 
 
-INTERVAL, WINDOW = 20.0, 8000.0
+INTERVAL, WINDOW = 20.0, 5000.0
 SEEDS, PICOSECONDS = 4, 250
 """Of each program; the first 20 ps of each run are left out."""
 
@@ -121,7 +121,7 @@ steps = STEPS
 thermo = { every = 1000 }
 checkpoint = { every = 0 }
 observe = [
-  { kind = "thermal-conductivity", every = 5, after = 5000, window = 8000.0 },
+  { kind = "thermal-conductivity", every = 5, after = 5000, window = 5000.0 },
   { kind = "averages", every = 50, after = 5000 },
 ]
 """
@@ -187,5 +187,5 @@ def test_conductivity_of_solid_argon_against_lammps(tmp_path: Path) -> None:
     means = own[:, 0].mean(), other[:, 0].mean()
     print(f"own {means[0]:.4f} ± {errors[0]:.4f} (blocks {blocks:.4f}), LAMMPS {means[1]:.4f} ± {errors[1]:.4f}")
     spread = max(float(np.hypot(*errors)), blocks)
-    assert abs(means[0] - means[1]) < 3.0 * spread < 0.4 * means[1]
+    assert abs(means[0] - means[1]) < 3.0 * spread < 0.5 * means[1]
     assert own[:, 2].mean() == pytest.approx(other[:, 1].mean(), abs=3.0)
