@@ -37,7 +37,7 @@ LARGEST_STRAIN = 0.1
 
 @dataclass(frozen=True)
 class CellForces:
-    """What drives the cell.
+    """Sums over all atoms that drive the cell.
 
     Attributes:
         kinetic: (3, 3) Σ m v ⊗ v, eV.
@@ -97,7 +97,7 @@ class Barostat:
         return self.strains.project(inner - self.target.times_volume(forces.volume, self.deformation))
 
     def pushed(self, rate: Matrix, forces: CellForces, time: float) -> Matrix:
-        """What the forces make of a strain rate (3, 3) in a time (fs)."""
+        """The strain rate (3, 3) after a time (fs), that was `rate` (3, 3)."""
         return np.asarray(rate + (time / self.mass) * self.force(forces))
 
     def propagators(self, rate: Matrix, forces: CellForces, time: float) -> Propagators:

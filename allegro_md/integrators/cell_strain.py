@@ -104,7 +104,7 @@ class Strains:
 
 
 def _changes(strain: Matrix, row: NDArray[np.float64]) -> bool:
-    """Tells if a strain (3, 3) of norm 1 changes a lattice vector (3,), Å."""
+    """Tells if a strain (3, 3) of norm 1 changes a lattice vector, `row` (3,) Å."""
     return float(np.abs(row @ strain).max()) > 1e-9 * float(np.abs(row).max())
 
 
@@ -122,7 +122,7 @@ def _unit(name: str) -> Matrix:
 
 
 def tensor_of(voigt: NDArray[np.float64]) -> Matrix:
-    """The symmetric (3, 3) tensor of six components xx yy zz yz xz xy."""
+    """The symmetric (3, 3) tensor of the components xx yy zz yz xz xy, `voigt` (6,)."""
     out = np.empty((3, 3))
     for value, (a, b) in zip(voigt, VOIGT, strict=True):
         out[a, b] = out[b, a] = value
@@ -131,7 +131,7 @@ def tensor_of(voigt: NDArray[np.float64]) -> Matrix:
 
 @dataclass(frozen=True)
 class Propagators:
-    """What `steps.kick_with_cell` and `steps.drift_with_cell` take.
+    """Matrices for `steps.kick_with_cell` and `steps.drift_with_cell`.
 
     Attributes:
         deformation: (3, 3) e^{Gt}.
@@ -166,11 +166,11 @@ def propagators(rate: Matrix, drag: float, time: float) -> Propagators:
 
 
 def _function(values: NDArray[np.float64], vectors: Matrix) -> Matrix:
-    """The symmetric matrix of the given eigenvalues (3,) and eigenvectors (columns)."""
+    """The symmetric matrix of eigenvalues, `values` (3,), and eigenvectors, the columns of `vectors` (3, 3)."""
     return np.asarray((vectors * values) @ vectors.T)
 
 
 def _mean_growth(exponent: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(e^y − 1)/y for each y."""
+    """(e^y − 1)/y for each y of `exponent` (3,)."""
     safe = np.where(exponent == 0.0, 1.0, exponent)
     return np.where(exponent == 0.0, 1.0, np.expm1(safe) / safe)

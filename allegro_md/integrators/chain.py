@@ -108,7 +108,7 @@ class NoseHooverChain:
         self.positions, self.velocities, self.kT = list(state["positions"]), list(state["velocities"]), state["kT"]
 
     def _propagated(self, kinetic: float, time: float) -> tuple[float, list[float], list[float]]:
-        """What `propagated` returns.
+        """The same as `propagated`, without its message.
 
         Raises:
             OverflowError: the kinetic energy is too far from the target.

@@ -192,7 +192,7 @@ class StochasticCellRescaling:
         return _Stretch(np.exp(np.diag(strain)), moves, slopes)
 
     def _heat(self, stretch: _Stretch, before: CellForces, after: CellForces, clock: Clock) -> float:
-        """What K + U has been given by the stretch, eV: q − P₀ ΔV + k_B T Δln λ; on rank 0."""
+        """Energy that the stretch has given to K + U, eV: q − P₀ ΔV + k_B T Δln λ; on rank 0."""
         kT = self._thermal(clock)
         slopes = self._slopes(after, kT)
         heat = 0.5 * float((stretch.moves * (stretch.slopes + slopes)).sum())
@@ -203,7 +203,15 @@ class StochasticCellRescaling:
 def _moves(
     slopes: NDArray[np.float64], diffusion: NDArray[np.float64], noise: NDArray[np.float64], dt: float, kT: float
 ) -> NDArray[np.float64]:
-    """Δz of each variable."""
+    """Moves Δz of m variables, (m,).
+
+    Args:
+        slopes: (m,) Φ', eV per unit of z.
+        diffusion: (m,) D.
+        noise: (m,) standard normal deviates.
+        dt: fs.
+        kT: eV.
+    """
     return np.asarray(-diffusion * dt / kT * slopes + np.sqrt(2.0 * diffusion * dt) * noise)
 
 

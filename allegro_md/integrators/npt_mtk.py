@@ -56,7 +56,7 @@ class NptMtkConfig(ChainConfig, PressureConfig):
 
 @dataclass(frozen=True)
 class Half:
-    """What rank 0 finds in half a step; all ranks take it up.
+    """Half a step of cell and chains, as rank 0 has made it for all ranks.
 
     Attributes:
         factor: for all velocities.

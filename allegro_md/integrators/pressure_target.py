@@ -28,7 +28,7 @@ from allegro_md.units import EV_PER_A3_IN_GPA
 
 @dataclass
 class Deformation:
-    """How the cell has changed since the stage began.
+    """The change of the cell since the stage began.
 
     Attributes:
         matrix: (3, 3) F; kept apart from the lattice, whose vectors may be replaced by others.

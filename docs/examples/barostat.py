@@ -59,16 +59,18 @@ class Berendsen:
         self.timestep, self.max_temperature, self.finished = table.timestep, 0.0, False
         self.degrees_of_freedom = setting.degrees_of_freedom(table.remove_momentum)
         self._table, self._collective = table, setting.collective
-        self._pressure: float | None = None  # after the step before, GPa; None at step 1
+        self._pressure = math.nan  # after the step before, GPa
+
+    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Measures the pressure at the beginning of a run, and of its continuation."""
+        self._pressure = self._measure(state, evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         kick(state, 0.5 * clock.dt)
         drift(state, clock.dt)
-        if self._pressure is not None:  # before the forces: they belong to the positions on return
-            pressure = self._pressure
-            factor = self._collective.on_root(lambda: self._stretch(pressure, clock.dt))  # cbrt is of libm
-            strain(state, factor * state.cell.matrix)
+        factor = self._collective.on_root(lambda: self._stretch(clock.dt))  # cbrt is of libm
+        strain(state, factor * state.cell.matrix)  # before the forces: they belong to the positions on return
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
         self._pressure = self._measure(state, evaluation)
@@ -80,19 +82,19 @@ class Berendsen:
         total = self._collective.reduce(kinetic_tensor(state)) + self._collective.reduce(evaluation.virial)
         return float(total[0] + total[1] + total[2]) / (3.0 * state.cell.volume) * EV_PER_A3_IN_GPA
 
-    def _stretch(self, pressure: float, dt: float) -> float:
-        """The factor μ for all lengths, at a pressure in GPa."""
-        change = dt / self._table.barostat_time * (pressure - self._table.pressure) / self._table.bulk_modulus
+    def _stretch(self, dt: float) -> float:
+        """The factor μ for all lengths."""
+        change = dt / self._table.barostat_time * (self._pressure - self._table.pressure) / self._table.bulk_modulus
         return math.cbrt(1.0 + max(-LARGEST_STEP, min(LARGEST_STEP, change)))
 
     def extended_energy(self) -> float:
         return 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"pressure": self._pressure}
+        return {}  # the pressure follows from the positions and velocities
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._pressure = state["pressure"]
+        pass
 
 
 def build(table: BerendsenConfig, setting: Setting) -> Berendsen:

@@ -81,7 +81,7 @@ def test_second_order(engine: Any, silver: Any, mode: str) -> None:
     for timestep in timesteps:
         errors.append(series.detrended_rms(*conserved(engine, silver, timestep, 400.0, **CONSERVING[mode])))
     assert series.order(timesteps, np.array(errors)) == pytest.approx(2.0, abs=0.1)
-    assert errors[0] < 5e-5 * silver[0].n_total
+    assert errors[0] < 1e-4 * silver[0].n_total
 
 
 @pytest.mark.long
@@ -157,7 +157,7 @@ def ideal_gas(engine: Any, steps: int, seed: int, **keys: Any) -> tuple[Any, Any
     state = engine.atoms(rng.uniform(size=(N, 3)) * BOX ** (1 / 3), v, Cell(np.eye(3) * BOX ** (1 / 3)), [MASS])
     keys = {"timestep": 1.0, "temperature": ROOM, "thermostat_time": 20.0, "barostat_time": 40.0} | keys
     if keys.get("ensemble") == "npt-crescale":
-        time = 800.0 if keys.get("cell") == "anisotropic" else 200.0  # few atoms: the noise strains the cell
+        time = 800.0 if keys.get("cell") == "anisotropic" else 200.0  # the noise strains a small cell by percents
         keys |= {"compressibility": 1.0 / (OUTER * EV_PER_A3_IN_GPA), "seed": seed, "barostat_time": time}
     setting = Setting(IDEAL, N, state.cell, Comm.serial())
     integrator = build(setting, steps=steps, pressure=OUTER * EV_PER_A3_IN_GPA, **keys)

@@ -63,6 +63,7 @@ class Steps:
     def kick_with_cell(
         self, state: AtomState, factors: NDArray[np.float64], damping: NDArray[np.float64], gain: NDArray[np.float64]
     ) -> None:
+        CALLS.add("kick_with_cell")
         d, g, v = torch.from_numpy(damping.copy()), torch.from_numpy(gain.copy()), state.local("velocity")
         f = state.local("force").double() * torch.from_numpy(factors)[state.local("species").long()][:, None]
         kept = v[:, :1] * d[0] + v[:, 1:2] * d[1] + v[:, 2:] * d[2]
@@ -71,6 +72,7 @@ class Steps:
     def drift_with_cell(
         self, state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]
     ) -> None:
+        CALLS.add("drift_with_cell")
         f, t, v = torch.from_numpy(deformation.copy()), torch.from_numpy(flight.copy()), state.local("velocity")
         origin = torch.from_numpy(state.cell.origin.copy())
         d = state.local("position") - origin

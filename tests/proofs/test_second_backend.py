@@ -113,6 +113,19 @@ def test_the_rest_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     assert moved[0] == pytest.approx(moved[1], rel=1e-6) and moved[0] > 0.05
 
 
+def test_a_cell_in_motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kicks and drifts under a barostat, in a cell that shears."""
+    keys = 'thermostat_time = 50.0\nbarostat_time = 200.0\npressure = [0.1, -0.1, 0.0, 0.0, 0.0, 0.1]\n'
+    keys += 'cell = "flexible"\nhold = ["zz", "yz", "xz"]'
+    moving = INPUT.replace("nvt-nose-hoover", "npt-mtk").replace("thermostat_time = 50.0", keys)
+    numba = run(tmp_path, "numba", moving)
+    monkeypatch.syspath_prepend(str(DRIVER.parent))
+    monkeypatch.setitem(BACKENDS, "cpu", "plain_torch")
+    plain = run(tmp_path, "plain", moving)
+    assert import_module("plain_torch").CALLS >= {"kick_with_cell", "drift_with_cell"}
+    assert same(numba, plain)
+
+
 def test_strain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fractional coordinates stay, about a corner that is not 0; the same bits in another order of atoms."""
     monkeypatch.syspath_prepend(str(DRIVER.parent))
