@@ -224,6 +224,9 @@ class _Notes:
         assert config.replicas is not None
         if extra is not None:
             self._extra = extra
+        if self._ensemble.world.rank > 0:
+            self._place.write_record({})  # only that of rank 0 counts
+            return
         temperatures = config.replicas.temperatures
         groups = divide(config.replicas.count, self._ensemble.world.size)
         rows = [
