@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import runpy
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from allegro_md.simulation.replicas import run_replicas
 from allegro_md.stopping import StopRequest
 from allegro_md.units import BOLTZMANN
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "dying.py"
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -106,6 +109,27 @@ def test_files(whole: Path) -> None:
         assert [energies[step] for step in rows.steps] == rows.potentials[:, index].tolist()
         conserved = [float(row["conserved_eV"]) for row in thermo]  # counts what exchanges give
         assert np.ptp(conserved) < 2e-4 < 0.02 < np.ptp([float(row["total_eV"]) for row in thermo])
+
+
+def test_rows_at_a_temperature(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program of docs/examples finds the rows by temperature that a walk through both files finds."""
+    ladder = load_input(whole.parent / "run.toml").replicas.temperatures  # type: ignore[union-attr]
+    with (whole / "exchanges.csv").open() as file:
+        changes = {int(row["step"]): row for row in csv.DictReader(file)}
+    energies = []
+    for index in range(COUNT):
+        now = ladder[index]  # type: ignore[index]
+        for row in runs.rows(whole / f"replica-{index}"):
+            if np.isclose(now, 80.0):
+                energies.append(float(row["potential_eV"]))
+            step = int(row["step"])
+            now = float(changes[step][f"temperature_{index}_K"]) if step in changes else now
+    monkeypatch.setattr(sys, "argv", ["rows_at_temperature.py", str(whole), "80"])
+    runpy.run_path(str(EXAMPLES / "rows_at_temperature.py"), run_name="__main__")
+    expected = f"{len(energies)} rows at 80 K, mean potential energy {np.mean(energies):.6f} eV\n"
+    assert capsys.readouterr().out == expected and len(energies) == 13
 
 
 @pytest.mark.parametrize("ensemble", [CHAIN, NOISE])
