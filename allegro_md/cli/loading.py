@@ -10,6 +10,7 @@ import typer
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input, load_input
+from allegro_md.config.replicas import require_grid_of_groups
 
 T = TypeVar("T")
 
@@ -48,7 +49,9 @@ def load(comm: Comm, path: Path, assignments: list[str] | None, check_grid: bool
     """The validated input of a simulation, see `load_with`; `check_grid` refuses one for another number of ranks."""
 
     def check(config: Input) -> None:
-        if check_grid:
+        if check_grid and config.replicas is None:
             config.parallel.grid_for(comm.size, f"{path}, parallel.grid")
+        elif check_grid and config.replicas is not None:
+            require_grid_of_groups(config.parallel, config.replicas.count, comm.size, f"{path}, parallel.grid")
 
     return load_with(load_input, comm, path, assignments, check)

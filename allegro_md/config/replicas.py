@@ -10,6 +10,8 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from allegro_md.config.dynamics import INTEGRATORS, TemperatureConfig
 from allegro_md.config.fields import Marker, Quantity, Seed, Table, Whole, problem, show
+from allegro_md.config.output import ParallelConfig
+from allegro_md.errors import InputError
 
 MOST = 100_000
 """Replicas of a run."""
@@ -114,6 +116,25 @@ def divide(count: int, size: int) -> tuple[Group, ...]:
         Group(g, range(g * size // n, (g + 1) * size // n), range(g * count // n, (g + 1) * count // n))
         for g in range(n)
     )
+
+
+def require_grid_of_groups(parallel: ParallelConfig, count: int, size: int, where: str) -> None:
+    """Refuses a rank grid that is not that of each group of ranks.
+
+    Args:
+        parallel: the table of the input.
+        count: number of replicas.
+        size: number of ranks.
+        where: for the message.
+
+    Raises:
+        InputError: it is for another number of ranks.
+    """
+    for group in divide(count, size):
+        here, wanted = len(group.ranks), parallel.ranks_wanted(len(group.ranks))
+        if here != wanted:
+            what = f"the grid {list(parallel.grid)} is for {wanted} ranks, but a replica has {here}"
+            raise InputError(what, where, f'use mpirun -n {wanted * count}, or grid = "auto"')
 
 
 def with_seeds_raised(value: Any, by: int) -> Any:

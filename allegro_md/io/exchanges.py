@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +45,6 @@ class Exchanges:
         """
         return np.take_along_axis(self.potentials, np.argsort(self.before(start), axis=1), axis=1)
 
-    def until(self, step: int) -> Exchanges:
-        """The rows of exchanges made before a step."""
-        kept = self.steps < step
-        return Exchanges(self.steps[kept], self.temperatures[kept], self.potentials[kept])
-
 
 def read_exchanges(path: Path) -> Exchanges:
     """Reads an ``exchanges.csv``, also while the run goes on; a last line without an end is left out.
@@ -59,13 +53,11 @@ def read_exchanges(path: Path) -> Exchanges:
         InputError: there is no such file, or it is none.
     """
     try:
-        text = path.read_bytes()
-        lines = text[: text.rfind(b"\n") + 1]
-        rows = np.loadtxt(io.BytesIO(lines), delimiter=",", skiprows=1, ndmin=2)
-        count = (lines.split(b"\n")[0].count(b",") - 1) // 2
-        if lines.split(b"\n")[0] != header(count):
+        first, *lines = path.read_bytes().split(b"\n")[:-1] or [b""]
+        count = (first.count(b",") - 1) // 2
+        if first != header(count):
             raise ValueError("its first line names other columns")
-        rows = rows.reshape(-1, 2 + 2 * count)
+        rows = np.array([line.split(b",") for line in lines], dtype=np.float64).reshape(-1, 2 + 2 * count)
     except FileNotFoundError:
         raise InputError("no such file", str(path), f"give an {EXCHANGES}") from None
     except ValueError as error:
@@ -90,8 +82,10 @@ class ExchangeFile:
             ResourceError: it cannot be written.
         """
         self._path = path
-        lines = path.read_bytes().split(b"\n")[1:-1] if path.is_file() and first_step > 0 else []
-        kept = [line for line in lines if int(line.split(b",")[0]) < first_step]
+        kept: list[bytes] = []
+        if first_step > 0:
+            n = int(np.sum(read_exchanges(path).steps < first_step))
+            kept = path.read_bytes().split(b"\n")[1 : n + 1]
         write_whole(path, b"\n".join([header(count), *kept, b""]))
         with disk_errors(path):
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)

@@ -54,15 +54,10 @@ class Ensemble:
         self.group = next(group for group in groups if world.rank in group.ranks)
         self.comm = world.split(self.group.index)
         self.log = Log(config.output.directory / "log.txt", world.rank == 0)
-        self.log_division(groups)
+        self.log.say(division_of(groups))
         hosts = world.allgather((socket.gethostname(), self.group.index))
         here = [group for host, group in hosts if host == socket.gethostname()]
         self._groups_on_host = len(here) / here.count(self.group.index)
-
-    def log_division(self, groups: tuple[Group, ...]) -> None:
-        """Says in the log which ranks make which replicas."""
-        for line in division_lines(groups):
-            self.log.say(line)
 
     def membership(self, in_pieces: bool = False, checkpoint: int | None = None) -> Membership:
         """Returns what each replica of this group has in common with the others.
@@ -224,6 +219,9 @@ class _Notes:
         assert config.replicas is not None
         if extra is not None:
             self._extra = extra
+        if self._ensemble.world.rank > 0:
+            self._place.write_record({})  # only that of rank 0 counts
+            return
         temperatures = config.replicas.temperatures
         groups = divide(config.replicas.count, self._ensemble.world.size)
         rows = [
@@ -246,15 +244,11 @@ def _state(directory: Path) -> dict[str, Any]:
         return {"status": "not begun", "step": 0}
 
 
-def division_lines(groups: tuple[Group, ...]) -> list[str]:
-    """Describes the division of ranks, in few lines."""
+def division_of(groups: tuple[Group, ...]) -> str:
+    """Describes the division of ranks among replicas."""
     count, size = groups[-1].replicas.stop, groups[-1].ranks.stop
-    if size >= count:
-        sizes = sorted({len(group.ranks) for group in groups})
-        each = " or ".join(map(str, sizes))
-        text = f"{count} replicas on {size} ranks, {each} for each of them"
-        fewest = sizes[0]
-        return [text if len(sizes) == 1 else f"{text}: replicas with {fewest} will take longest"]
-    sizes = sorted({len(group.replicas) for group in groups})
     ranks = "1 rank" if size == 1 else f"{size} ranks"
-    return [f"{count} replicas on {ranks}, {' or '.join(map(str, sizes))} on each of them"]
+    replicas = "1 replica" if count == 1 else f"{count} replicas"
+    few, many = ("ranks for each", "ranks") if size >= count else ("on each rank", "replicas")
+    sizes = sorted({len(getattr(group, many)) for group in groups})
+    return f"{replicas} on {ranks}, {' or '.join(map(str, sizes))} {few}"

@@ -213,6 +213,9 @@ class Tempering:
                     self._file.flush()
         if between and loop.step % between == 0:
             self._note_progress(self.statistics())
+        if time.monotonic() - self._shown > PLAIN_SECONDS:
+            self._shown = time.monotonic()
+            ensemble.log.say(f"step {loop.step}/{ensemble.config.steps}, exchange {number}")
 
     def statistics(self) -> dict[str, Any]:
         """Returns what the record tells of the exchanges so far; writes the means by temperature (collective)."""

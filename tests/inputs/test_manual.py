@@ -13,6 +13,7 @@ from allegro_md import config
 from allegro_md.config import training
 from allegro_md.config.dynamics import INTEGRATORS
 from allegro_md.config.potential import POTENTIALS
+from allegro_md.config.replicas import ExchangeConfig, ReplicasConfig
 from allegro_md.config.stage import EndConfig, StageConfig
 from allegro_md.config.training.schema import TrainingOutput
 
@@ -24,6 +25,8 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[system.velocities]", config.VelocitiesConfig),
     ("[parallel]", config.ParallelConfig),
     ("[output]", config.OutputConfig),
+    ("[replicas]", ReplicasConfig),
+    ("[replicas]", ExchangeConfig),
     ("[[stage]] { #stage }", StageConfig),
     ("[[stage]] { #stage }", EndConfig),
     *((name, POTENTIALS.table(name)) for name in POTENTIALS),
