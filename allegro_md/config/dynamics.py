@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from allegro_md.config.deform import DeformConfig
 from allegro_md.config.fields import Flag, Marker, Quantity, Table, Time, Whole, problem, show
+from allegro_md.config.groups import ApplyConfig, GroupNames
 from allegro_md.config.registry import Chosen, Entry, Registry
 
 
@@ -40,12 +41,19 @@ class DynamicsConfig(Table):
         keeps_momentum: total momentum stays what it is, where the potential conserves it.
         ensemble: its name.
         steps: number of steps.
+        frozen: groups whose atoms do not move; forces on them are still computed and reported.
     """
 
     keeps_momentum: ClassVar[bool] = True
 
     ensemble: str
     steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
+    frozen: GroupNames = ()
+
+    @property
+    def group_names(self) -> list[tuple[str, str]]:
+        """The key and the name of each group that is named here."""
+        return [("frozen", name) for name in self.frozen]
 
     @property
     def length_of_step(self) -> float:
@@ -75,10 +83,17 @@ class MotionConfig(DynamicsConfig):
         timestep: fs.
         remove_momentum: the net momentum of the start is removed where the potential conserves it; 3N − 3 degrees of
             freedom are counted then, else 3N.
+        apply: forces, accelerations and prescribed velocities of groups.
     """
 
     timestep: Time = Field(examples=["2.0"])
     remove_momentum: Flag = True
+    apply: tuple[ApplyConfig, ...] = ()
+
+    @property
+    def group_names(self) -> list[tuple[str, str]]:
+        """The key and the name of each group that is named here."""
+        return super().group_names + [(f"apply.{k}.group", each.group) for k, each in enumerate(self.apply)]
 
     @property
     def length_of_step(self) -> float:

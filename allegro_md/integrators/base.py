@@ -80,6 +80,7 @@ class Setting:
         cell: at the start.
         collective: sums and decisions over ranks.
         n_held: atoms that are not accelerated, `AtomState.held`.
+        driven: forces from outside act, whose sum is not zero.
     """
 
     info: PotentialInfo
@@ -87,10 +88,11 @@ class Setting:
     cell: Cell
     collective: Collective
     n_held: int = 0
+    driven: bool = False
 
     def degrees_of_freedom(self, momentum_removed: bool = True) -> int:
         """3N − 3 where total momentum is zero and stays so, else three for each atom that is not held."""
-        conserved = self.info.conserves_momentum and momentum_removed and self.n_held == 0
+        conserved = self.info.conserves_momentum and momentum_removed and self.n_held == 0 and not self.driven
         return max(0, 3 * (self.n_atoms - self.n_held) - (3 if conserved else 0))
 
 

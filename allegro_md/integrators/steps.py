@@ -12,7 +12,7 @@ from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.integrators.base import Collective
 from allegro_md.observables import kinetic_energy
 from allegro_md.rng import Draw
-from allegro_md.state import AtomState
+from allegro_md.state import WORK, AtomState
 from allegro_md.units import AMU_A2_PER_FS2
 
 MOST_TILT = 0.6
@@ -20,9 +20,14 @@ MOST_TILT = 0.6
 
 
 def kick(state: AtomState, time: float) -> None:
-    """Adds force/mass · time (fs) to the velocities, but for atoms of groups that are held (`AtomState.held`)."""
-    factors = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses
-    backend_for(state.device).steps.kick(state, factors)
+    """Adds force/mass · time (fs) to the velocities, but for atoms of groups that are held (`AtomState.held`).
+
+    Of these the work done on them is summed up, force · velocity · time, where the state has the field `WORK`.
+    """
+    steps = backend_for(state.device).steps
+    steps.kick(state, (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses)
+    if WORK.name in state.fields:
+        steps.work(state, time / FORCE_SCALE)
 
 
 def drift(state: AtomState, time: float) -> None:
@@ -118,9 +123,9 @@ def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.fl
     return backend_for(state.device).steps.thermalize(state, keep, width, draw)
 
 
-def scale_velocities(state: AtomState, factor: float) -> None:
-    """Multiplies all velocities."""
-    state.local("velocity").mul_(factor)
+def scale_velocities(state: AtomState, factor: float, within: int = 0) -> None:
+    """Multiplies the velocities of atoms that are not held, and with bits `within` only of these groups' atoms."""
+    backend_for(state.device).steps.scale_velocities(state, factor, within)
 
 
 def change_temperature(state: AtomState, before: float, after: float, collective: Collective) -> float:

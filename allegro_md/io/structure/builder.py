@@ -16,7 +16,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.io.overlap_check import refuse_overlaps
-from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase, set_masses
+from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase, set_masses, settle_constraints
 from allegro_md.io.structure.reading import read_structure
 from allegro_md.rng import Draw, Stream, normals
 from allegro_md.state import SpeciesTable
@@ -115,6 +115,7 @@ class SystemBuilder:
         repeat: Sequence[int] = (1, 1, 1),
         periodic: Sequence[bool] | None = None,
         masses: Mapping[str, float] | None = None,
+        honor_constraints: bool = True,
         comm: Comm,
     ) -> SystemBuilder:
         """Reads a file on rank 0 and hands the base cell to all ranks; collective.
@@ -125,16 +126,18 @@ class SystemBuilder:
             repeat: copies along the three axes.
             periodic: one flag per axis; None: as the file says.
             masses: amu per chemical symbol, instead of the file's.
+            honor_constraints: atoms that the file fixes are to be fixed; else its constraints are dropped.
             comm: all ranks take part.
 
         Raises:
-            InputError: not a structure, no such frame, constraints, a mass for an element that is not there, or a fault
-                named by `SystemBuilder`.
+            InputError: not a structure, no such frame, constraints other than fixed atoms, a mass for an element that
+                is not there, or a fault named by `SystemBuilder`.
         """
         contents: Contents | None = None
         with comm.collective_errors():
             if comm.rank == 0:
                 contents = read_structure(Path(path), options or ReadOptions(), masses or {})
+                settle_constraints(contents, honor_constraints, str(path))
         base: Contents = comm.bcast(contents)
         return SystemBuilder(base, repeat, base.periodic if periodic is None else periodic, file=Path(path))
 
@@ -186,9 +189,9 @@ class SystemBuilder:
             upper: (3,) likewise, +inf allowed on free axes.
 
         Returns:
-            ``id`` (n,) int64 ascending, ``species`` (n,) int16, ``position`` (n, 3) Å as in the input (not wrapped)
-            and ``velocity`` (n, 3) Å/fs of every atom whose fraction, wrapped along periodic axes, lies in
-            [lower, upper), plus those within `MARGIN` of it.
+            ``id`` (n,) int64 ascending, ``species`` (n,) int16, ``position`` (n, 3) Å as in the input (not wrapped),
+            ``velocity`` (n, 3) Å/fs and, where the file fixes atoms, ``fixed`` (n,) bool, of every atom whose
+            fraction, wrapped along periodic axes, lies in [lower, upper), plus those within `MARGIN` of it.
         """
         lower, upper = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
         found = [self._within(cells, lower - MARGIN, upper + MARGIN) for cells in self._candidates(lower, upper)]
@@ -201,7 +204,8 @@ class SystemBuilder:
         del found
         order = np.argsort(part["id"])
         base = part["base"][order]
-        return {
+        fixed = {} if self.contents.fixed is None else {"fixed": self.contents.fixed.all(axis=1)[base]}
+        return fixed | {
             "id": part["id"][order],
             "species": self._species[base],
             "position": part["position"][order],
