@@ -45,9 +45,9 @@ class Contents:
         masses: (n,) amu.
         position: (n, 3) Å.
         velocity: (n, 3) Å/fs, or None where the file has none.
+        remarks: sentences about what was assumed or left out.
         fixed: (n, 3) components of positions that the file fixes, or None where it fixes none.
         unknown_constraints: names of constraints of other kinds.
-        remarks: sentences about what was assumed or left out.
         format: name of the format.
         frame: number of the frame; negative where it was counted from the end.
         n_frames: frames of the file, or None where they were not counted.
@@ -59,9 +59,9 @@ class Contents:
     masses: NDArray[np.float64]
     position: NDArray[np.float64]
     velocity: NDArray[np.float64] | None = None
+    remarks: list[str] = field(default_factory=list)
     fixed: NDArray[np.bool_] | None = None
     unknown_constraints: tuple[str, ...] = ()
-    remarks: list[str] = field(default_factory=list)
     format: str = ""
     frame: int = 0
     n_frames: int | None = None

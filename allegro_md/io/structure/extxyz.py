@@ -105,7 +105,7 @@ def parse(
     remarks: list[str] = []
     velocity = _velocities(table, masses, options.velocity_unit, frame, where, remarks)
     fixed = _fixed(table, frame, where)
-    return Contents(rows, periodic, numbers, masses, position, velocity, fixed, remarks=remarks), table, info
+    return Contents(rows, periodic, numbers, masses, position, velocity, remarks, fixed), table, info
 
 
 def unused_columns(table: Mapping[str, NDArray[np.str_]]) -> list[str]:
