@@ -51,7 +51,7 @@ class StepFunctions(Protocol):
         """Adds velocity · time (fs) to the positions."""
 
     def thermalize(
-        self, state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw
+        self, state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, within: int = 0
     ) -> ExactSum:
         """Replaces velocities v by keep · v + width · R, R a normal deviate per component.
 

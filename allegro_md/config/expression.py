@@ -140,10 +140,10 @@ def _wanted(node: ast.expr, kind: Kind) -> _Value:
 
 
 def _power(base: _Value, exponent: ast.expr) -> _Value:
-    if not isinstance(exponent, ast.Constant) or exponent.value not in range(1, HIGHEST_POWER + 1):
+    times = exponent.value if isinstance(exponent, ast.Constant) else None
+    if not isinstance(times, int) or not 1 <= times <= HIGHEST_POWER:
         what = f"'** {ast.unparse(exponent)[:20]}' is no power from 1 to {HIGHEST_POWER}"
         raise problem(what, "write for example x**2")
-    times = int(exponent.value)
 
     def value(arrays: Arrays) -> Any:
         factor = base.of(arrays)

@@ -52,7 +52,7 @@ def strain(state: AtomState, matrix: NDArray[np.float64]) -> None:
 def kick_with_cell(state: AtomState, time: float, damping: NDArray[np.float64], gain: NDArray[np.float64]) -> None:
     """Maps the velocities while the cell moves, v → v D + (force/mass · time) G.
 
-    Atoms of groups that are held (`AtomState.held`) keep theirs.
+    Atoms of groups that are held (`AtomState.held`) keep theirs; work is done on them as by `kick`.
 
     Args:
         state: the velocities of its local atoms are changed.
@@ -61,7 +61,10 @@ def kick_with_cell(state: AtomState, time: float, damping: NDArray[np.float64], 
         gain: (3, 3) G, the same bits on all ranks.
     """
     factors = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses
-    backend_for(state.device).steps.kick_with_cell(state, factors, damping, gain)
+    steps = backend_for(state.device).steps
+    steps.kick_with_cell(state, factors, damping, gain)
+    if WORK.name in state.fields:
+        steps.work(state, time / FORCE_SCALE)
 
 
 def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]) -> None:
@@ -108,7 +111,9 @@ def _along(row: NDArray[np.float64], axis: NDArray[np.float64]) -> float:
     return float((r[0] * a[0] + r[1] * a[1] + r[2] * a[2]) / (a[0] * a[0] + a[1] * a[1] + a[2] * a[2]))
 
 
-def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw) -> ExactSum:
+def thermalize(
+    state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, within: int = 0
+) -> ExactSum:
     """Replaces velocities by keep · v + width · R, with normal deviates R of the atoms' own.
 
     Args:
@@ -116,11 +121,12 @@ def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.fl
         keep: (n_species,) factors, the same bits on all ranks.
         width: (n_species,) Å/fs, the same bits on all ranks.
         draw: which deviates.
+        within: bits of the groups whose atoms are thermalized; 0: all atoms are. Those that are held never are.
 
     Returns:
         The kinetic energy gained by the local atoms, eV; one component.
     """
-    return backend_for(state.device).steps.thermalize(state, keep, width, draw)
+    return backend_for(state.device).steps.thermalize(state, keep, width, draw, within)
 
 
 def scale_velocities(state: AtomState, factor: float, within: int = 0) -> None:

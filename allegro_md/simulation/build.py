@@ -191,7 +191,9 @@ def new_integrator(
         grouping: what the groups mean for the motion.
     """
     cell = parts.system.cell if cell is None else cell
-    setting = Setting(parts.potential.info, parts.system.n_total, cell, comm, grouping.n_held, grouping.driven)
+    setting = Setting(
+        parts.potential.info, parts.system.n_total, cell, comm, grouping.n_held, grouping.driven, grouping.thermostatted
+    )
     return build_integrator(parts.config.dynamics, setting)
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
-from allegro_md.config.dynamics import DynamicsConfig, MotionConfig
+from allegro_md.config import Input
+from allegro_md.config.dynamics import DynamicsConfig, MotionConfig, TemperatureConfig
 from allegro_md.config.expression import Expression
 from allegro_md.config.groups import ApplyConfig, GroupConfig
 from allegro_md.errors import InputError
+from allegro_md.integrators.base import GroupSize
 from allegro_md.io.wrapping import fractions, wrap
 from allegro_md.simulation.applied import AppliedForce, AppliedForces
 from allegro_md.simulation.forces import ForceEvaluator
-from allegro_md.state import FIXED_IN_FILE, GROUP, WORK, AtomState
+from allegro_md.state import FIXED_IN_FILE, GROUP, WORK, AtomState, Field
 
 CHUNK = 1 << 16
 """Atoms looked at in one go, so that no temporary array has the size of the system."""
@@ -30,15 +32,28 @@ class Grouping:
     Attributes:
         n_held: atoms of the system that no integrator accelerates.
         driven: applied forces do not add up to zero.
+        thermostatted: groups with a thermostat of their own, by name.
         remarks: lines for the log.
     """
 
     n_held: int = 0
     driven: bool = False
+    thermostatted: Mapping[str, GroupSize] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
 
 NO_GROUPS = Grouping()
+
+
+def group_fields(config: Input, fixed: bool) -> tuple[Field, ...]:
+    """Fields that groups add to the state; `fixed`: a structure file fixes atoms."""
+    moved = any(each.velocity is not None for stage in config.stages for each in _applied(stage.dynamics))
+    return (*((GROUP,) if config.group or fixed else ()), *((WORK,) if moved else ()))
+
+
+def supposed_grouping(groups: Sequence[GroupConfig], dynamics: DynamicsConfig, n_atoms: int) -> Grouping:
+    """What the groups mean as far as it is known before any atom is made: each may have all atoms, and none is held."""
+    return Grouping(thermostatted={name: GroupSize(bits_of([name], groups), n_atoms) for name in _names(dynamics)})
 
 
 def bits_of(names: Sequence[str], groups: Sequence[GroupConfig]) -> int:
@@ -136,17 +151,11 @@ def apply_groups(
     hold(state, groups, dynamics, comm)
     moved = [each for each in _applied(dynamics) if each.velocity is not None]
     still = bits_of(dynamics.frozen, groups) | FIXED_IN_FILE
-    seen = [("frozen groups, or atoms that the structure file fixes,", still)]
+    seen = [("the frozen ones", still)]
     for each in moved:
         bit = bits_of([each.group], groups)
-        for name, other in seen:
-            both = _count(state, [bit, other], comm)
-            if both:
-                raise InputError(
-                    f"{both} atoms of group '{each.group}', which has a velocity, are also in {name}",
-                    "dynamics.apply", "give each atom one of these: groups must not overlap there",
-                )
-        seen.append((f"group '{each.group}', which has another,", bit))
+        _refuse_overlap(state, each.group, bit, seen, "dynamics.apply", comm)
+        seen.append((f"group '{each.group}'", bit))
     n_held = _count(state, [state.held], comm) if state.held else 0
     if n_held == state.n_total and not moved:
         raise InputError("all atoms are frozen, and nothing would move", "dynamics.frozen", "freeze fewer atoms")
@@ -160,7 +169,40 @@ def apply_groups(
             f"{' and '.join(parts)}: total momentum is not conserved, and 3 degrees of freedom are counted for "
             f"each of the other {state.n_total - n_held} atoms", *remarks,
         ]
-    return Grouping(n_held, driven, tuple(remarks))
+    return Grouping(n_held, driven, _thermostatted(state, groups, dynamics, comm), tuple(remarks))
+
+
+def _refuse_overlap(
+    state: AtomState, name: str, bit: int, others: Sequence[tuple[str, int]], where: str, comm: Comm
+) -> None:
+    """Refuses a group with atoms of others, given as words and bits (collective).
+
+    Raises:
+        InputError: names the other group, and how many atoms are in both.
+    """
+    for words, other in others:
+        both = _count(state, [bit, other], comm)
+        if both:
+            what = f"group '{name}' and {words} have {both} atoms in common"
+            raise InputError(what, where, "an atom can obey one of them only: choose groups without common atoms")
+
+
+def _thermostatted(
+    state: AtomState, groups: Sequence[GroupConfig], dynamics: DynamicsConfig, comm: Comm
+) -> dict[str, GroupSize]:
+    """The groups that have a thermostat, by name."""
+    found: dict[str, GroupSize] = {}
+    seen: list[tuple[str, int]] = []
+    for name in _names(dynamics):
+        bit = bits_of([name], groups)
+        _refuse_overlap(state, name, bit, seen, "dynamics.thermostats", comm)
+        n_free = _count(state, [bit], comm) - (_count(state, [bit, state.held], comm) if state.held else 0)
+        if n_free == 0:
+            what = f"all atoms of group '{name}' are held, and have no temperature"
+            raise InputError(what, "dynamics.thermostats", "remove its thermostat, or hold fewer atoms")
+        found[name] = GroupSize(bit, n_free)
+        seen.append((f"group '{name}'", bit))
+    return found
 
 
 def _outside(
@@ -182,6 +224,11 @@ def _outside(
         f"the applied forces add up to ({', '.join(f'{component:.6g}' for component in net)}) eV/Å: "
         "the center of mass accelerates, unless something holds the system"
     ]
+
+
+def _names(dynamics: DynamicsConfig) -> list[str]:
+    """Names of the groups that have a thermostat of their own."""
+    return [each.group for each in dynamics.of_groups] if isinstance(dynamics, TemperatureConfig) else []
 
 
 def _applied(dynamics: DynamicsConfig) -> tuple[ApplyConfig, ...]:

@@ -57,15 +57,18 @@ def drift(state: AtomState, time: float) -> None:
     _drift(state.local("velocity").numpy(), time, state.local("position").numpy())
 
 
-def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw) -> ExactSum:
+def thermalize(
+    state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, within: int = 0
+) -> ExactSum:
     """Replaces v by keep · v + width · R; `keep` (n_species,), `width` (n_species,) Å/fs. Returns the heat, eV."""
     ids, species, velocity = (state.local(name).numpy() for name in ("id", "species", "velocity"))
     masses = state.species_table.masses * AMU_A2_PER_FS2
-    group = state.local("group" if state.held else "id").numpy()  # with no bit of `held` set, any numbers will do
+    grouped, chosen = state.held or within, (state.held, within or -1)
+    group = state.local("group" if grouped else "id").numpy()  # where nothing is chosen any numbers will do
     parts = []
     for start in range(0, max(1, state.n_local), CHUNK):
         rows = slice(start, start + CHUNK)
-        gain = _thermalize(ids[rows], species[rows], velocity[rows], keep, width, draw, group[rows], state.held)
+        gain = _thermalize(ids[rows], species[rows], velocity[rows], keep, width, draw, group[rows], chosen)
         parts.append(ExactSum.of(masses[species[rows]] * gain, "kinetic", ids[rows]))
     return reduce(ExactSum.plus, parts)
 
@@ -208,9 +211,10 @@ def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.floa
 @numba.njit(cache=True)
 def _thermalize(
     ids: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64],
-    keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, group: NDArray[np.int64], held: int,
+    keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, group: NDArray[np.int64],
+    chosen: tuple[int, int],
 ) -> NDArray[np.float64]:
-    """Mixes velocities of atoms that are not held with normal deviates, in place.
+    """Mixes velocities of chosen atoms with normal deviates, in place.
 
     Args:
         ids: (n,) global atom ids.
@@ -220,15 +224,16 @@ def _thermalize(
         width: (n_species,) Å/fs.
         draw: which deviates.
         group: (n,) bits of an atom's groups.
-        held: bits of the groups that are held.
+        chosen: bits of the groups that are held, and of those that take part (−1: all atoms do).
 
     Returns:
         (n,) ½ (v_new² − v_old²) of each atom, Å²/fs².
     """
     normals, gain = np.empty((len(ids), 3)), np.zeros(len(ids))
     fill_normals(ids, draw, normals)
+    held, within = chosen
     for i in range(len(ids)):
-        if group[i] & held:
+        if group[i] & held or (within != -1 and group[i] & within == 0):
             continue
         c, w = keep[species[i]], width[species[i]]
         for k in range(3):

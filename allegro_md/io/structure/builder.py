@@ -204,7 +204,7 @@ class SystemBuilder:
         del found
         order = np.argsort(part["id"])
         base = part["base"][order]
-        fixed = {} if self.contents.fixed is None else {"fixed": self.contents.fixed.all(axis=1)[base]}
+        fixed = {} if self.contents.fixed is None else {"fixed": self.contents.fixed[base].all(axis=1)}
         return fixed | {
             "id": part["id"][order],
             "species": self._species[base],
