@@ -160,10 +160,9 @@ def create_atoms(
     decomposition = Decomposition.even(shape, state.cell.periodic)
     with comm.collective_errors():
         part = system.select(*decomposition.brick(comm.rank))
-        fixed = part.pop("fixed", None)
-        if fixed is not None or (config is not None and config.group):
+        if system.fixes_atoms or (config is not None and config.group):
             state.add_field(GROUP)
-            part[GROUP.name] = np.zeros(len(part["id"]), np.int64) if fixed is None else fixed * np.int64(FIXED_IN_FILE)
+            part[GROUP.name] = system.fixed(part["id"]) * np.int64(FIXED_IN_FILE)
         state.set_local({name: torch.from_numpy(values) for name, values in part.items()})
     del part
     assign_initial_owners(state, decomposition, comm)

@@ -115,7 +115,7 @@ class ResourceEstimate:
         first = sum(stage.dynamics.steps for stage in config.stages[:index])
         last = first + config.stages[index].dynamics.steps
         observers = chain(*build_observers(config, self.system, potential, comm, index, first))
-        dynamics, added = config.stages[index].dynamics, group_fields(config, self.system.contents.fixed is not None)
+        dynamics, added = config.stages[index].dynamics, group_fields(config, self.system.fixes_atoms)
         supposed = supposed_grouping(config.group, dynamics, self.system.n_total)
         integrator = new_integrator(Parts(config.of_stage(index), self.system, potential), comm, grouping=supposed)
         return _Stage(

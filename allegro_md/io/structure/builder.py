@@ -189,9 +189,9 @@ class SystemBuilder:
             upper: (3,) likewise, +inf allowed on free axes.
 
         Returns:
-            ``id`` (n,) int64 ascending, ``species`` (n,) int16, ``position`` (n, 3) Å as in the input (not wrapped),
-            ``velocity`` (n, 3) Å/fs and, where the file fixes atoms, ``fixed`` (n,) bool, of every atom whose
-            fraction, wrapped along periodic axes, lies in [lower, upper), plus those within `MARGIN` of it.
+            ``id`` (n,) int64 ascending, ``species`` (n,) int16, ``position`` (n, 3) Å as in the input (not wrapped)
+            and ``velocity`` (n, 3) Å/fs of every atom whose fraction, wrapped along periodic axes, lies in
+            [lower, upper), plus those within `MARGIN` of it.
         """
         lower, upper = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
         found = [self._within(cells, lower - MARGIN, upper + MARGIN) for cells in self._candidates(lower, upper)]
@@ -204,13 +204,24 @@ class SystemBuilder:
         del found
         order = np.argsort(part["id"])
         base = part["base"][order]
-        fixed = {} if self.contents.fixed is None else {"fixed": self.contents.fixed[base].all(axis=1)}
-        return fixed | {
+        return {
             "id": part["id"][order],
             "species": self._species[base],
             "position": part["position"][order],
             "velocity": np.zeros((len(base), 3)) if self.contents.velocity is None else self.contents.velocity[base],
         }
+
+    @property
+    def fixes_atoms(self) -> bool:
+        """The structure file fixes atoms."""
+        return self.contents.fixed is not None
+
+    def fixed(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tells which atoms the structure file fixes, and with them their copies; (n,), by `ids` (n,)."""
+        if self.contents.fixed is None:
+            return np.zeros(len(ids), np.bool_)
+        found: NDArray[np.bool_] = self.contents.fixed[ids % self.n_base].all(axis=1)
+        return found
 
     def count(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> int:
         """Counts the atoms in a region, with their images along periodic axes, before any rattle; creates none.
