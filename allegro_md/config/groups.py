@@ -225,7 +225,7 @@ class Vector(Marker):
 
 
 class ApplyConfig(Table):
-    """What acts on a group from outside; one of force, acceleration and velocity.
+    """An action on a group from outside: one of force, acceleration and velocity.
 
     Attributes:
         group: name of the group.

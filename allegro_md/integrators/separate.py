@@ -48,13 +48,13 @@ class Thermostat(Integrator, Protocol):
     part: Part
 
     def begin(self, state: AtomState, clock: Clock) -> None:
-        """What it does before the first kick of a step."""
+        """Acts before the first kick of a step."""
 
     def between(self, state: AtomState, clock: Clock) -> None:
-        """What it does halfway through the drift."""
+        """Acts halfway through the drift."""
 
     def finish(self, state: AtomState, clock: Clock) -> None:
-        """What it does after the last kick."""
+        """Acts after the last kick."""
 
 
 def nothing(self: Any, state: AtomState, clock: Clock) -> None:

@@ -34,7 +34,7 @@ def maxwell_boltzmann(state: AtomState, temperature: float, seed: int, collectiv
 
 
 def _free(state: AtomState, rows: slice) -> torch.Tensor:
-    """Which local atoms of some rows are not held, (n,) bool; a mask, not a view."""
+    """Tells which local atoms of some rows are not held, (n,) bool."""
     if not state.held:
         return torch.ones(len(state.local("id")[rows]), dtype=torch.bool, device=state.device)
     return (state.local(GROUP.name)[rows] & state.held) == 0

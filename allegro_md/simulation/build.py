@@ -32,7 +32,7 @@ from allegro_md.potentials.base import leaves
 from allegro_md.reporting import OBSERVE, HoldsMemory, HoldsRows, Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore, restore_fields
 from allegro_md.simulation.forces import ForceEvaluator
-from allegro_md.simulation.groups import NO_GROUPS, Grouping, apply_groups, assign_groups, hold
+from allegro_md.simulation.groups import NO_GROUPS, Grouping, apply_groups, assign_groups, hold, refuse_conflicts
 from allegro_md.simulation.loop import StageStart, StepLoop, Substepping
 from allegro_md.simulation.motion import remove_momentum
 from allegro_md.state import FIXED_IN_FILE, GROUP, AtomState, SpeciesTable
@@ -153,7 +153,7 @@ def create_atoms(
         config: for the groups and what is held; None: there are none.
 
     Raises:
-        InputError: a group has no atoms.
+        InputError: a group has no atoms, or groups exclude each other but have common atoms.
     """
     nowhere, everywhere = np.zeros(3), np.ones(3)
     shape = parallel.grid_for(comm.size) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
@@ -168,6 +168,9 @@ def create_atoms(
     assign_initial_owners(state, decomposition, comm)
     if config is not None:
         assign_groups(state, config.group, comm)
+        if GROUP.name in state.fields:
+            for stage in config.stages:
+                refuse_conflicts(state, config.group, stage.dynamics, comm)
         hold(state, config.group, config.dynamics, comm)
     if table.velocities is not None:
         maxwell_boltzmann(state, table.velocities.temperature, table.velocities.seed, comm)

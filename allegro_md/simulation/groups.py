@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Grouping:
-    """What the groups mean for the motion.
+    """The meaning of the groups for the motion.
 
     Attributes:
         n_held: atoms of the system that no integrator accelerates.
@@ -52,7 +53,7 @@ def group_fields(config: Input, fixed: bool) -> tuple[Field, ...]:
 
 
 def supposed_grouping(groups: Sequence[GroupConfig], dynamics: DynamicsConfig, n_atoms: int) -> Grouping:
-    """What the groups mean as far as it is known before any atom is made: each may have all atoms, and none is held."""
+    """The meaning of the groups before any atom is made: each may have all atoms, and none is held."""
     return Grouping(thermostatted={name: GroupSize(bits_of([name], groups), n_atoms) for name in _names(dynamics)})
 
 
@@ -110,6 +111,46 @@ def assign_groups(state: AtomState, groups: Sequence[GroupConfig], comm: Comm) -
             )
 
 
+def refuse_conflicts(state: AtomState, groups: Sequence[GroupConfig], dynamics: DynamicsConfig, comm: Comm) -> None:
+    """Refuses groups that exclude each other but have common atoms, and motion without atoms (collective).
+
+    Args:
+        state: with its groups.
+        groups: of the input.
+        dynamics: of a stage.
+        comm: all ranks.
+
+    Raises:
+        InputError: an atom would have to obey two groups, or there is none that could move, or be thermostatted.
+    """
+    moved = [each.group for each in _applied(dynamics) if each.velocity is not None]
+    still = [("the frozen ones", bits_of(dynamics.frozen, groups) | FIXED_IN_FILE)]
+    _refuse_overlaps(state, still + [(f"group '{name}'", bits_of([name], groups)) for name in moved], "apply", comm)
+    names = [(f"group '{name}'", bits_of([name], groups)) for name in _names(dynamics)]
+    _refuse_overlaps(state, names, "thermostats", comm)
+    held = held_bits(groups, dynamics) | FIXED_IN_FILE
+    if _count(state, [held], comm) == state.n_total and not moved:
+        raise InputError("all atoms are frozen, and nothing would move", "dynamics.frozen", "freeze fewer atoms")
+    for words, bit in names:
+        if _count(state, [bit], comm) == _count(state, [bit, held], comm):
+            what = f"all atoms of {words} are held, and have no temperature"
+            raise InputError(what, "dynamics.thermostats", "remove its thermostat, or hold fewer atoms")
+
+
+def _refuse_overlaps(state: AtomState, groups: Sequence[tuple[str, int]], key: str, comm: Comm) -> None:
+    """Refuses two groups, given as words and bits, with common atoms (collective).
+
+    Raises:
+        InputError: names both groups, and how many atoms they have in common.
+    """
+    for (first, one), (second, other) in combinations(groups, 2):
+        both = _count(state, [one, other], comm)
+        if both:
+            what = f"{first} and {second} have {both} atoms in common"
+            remedy = "an atom can obey one of them only: choose groups without common atoms"
+            raise InputError(what, f"dynamics.{key}", remedy)
+
+
 def hold(state: AtomState, groups: Sequence[GroupConfig], dynamics: DynamicsConfig, comm: Comm) -> None:
     """Marks the groups that are held, and gives their atoms the velocity that they keep (collective).
 
@@ -142,88 +183,46 @@ def apply_groups(
         groups: of the input.
         dynamics: of the stage that begins or goes on.
         comm: all ranks.
-
-    Raises:
-        InputError: an atom would have to obey two of the groups.
     """
     if GROUP.name not in state.fields:
         return NO_GROUPS
     hold(state, groups, dynamics, comm)
-    moved = [each for each in _applied(dynamics) if each.velocity is not None]
-    still = bits_of(dynamics.frozen, groups) | FIXED_IN_FILE
-    seen = [("the frozen ones", still)]
-    for each in moved:
-        bit = bits_of([each.group], groups)
-        _refuse_overlap(state, each.group, bit, seen, "dynamics.apply", comm)
-        seen.append((f"group '{each.group}'", bit))
+    forces.applied, net = _outside(state, groups, dynamics, comm)
+    remarks = []
     n_held = _count(state, [state.held], comm) if state.held else 0
-    if n_held == state.n_total and not moved:
-        raise InputError("all atoms are frozen, and nothing would move", "dynamics.frozen", "freeze fewer atoms")
-    forces.applied, remarks = _outside(state, groups, dynamics, comm)
-    driven = bool(remarks)
     if n_held:
-        still_count, moving = _count(state, [still], comm), ", ".join(f"'{each.group}'" for each in moved)
-        parts = [f"{still_count} atoms are frozen"] * (still_count > 0)
-        parts += [f"{n_held - still_count} atoms move with a prescribed velocity ({moving})"] * bool(moved)
-        remarks = [
+        n_still = _count(state, [bits_of(dynamics.frozen, groups) | FIXED_IN_FILE], comm)
+        parts = [f"{n_still} atoms are frozen"] if n_still else []
+        parts += [f"{n_held - n_still} atoms move with a prescribed velocity"] if n_held > n_still else []
+        remarks.append(
             f"{' and '.join(parts)}: total momentum is not conserved, and 3 degrees of freedom are counted for "
-            f"each of the other {state.n_total - n_held} atoms", *remarks,
-        ]
-    return Grouping(n_held, driven, _thermostatted(state, groups, dynamics, comm), tuple(remarks))
-
-
-def _refuse_overlap(
-    state: AtomState, name: str, bit: int, others: Sequence[tuple[str, int]], where: str, comm: Comm
-) -> None:
-    """Refuses a group with atoms of others, given as words and bits (collective).
-
-    Raises:
-        InputError: names the other group, and how many atoms are in both.
-    """
-    for words, other in others:
-        both = _count(state, [bit, other], comm)
-        if both:
-            what = f"group '{name}' and {words} have {both} atoms in common"
-            raise InputError(what, where, "an atom can obey one of them only: choose groups without common atoms")
-
-
-def _thermostatted(
-    state: AtomState, groups: Sequence[GroupConfig], dynamics: DynamicsConfig, comm: Comm
-) -> dict[str, GroupSize]:
-    """The groups that have a thermostat, by name."""
-    found: dict[str, GroupSize] = {}
-    seen: list[tuple[str, int]] = []
+            f"each of the other {state.n_total - n_held} atoms"
+        )
+    if net.any():
+        remarks.append(
+            f"the applied forces add up to ({', '.join(f'{component:.6g}' for component in net)}) eV/Å: "
+            "the center of mass accelerates, unless something holds the system"
+        )
+    thermostatted = {}
     for name in _names(dynamics):
         bit = bits_of([name], groups)
-        _refuse_overlap(state, name, bit, seen, "dynamics.thermostats", comm)
-        n_free = _count(state, [bit], comm) - (_count(state, [bit, state.held], comm) if state.held else 0)
-        if n_free == 0:
-            what = f"all atoms of group '{name}' are held, and have no temperature"
-            raise InputError(what, "dynamics.thermostats", "remove its thermostat, or hold fewer atoms")
-        found[name] = GroupSize(bit, n_free)
-        seen.append((f"group '{name}'", bit))
-    return found
+        thermostatted[name] = GroupSize(bit, _count(state, [bit], comm) - _count(state, [bit, state.held], comm))
+    return Grouping(n_held, bool(net.any()), thermostatted, tuple(remarks))
 
 
 def _outside(
     state: AtomState, groups: Sequence[GroupConfig], dynamics: DynamicsConfig, comm: Comm
-) -> tuple[AppliedForces | None, list[str]]:
-    """The forces that act from outside, and what their sum means, for the log."""
+) -> tuple[AppliedForces | None, NDArray[np.float64]]:
+    """The forces that act from outside, and their sum over all atoms, (3,) eV/Å."""
     found = [
         AppliedForce.of(bits_of([each.group], groups), each.force, each.acceleration, state.species_table.masses)
         for each in _applied(dynamics)
         if each.velocity is None
     ]
     if not found:
-        return None, []
-    forces = AppliedForces(tuple(found))
-    net = forces.net(state, comm)
-    if not net.any():
-        return forces, []
-    return forces, [
-        f"the applied forces add up to ({', '.join(f'{component:.6g}' for component in net)}) eV/Å: "
-        "the center of mass accelerates, unless something holds the system"
-    ]
+        return None, np.zeros(3)
+    forces = AppliedForces(found)
+    return forces, forces.net(state, comm)
 
 
 def _names(dynamics: DynamicsConfig) -> list[str]:

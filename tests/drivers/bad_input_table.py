@@ -79,6 +79,8 @@ TEXTS = (
 def _groups() -> Sequence[Case]:
     """Groups of atoms and what is to be done with them: (name, assignments, words of the message)."""
     one = "group=[{ name = 'a', ids = [0, 1] }, { name = 'b', ids = [1, 2] }]"
+    many = ", ".join(f'{{ name = "g{k}", all = true }}' for k in range(63))
+    push, warm = "dynamics.apply=[{ group = %s }]", "{ group = '%s', temperature = 9 }"
     hot = "dynamics={ ensemble = 'nvt-langevin', timestep = 2, steps = 2, thermostats = [%s] }"
     return [
         Case(name, sets(*assignments), words)
@@ -93,24 +95,20 @@ def _groups() -> Sequence[Case]:
             ("group without members", ("group=[{ name = 'a', expression = 'z > 1000' }]",), ("group.0", "no atom")),
             ("index beyond the atoms", ("group=[{ name = 'a', ids = [108] }]",), ("group.0", "0 to 107")),
             ("element that is not there", ("group=[{ name = 'a', species = ['Kr'] }]",), ("group.0", '"Ar"')),
-            ("too many groups", (f"group=[{', '.join(f'{{ name = {chr(39)}g{k}{chr(39)}, all = true }}' for k in range(63))}]",),
-             ("63 groups", "62")),
+            ("too many groups", (f"group=[{many}]",), ("63 groups", "62")),
             ("frozen but unknown", (one, "dynamics.frozen=['aa']"), ("dynamics.frozen", "'aa'", "'a'")),
             ("frozen, and no groups", ("dynamics.frozen=['a']",), ("dynamics.frozen", "[[group]]")),
             ("all frozen", ("group=[{ name = 'a', all = true }]", "dynamics.frozen=['a']"), ("dynamics.frozen",)),
-            ("force without components", (one, "dynamics.apply=[{ group = 'a', force = 1 }]"), ("apply.0.force",)),
-            ("nothing applied", (one, "dynamics.apply=[{ group = 'a' }]"), ("apply.0", "force, acceleration")),
-            ("force and velocity", (one, "dynamics.apply=[{ group = 'a', force = [0, 0, 1], velocity = [0, 0, 1] }]"),
-             ("apply.0", "one of")),
-            ("velocity in eV", (one, "dynamics.apply=[{ group = 'a', velocity = [0, 0, '1 eV'] }]"), ("'eV'", "Å/fs")),
-            ("frozen and moved", (one, "dynamics.frozen=['a']", "dynamics.apply=[{ group = 'b', velocity = [0, 0, 1] }]"),
+            ("force without components", (one, push % "'a', force = 1"), ("apply.0.force",)),
+            ("nothing applied", (one, push % "'a'"), ("apply.0", "force, acceleration")),
+            ("force and velocity", (one, push % "'a', force = [0, 0, 1], velocity = [0, 0, 1]"), ("apply.0", "one of")),
+            ("velocity in eV", (one, push % "'a', velocity = [0, 0, '1 eV']"), ("'eV'", "Å/fs")),
+            ("frozen and moved", (one, "dynamics.frozen=['a']", push % "'b', velocity = [0, 0, 1]"),
              ("dynamics.apply", "'b'", "common")),
-            ("thermostats that overlap",
-             (one, hot % "{ group = 'a', temperature = 9 }, { group = 'b', temperature = 9 }"), ("thermostats", "common")),
+            ("thermostats that overlap", (one, hot % f"{warm % 'a'}, {warm % 'b'}"), ("thermostats", "common")),
             ("thermostat time of langevin", (one, hot % "{ group = 'a', temperature = 9, thermostat_time = 50 }"),
              ("thermostats.0.thermostat_time", "does not apply")),
-            ("thermostats and a temperature",
-             (one, hot.replace("steps", "temperature = 3, steps") % "{ group = 'a', temperature = 9 }"),
+            ("thermostats and a temperature", (one, hot.replace("steps", "temperature = 3, steps") % (warm % "a")),
              ("dynamics.temperature", "remove")),
             ("thermostats of nve", (one, "dynamics.thermostats=[{ group = 'a', temperature = 9 }]"),
              ("dynamics.thermostats", "nvt-bussi")),

@@ -70,7 +70,7 @@ trajectory = { every = 8, fields = ["position", "velocity", "force", "image"], d
     ("ensemble", "ranks"),
     [
         ("nvt-langevin", ((3, 2, (30, 40, 45, 60, 75, 80)),)),
-        pytest.param("nvt-nose-hoover", ((2, 3, (60, 75, 80)), (3, 1, (30, 40, 45, 60, 75, 80))), marks=pytest.mark.long),
+        pytest.param("nvt-nose-hoover", ((2, 3, (60, 75, 80)), (3, 1, (45, 60, 75, 80))), marks=pytest.mark.long),
         pytest.param("nvt-bussi", ((2, 3, (45, 60, 75, 80)),), marks=pytest.mark.long),
     ],
 )

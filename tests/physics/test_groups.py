@@ -19,8 +19,10 @@ from allegro_md.simulation.run import Simulation
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 LJ = '[potential]\nkind = "lj"\nepsilon = 0.0103408\nsigma = 3.405\ncutoff = 7.0\n'
-END = '[output]\nthermo = { every = 1 }\ntrajectory = { every = 1, fields = ["position", "velocity", "force", "image"], '
-END += 'dtype = "float64" }\n'
+END = """[output]
+thermo = { every = 1 }
+trajectory = { every = 1, fields = ["position", "velocity", "force", "image"], dtype = "float64" }
+"""
 
 
 def simulated(folder: Path, atoms: ase.Atoms, rest: str, *settings: str) -> Simulation:
@@ -53,7 +55,8 @@ def test_frozen_atoms_report_their_forces(tmp_path: Path) -> None:
     atoms = slab()
     low = int((atoms.positions[:, 2] < 12.0).sum())
     rest = '[system.velocities]\ntemperature = 30.0\n[[group]]\nname = "floor"\nexpression = "z < 12"\n'
-    run = simulated(tmp_path, atoms, rest + '[dynamics]\nensemble = "nve"\ntimestep = 2.0\nsteps = 20\nfrozen = ["floor"]\n')
+    rest += '[dynamics]\nensemble = "nve"\ntimestep = 2.0\nsteps = 20\nfrozen = ["floor"]\n'
+    run = simulated(tmp_path, atoms, rest)
     position, force = frames(tmp_path, "position"), frames(tmp_path, "force")
     frozen = atoms.positions[:, 2] < 12.0
     assert 0 < low < len(atoms) and np.array_equal(position[-1][frozen], position[0][frozen])
@@ -111,7 +114,8 @@ def test_a_piston_moves_as_it_is_told(tmp_path: Path) -> None:
         piston = atoms.positions[:, 2] > 17.0
         assert 0 < piston.sum() < 20 and (velocity[:, piston] == [0.0, 0.0, -2e-3]).all()
         t = timestep * np.arange(steps + 1)[:, None]
-        np.testing.assert_allclose(z[:, piston] - z[0, piston], np.broadcast_to(-2e-3 * t, z[:, piston].shape), atol=1e-12)
+        path = np.broadcast_to(-2e-3 * t, z[:, piston].shape)
+        np.testing.assert_allclose(z[:, piston] - z[0, piston], path, atol=1e-12)
         total, conserved = thermo(tmp_path, "total_eV"), thermo(tmp_path, "conserved_eV")
         ranges.append(np.ptp(conserved))
         assert np.ptp(total) > 0.05 and ranges[-1] < 0.02 * np.ptp(total)
@@ -120,7 +124,7 @@ def test_a_piston_moves_as_it_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ensemble", ["nvt-langevin", "nvt-bussi", "nvt-nose-hoover"])
 def test_heat_flows_from_hot_to_cold(tmp_path: Path, ensemble: str) -> None:
-    """Thermostats of two slabs: each at its temperature, heat taken from one to the other, the total energy accounts."""
+    """Thermostats of two slabs: each at its temperature; the heat from one to the other is in the conserved energy."""
     atoms = bulk("Ar", a=5.3, cubic=True) * (2, 2, 6)
     time = "friction = 0.01" if ensemble == "nvt-langevin" else "thermostat_time = 50.0"
     rest = '[system.velocities]\ntemperature = 60.0\n[[group]]\nname = "hot"\nexpression = "fz < 0.16"\n'
@@ -149,7 +153,7 @@ def test_heat_flows_from_hot_to_cold(tmp_path: Path, ensemble: str) -> None:
         (
             'name = "a"\nall = true\n[[group]]\nname = "b"\nids = [3]',
             'frozen = ["b"]\napply = [{ group = "a", velocity = [0, 0, 0.001] }]',
-            "group 'a' and the frozen ones have 1 atoms in common",
+            "the frozen ones and group 'a' have 1 atoms in common",
         ),
     ],
 )

@@ -68,7 +68,7 @@ def _ids(state: AtomState) -> NDArray[np.int64]:
 
 
 def _free(state: AtomState, within: int = 0) -> Callable[[slice], NDArray[np.bool_]] | None:
-    """Which rows take part in a sum of those that are not held (and are in groups `within`); None: all."""
+    """Tells which rows take part in a sum of atoms that are not held (and are in groups `within`); None: all do."""
     if not state.held and not within:
         return None
     group, held = state.local("group").numpy(), state.held

@@ -220,8 +220,7 @@ class SystemBuilder:
         """Tells which atoms the structure file fixes, and with them their copies; (n,), by `ids` (n,)."""
         if self.contents.fixed is None:
             return np.zeros(len(ids), np.bool_)
-        found: NDArray[np.bool_] = self.contents.fixed[ids % self.n_base].all(axis=1)
-        return found
+        return np.all(self.contents.fixed[ids % self.n_base], axis=1)
 
     def count(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> int:
         """Counts the atoms in a region, with their images along periodic axes, before any rattle; creates none.
