@@ -117,7 +117,7 @@ def test_the_same_bits_on_any_ranks_and_after_a_stop(
 
 def heat(directory: Path) -> dict[str, float]:
     """That the thermostats of the last stage have given."""
-    return dict(json.loads((directory / "run.json").read_text())["stages"][-1]["heat_eV"])
+    return dict(json.loads((directory / "run.json").read_text())["stages"][-1]["result"]["heat_eV"])
 
 
 def assert_same_run(first: Path, second: Path) -> None:

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from ase.build import bulk, fcc100
+from ase.constraints import FixAtoms
 
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
@@ -161,3 +162,32 @@ def test_groups_that_fit_no_system(tmp_path: Path, groups: str, dynamics: str, m
     rest = f'[[group]]\n{groups}\n[dynamics]\nensemble = "nve"\ntimestep = 2.0\nsteps = 0\n{dynamics}\n'
     with pytest.raises(InputError, match=message):
         simulated(tmp_path, slab(), rest)
+
+
+def test_a_continuation_keeps_its_groups(tmp_path: Path) -> None:
+    """The same input goes on with the members of the start; another definition of a group is refused."""
+    rest = '[system.velocities]\ntemperature = 40.0\n[[group]]\nname = "top"\nexpression = "z > 16"\n'
+    rest += '[dynamics]\nensemble = "nve"\ntimestep = 4.0\nsteps = 20\nfrozen = ["top"]\n'
+    simulated(tmp_path, slab(), rest)
+    path = tmp_path / "input.toml"
+    longer = Simulation.from_config(load_input(path, ["dynamics.steps=30"]), Comm.serial(), resume=True)
+    longer.run()
+    position = frames(tmp_path, "position")
+    top = position[0][:, 2] > 16.0
+    assert len(position) == 31 and np.array_equal(position[-1][top], position[0][top])
+    for change in ('group.0.expression="z > 17"', "dynamics.frozen=[]"):
+        with pytest.raises(InputError, match="but the run began with"):
+            Simulation.from_config(load_input(path, [change]), Comm.serial(), resume=True)
+
+
+def test_atoms_that_a_file_fixes(tmp_path: Path) -> None:
+    """They stay, unless the input says otherwise; the log tells."""
+    atoms = slab()
+    atoms.set_constraint(FixAtoms([0, 40]))
+    rest = '[system.velocities]\ntemperature = 40.0\n[dynamics]\nensemble = "nve"\ntimestep = 4.0\nsteps = 5\n'
+    for settings, moved in (((), False), (("system.constraints=ignore",), True)):
+        run = simulated(tmp_path, atoms, rest, *settings)
+        position, log = frames(tmp_path, "position"), (tmp_path / "run" / "log.txt").read_text()
+        assert (position[-1] != position[0]).any(axis=1).sum() == (45 if moved else 43)
+        assert ("2 atoms are frozen" in log) != moved and ("are ignored" in log) == moved
+        assert run.loop.integrator.degrees_of_freedom == (3 * 44 if moved else 3 * 43)
