@@ -29,6 +29,7 @@ FORCE_RANGE = 2.0**63 / FORCE_SCALE
 GLOBAL_BITS = {
     "energy": 48,  # eV: terms up to 10⁶ eV (an all-electron atom), unit 4·10⁻¹⁵ eV
     "virial": 48,  # eV
+    "force": 44,  # eV/Å: the unit of fixed-point forces, so that their sums are exact
     "kinetic": 48,  # eV
     "momentum": 56,  # amu·Å/fs
     "mass": 40,  # amu

@@ -16,13 +16,13 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Component order of symmetric tensors: xx yy zz yz xz xy."""
 
 
-def kinetic_energy(state: AtomState) -> ExactSum:
-    """Σ ½ m v² of the local atoms, eV; one component."""
-    return backend_for(state.device).sums.kinetic_energy(state)
+def kinetic_energy(state: AtomState, within: int = 0) -> ExactSum:
+    """Σ ½ m v² of the local atoms that are not held, with bits `within` of these groups' only, eV; one component."""
+    return backend_for(state.device).sums.kinetic_energy(state, within)
 
 
 def kinetic_tensor(state: AtomState) -> ExactSum:
-    """Σ m v ⊗ v of the local atoms, eV; six components in Voigt order."""
+    """Σ m v ⊗ v of the local atoms that are not held, eV; six components in Voigt order."""
     return backend_for(state.device).sums.kinetic_tensor(state)
 
 

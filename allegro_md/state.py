@@ -86,6 +86,15 @@ FIELDS: dict[str, Field] = {
 GROUP = Field("group", (), torch.int64, "", migrates=True, halo=False, checkpoint=True, trajectory=False)
 """Bit k is set for atoms of group k of the input; a state has it where the input has groups."""
 
+FIXED_IN_FILE = 1 << 62
+"""Bit of `GROUP` of the atoms that a structure file fixes."""
+
+WORK = Field("work", (), torch.float64, "eV", migrates=True, halo=False, checkpoint=True, trajectory=False)
+"""Work that the forces have done on an atom with a prescribed velocity; a state has it where the input has such atoms.
+
+`StepFunctions.kick` adds to it.
+"""
+
 
 @dataclass(frozen=True)
 class SpeciesTable:

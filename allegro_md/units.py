@@ -81,8 +81,11 @@ DIMENSIONS: dict[str, dict[str, float]] = {
         "K": BOLTZMANN,
     },
     "mass": {"amu": 1.0, "u": 1.0, "Da": 1.0},
-    "velocity": {"Å/fs": 1.0, "A/fs": 1.0, "Å/ps": 1e-3, "A/ps": 1e-3, "m/s": 1e-5},
-    "force": {"eV/Å": 1.0, "eV/A": 1.0, "meV/Å": 1e-3, "meV/A": 1e-3},
+    "velocity": {"Å/fs": 1.0, "A/fs": 1.0, "Å/ps": 1e-3, "A/ps": 1e-3, "m/s": 1e-5, "km/s": 1e-2},
+    "acceleration": {"Å/fs^2": 1.0, "A/fs^2": 1.0, "Å/ps^2": 1e-6, "A/ps^2": 1e-6, "m/s^2": 1e-20},
+    "force": {
+        "eV/Å": 1.0, "eV/A": 1.0, "meV/Å": 1e-3, "meV/A": 1e-3, "nN": 1e-19 / _EV, "pN": 1e-22 / _EV,
+    },
     "viscosity": {"mPa·s": 1.0, "mPa s": 1.0, "Pa·s": 1e3, "Pa s": 1e3, "cP": 1.0},
     "rate": {
         **{"1/fs": 1.0, "1/ps": 1e-3, "1/ns": 1e-6, "1/s": 1e-15},
@@ -119,6 +122,7 @@ _INTERNAL = {
     "energy": "eV",
     "mass": "amu",
     "velocity": "Å/fs",
+    "acceleration": "Å/fs^2",
     "force": "eV/Å",
     "viscosity": "mPa·s",
     "rate": "1/fs",

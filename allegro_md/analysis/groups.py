@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.analysis.table import AXES, MOST_GROUPS, GroupedTable, GroupSetting
+from allegro_md.analysis.table import MOST_GROUPS, GroupedTable
 from allegro_md.config.fields import quoted
+from allegro_md.config.groups import GroupSelection
 from allegro_md.errors import InputError
 from allegro_md.state import SpeciesTable
 
@@ -28,22 +29,21 @@ class Groups:
             InputError: an element is not in the system, an index is beyond its atoms, or there are too many groups.
         """
         symbols = tuple(dict.fromkeys(species_table.symbols))
-        settings: Mapping[str, GroupSetting] = table.groups or {s: GroupSetting((s,)) for s in table.species or symbols}
+        for symbol in table.species:
+            if symbol not in symbols:
+                raise InputError(f"there is no {symbol} in the system", where, f"its elements are {quoted(symbols)}")
+        settings: Mapping[str, GroupSelection] = table.groups or {
+            symbol: GroupSelection(species=(symbol,)) for symbol in table.species or symbols
+        }
         for name, setting in settings.items():
-            for symbol in (*setting.species, *table.species):
-                if symbol not in symbols:
-                    what = f"there is no {symbol} in the system" + (f" (group '{name}')" if table.groups else "")
-                    raise InputError(what, where, f"its elements are {quoted(symbols)}")
-            if setting.ids and max(setting.ids) >= n_total:
-                what = f"group '{name}' has the index {max(setting.ids)}, but there are {n_total} atoms"
-                raise InputError(what, where, f"indices are 0 to {n_total - 1}")
+            setting.require_present(name, symbols, n_total, where)
         if len(settings) > MOST_GROUPS:
             what = f"{len(settings)} elements are as many groups, and {MOST_GROUPS} are possible"
             raise InputError(what, where, "choose some with 'species'")
         self.names = tuple(settings)
         self._settings, self._where = settings, where
         self._symbols = np.array(species_table.symbols)
-        self._allowed = table.species
+        self._allowed = np.isin(self._symbols, table.species) | (len(table.species) == 0)
 
     def bits(
         self, ids: NDArray[np.int64], species: NDArray[np.integer[Any]], wrapped: NDArray[np.float64]
@@ -58,17 +58,9 @@ class Groups:
         Returns:
             (n,) uint64.
         """
-        found = np.zeros(len(ids), np.uint64)
+        found, allowed = np.zeros(len(ids), np.uint64), self._allowed[species]
         for k, setting in enumerate(self._settings.values()):
-            member = np.ones(len(ids), np.bool_)
-            for chosen in (setting.species, self._allowed):
-                if chosen:
-                    member &= np.isin(self._symbols, chosen)[species]
-            if setting.ids:
-                member &= np.isin(ids, setting.ids)
-            for axis, low, high in setting.region:
-                along = wrapped[:, AXES.index(axis)]
-                member &= (along >= low) & (along < high)
+            member = allowed & setting.members(ids, species, self._symbols, wrapped)
             found |= member.astype(np.uint64) << np.uint64(k)
         return found
 

@@ -27,11 +27,12 @@ from allegro_md.analysis.diffusion import (
 from allegro_md.analysis.history import LaggedSums
 from allegro_md.analysis.lags import Logarithmic, Points
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
-from allegro_md.analysis.table import AXES, GroupedTable
+from allegro_md.analysis.table import GroupedTable
 from allegro_md.analysis.time_axis import require_interval
 from allegro_md.analysis.tracked import Displaced
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Marker, Temperature, Viscosity, problem, show
+from allegro_md.config.groups import AXES
 from allegro_md.errors import InputError
 from allegro_md.units import A2_PER_FS_IN_CM2_PER_S
 

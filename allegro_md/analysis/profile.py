@@ -21,10 +21,11 @@ from allegro_md.analysis.base import Blocked, Sample, System, require_samples
 from allegro_md.analysis.groups import Groups
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result
 from allegro_md.analysis.surroundings import require_volume
-from allegro_md.analysis.table import AXES, Bins, GroupedTable
+from allegro_md.analysis.table import Bins, GroupedTable
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Choice, Flag
+from allegro_md.config.groups import AXES
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.units import AMU_A2_PER_FS2, AMU_PER_A3_IN_G_PER_CM3, BOLTZMANN
 

@@ -38,11 +38,20 @@ class StepFunctions(Protocol):
             factors: (n_species,) time / mass, Å/fs per fixed-point unit of force.
         """
 
+    def work(self, state: AtomState, time: float) -> None:
+        """Adds force · velocity · time to the field `state.WORK` of atoms that are held; `time` in fs/fixed point."""
+
+    def scale_velocities(self, state: AtomState, factor: float, within: int = 0) -> None:
+        """Multiplies the velocities of atoms that are not held, and with `within` only of these groups' atoms."""
+
+    def add_forces(self, state: AtomState, forces: NDArray[np.int64], within: int) -> None:
+        """Adds forces (n_species, 3), fixed point, to those of atoms of groups `within` that are not held."""
+
     def drift(self, state: AtomState, time: float) -> None:
         """Adds velocity · time (fs) to the positions."""
 
     def thermalize(
-        self, state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw
+        self, state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, within: int = 0
     ) -> ExactSum:
         """Replaces velocities v by keep · v + width · R, R a normal deviate per component.
 
@@ -95,11 +104,11 @@ class StepFunctions(Protocol):
 class SumFunctions(Protocol):
     """Exact sums over the local atoms; the caller reduces them over ranks."""
 
-    def kinetic_energy(self, state: AtomState) -> ExactSum:
-        """Σ ½ m v², eV; one component."""
+    def kinetic_energy(self, state: AtomState, within: int = 0) -> ExactSum:
+        """Σ ½ m v² of atoms that are not held, and with `within` of these groups' only, eV; one component."""
 
     def kinetic_tensor(self, state: AtomState) -> ExactSum:
-        """Σ m v ⊗ v, eV; six components in Voigt order xx yy zz yz xz xy."""
+        """Σ m v ⊗ v of atoms that are not held, eV; six components in Voigt order xx yy zz yz xz xy."""
 
     def momentum(self, state: AtomState) -> ExactSum:
         """Σ m v, amu·Å/fs; three components."""

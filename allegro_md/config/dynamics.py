@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from allegro_md.config.deform import DeformConfig
 from allegro_md.config.fields import Flag, Marker, Quantity, Table, Time, Whole, problem, show
+from allegro_md.config.groups import ApplyConfig, GroupName, GroupNames
 from allegro_md.config.registry import Chosen, Entry, Registry
 
 
@@ -24,6 +25,14 @@ class _Ramp(Marker):
         if len(value) != 2:
             raise problem(f"expected a temperature or [first, last], got {show(value)}", "for example [300, 600]")
         return kelvin.parse(value[0], info), kelvin.parse(value[1], info)
+
+
+Target = Annotated[float | tuple[float, float], _Ramp()]
+
+
+def both_ends(target: float | tuple[float, float]) -> tuple[float, float]:
+    """First and last value of a ramp, or twice the value that stays."""
+    return target if isinstance(target, tuple) else (target, target)
 
 
 class _Order(Marker):
@@ -40,12 +49,19 @@ class DynamicsConfig(Table):
         keeps_momentum: total momentum stays what it is, where the potential conserves it.
         ensemble: its name.
         steps: number of steps.
+        frozen: groups whose atoms do not move; forces on them are still computed and reported.
     """
 
     keeps_momentum: ClassVar[bool] = True
 
     ensemble: str
     steps: Annotated[int, Whole(0)] = Field(examples=["10000"])
+    frozen: GroupNames = ()
+
+    @property
+    def group_names(self) -> list[tuple[str, str]]:
+        """The key and the name of each group that is named here."""
+        return [("frozen", name) for name in self.frozen]
 
     @property
     def length_of_step(self) -> float:
@@ -75,10 +91,17 @@ class MotionConfig(DynamicsConfig):
         timestep: fs.
         remove_momentum: the net momentum of the start is removed where the potential conserves it; 3N − 3 degrees of
             freedom are counted then, else 3N.
+        apply: forces, accelerations and prescribed velocities of groups.
     """
 
     timestep: Time = Field(examples=["2.0"])
     remove_momentum: Flag = True
+    apply: tuple[ApplyConfig, ...] = ()
+
+    @property
+    def group_names(self) -> list[tuple[str, str]]:
+        """The key and the name of each group that is named here."""
+        return super().group_names + [(f"apply.{k}.group", each.group) for k, each in enumerate(self.apply)]
 
     @property
     def length_of_step(self) -> float:
@@ -133,20 +156,90 @@ class TemperatureConfig(MotionConfig):
     """Keys of every ensemble at a given temperature.
 
     Attributes:
-        temperature: K, or (first, last) of a linear ramp over the run.
+        temperature: K, or (first, last) of a linear ramp over the run; None: groups have thermostats of their own.
     """
 
-    temperature: Annotated[float | tuple[float, float], _Ramp()] = Field(examples=["300.0"])
+    temperature: Target | None = Field(default=None, examples=["300.0"])
+
+    @property
+    def of_groups(self) -> tuple[GroupThermostat, ...]:
+        """The thermostats of groups, of an ensemble that can have them."""
+        return ()
 
     @property
     def ramp(self) -> tuple[float, float]:
-        """Temperature at the first and at the last step, K."""
-        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature, self.temperature)
+        """Temperature at the first and at the last step, K; 0 where only groups have one."""
+        return both_ends(0.0 if self.temperature is None else self.temperature)
 
     @property
     def is_ramped(self) -> bool:
         """A target changes over the steps, so that their number cannot change later."""
-        return isinstance(self.temperature, tuple) or super().is_ramped
+        targets = (self.temperature, *(each.temperature for each in self.of_groups))
+        return any(isinstance(target, tuple) for target in targets) or super().is_ramped
+
+    @model_validator(mode="after")
+    def _has_temperature(self) -> TemperatureConfig:
+        if self.temperature is None and not self.of_groups:
+            raise problem("required key is missing", "for example temperature = 300.0", "temperature")
+        if self.temperature is not None and self.of_groups:
+            raise problem("the groups of thermostats have temperatures of their own", "remove it", "temperature")
+        return self
+
+
+class GroupThermostat(Table):
+    """The thermostat of a group.
+
+    Attributes:
+        group: its name.
+        temperature: K, or (first, last) of a linear ramp over the run.
+        thermostat_time: relaxation time, fs; None: that of ``[dynamics]``.
+        friction: 1/fs, of Langevin dynamics; None: that of ``[dynamics]``.
+    """
+
+    group: GroupName = Field(examples=['"hot"'])
+    temperature: Target = Field(examples=["300.0"])
+    thermostat_time: Time | None = None
+    friction: Annotated[float, Quantity("rate")] | None = None
+
+
+class SeparateConfig(TemperatureConfig):
+    """Keys of every ensemble whose groups may have thermostats of their own.
+
+    Attributes:
+        thermostats: of groups, which must not overlap; atoms of none of them move at constant energy. The
+            temperature of the table is absent then.
+    """
+
+    thermostats: tuple[GroupThermostat, ...] = ()
+
+    @property
+    def of_groups(self) -> tuple[GroupThermostat, ...]:
+        """The thermostats of groups."""
+        return self.thermostats
+
+    @property
+    def group_names(self) -> list[tuple[str, str]]:
+        """The key and the name of each group that is named here."""
+        return super().group_names + [(f"thermostats.{k}.group", t.group) for k, t in enumerate(self.thermostats)]
+
+    def of_group(self, thermostat: GroupThermostat) -> Any:
+        """This table for a group alone: with its temperature and its time or friction, without deformation."""
+        own = {key: getattr(thermostat, key) for key in ("temperature", "thermostat_time", "friction")}
+        table = {key: getattr(self, key) for key in type(self).model_fields if key not in ("thermostats", "deform")}
+        return type(self).model_validate(table | {key: value for key, value in own.items() if value is not None})
+
+    @model_validator(mode="after")
+    def _own_keys(self) -> SeparateConfig:
+        names = [thermostat.group for thermostat in self.thermostats]
+        for k, thermostat in enumerate(self.thermostats):
+            if names.count(thermostat.group) > 1:
+                raise problem(f"two thermostats of group '{thermostat.group}'", "give each group one", "thermostats")
+            for key in ("thermostat_time", "friction"):
+                if getattr(thermostat, key) is not None and key not in type(self).model_fields:
+                    what = f'does not apply to ensemble = "{self.ensemble}"'
+                    raise problem(what, "remove it", f"thermostats.{k}.{key}")
+            self.of_group(thermostat)
+        return self
 
 
 class ThermostatConfig(TemperatureConfig):
@@ -178,7 +271,7 @@ class ChainConfig(ThermostatConfig):
     suzuki_yoshida: Annotated[int, _Order()] = 3
 
 
-class NvtNoseHooverConfig(DeformableConfig, ChainConfig):
+class NvtNoseHooverConfig(DeformableConfig, ChainConfig, SeparateConfig):
     """Nosé–Hoover chains at constant volume (Martyna–Tuckerman)."""
 
     ensemble: Literal["nvt-nose-hoover"]

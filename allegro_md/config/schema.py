@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from allegro_md.config.dynamics import Dynamics, TemperatureConfig
 from allegro_md.config.fields import Table, problem
+from allegro_md.config.groups import Groups, require_known
 from allegro_md.config.guard import GuardConfig, StopConfig
 from allegro_md.config.output import OutputConfig, ParallelConfig
 from allegro_md.config.potential import AllegroTerm, LennardJonesTerm, PotentialConfig
@@ -31,6 +32,7 @@ class Input(Table):
     Attributes:
         system: the atoms.
         potential: the terms whose energies are summed, at least one.
+        group: groups of atoms, of which the dynamics may name some.
         dynamics: the integrator and its parameters; the class tells the ensemble. Of a run in stages: of the first.
         stage: the stages of a run, if it has any.
         parallel: decomposition.
@@ -42,6 +44,7 @@ class Input(Table):
 
     system: SystemConfig = Field(examples=['{ structure = "start.extxyz" }'])
     potential: PotentialConfig = Field(examples=['{ model = "ag.allegro" }'])
+    group: Groups = ()
     dynamics: Dynamics = Field(examples=['{ ensemble = "nve", timestep = 2.0, steps = 1000 }'])
     stage: tuple[StageConfig, ...] = ()
     parallel: ParallelConfig = ParallelConfig()
@@ -136,6 +139,13 @@ class Input(Table):
         return self
 
     @model_validator(mode="after")
+    def _known_groups(self) -> Input:
+        places = [(f"stage.{k}.dynamics", stage.dynamics) for k, stage in enumerate(self.stage)]
+        for place, dynamics in places or [("dynamics", self.dynamics)]:
+            require_known([(f"{place}.{key}", name) for key, name in dynamics.group_names], self.group)
+        return self
+
+    @model_validator(mode="after")
     def _committee(self) -> Input:
         members = [term.committee for term in self.potential if isinstance(term, AllegroTerm) and term.committee]
         if len(members) > 1:
@@ -154,7 +164,7 @@ class Input(Table):
         """The input as plain tables of strings, numbers, booleans and lists; keys without a value are left out."""
         tables: dict[str, Any] = _plain(self.model_dump())
         if self.system.crystal is not None:
-            del tables["system"]["frame"]
+            del tables["system"]["frame"], tables["system"]["constraints"]
         del tables["dynamics" if self.stage else "stage"]
         for stage in tables.get("stage", ()):
             del stage["output"]["directory"]

@@ -115,6 +115,7 @@ class SystemConfig(Table):
         velocity_unit: unit of the velocity columns of an extended XYZ file; None: as the column says, if it does.
         crystal: a crystal to make, or None.
         repeat: copies of structure or crystal along the three axes.
+        constraints: "honor": atoms that the file fixes do not move; "ignore": they move like others.
         periodic: which axes repeat; None: as the file says, a crystal in all three.
         velocities: None: the file's, else zero.
         masses: by element, amu; elements not named have ASE's standard mass.
@@ -126,6 +127,7 @@ class SystemConfig(Table):
     types: Annotated[tuple[str, ...] | dict[str, str], _Types()] | None = None
     units: Annotated[str, Choice(("metal", "real", "electron"))] | None = None
     velocity_unit: Annotated[str, Choice(("Å/fs", "A/fs", "Å/ps", "A/ps", "nm/ps", "m/s"))] | None = None
+    constraints: Annotated[str, Choice(("honor", "ignore"))] = "honor"
     crystal: CrystalConfig | None = None
     repeat: Repeat = (1, 1, 1)
     periodic: Flags | None = None
@@ -159,7 +161,7 @@ class SystemConfig(Table):
             raise problem("nothing to simulate", 'give structure = "file" or crystal = { ... }')
         if self.structure is not None and self.crystal is not None:
             raise problem("both structure and crystal are given", "remove one of them")
-        for key in ("frame", "format", "types", "units", "velocity_unit"):
+        for key in ("frame", "format", "types", "units", "velocity_unit", "constraints"):
             if self.crystal is not None and key in self.model_fields_set:
                 raise problem(f"{key} belongs to structure, not to crystal", "remove it", key)
         return self

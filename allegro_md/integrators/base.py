@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -71,6 +71,19 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class GroupSize:
+    """A group of atoms.
+
+    Attributes:
+        bit: in the field `state.GROUP`.
+        n_free: its atoms that are not held.
+    """
+
+    bit: int
+    n_free: int
+
+
+@dataclass(frozen=True)
 class Setting:
     """The surroundings an integrator is built for.
 
@@ -80,6 +93,8 @@ class Setting:
         cell: at the start.
         collective: sums and decisions over ranks.
         n_held: atoms that are not accelerated, `AtomState.held`.
+        driven: forces from outside act, whose sum is not zero.
+        groups: those with a thermostat, by name.
     """
 
     info: PotentialInfo
@@ -87,10 +102,17 @@ class Setting:
     cell: Cell
     collective: Collective
     n_held: int = 0
+    driven: bool = False
+    groups: Mapping[str, GroupSize] = field(default_factory=dict)
+
+    def of_group(self, name: str) -> Setting:
+        """The surroundings of a group alone, whose momentum is not conserved unless it holds all atoms that move."""
+        n_free, n_moving = self.groups[name].n_free, self.n_atoms - self.n_held
+        return self if n_free == n_moving else replace(self, n_atoms=n_free, n_held=0, driven=True)
 
     def degrees_of_freedom(self, momentum_removed: bool = True) -> int:
         """3N − 3 where total momentum is zero and stays so, else three for each atom that is not held."""
-        conserved = self.info.conserves_momentum and momentum_removed and self.n_held == 0
+        conserved = self.info.conserves_momentum and momentum_removed and self.n_held == 0 and not self.driven
         return max(0, 3 * (self.n_atoms - self.n_held) - (3 if conserved else 0))
 
 

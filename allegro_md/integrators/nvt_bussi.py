@@ -23,13 +23,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from allegro_md.config.dynamics import DeformableConfig, ThermostatConfig
+from allegro_md.config.dynamics import DeformableConfig, SeparateConfig, ThermostatConfig
 from allegro_md.config.fields import Seed
 from allegro_md.evaluation import Evaluation
-from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.base import Clock, EvaluateForces, Integrator, Setting
 from allegro_md.integrators.deformation import build_flow
 from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
+from allegro_md.integrators.separate import EVERYTHING, Part, nothing, separated
 from allegro_md.integrators.steps import change_temperature, kick, scale_velocities
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
@@ -46,7 +47,7 @@ class RescalingConfig(ThermostatConfig):
     seed: Seed = 1
 
 
-class NvtBussiConfig(DeformableConfig, RescalingConfig):
+class NvtBussiConfig(DeformableConfig, RescalingConfig, SeparateConfig):
     """Stochastic velocity rescaling at constant volume (Bussi, Donadio, Parrinello)."""
 
     ensemble: Literal["nvt-bussi"]
@@ -57,6 +58,7 @@ class StochasticRescaling:
 
     Attributes:
         target: temperature over the run, K.
+        part: atoms that are thermostatted.
     """
 
     stochastic: ClassVar[bool] = True
@@ -64,7 +66,7 @@ class StochasticRescaling:
     heats_atoms_at_rest: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
 
-    def __init__(self, table: RescalingConfig, setting: Setting) -> None:
+    def __init__(self, table: RescalingConfig, setting: Setting, part: Part = EVERYTHING) -> None:
         """Prepares the integrator of a ``[dynamics]`` table.
 
         Raises:
@@ -76,6 +78,7 @@ class StochasticRescaling:
         self.target = Ramp(*table.ramp, table.steps)
         self.max_temperature = self.target.highest
         self.finished = False
+        self.part = part
         self._time, self._seed = table.thermostat_time, table.seed
         self._collective = setting.collective
         self._given = 0.0
@@ -98,11 +101,18 @@ class StochasticRescaling:
 
     def rescale(self, state: AtomState, clock: Clock) -> None:
         """Makes the rescaling of a step alone, for other integrators."""
-        kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
+        within = self.part.bit
+        kinetic = float(self._collective.reduce(kinetic_energy(state, within))[0])
         if kinetic > 0.0:
             factor = self._collective.on_root(lambda: self.factor(kinetic, clock))
-            scale_velocities(state, factor)
-            self._given += float(self._collective.reduce(kinetic_energy(state))[0]) - kinetic
+            scale_velocities(state, factor, within)
+            self._given += float(self._collective.reduce(kinetic_energy(state, within))[0]) - kinetic
+
+    begin = between = nothing
+
+    def finish(self, state: AtomState, clock: Clock) -> None:
+        """See `separate.Thermostat`."""
+        self.rescale(state, clock)
 
     def extended_energy(self) -> float:
         """Less the energy that rescaling and a deformation have given to the atoms, eV."""
@@ -129,7 +139,7 @@ class StochasticRescaling:
     def factor(self, kinetic: float, clock: Clock) -> float:
         """The factor α for all velocities, at a kinetic energy in eV."""
         f, aim = self.degrees_of_freedom, 0.5 * self.degrees_of_freedom * BOLTZMANN * self.target(clock.end)
-        counter = np.array([0, 0, clock.substep, clock.step], dtype=np.uint64)
+        counter = np.array([0, self.part.number, clock.substep, clock.step], dtype=np.uint64)
         random = np.random.Generator(np.random.Philox(key=self._seed, counter=counter))
         r = float(random.standard_normal())
         s = 2.0 * float(random.standard_gamma(0.5 * (f - 1))) if f > 1 else 0.0
@@ -140,6 +150,6 @@ class StochasticRescaling:
         return sign * math.sqrt(max(0.0, square))
 
 
-def build(table: NvtBussiConfig, setting: Setting) -> StochasticRescaling:
+def build(table: NvtBussiConfig, setting: Setting) -> Integrator:
     """Builds the integrator of a ``[dynamics]`` table."""
-    return StochasticRescaling(table, setting)
+    return separated(StochasticRescaling, table, setting)

@@ -23,19 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from allegro_md.config.dynamics import DeformableConfig, TemperatureConfig
+from allegro_md.config.dynamics import DeformableConfig, SeparateConfig
 from allegro_md.config.fields import Quantity, Seed, problem
 from allegro_md.evaluation import Evaluation
-from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.base import Clock, EvaluateForces, Integrator, Setting
 from allegro_md.integrators.deformation import build_flow
 from allegro_md.integrators.schedule import Ramp
+from allegro_md.integrators.separate import EVERYTHING, Part, nothing, separated
 from allegro_md.integrators.steps import change_temperature, kick, thermalize
 from allegro_md.rng import Draw, Stream
 from allegro_md.state import AtomState, Field
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 
-class NvtLangevinConfig(DeformableConfig, TemperatureConfig):
+class NvtLangevinConfig(DeformableConfig, SeparateConfig):
     """Langevin dynamics at constant volume (BAOAB).
 
     Attributes:
@@ -64,6 +65,7 @@ class Langevin:
 
     Attributes:
         target: temperature over the run, K.
+        part: atoms that are thermostatted.
     """
 
     stochastic: ClassVar[bool] = True
@@ -71,13 +73,14 @@ class Langevin:
     heats_atoms_at_rest: ClassVar[bool] = True
     fields: ClassVar[tuple[Field, ...]] = ()
 
-    def __init__(self, table: NvtLangevinConfig, setting: Setting) -> None:
+    def __init__(self, table: NvtLangevinConfig, setting: Setting, part: Part = EVERYTHING) -> None:
         """Prepares the integrator of a ``[dynamics]`` table."""
         self.timestep = table.timestep
         self.degrees_of_freedom = setting.degrees_of_freedom(momentum_removed=False)
         self.target = Ramp(*table.ramp, table.steps)
         self.max_temperature = self.target.highest
         self.finished = False
+        self.part = part
         self._friction, self._seed = table.friction, table.seed
         self._collective = setting.collective
         self._given = 0.0
@@ -92,14 +95,20 @@ class Langevin:
         """Makes one step; see the module."""
         kick(state, 0.5 * clock.dt)
         self._flow.drift(state, 0.5 * clock.dt)
-        keep, width = self._collective.on_root(lambda: self.factors(state.species_table.masses, clock))
-        draw = Draw(self._seed, int(Stream.LANGEVIN), clock.step, clock.substep)
-        self._given += float(self._collective.reduce(thermalize(state, keep, width, draw))[0])
+        self.between(state, clock)
         self._flow.drift(state, 0.5 * clock.dt)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
         self._flow.finish(evaluation)
         return evaluation
+
+    begin = finish = nothing
+
+    def between(self, state: AtomState, clock: Clock) -> None:
+        """Friction and noise of a step; see `separate.Thermostat`."""
+        keep, width = self._collective.on_root(lambda: self.factors(state.species_table.masses, clock))
+        draw = Draw(self._seed, int(Stream.LANGEVIN), clock.step, clock.substep)
+        self._given += float(self._collective.reduce(thermalize(state, keep, width, draw, self.part.bit))[0])
 
     def extended_energy(self) -> float:
         """Less the energy that friction, noise and a deformation have given to the atoms, eV."""
@@ -139,6 +148,6 @@ class Langevin:
         return np.full(len(masses), keep), width
 
 
-def build(table: NvtLangevinConfig, setting: Setting) -> Langevin:
+def build(table: NvtLangevinConfig, setting: Setting) -> Integrator:
     """Builds the integrator of a ``[dynamics]`` table."""
-    return Langevin(table, setting)
+    return separated(Langevin, table, setting)

@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 from allegro_md.config import NvtNoseHooverConfig
 from allegro_md.errors import InputError
 from allegro_md.evaluation import Evaluation
-from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Setting
+from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Integrator, Setting
 from allegro_md.integrators.chain import NoseHooverChain
 from allegro_md.integrators.deformation import Flow, build_flow
 from allegro_md.integrators.schedule import Ramp
+from allegro_md.integrators.separate import EVERYTHING, Part, nothing, separated
 from allegro_md.integrators.steps import change_temperature, kick, scale_velocities
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
@@ -32,6 +33,7 @@ class NoseHoover:
     Attributes:
         chain: the thermostats.
         target: temperature over the run, K.
+        part: atoms that are thermostatted.
     """
 
     stochastic: ClassVar[bool] = False
@@ -71,6 +73,7 @@ class NoseHoover:
         self.max_temperature = target.highest
         self.finished = False
         self.target = target
+        self.part = EVERYTHING
         # The masses belong to the hotter end of a ramp and stay: a change would put work into the chain.
         kT = BOLTZMANN * target.highest
         self.chain = NoseHooverChain(degrees_of_freedom, kT, thermostat_time, chain, suzuki_yoshida)
@@ -86,15 +89,25 @@ class NoseHoover:
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
-        self._set_target(clock.end)
-        self._thermostat(state, 0.5 * clock.dt)
+        self.begin(state, clock)
         kick(state, 0.5 * clock.dt)
         self._flow.drift(state, clock.dt)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
         self._flow.finish(evaluation)
-        self._thermostat(state, 0.5 * clock.dt)
+        self.finish(state, clock)
         return evaluation
+
+    between = nothing
+
+    def begin(self, state: AtomState, clock: Clock) -> None:
+        """Moves the target of a ramp, and the chain by half a step; see `separate.Thermostat`."""
+        self._set_target(clock.end)
+        self._thermostat(state, 0.5 * clock.dt)
+
+    def finish(self, state: AtomState, clock: Clock) -> None:
+        """Moves the chain by half a step; see `separate.Thermostat`."""
+        self._thermostat(state, 0.5 * clock.dt)
 
     def extended_energy(self) -> float:
         """Energy of the chain, less the work of changes of the temperature on it and of a deformation, eV."""
@@ -135,10 +148,10 @@ class NoseHoover:
         self.chain.kT = kT
 
     def _thermostat(self, state: AtomState, time: float) -> None:
-        kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
+        kinetic = float(self._collective.reduce(kinetic_energy(state, self.part.bit))[0])
         found = self._collective.on_root(lambda: self.chain.propagated(kinetic, time))
         factor, self.chain.positions, self.chain.velocities = found
-        scale_velocities(state, factor)
+        scale_velocities(state, factor, self.part.bit)
 
 
 def require_degrees_of_freedom(degrees_of_freedom: int) -> None:
@@ -155,9 +168,13 @@ def require_degrees_of_freedom(degrees_of_freedom: int) -> None:
         )
 
 
-def build(table: NvtNoseHooverConfig, setting: Setting) -> NoseHoover:
+def build(table: NvtNoseHooverConfig, setting: Setting) -> Integrator:
     """Builds the integrator of a ``[dynamics]`` table."""
-    return NoseHoover(
+    return separated(_of_table, table, setting)
+
+
+def _of_table(table: NvtNoseHooverConfig, setting: Setting, part: Part = EVERYTHING) -> NoseHoover:
+    thermostat = NoseHoover(
         table.timestep,
         Ramp(*table.ramp, table.steps),
         table.thermostat_time,
@@ -167,3 +184,5 @@ def build(table: NvtNoseHooverConfig, setting: Setting) -> NoseHoover:
         setting.collective,
         build_flow(table, setting),
     )
+    thermostat.part = part
+    return thermostat

@@ -12,7 +12,7 @@ from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.integrators.base import Collective
 from allegro_md.observables import kinetic_energy
 from allegro_md.rng import Draw
-from allegro_md.state import AtomState
+from allegro_md.state import WORK, AtomState
 from allegro_md.units import AMU_A2_PER_FS2
 
 MOST_TILT = 0.6
@@ -20,9 +20,14 @@ MOST_TILT = 0.6
 
 
 def kick(state: AtomState, time: float) -> None:
-    """Adds force/mass · time (fs) to the velocities, but for atoms of groups that are held (`AtomState.held`)."""
-    factors = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses
-    backend_for(state.device).steps.kick(state, factors)
+    """Adds force/mass · time (fs) to the velocities, but for atoms of groups that are held (`AtomState.held`).
+
+    Of these the work done on them is summed up, force · velocity · time, where the state has the field `WORK`.
+    """
+    steps = backend_for(state.device).steps
+    steps.kick(state, (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses)
+    if WORK.name in state.fields:
+        steps.work(state, time / FORCE_SCALE)
 
 
 def drift(state: AtomState, time: float) -> None:
@@ -47,7 +52,7 @@ def strain(state: AtomState, matrix: NDArray[np.float64]) -> None:
 def kick_with_cell(state: AtomState, time: float, damping: NDArray[np.float64], gain: NDArray[np.float64]) -> None:
     """Maps the velocities while the cell moves, v → v D + (force/mass · time) G.
 
-    Atoms of groups that are held (`AtomState.held`) keep theirs.
+    Atoms of groups that are held (`AtomState.held`) keep theirs; work is done on them as by `kick`.
 
     Args:
         state: the velocities of its local atoms are changed.
@@ -56,7 +61,10 @@ def kick_with_cell(state: AtomState, time: float, damping: NDArray[np.float64], 
         gain: (3, 3) G, the same bits on all ranks.
     """
     factors = (time / (FORCE_SCALE * AMU_A2_PER_FS2)) / state.species_table.masses
-    backend_for(state.device).steps.kick_with_cell(state, factors, damping, gain)
+    steps = backend_for(state.device).steps
+    steps.kick_with_cell(state, factors, damping, gain)
+    if WORK.name in state.fields:
+        steps.work(state, time / FORCE_SCALE)
 
 
 def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]) -> None:
@@ -103,7 +111,9 @@ def _along(row: NDArray[np.float64], axis: NDArray[np.float64]) -> float:
     return float((r[0] * a[0] + r[1] * a[1] + r[2] * a[2]) / (a[0] * a[0] + a[1] * a[1] + a[2] * a[2]))
 
 
-def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw) -> ExactSum:
+def thermalize(
+    state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, within: int = 0
+) -> ExactSum:
     """Replaces velocities by keep · v + width · R, with normal deviates R of the atoms' own.
 
     Args:
@@ -111,16 +121,17 @@ def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.fl
         keep: (n_species,) factors, the same bits on all ranks.
         width: (n_species,) Å/fs, the same bits on all ranks.
         draw: which deviates.
+        within: bits of the groups whose atoms are thermalized; 0: all atoms are. Those that are held never are.
 
     Returns:
         The kinetic energy gained by the local atoms, eV; one component.
     """
-    return backend_for(state.device).steps.thermalize(state, keep, width, draw)
+    return backend_for(state.device).steps.thermalize(state, keep, width, draw, within)
 
 
-def scale_velocities(state: AtomState, factor: float) -> None:
-    """Multiplies all velocities."""
-    state.local("velocity").mul_(factor)
+def scale_velocities(state: AtomState, factor: float, within: int = 0) -> None:
+    """Multiplies the velocities of atoms that are not held, and with bits `within` only of these groups' atoms."""
+    backend_for(state.device).steps.scale_velocities(state, factor, within)
 
 
 def change_temperature(state: AtomState, before: float, after: float, collective: Collective) -> float:

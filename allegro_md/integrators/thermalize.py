@@ -8,7 +8,7 @@ import torch
 from allegro_md.integrators.base import Collective
 from allegro_md.observables import momentum, total_mass
 from allegro_md.rng import Draw, Stream, normals
-from allegro_md.state import AtomState
+from allegro_md.state import GROUP, AtomState
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 _CHUNK = 1 << 16  # atoms drawn at a time, so that no temporary array has the size of the system
@@ -17,13 +17,24 @@ _CHUNK = 1 << 16  # atoms drawn at a time, so that no temporary array has the si
 def maxwell_boltzmann(state: AtomState, temperature: float, seed: int, collective: Collective) -> None:
     """Draws velocities (Å/fs) at a temperature (K), then removes the net momentum.
 
-    The numbers depend on seed and atom id only. As drawn, the kinetic energy fluctuates about its mean.
+    The numbers depend on seed and atom id only. As drawn, the kinetic energy fluctuates about its mean. Atoms that are
+    held keep their velocity; the net momentum of the others stays, since it is not conserved then.
     """
     width = np.sqrt(BOLTZMANN * temperature / (AMU_A2_PER_FS2 * state.species_table.masses))
     for start in range(0, state.n_local, _CHUNK):
         rows = slice(start, start + _CHUNK)
         ids, species = (state.local(name)[rows].cpu().numpy() for name in ("id", "species"))
         drawn = width[species][:, None] * normals(ids, Draw(seed, Stream.VELOCITIES, 0))
-        state.local("velocity")[rows] = torch.from_numpy(drawn)
+        free = _free(state, rows)
+        state.local("velocity")[rows][free] = torch.from_numpy(drawn).to(state.device)[free]
+    if state.held:
+        return
     mean = collective.reduce(momentum(state)) / collective.reduce(total_mass(state))
     state.local("velocity").sub_(torch.from_numpy(mean).to(state.device))
+
+
+def _free(state: AtomState, rows: slice) -> torch.Tensor:
+    """Tells which local atoms of some rows are not held, (n,) bool."""
+    if not state.held:
+        return torch.ones(len(state.local("id")[rows]), dtype=torch.bool, device=state.device)
+    return (state.local(GROUP.name)[rows] & state.held) == 0

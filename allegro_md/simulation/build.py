@@ -30,11 +30,12 @@ from allegro_md.io.structure import ReadOptions, SystemBuilder
 from allegro_md.potentials import Potential, build_potential, resolved
 from allegro_md.potentials.base import leaves
 from allegro_md.reporting import OBSERVE, HoldsMemory, HoldsRows, Observer, ObserverSetting, Stateful, Writes
-from allegro_md.simulation.continuation import restore
+from allegro_md.simulation.continuation import restore, restore_fields
 from allegro_md.simulation.forces import ForceEvaluator
+from allegro_md.simulation.groups import NO_GROUPS, Grouping, apply_groups, assign_groups, hold, refuse_conflicts
 from allegro_md.simulation.loop import StageStart, StepLoop, Substepping
 from allegro_md.simulation.motion import remove_momentum
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import FIXED_IN_FILE, GROUP, AtomState, SpeciesTable
 from allegro_md.timers import Timers
 
 
@@ -84,15 +85,17 @@ def build_engine(
     config, info, remarks = parts.config, parts.potential.info, []
     state = AtomState(parts.system.cell, parts.system.species_table, parts.system.n_total)
     if checkpoint is None:
-        create_atoms(state, parts.system, config.system, config.parallel, comm)
-        remarks = remove_momentum(state, config.dynamics, info, comm)
-    integrator = new_integrator(parts, comm, state.cell if checkpoint is None else checkpoint.cell)
-    for field in integrator.fields:
-        state.add_field(field)
-    if checkpoint is not None:
+        create_atoms(state, parts.system, config.system, config.parallel, comm, config)
+    else:
         restore(state, checkpoint)
     grid, balancer = config.parallel.grid_for(comm.size), build_balancer(config.parallel.balance)
     forces = ForceEvaluator(parts.potential, comm, config.parallel.skin, grid, timers, balancer)
+    grouping = apply_groups(state, forces, config.group, config.dynamics, comm)
+    integrator = new_integrator(parts, comm, state.cell, grouping)
+    if checkpoint is None:
+        remarks = [*grouping.remarks, *remove_momentum(state, config.dynamics, info, comm, grouping.driven)]
+    else:
+        restore_fields(state, checkpoint, integrator.fields)
     guard = build_guard(config.guard, state.species_table, info, hottest(config, integrator), comm)
     loop = StepLoop(state, forces, integrator, comm, timers, guard)
     if checkpoint is not None:
@@ -118,6 +121,7 @@ def build_structure(table: SystemTable, comm: Comm) -> SystemBuilder:
             repeat=table.repeat,
             periodic=table.periodic,
             masses=table.masses,
+            honor_constraints=table.constraints == "honor",
             comm=comm,
         )
     crystal = table.crystal
@@ -135,17 +139,39 @@ def build_structure(table: SystemTable, comm: Comm) -> SystemBuilder:
 
 
 def create_atoms(
-    state: AtomState, system: SystemBuilder, table: SystemTable, parallel: ParallelConfig, comm: Comm
+    state: AtomState, system: SystemBuilder, table: SystemTable, parallel: ParallelConfig, comm: Comm,
+    config: Input | None = None,
 ) -> None:
-    """Makes each rank's part of the system and its start velocities (collective)."""
+    """Makes each rank's part of the system with its groups and its start velocities (collective).
+
+    Args:
+        state: of a rank, without atoms.
+        system: all atoms.
+        table: of the input.
+        parallel: decomposition.
+        comm: all ranks.
+        config: for the groups and what is held; None: there are none.
+
+    Raises:
+        InputError: a group has no atoms, or groups exclude each other but have common atoms.
+    """
     nowhere, everywhere = np.zeros(3), np.ones(3)
     shape = parallel.grid_for(comm.size) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
     decomposition = Decomposition.even(shape, state.cell.periodic)
     with comm.collective_errors():
         part = system.select(*decomposition.brick(comm.rank))
+        if system.fixes_atoms or (config is not None and config.group):
+            state.add_field(GROUP)
+            part[GROUP.name] = system.fixed(part["id"]) * np.int64(FIXED_IN_FILE)
         state.set_local({name: torch.from_numpy(values) for name, values in part.items()})
     del part
     assign_initial_owners(state, decomposition, comm)
+    if config is not None:
+        assign_groups(state, config.group, comm)
+        if GROUP.name in state.fields:
+            for stage in config.stages:
+                refuse_conflicts(state, config.group, stage.dynamics, comm)
+        hold(state, config.group, config.dynamics, comm)
     if table.velocities is not None:
         maxwell_boltzmann(state, table.velocities.temperature, table.velocities.seed, comm)
 
@@ -155,9 +181,21 @@ def stage_of(checkpoint: Checkpoint) -> int:
     return int(checkpoint.extras["stage"]["index"]) if "stage" in checkpoint.extras else 0
 
 
-def new_integrator(parts: Parts, comm: Comm, cell: Cell | None = None) -> Integrator:
-    """Builds the integrator of an input, as it is before the first step; `cell` is that of the system, if not given."""
-    setting = Setting(parts.potential.info, parts.system.n_total, cell or parts.system.cell, comm)
+def new_integrator(
+    parts: Parts, comm: Comm, cell: Cell | None = None, grouping: Grouping = NO_GROUPS
+) -> Integrator:
+    """Builds the integrator of an input, as it is before the first step.
+
+    Args:
+        parts: the input, and what is made of it.
+        comm: all ranks.
+        cell: at the start; None: that of the system.
+        grouping: what the groups mean for the motion.
+    """
+    cell = parts.system.cell if cell is None else cell
+    setting = Setting(
+        parts.potential.info, parts.system.n_total, cell, comm, grouping.n_held, grouping.driven, grouping.thermostatted
+    )
     return build_integrator(parts.config.dynamics, setting)
 
 

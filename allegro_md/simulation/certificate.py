@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,12 +177,13 @@ class _Checks:
 
     def _atoms(self, effort: Effort, environments: Sequence[Environment], rows: NDArray[np.int64]) -> None:
         """Checks single atoms, those of `rows` (n,), and the net force at the present positions."""
-        state, comm = self._state, self._comm
+        state, comm, applied = self._state, self._comm, self._forces.applied
         local = LocalChecks(self._potential, self._reference, effort.seconds, effort.thorough, self._closeness)
-        with comm.collective_errors():
-            for environment, row in zip(environments, rows, strict=True):
-                local(environment, run_values(self._loop.evaluation, state, int(row)))
-        total = comm.sum(state.local("force").sum(dim=0).cpu().numpy())
+        with nullcontext() if applied is None else applied.absent(state):
+            with comm.collective_errors():
+                for environment, row in zip(environments, rows, strict=True):
+                    local(environment, run_values(self._loop.evaluation, state, int(row)))
+            total = comm.sum(state.local("force").sum(dim=0).cpu().numpy())
         self.all_stats += [*local.all_stats, check_net_force(total, self._info)]
 
     def whole(self, make_integrator: Callable[[], Integrator]) -> None:
@@ -240,7 +241,8 @@ class _Checks:
         freedom = self._loop.integrator.degrees_of_freedom
         makers: dict[str, Callable[[], Integrator]] = {"nve": lambda: VelocityVerlet(table.length_of_step, freedom)}
         deformed = isinstance(table, DeformableConfig) and table.deform is not None
-        makers.setdefault(f"{table.ensemble} with deform" if deformed else table.ensemble, make_integrator)
+        if not table.group_names:  # the system that is checked has no groups
+            makers.setdefault(f"{table.ensemble} with deform" if deformed else table.ensemble, make_integrator)
         for name, make in makers.items():
 
             def conserved(parts: int, make: Callable[[], Integrator] = make) -> NDArray[np.float64]:

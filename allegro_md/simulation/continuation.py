@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from allegro_md.errors import InputError
 from allegro_md.io.checkpoint import Checkpoint
-from allegro_md.state import AtomState
+from allegro_md.state import GROUP, WORK, AtomState, Field
 
 
 def require_same_physics(checkpoint: Checkpoint, now: dict[str, Any]) -> None:
@@ -62,7 +63,19 @@ def restore(state: AtomState, checkpoint: Checkpoint) -> None:
             "resume with the input that began the run, or choose another output.directory",
         )
     state.cell = checkpoint.cell
-    state.set_local({name: torch.from_numpy(values) for name, values in checkpoint.slab.items()})
+    for field in (GROUP, WORK):
+        if field.name in checkpoint.slab:
+            state.add_field(field)
+    rows = {name: torch.from_numpy(values) for name, values in checkpoint.slab.items() if name in state.fields}
+    state.set_local(rows)
+
+
+def restore_fields(state: AtomState, checkpoint: Checkpoint, fields: Iterable[Field]) -> None:
+    """Adds fields of an integrator, with the values of a checkpoint; `restore` comes before."""
+    for field in fields:
+        state.add_field(field)
+        if field.name in checkpoint.slab:
+            state.local(field.name)[:] = torch.from_numpy(checkpoint.slab[field.name])
 
 
 def _flat(tables: Any, prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from allegro_md.domain.migrate import decompose, migrate
 from allegro_md.evaluation import DERIVED, NOTHING_MORE, QUANTITIES, Evaluation, Needs
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
+from allegro_md.simulation.applied import AppliedForces
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
@@ -26,6 +27,7 @@ class ForceEvaluator:
         neighbors: lists of the latest evaluation.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
+        applied: constant forces on groups of atoms, in addition to those of the potential; None: none.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class ForceEvaluator:
         self.decomposition: Decomposition | None = None
         self.rebuilds = 0
         self.migrations = 0
+        self.applied: AppliedForces | None = None
         self._comm = comm
         self._skin = skin
         self._grid = grid
@@ -82,6 +85,8 @@ class ForceEvaluator:
                 evaluation = self.potential(state, self.neighbors, frozenset(needs | sources) & provides)
         with self._timers.phase("halo"):
             self._send_home(state, evaluation)
+            if self.applied is not None:
+                self.applied.add(state)
         return evaluation
 
     def invalidate(self) -> None:

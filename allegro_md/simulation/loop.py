@@ -16,7 +16,7 @@ from allegro_md.integrators.base import Clock, Integrator, Prepared
 from allegro_md.observables import kinetic_tensor, summed, thermo, total_mass
 from allegro_md.reporting import Observer, Snapshot, Thermo, needs_of
 from allegro_md.simulation.forces import ForceEvaluator
-from allegro_md.state import AtomState
+from allegro_md.state import WORK, AtomState
 from allegro_md.stopping import REASONS
 from allegro_md.timers import Timers
 
@@ -204,12 +204,21 @@ class StepLoop:
             kinetic=comm.reduce(kinetic_tensor(self.state)),
             virial=virial,
             volume=self.state.cell.volume,
-            extended_energy=self.integrator.extended_energy(),
+            extended_energy=self.integrator.extended_energy() + self._outside_energy(),
             degrees_of_freedom=self.integrator.degrees_of_freedom,
             mass=self._total_mass(),
         )
         std = evaluation.force_std
         return observed if std is None else replace(observed, max_force_std=comm.max(float(std.max(initial=0.0))))
+
+    def _outside_energy(self) -> float:
+        """Energy that makes up for the work of applied forces and of prescribed velocities, eV (collective)."""
+        energy, applied = 0.0, self.forces.applied
+        if applied is not None:
+            energy += float(self.comm.reduce(applied.energy(self.state))[0])
+        if WORK.name in self.state.fields:
+            energy += float(self.comm.reduce(summed(self.state.local(WORK.name), "energy", self.state))[0])
+        return energy
 
     def _total_mass(self) -> float:
         """Mass of the whole system, amu (collective)."""

@@ -24,16 +24,18 @@ AT_REST = 1e-3
 """eV/Å; atoms at rest whose forces are weaker do not begin to move by themselves."""
 
 
-def remove_momentum(state: AtomState, table: DynamicsConfig, info: PotentialInfo, comm: Comm) -> list[str]:
-    """Removes the net momentum of the start where the potential would conserve it (collective).
+def remove_momentum(
+    state: AtomState, table: DynamicsConfig, info: PotentialInfo, comm: Comm, driven: bool = False
+) -> list[str]:
+    """Removes the net momentum of the start where it would be conserved (collective).
 
     Temperature, thermostats and pressure count 3N − 3 degrees of freedom then, which is wrong for a system that moves
-    as a whole.
+    as a whole. Where atoms are held, or forces act from outside (`driven`), momentum is not conserved and stays.
 
     Returns:
         Lines for the log: what was removed.
     """
-    if not (info.conserves_momentum and table.removes_momentum):
+    if not (info.conserves_momentum and table.removes_momentum) or state.held or driven:
         return []
     if state.n_total == 1 and not table.keeps_momentum:
         return []

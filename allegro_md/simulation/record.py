@@ -40,10 +40,14 @@ def physics(config: Input, digests: list[str]) -> dict[str, Any]:
             fixed[f"{prefix}end"] = tables["stage"][index]["end"]
             fixed[f"{prefix}velocities"] = tables["stage"][index].get("velocities")
         for key, value in dynamics.items():
-            if key == "remove_momentum" and value:  # the default; checkpoints of earlier versions lack it
+            if value == [] or (key == "remove_momentum" and value):  # defaults; earlier versions lack them
                 continue
             if key != "steps" or stage.dynamics.is_ramped:
                 fixed[f"{prefix}dynamics.{key}"] = value
+    for index, group in enumerate(tables["group"]):
+        fixed |= {f"group.{index}.{key}": value for key, value in group.items()}
+    if config.system.constraints != "honor":  # the default, and not in checkpoints of earlier versions
+        fixed["system.constraints"] = config.system.constraints
     return fixed
 
 

@@ -20,6 +20,7 @@ from allegro_md.io.structure import SystemBuilder
 from allegro_md.potentials import Potential, descriptions
 from allegro_md.reporting import HoldsMemory, Observer, Writes
 from allegro_md.simulation.build import Parts, build_observers, build_parts, new_integrator
+from allegro_md.simulation.groups import group_fields, supposed_grouping
 from allegro_md.simulation.host_info import by_host, host_info, resident_memory
 from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.peak_memory import measure_peak_memory
@@ -114,10 +115,12 @@ class ResourceEstimate:
         first = sum(stage.dynamics.steps for stage in config.stages[:index])
         last = first + config.stages[index].dynamics.steps
         observers = chain(*build_observers(config, self.system, potential, comm, index, first))
-        integrator = new_integrator(Parts(config.of_stage(index), self.system, potential), comm)
+        dynamics, added = config.stages[index].dynamics, group_fields(config, self.system.fixes_atoms)
+        supposed = supposed_grouping(config.group, dynamics, self.system.n_total)
+        integrator = new_integrator(Parts(config.of_stage(index), self.system, potential), comm, grouping=supposed)
         return _Stage(
             first, last, [observer for observer in observers if observer.trigger.count(first, last)],
-            sum(field.row_bytes for field in integrator.fields),
+            sum(field.row_bytes for field in (*integrator.fields, *added)),
         )  # fmt: skip
 
     def grid(self, n_ranks: int) -> tuple[int, int, int]:

@@ -86,7 +86,7 @@ class Simulation:
         self._structure = log_lines(parts.system)
         self.state = self.loop.state
         if self.loop.step == 0:
-            integrator, removed = self.loop.integrator, bool(self._remarks)
+            integrator, removed = self.loop.integrator, any("net momentum of" in line for line in self._remarks)
             self._remarks += require_motion(self.state, self.loop.forces, integrator, removed, comm)
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
         first_checkpoint = 56.0 * self.state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity

@@ -12,6 +12,7 @@ from allegro_md.integrators.base import Cautioned, Concluding
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.reporting import PRIORITY, Snapshot
 from allegro_md.simulation.build import Parts, build_guard, hottest, new_integrator
+from allegro_md.simulation.groups import apply_groups
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.simulation.motion import remove_momentum, require_motion
 from allegro_md.triggers import After, Every
@@ -90,14 +91,16 @@ def begin_stage(parts: Parts, index: int, loop: StepLoop, comm: Comm) -> list[st
     """
     stage, config, info = parts.config.stages[index], parts.config.of_stage(index), parts.potential.info
     state = loop.state
-    integrator = new_integrator(replace(parts, config=config), comm, state.cell)
+    grouping = apply_groups(state, loop.forces, config.group, config.dynamics, comm)
+    integrator = new_integrator(replace(parts, config=config), comm, state.cell, grouping)
     loop.begin_stage(integrator)
     loop.guard = build_guard(config.guard, state.species_table, info, hottest(config, integrator), comm)
     if stage.velocities is not None:
         maxwell_boltzmann(state, stage.velocities.temperature, stage.velocities.seed, comm)
-    remarks = remove_momentum(state, config.dynamics, info, comm)
+    remarks = remove_momentum(state, config.dynamics, info, comm, grouping.driven)
     cautions = [integrator.caution] if isinstance(integrator, Cautioned) else []
-    return cautions + remarks + require_motion(state, loop.forces, integrator, bool(remarks), comm)
+    rest = require_motion(state, loop.forces, integrator, bool(remarks), comm)
+    return [*grouping.remarks, *cautions, *remarks, *rest]
 
 
 def introduction(config: Input, index: int) -> str:

@@ -76,6 +76,47 @@ TEXTS = (
     Case("missing key", ARGON, ("dynamics.timestep", "timestep = "), change("argon.toml", "timestep = 2.0\n", "")),
 )
 
+def _groups() -> Sequence[Case]:
+    """Groups of atoms and what is to be done with them: (name, assignments, words of the message)."""
+    one = "group=[{ name = 'a', ids = [0, 1] }, { name = 'b', ids = [1, 2] }]"
+    many = ", ".join(f'{{ name = "g{k}", all = true }}' for k in range(63))
+    push, warm = "dynamics.apply=[{ group = %s }]", "{ group = '%s', temperature = 9 }"
+    hot = "dynamics={ ensemble = 'nvt-langevin', timestep = 2, steps = 2, thermostats = [%s] }"
+    return [
+        Case(name, sets(*assignments), words)
+        for name, assignments, words in (
+            ("group without atoms named", ("group=[{ name = 'a' }]",), ("group.0", "all = true")),
+            ("group that is no list", ("group={ name = 'a', all = true }",), ("group", "[[group]]")),
+            ("two groups of one name", ("group=[{ name = 'a', ids = [0] }, { name = 'a', ids = [1] }]",), ("'a'",)),
+            ("group with a dash", ("group=[{ name = 'a-b', all = true }]",), ("group.0.name", "letters")),
+            ("all and some", ("group=[{ name = 'a', all = true, ids = [0] }]",), ("group.0.all", "ids")),
+            ("no condition", ("group=[{ name = 'a', expression = 'z <' }]",), ("group.0.expression", "'Cu'")),
+            ("code for a condition", ("group=[{ name = 'a', expression = 'exit() < 1' }]",), ("no meaning here",)),
+            ("group without members", ("group=[{ name = 'a', expression = 'z > 1000' }]",), ("group.0", "no atom")),
+            ("index beyond the atoms", ("group=[{ name = 'a', ids = [108] }]",), ("group.0", "0 to 107")),
+            ("element that is not there", ("group=[{ name = 'a', species = ['Kr'] }]",), ("group.0", '"Ar"')),
+            ("too many groups", (f"group=[{many}]",), ("63 groups", "62")),
+            ("frozen but unknown", (one, "dynamics.frozen=['aa']"), ("dynamics.frozen", "'aa'", "'a'")),
+            ("frozen, and no groups", ("dynamics.frozen=['a']",), ("dynamics.frozen", "[[group]]")),
+            ("all frozen", ("group=[{ name = 'a', all = true }]", "dynamics.frozen=['a']"), ("dynamics.frozen",)),
+            ("force without components", (one, push % "'a', force = 1"), ("apply.0.force",)),
+            ("nothing applied", (one, push % "'a'"), ("apply.0", "force, acceleration")),
+            ("force and velocity", (one, push % "'a', force = [0, 0, 1], velocity = [0, 0, 1]"), ("apply.0", "one of")),
+            ("velocity in eV", (one, push % "'a', velocity = [0, 0, '1 eV']"), ("'eV'", "Å/fs")),
+            ("frozen and moved", (one, "dynamics.frozen=['a']", push % "'b', velocity = [0, 0, 1]"),
+             ("dynamics.apply", "'b'", "common")),
+            ("thermostats that overlap", (one, hot % f"{warm % 'a'}, {warm % 'b'}"), ("thermostats", "common")),
+            ("thermostat time of langevin", (one, hot % "{ group = 'a', temperature = 9, thermostat_time = 50 }"),
+             ("thermostats.0.thermostat_time", "does not apply")),
+            ("thermostats and a temperature", (one, hot.replace("steps", "temperature = 3, steps") % (warm % "a")),
+             ("dynamics.temperature", "remove")),
+            ("thermostats of nve", (one, "dynamics.thermostats=[{ group = 'a', temperature = 9 }]"),
+             ("dynamics.thermostats", "nvt-bussi")),
+            ("constraints of a crystal", ("system.constraints=ignore",), ("system.constraints", "structure")),
+        )
+    ]  # fmt: skip
+
+
 VALUES = (
     Case("unknown unit", sets("dynamics.timestep=2 fz"), ("dynamics.timestep", "'fz'", "fs")),
     Case("unit of another dimension", sets("dynamics.timestep=2 eV"), ("dynamics.timestep", "'eV'", "time", "fs")),
@@ -95,6 +136,7 @@ VALUES = (
     Case("unknown element", sets("system.crystal.symbol=Xy"), ("system.crystal.symbol", "Xy")),
     Case("mass of an absent element", sets("system.masses={ Kr = 80 }"), ("system.masses", "Kr", "Ar")),
     Case("lattice constant too small", sets("system.crystal.a=0.3"), ("crystal", "Å", "closer")),
+    *_groups(),
     Case("two terms, one unknown", sets("potential=[{ kind = 'lj' }, { kind = 'x' }]"), ("potential",), faults=2),
 )
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from allegro_md import config
 from allegro_md.config import training
-from allegro_md.config.dynamics import INTEGRATORS
+from allegro_md.config.dynamics import INTEGRATORS, GroupThermostat
+from allegro_md.config.groups import ApplyConfig, GroupConfig
 from allegro_md.config.potential import POTENTIALS
 from allegro_md.config.replicas import ExchangeConfig, ReplicasConfig
 from allegro_md.config.stage import EndConfig, StageConfig
@@ -23,6 +24,9 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("[system]", config.SystemConfig),
     ("[system]", config.CrystalConfig),
     ("[system.velocities]", config.VelocitiesConfig),
+    ("[[group]] { #group }", GroupConfig),
+    ("[dynamics]", ApplyConfig),
+    ("[dynamics]", GroupThermostat),
     ("[parallel]", config.ParallelConfig),
     ("[output]", config.OutputConfig),
     ("[replicas]", ReplicasConfig),

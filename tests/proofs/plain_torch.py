@@ -32,28 +32,51 @@ def fraction(state: AtomState, axis: int) -> torch.Tensor:
     return x[:, 0] * float(inverse[0]) + x[:, 1] * float(inverse[1]) + x[:, 2] * float(inverse[2])
 
 
+def chosen(state: AtomState, within: int = 0) -> torch.Tensor:
+    """Which local atoms are not held, and in groups `within`, (n_local,) bool."""
+    if "group" not in state.fields:
+        return torch.ones(state.n_local, dtype=torch.bool)
+    group = state.local("group")
+    return ((group & state.held) == 0) & ((group & within != 0) if within else True)
+
+
 class Steps:
     def kick(self, state: AtomState, factors: NDArray[np.float64]) -> None:
         CALLS.add("kick")
         factor = torch.from_numpy(factors)[state.local("species").long()]
-        state.local("velocity").add_(state.local("force").double() * factor[:, None])
+        state.local("velocity").add_(state.local("force").double() * factor[:, None] * chosen(state)[:, None])
 
     def drift(self, state: AtomState, time: float) -> None:
         CALLS.add("drift")
         state.local("position").add_(state.local("velocity") * time)
 
     def thermalize(
-        self, state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw
+        self, state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, within: int = 0
     ) -> ExactSum:
         CALLS.add("thermalize")
         old, kind = state.local("velocity").clone(), state.local("species").long()
         noise = torch.from_numpy(normals(state.local("id").numpy(), draw))
         new = torch.from_numpy(keep)[kind][:, None] * old + torch.from_numpy(width)[kind][:, None] * noise
+        new = torch.where(chosen(state, within)[:, None], new, old)
         state.local("velocity").copy_(new)
         gain = new * new - old * old
         mass = torch.from_numpy(state.species_table.masses * AMU_A2_PER_FS2)[kind]
         heat = 0.5 * mass * (gain[:, 0] + gain[:, 1] + gain[:, 2])
         return ExactSum.of(heat.numpy(), "kinetic", state.local("id").numpy())
+
+    def work(self, state: AtomState, time: float) -> None:
+        held = (state.local("group") & state.held) != 0
+        terms = state.local("force").double() * state.local("velocity")
+        for k in range(3):
+            state.local("work")[held] += terms[held, k] * time
+
+    def scale_velocities(self, state: AtomState, factor: float, within: int = 0) -> None:
+        CALLS.add("scale_velocities")
+        state.local("velocity")[chosen(state, within)] *= factor
+
+    def add_forces(self, state: AtomState, forces: NDArray[np.int64], within: int) -> None:
+        rows = chosen(state, within)
+        state.local("force")[rows] += torch.from_numpy(forces)[state.local("species").long()[rows]]
 
     def strain(self, state: AtomState, deformation: NDArray[np.float64]) -> None:
         origin, f = torch.from_numpy(state.cell.origin.copy()), torch.from_numpy(deformation.copy())
@@ -88,13 +111,13 @@ class Steps:
 
 
 class Sums:
-    def kinetic_energy(self, state: AtomState) -> ExactSum:
-        v = state.local("velocity")
+    def kinetic_energy(self, state: AtomState, within: int = 0) -> ExactSum:
+        v = state.local("velocity") * chosen(state, within)[:, None]
         squares = v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1] + v[:, 2] * v[:, 2]
         return self.summed(0.5 * self._mass(state) * AMU_A2_PER_FS2 * squares, "kinetic", state)
 
     def kinetic_tensor(self, state: AtomState) -> ExactSum:
-        v, mass = state.local("velocity"), self._mass(state) * AMU_A2_PER_FS2
+        v, mass = state.local("velocity") * chosen(state)[:, None], self._mass(state) * AMU_A2_PER_FS2
         terms = torch.stack([mass * v[:, a] * v[:, b] for a, b in VOIGT], dim=1)
         return self.summed(terms, "kinetic", state)
 

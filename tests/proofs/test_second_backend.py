@@ -17,8 +17,9 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.integrators.steps import strain
+from allegro_md.rng import Draw, Stream
 from allegro_md.simulation.run import Simulation
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import GROUP, WORK, AtomState, SpeciesTable
 
 DRIVER = Path(__file__).parent / "plain_torch.py"
 
@@ -164,6 +165,38 @@ def test_vectors_of_minimizers(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(found[0][0][:, 2], np.einsum("k,nkc->nc", factors, start), atol=1e-15)
     products = np.einsum("nkc,nlc->kl", found[0][0][:, [2, 4]], found[0][0])
     np.testing.assert_allclose(found[0][1].reshape(2, 5), products, atol=1e-13)
+
+
+def test_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kicks, work, scaling, noise, applied forces and kinetic sums of some of the atoms, where others are held."""
+    monkeypatch.syspath_prepend(str(DRIVER.parent))
+    rng, found = np.random.default_rng(5), []
+    argon = SpeciesTable(("Ar", "Kr"), np.array([18, 36]), np.array([39.948, 83.798]))
+    x, v = rng.uniform(0.0, 9.0, (50, 3)), rng.normal(scale=1e-3, size=(50, 3))
+    force, group = rng.integers(-(2**40), 2**40, (50, 3)), rng.integers(0, 8, 50)
+    before = v.copy()
+    for backend in (backend_for(torch.device("cpu")), import_module("plain_torch").BACKEND):
+        state = AtomState.from_arrays(Cell(9.0 * np.eye(3)), argon, x, species=np.arange(50) % 2, velocities=v)
+        for field, values in ((GROUP, group), (WORK, np.zeros(50))):
+            state.add_field(field)
+            state.local(field.name)[:] = torch.from_numpy(values)
+        state.local("force")[:] = torch.from_numpy(force)
+        state.held = 2
+        backend.steps.kick(state, np.array([1e-17, 2e-17]))
+        backend.steps.work(state, 1e-13)
+        backend.steps.scale_velocities(state, 1.1, 4)
+        backend.steps.scale_velocities(state, 0.9)
+        backend.steps.add_forces(state, np.array([[1, 2, 3], [4, 5, 6]]), 1)
+        draw = Draw(7, Stream.LANGEVIN, 3)
+        heat = backend.steps.thermalize(state, np.array([0.9, 0.8]), np.array([1e-4, 2e-4]), draw, 4)
+        sums = [heat, *(backend.sums.kinetic_energy(state, k) for k in (0, 5)), backend.sums.kinetic_tensor(state)]
+        found.append([state.local(name).numpy() for name in ("velocity", "force", "work")] + [s.value() for s in sums])
+    assert all(np.array_equal(*pair) for pair in zip(*found, strict=True))
+    held = (group & 2) != 0
+    velocity, forces, work = found[0][:3]
+    assert np.array_equal(velocity[held], before[held]) and (velocity[~held] != before[~held]).all()
+    assert np.array_equal((forces != force).any(axis=1), ~held & (group & 1 != 0))
+    np.testing.assert_allclose(work, np.where(held, (force * before).sum(axis=1) * 1e-13, 0.0), rtol=1e-12)
 
 
 def test_a_device_without_a_backend() -> None:

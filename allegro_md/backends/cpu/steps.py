@@ -31,20 +31,44 @@ def kick(state: AtomState, factors: NDArray[np.float64]) -> None:
         _kick(*arrays, factors)
 
 
+def work(state: AtomState, time: float) -> None:
+    """Adds force · velocity · time (fs per fixed-point unit) to the work done on atoms that are held."""
+    force, velocity, group, done = (state.local(name).numpy() for name in ("force", "velocity", "group", "work"))
+    _work(force, velocity, group, state.held, time, done)
+
+
+def scale_velocities(state: AtomState, factor: float, within: int = 0) -> None:
+    """Multiplies the velocities of atoms that are not held, and with `within` only of these groups' atoms."""
+    velocity = state.local("velocity")
+    if state.held or within:
+        _scale_some(velocity.numpy(), factor, state.local("group").numpy(), state.held, within or -1)
+    else:
+        velocity.mul_(factor)
+
+
+def add_forces(state: AtomState, forces: NDArray[np.int64], within: int) -> None:
+    """Adds forces (n_species, 3), fixed point, to those of atoms of groups `within` that are not held."""
+    force, species, group = (state.local(name).numpy() for name in ("force", "species", "group"))
+    _add_forces(force, species, group, forces, state.held, within)
+
+
 def drift(state: AtomState, time: float) -> None:
     """Adds velocity · time (fs) to the positions."""
     _drift(state.local("velocity").numpy(), time, state.local("position").numpy())
 
 
-def thermalize(state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw) -> ExactSum:
+def thermalize(
+    state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, within: int = 0
+) -> ExactSum:
     """Replaces v by keep · v + width · R; `keep` (n_species,), `width` (n_species,) Å/fs. Returns the heat, eV."""
     ids, species, velocity = (state.local(name).numpy() for name in ("id", "species", "velocity"))
     masses = state.species_table.masses * AMU_A2_PER_FS2
-    group = state.local("group" if state.held else "id").numpy()  # with no bit of `held` set, any numbers will do
+    grouped, chosen = state.held or within, (state.held, within or -1)
+    group = state.local("group" if grouped else "id").numpy()  # where nothing is chosen any numbers will do
     parts = []
     for start in range(0, max(1, state.n_local), CHUNK):
         rows = slice(start, start + CHUNK)
-        gain = _thermalize(ids[rows], species[rows], velocity[rows], keep, width, draw, group[rows], state.held)
+        gain = _thermalize(ids[rows], species[rows], velocity[rows], keep, width, draw, group[rows], chosen)
         parts.append(ExactSum.of(masses[species[rows]] * gain, "kinetic", ids[rows]))
     return reduce(ExactSum.plus, parts)
 
@@ -124,6 +148,59 @@ def _kick_free(
 
 
 @numba.njit(cache=True)
+def _work(
+    force: NDArray[np.int64], velocity: NDArray[np.float64], group: NDArray[np.int64], held: int, time: float,
+    done: NDArray[np.float64],
+) -> None:
+    """Adds force · velocity · time to `done`, in place.
+
+    Args:
+        force: (n, 3) fixed-point units.
+        velocity: (n, 3) Å/fs.
+        group: (n,) bits of an atom's groups.
+        held: bits of the groups that are held; other atoms are left out.
+        time: fs per fixed-point unit.
+        done: (n,) eV, written.
+    """
+    for i in range(len(done)):
+        if group[i] & held:
+            for k in range(3):
+                done[i] += np.float64(force[i, k]) * velocity[i, k] * time
+
+
+@numba.njit(cache=True)
+def _scale_some(
+    velocity: NDArray[np.float64], factor: float, group: NDArray[np.int64], held: int, within: int
+) -> None:
+    """Multiplies `velocity` (n, 3) of atoms with a bit of `within` and none of `held` in `group` (n,), in place."""
+    for i in range(len(velocity)):
+        if group[i] & held == 0 and (within == -1 or group[i] & within):
+            for k in range(3):
+                velocity[i, k] *= factor
+
+
+@numba.njit(cache=True)
+def _add_forces(
+    force: NDArray[np.int64], species: NDArray[np.int16], group: NDArray[np.int64], forces: NDArray[np.int64],
+    held: int, within: int,
+) -> None:
+    """Adds forces to atoms of some groups, in place.
+
+    Args:
+        force: (n, 3) fixed-point units, written.
+        species: (n,) indices.
+        group: (n,) bits of an atom's groups.
+        forces: (n_species, 3) fixed-point units.
+        held: atoms with one of these bits are left out.
+        within: atoms with one of these bits take part.
+    """
+    for i in range(len(force)):
+        if group[i] & within and group[i] & held == 0:
+            for k in range(3):
+                force[i, k] += forces[species[i], k]
+
+
+@numba.njit(cache=True)
 def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.float64]) -> None:
     """Adds velocity · time to the positions, in place: `velocity` (n, 3) Å/fs, `position` (n, 3) Å."""
     x, v = position.reshape(-1), velocity.reshape(-1)
@@ -134,9 +211,10 @@ def _drift(velocity: NDArray[np.float64], time: float, position: NDArray[np.floa
 @numba.njit(cache=True)
 def _thermalize(
     ids: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64],
-    keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, group: NDArray[np.int64], held: int,
+    keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, group: NDArray[np.int64],
+    chosen: tuple[int, int],
 ) -> NDArray[np.float64]:
-    """Mixes velocities of atoms that are not held with normal deviates, in place.
+    """Mixes velocities of chosen atoms with normal deviates, in place.
 
     Args:
         ids: (n,) global atom ids.
@@ -146,15 +224,16 @@ def _thermalize(
         width: (n_species,) Å/fs.
         draw: which deviates.
         group: (n,) bits of an atom's groups.
-        held: bits of the groups that are held.
+        chosen: bits of the groups that are held, and of those that take part (−1: all atoms do).
 
     Returns:
         (n,) ½ (v_new² − v_old²) of each atom, Å²/fs².
     """
     normals, gain = np.empty((len(ids), 3)), np.zeros(len(ids))
     fill_normals(ids, draw, normals)
+    held, within = chosen
     for i in range(len(ids)):
-        if group[i] & held:
+        if group[i] & held or (within != -1 and group[i] & within == 0):
             continue
         c, w = keep[species[i]], width[species[i]]
         for k in range(3):

@@ -20,16 +20,19 @@ CHUNK = 1 << 16
 """Atoms whose terms are made at a time: none of these sums takes memory that grows with the system."""
 
 
-def kinetic_energy(state: AtomState) -> ExactSum:
-    """Σ ½ m v² of the local atoms, eV; one component."""
+def kinetic_energy(state: AtomState, within: int = 0) -> ExactSum:
+    """Σ ½ m v² of the local atoms that are not held, with `within` of these groups' only, eV; one component."""
     masses = state.species_table.masses * AMU_A2_PER_FS2
-    return _in_chunks(state, "kinetic", lambda species, velocity: _kinetic_terms(velocity, species, masses))
+    chosen = _free(state, within)
+    return _in_chunks(state, "kinetic", lambda species, velocity: _kinetic_terms(velocity, species, masses), chosen)
 
 
 def kinetic_tensor(state: AtomState) -> ExactSum:
-    """Σ m v ⊗ v of the local atoms, eV; six components in Voigt order."""
+    """Σ m v ⊗ v of the local atoms that are not held, eV; six components in Voigt order."""
     masses = state.species_table.masses * AMU_A2_PER_FS2
-    return _in_chunks(state, "kinetic", lambda species, velocity: _kinetic_tensor_terms(velocity, species, masses))
+    return _in_chunks(
+        state, "kinetic", lambda species, velocity: _kinetic_tensor_terms(velocity, species, masses), _free(state)
+    )
 
 
 def momentum(state: AtomState) -> ExactSum:
@@ -64,17 +67,29 @@ def _ids(state: AtomState) -> NDArray[np.int64]:
     return ids
 
 
+def _free(state: AtomState, within: int = 0) -> Callable[[slice], NDArray[np.bool_]] | None:
+    """Tells which rows take part in a sum of atoms that are not held (and are in groups `within`); None: all do."""
+    if not state.held and not within:
+        return None
+    group, held = state.local("group").numpy(), state.held
+    return lambda rows: ((group[rows] & held) == 0) & ((group[rows] & within != 0) | (within == 0))
+
+
 def _in_chunks(
     state: AtomState,
     kind: str,
     terms: Callable[[NDArray[np.int16], NDArray[np.float64]], NDArray[np.float64]],
+    chosen: Callable[[slice], NDArray[np.bool_]] | None = None,
 ) -> ExactSum:
-    """Exact sum of the terms that a function makes of species and velocities of some local atoms."""
+    """Exact sum of the terms that a function makes of species and velocities of some local atoms; None: of all."""
     ids, species, velocity = _ids(state), state.local("species").numpy(), state.local("velocity").numpy()
     parts = []
     for start in range(0, max(1, state.n_local), CHUNK):
         rows = slice(start, start + CHUNK)
-        parts.append(ExactSum.of(terms(species[rows], velocity[rows]), kind, ids[rows]))
+        here = terms(species[rows], velocity[rows])
+        if chosen is not None:  # an exact sum does not change where zeros are added
+            here[~chosen(rows)] = 0.0
+        parts.append(ExactSum.of(here, kind, ids[rows]))
     return reduce(ExactSum.plus, parts)
 
 

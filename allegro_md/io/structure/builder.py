@@ -16,7 +16,7 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.io.overlap_check import refuse_overlaps
-from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase, set_masses
+from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase, set_masses, settle_constraints
 from allegro_md.io.structure.reading import read_structure
 from allegro_md.rng import Draw, Stream, normals
 from allegro_md.state import SpeciesTable
@@ -115,6 +115,7 @@ class SystemBuilder:
         repeat: Sequence[int] = (1, 1, 1),
         periodic: Sequence[bool] | None = None,
         masses: Mapping[str, float] | None = None,
+        honor_constraints: bool = True,
         comm: Comm,
     ) -> SystemBuilder:
         """Reads a file on rank 0 and hands the base cell to all ranks; collective.
@@ -125,16 +126,18 @@ class SystemBuilder:
             repeat: copies along the three axes.
             periodic: one flag per axis; None: as the file says.
             masses: amu per chemical symbol, instead of the file's.
+            honor_constraints: atoms that the file fixes are to be fixed; else its constraints are dropped.
             comm: all ranks take part.
 
         Raises:
-            InputError: not a structure, no such frame, constraints, a mass for an element that is not there, or a fault
-                named by `SystemBuilder`.
+            InputError: not a structure, no such frame, constraints other than fixed atoms, a mass for an element that
+                is not there, or a fault named by `SystemBuilder`.
         """
         contents: Contents | None = None
         with comm.collective_errors():
             if comm.rank == 0:
                 contents = read_structure(Path(path), options or ReadOptions(), masses or {})
+                settle_constraints(contents, honor_constraints, str(path))
         base: Contents = comm.bcast(contents)
         return SystemBuilder(base, repeat, base.periodic if periodic is None else periodic, file=Path(path))
 
@@ -207,6 +210,17 @@ class SystemBuilder:
             "position": part["position"][order],
             "velocity": np.zeros((len(base), 3)) if self.contents.velocity is None else self.contents.velocity[base],
         }
+
+    @property
+    def fixes_atoms(self) -> bool:
+        """The structure file fixes atoms."""
+        return self.contents.fixed is not None
+
+    def fixed(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tells which atoms the structure file fixes, and with them their copies; (n,), by `ids` (n,)."""
+        if self.contents.fixed is None:
+            return np.zeros(len(ids), np.bool_)
+        return np.all(self.contents.fixed[ids % self.n_base], axis=1)
 
     def count(self, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> int:
         """Counts the atoms in a region, with their images along periodic axes, before any rattle; creates none.

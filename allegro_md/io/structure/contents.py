@@ -46,6 +46,8 @@ class Contents:
         position: (n, 3) Å.
         velocity: (n, 3) Å/fs, or None where the file has none.
         remarks: sentences about what was assumed or left out.
+        fixed: (n, 3) components of positions that the file fixes, or None where it fixes none.
+        unknown_constraints: names of constraints of other kinds.
         format: name of the format.
         frame: number of the frame; negative where it was counted from the end.
         n_frames: frames of the file, or None where they were not counted.
@@ -58,6 +60,8 @@ class Contents:
     position: NDArray[np.float64]
     velocity: NDArray[np.float64] | None = None
     remarks: list[str] = field(default_factory=list)
+    fixed: NDArray[np.bool_] | None = None
+    unknown_constraints: tuple[str, ...] = ()
     format: str = ""
     frame: int = 0
     n_frames: int | None = None
@@ -82,17 +86,10 @@ def from_ase(atoms: Any, where: str, silent: Sequence[str] = ()) -> Contents:
         atoms: what a reader of ASE made of a frame.
         where: the file, for messages.
         silent: names of arrays that need no remark when they are left out.
-
-    Raises:
-        InputError: the atoms are constrained.
     """
     from ase import units
 
-    if atoms.constraints:  # such as FixAtoms, also from the selective dynamics of a POSCAR
-        kinds = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
-        raise InputError(
-            f"holds constraints ({kinds}), which are not yet available", where, "remove them from the file"
-        )
+    fixed, unknown = _fixed(atoms)
     velocity = None
     if atoms.has("momenta"):
         velocity = np.array(atoms.get_velocities(), dtype=np.float64) * units.fs  # ASE's unit of time is its own
@@ -105,8 +102,60 @@ def from_ase(atoms: Any, where: str, silent: Sequence[str] = ()) -> Contents:
         masses=np.array(atoms.get_masses(), dtype=np.float64),
         position=np.array(atoms.positions, dtype=np.float64),
         velocity=velocity,
+        fixed=fixed,
+        unknown_constraints=unknown,
         remarks=left_out([n for n in names if n not in {*_TAKEN, *_NOT_WORTH_A_WORD, *silent}]),
     )
+
+
+def _fixed(atoms: Any) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+    """(n, 3) components that constraints of ASE fix, or None; and the names of constraints of other kinds."""
+    from ase.constraints import FixAtoms, FixCartesian, FixScaled
+
+    fixed, unknown = np.zeros((len(atoms), 3), dtype=np.bool_), []
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            fixed[constraint.index] = True
+        elif isinstance(constraint, (FixCartesian, FixScaled)):  # the latter in fractional coordinates
+            fixed[constraint.index] |= np.asarray(constraint.mask, dtype=np.bool_)
+        else:
+            unknown.append(type(constraint).__name__)
+    return (fixed if fixed.any() else None), tuple(sorted(set(unknown)))
+
+
+def settle_constraints(contents: Contents, honor: bool, where: str) -> None:
+    """Keeps that atoms are fixed as a whole, or drops all constraints, and remarks on it.
+
+    Args:
+        contents: as read.
+        honor: constraints are to be kept.
+        where: the file, for messages.
+
+    Raises:
+        InputError: constraints of other kinds, or of some components only, are to be kept.
+    """
+    fixed, unknown = contents.fixed, contents.unknown_constraints
+    if not honor:
+        if fixed is not None or unknown:
+            contents.remarks.append("the constraints of the file are ignored, as system.constraints says")
+        contents.fixed, contents.unknown_constraints = None, ()
+        return
+    remedy = 'remove them from the file, or set system.constraints = "ignore"'
+    if unknown:
+        raise InputError(f"holds constraints ({', '.join(unknown)}); only fixed atoms are available", where, remedy)
+    if fixed is not None:
+        partly = fixed.any(axis=1) & ~fixed.all(axis=1)
+        if partly.any():
+            atom = int(np.flatnonzero(partly)[0])
+            axes = ", ".join(np.array(("x", "y", "z"))[fixed[atom]])
+            raise InputError(
+                f"fixes some components only of atom {atom} ({axes}); atoms can be fixed as a whole only", where, remedy
+            )
+        count = int(fixed.all(axis=1).sum())
+        contents.remarks.append(
+            f"the file fixes {count} of its {len(fixed)} atoms: they do not move, unless system.constraints = "
+            '"ignore" lets them'
+        )
 
 
 def set_masses(contents: Contents, masses: Mapping[str, float], where: str) -> None:

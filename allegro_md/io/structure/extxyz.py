@@ -97,8 +97,6 @@ def parse(
     if "pos" not in table:
         raise InputError("has no column pos", where, "write the coordinates in Å as pos:R:3")
     numbers = _elements(table, columns, options, where)
-    if "move_mask" in table and not np.isin(table["move_mask"], ("1", "T", "True")).all():
-        raise InputError("holds constraints (move_mask), which are not yet available", where, "remove that column")
     amu = reals(table, "masses", frame, where)
     masses = standard_masses(numbers) if amu is None else amu[:, 0]
     position = reals(table, "pos", frame, where)
@@ -106,7 +104,8 @@ def parse(
     rows, periodic = _cell(info, frame, where)
     remarks: list[str] = []
     velocity = _velocities(table, masses, options.velocity_unit, frame, where, remarks)
-    return Contents(rows, periodic, numbers, masses, position, velocity, remarks), table, info
+    fixed = _fixed(table, frame, where)
+    return Contents(rows, periodic, numbers, masses, position, velocity, remarks, fixed), table, info
 
 
 def unused_columns(table: Mapping[str, NDArray[np.str_]]) -> list[str]:
@@ -251,6 +250,21 @@ def reals(table: dict[str, NDArray[np.str_]], name: str, frame: TextFrame, where
                     what = f"line {frame.start + 2 + index}: {word!r} in the column {name} is not a number"
                     raise InputError(what, where, number_remedy(word)) from None
         raise InputError(f"the column {name} does not consist of numbers", where, "correct it") from None
+
+
+def _fixed(table: dict[str, NDArray[np.str_]], frame: TextFrame, where: str) -> NDArray[np.bool_] | None:
+    """(n, 3) components that the column move_mask fixes, or None; of one flag per atom or three, T where it moves."""
+    if "move_mask" not in table:
+        return None
+    words = table["move_mask"]
+    moves = np.isin(words, ("1", "T", "True"))
+    wrong = ~moves & ~np.isin(words, ("0", "F", "False"))
+    if wrong.any() or words.shape[1] not in (1, 3):
+        row, column = np.argwhere(wrong)[0] if wrong.any() else (0, 0)
+        what = f"line {frame.start + 2 + row}: move_mask should be one of T and F, or three; found {words[row, column]}"
+        raise InputError(what, where, "write move_mask:L:1")
+    fixed = np.broadcast_to(~moves, (len(words), 3))
+    return fixed.copy() if fixed.any() else None
 
 
 def _elements(

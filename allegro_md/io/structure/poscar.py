@@ -21,7 +21,7 @@ def read_poscar(path: Path, options: ReadOptions, where: str) -> Contents:
         where: the file, for messages.
 
     Raises:
-        InputError: no elements, atoms that are held, velocities in direct coordinates, or a fault.
+        InputError: no elements, velocities in direct coordinates, or a fault.
     """
     from ase.io.vasp import read_vasp
 
@@ -45,13 +45,6 @@ def read_poscar(path: Path, options: ReadOptions, where: str) -> Contents:
             f"says {sum(counts)} atoms, but has {max(0, len(lines) - first)} lines of them: it was cut", where,
             "give the whole file",
         )
-    if selective:
-        for number, line in enumerate(lines[first:atoms_end]):
-            if any(word.strip(".").upper().startswith("F") for word in line.split()[3:6]):
-                raise InputError(
-                    f"holds atom {number} (selective dynamics), which is not yet available", where,
-                    "set all flags to T, or remove the line Selective dynamics and the flags",
-                )
     _check_velocities(lines[atoms_end:], sum(counts), where, remarks)
     contents = from_ase(read_vasp(io.StringIO("\n".join(lines) + "\n")), where)
     contents.remarks += remarks

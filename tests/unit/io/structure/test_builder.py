@@ -12,7 +12,6 @@ import ase
 import numpy as np
 import pytest
 from ase.build import bulk, make_supercell
-from ase.constraints import FixAtoms, FixBondLength
 from ase.io import write
 
 from allegro_md.comm import Comm
@@ -154,23 +153,6 @@ def test_frames_are_counted_from_either_end(tmp_path: Path) -> None:
     for frame in (3, -4):
         with pytest.raises(InputError, match=f"no frame {frame}"):
             SystemBuilder.from_structure(path, options=ReadOptions(frame=frame), comm=SERIAL)
-
-
-@pytest.mark.parametrize("constraint", [FixAtoms([0]), FixBondLength(0, 1)])
-def test_constraints_are_refused(tmp_path: Path, constraint: Any) -> None:
-    path = tmp_path / "held.traj"
-    write(path, ase.Atoms("Ar2", positions=[[0, 0, 0], [3, 0, 0]], constraint=constraint))
-    with pytest.raises(InputError, match=rf"held.traj.*constraints \({type(constraint).__name__}.*not yet available"):
-        SystemBuilder.from_structure(path, comm=SERIAL)
-
-
-def test_selective_dynamics_is_refused(tmp_path: Path) -> None:
-    text = "x\n1.0\n9 0 0\n0 9 0\n0 0 9\nAr\n2\nSelective dynamics\nCartesian\n0 0 0 F F T\n3 0 0 {}\n"
-    (tmp_path / "POSCAR").write_text(text.format("T T T"))
-    with pytest.raises(InputError, match="POSCAR.*not yet available"):
-        SystemBuilder.from_structure(tmp_path / "POSCAR", comm=SERIAL)
-    (tmp_path / "POSCAR").write_text(text.replace("F F T", "T T T").format("T T T"))  # nothing held
-    assert SystemBuilder.from_structure(tmp_path / "POSCAR", comm=SERIAL).n_total == 2
 
 
 def test_a_mass_of_an_absent_element_is_refused(tmp_path: Path) -> None:

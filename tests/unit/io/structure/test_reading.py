@@ -212,7 +212,7 @@ def test_deuterium(read: Reader) -> None:
         ("line 3 has 3 columns, but 4", xyz("species:S:1:pos:R:3", "Ar 0 0", "Ar 0 0 0")),
         ("begin with its number of atoms", "Ar 0 0 0\n"),
         ("no column pos", xyz("species:S:1", "Ar")),
-        ("move_mask", xyz("species:S:1:pos:R:3:move_mask:L:1", "Ar 0 0 0 F")),
+        ("line 3: move_mask should be", xyz("species:S:1:pos:R:3:move_mask:L:1", "Ar 0 0 0 no")),
     ],
 )
 def test_faults_of_xyz_files(read: Reader, match: str, text: str) -> None:
@@ -231,13 +231,6 @@ def test_poscars(read: Reader) -> None:
         velocity = read("POSCAR", direct.replace("0\nDirect", f"0\n{mode}")).contents.velocity
         assert velocity is not None and velocity[0] == pytest.approx([0.1, 0, 0])
     read.refuses("not whole", "POSCAR", POSCAR.format(names="Ar Kr\n", rest="\n0.1 0 0\n"))
-    held = (
-        POSCAR.format(names="Ar Kr\n", rest="")
-        .replace("Direct", "Selective\nDirect")
-        .replace("0 0 0\n", "0 0 0 .F. T T\n")
-    )
-    read.refuses("holds atom 0.*set all flags to T", "POSCAR", held)
-    assert read("POSCAR", held.replace(".F.", "T").replace("0.4 0 0\n", "0.4 0 0 T T T\n")).n_total == 2
 
 
 def test_names_of_atoms_in_gro_files(read: Reader) -> None:
