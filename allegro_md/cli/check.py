@@ -12,8 +12,8 @@ def check(context: typer.Context, input_file: InputFile, assignments: Assignment
     """Validate an input and print it with every default, what was read of the structure (elements, cell, temperature,
     what was left out), rank grid, memory per rank and disk needed; run nothing.
 
-    Fails with status 4 where the ranks there are (of mpirun) do not have the memory, or the disk is too small. Of replicas, the division of
-    these ranks and the needs of one replica are shown.
+    Fails with status 4 where the ranks there are (of mpirun) do not have the memory, or the disk is too small.
+    Of replicas, the division of these ranks and the needs of one replica are shown.
     """
     comm = context.obj
     config = load(comm, input_file, assignments, check_grid=False)
@@ -22,7 +22,7 @@ def check(context: typer.Context, input_file: InputFile, assignments: Assignment
 
     one, size, division = config, comm.size, {}
     if config.replicas is not None:
-        from allegro_md.simulation.replicas import division_of
+        from allegro_md.simulation.replica_groups import division_of
 
         one, groups = config.replica(0), divide(config.replicas.count, comm.size)
         size, division = len(groups[0].ranks), {"replicas": division_of(groups)}

@@ -1,25 +1,23 @@
-"""Replicas of a run: the ranks are divided into groups, each of which makes some of them."""
+"""Makes the replicas of a run: directories, independent replicas, the record of all."""
 
 from __future__ import annotations
 
 import json
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input
-from allegro_md.config.replicas import Group, divide
+from allegro_md.config.replicas import divide
 from allegro_md.config.schema import REPLICA
-from allegro_md.errors import AllegroError, InputError, InterruptedRun, PhysicsError
+from allegro_md.errors import AllegroError, InputError, InterruptedRun
 from allegro_md.io.exchanges import AVERAGES, EXCHANGES
 from allegro_md.io.run_directory import DYNAMICS, Contents, RunDirectory
-from allegro_md.simulation.membership import Membership, NeverStops, SharedStop
-from allegro_md.simulation.progress import Log
+from allegro_md.simulation.membership import SharedStop
+from allegro_md.simulation.replica_groups import Ensemble, named
 from allegro_md.simulation.run import Simulation
+from allegro_md.simulation.tempering import run_tempering
 from allegro_md.stopping import REASONS, StopRequest
 
 RECORD = "replicas.json"
@@ -32,62 +30,6 @@ REPLICAS = Contents(
     early=frozenset({"log.txt", EXCHANGES}),
 )
 """Files of the directory above those of the replicas, which are complete run directories of their own."""
-
-
-class Ensemble:
-    """The replicas that this group of ranks makes, and the others.
-
-    Attributes:
-        config: the input of all.
-        world: all ranks.
-        comm: ranks of this group.
-        group: this one.
-        stop: ends all of them.
-        log: of all.
-    """
-
-    def __init__(self, config: Input, world: Comm, stop: SharedStop) -> None:
-        """Divides the ranks (collective)."""
-        assert config.replicas is not None
-        self.config, self.world, self.stop = config, world, stop
-        groups = divide(config.replicas.count, world.size)
-        self.group = next(group for group in groups if world.rank in group.ranks)
-        self.comm = world.split(self.group.index)
-        self.log = Log(config.output.directory / "log.txt", world.rank == 0)
-        self.log.say(division_of(groups))
-        hosts = world.allgather((socket.gethostname(), self.group.index))
-        here = [group for host, group in hosts if host == socket.gethostname()]
-        self._groups_on_host = len(here) / here.count(self.group.index)
-
-    def membership(self, in_pieces: bool = False, checkpoint: int | None = None) -> Membership:
-        """Returns what each replica of this group has in common with the others.
-
-        Args:
-            in_pieces: all replicas of the group are in memory at the same time, and end between two pieces.
-            checkpoint: step of the common checkpoint to continue from.
-        """
-        at_once = len(self.group.replicas) if in_pieces else 1
-        return Membership(
-            NeverStops() if in_pieces else self.stop, prints=not in_pieces, checkpoint=checkpoint,
-            runs=self.count, runs_on_host=self._groups_on_host * at_once,
-        )  # fmt: skip
-
-    @property
-    def count(self) -> int:
-        """Number of replicas."""
-        assert self.config.replicas is not None
-        return self.config.replicas.count
-
-    def require_together(self, error: AllegroError | None) -> None:
-        """Raises on all ranks what ended a replica on some, if anything did (collective).
-
-        Raises:
-            AllegroError: the error of the first replica that ended by itself, else an interruption.
-        """
-        causes = error is not None and not isinstance(error, InterruptedRun)
-        if self.world.any(causes) and not causes:
-            error = None
-        self.world.raise_together(error)
 
 
 def run_replicas(config: Input, comm: Comm, resume: bool = False, overwrite: bool = False) -> None:
@@ -121,8 +63,6 @@ def run_replicas(config: Input, comm: Comm, resume: bool = False, overwrite: boo
             if config.replicas.exchange is None:
                 run_independent(ensemble, resume, overwrite)
             else:
-                from allegro_md.simulation.tempering import run_tempering
-
                 run_tempering(ensemble, resume, overwrite, lambda extra: note("running", extra))
         except AllegroError as error:  # on all ranks alike
             note(f"{type(error).__name__}: {error}")
@@ -153,20 +93,6 @@ def run_independent(ensemble: Ensemble, resume: bool, overwrite: bool) -> None:
             error = fault
             break
     ensemble.require_together(error)
-
-
-@contextmanager
-def named(index: int) -> Iterator[None]:
-    """Within: the message of an error begins with the replica."""
-    try:
-        yield
-    except InputError as error:
-        faults = [InputError(e.what, f"replica {index}, {e.where}".rstrip(", "), e.remedy) for e in error.faults]
-        raise InputError.of(faults) from error
-    except PhysicsError as error:
-        raise PhysicsError(f"replica {index}: {error}", error.atoms) from error
-    except AllegroError as error:
-        raise type(error)(f"replica {index}: {error}") from error
 
 
 def check_directories(config: Input, resume: bool, overwrite: bool) -> None:
@@ -242,13 +168,3 @@ def _state(directory: Path) -> dict[str, Any]:
         return {"status": record["status"], "step": record["step"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {"status": "not begun", "step": 0}
-
-
-def division_of(groups: tuple[Group, ...]) -> str:
-    """Describes the division of ranks among replicas."""
-    count, size = groups[-1].replicas.stop, groups[-1].ranks.stop
-    ranks = "1 rank" if size == 1 else f"{size} ranks"
-    replicas = "1 replica" if count == 1 else f"{count} replicas"
-    few, many = ("ranks for each", "ranks") if size >= count else ("on each rank", "replicas")
-    sizes = sorted({len(getattr(group, many)) for group in groups})
-    return f"{replicas} on {ranks}, {' or '.join(map(str, sizes))} {few}"

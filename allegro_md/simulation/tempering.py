@@ -28,7 +28,8 @@ from allegro_md.integrators.base import Tempered
 from allegro_md.io.checkpoint import checkpoint_path, checkpoint_steps, read_checkpoint
 from allegro_md.io.disk import write_whole
 from allegro_md.io.exchanges import AVERAGES, EXCHANGES, ExchangeFile, Exchanges, read_exchanges
-from allegro_md.simulation.replicas import Ensemble, named
+from allegro_md.simulation.progress import PLAIN_SECONDS
+from allegro_md.simulation.replica_groups import Ensemble, named
 from allegro_md.simulation.run import Simulation
 from allegro_md.stopping import REASONS
 from allegro_md.units import BOLTZMANN
