@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Lists
+from allegro_md.kernels.cpu_vector import LANES, load_first, splat, sum_of
 from allegro_md.kernels.centroid import add_edge
 from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
 from allegro_md.kernels.geometry import pair_vector
@@ -143,11 +144,14 @@ def _magnitudes(n: int, work: NDArray[np.float64]) -> float:
 
 @numba.njit(cache=True)
 def half_sum(n: int, work: NDArray[np.float64]) -> float:
-    """½ Σ φ of the n edges in the work table, eV: a center's share of its pair energies."""
-    total = 0.0
-    for k in range(n):
-        total += work[ENERGY, k]
-    return 0.5 * total
+    """½ Σ φ of the n edges in the work table, eV: a center's share of its pair energies.
+
+    In eight lanes, as all sums over edges here: edge k is in lane k mod 8 on every machine.
+    """
+    m, total = work.shape[1], splat(0.0)
+    for k in range(0, n, LANES):
+        total = total + load_first(work, ENERGY * m + k, n - k)
+    return 0.5 * sum_of(total)
 
 
 @numba.njit(cache=True)
@@ -155,17 +159,16 @@ def add_virial(
     i: int, n: int, factor: float, work: NDArray[np.float64], virial: NDArray[np.float64]
 ) -> None:
     """Stores ``factor · Σ slope d⊗d`` of the n edges in the work table, Voigt order xx yy zz yz xz xy, eV."""
-    v0 = v1 = v2 = v3 = v4 = v5 = 0.0
-    for k in range(n):
-        d0, d1, d2, w = work[D0, k], work[D1, k], work[D2, k], work[SLOPE, k]
-        v0 += w * d0 * d0
-        v1 += w * d1 * d1
-        v2 += w * d2 * d2
-        v3 += w * d1 * d2
-        v4 += w * d0 * d2
-        v5 += w * d0 * d1
-    virial[i, 0], virial[i, 1], virial[i, 2] = factor * v0, factor * v1, factor * v2
-    virial[i, 3], virial[i, 4], virial[i, 5] = factor * v3, factor * v4, factor * v5
+    m, zero = work.shape[1], splat(0.0)
+    v0, v1, v2, v3, v4, v5 = zero, zero, zero, zero, zero, zero
+    for k in range(0, n, LANES):
+        d0, d1 = load_first(work, D0 * m + k, n - k), load_first(work, D1 * m + k, n - k)
+        d2, slope = load_first(work, D2 * m + k, n - k), load_first(work, SLOPE * m + k, n - k)
+        f0, f1, f2 = slope * d0, slope * d1, slope * d2
+        v0, v1, v2 = v0 + f0 * d0, v1 + f1 * d1, v2 + f2 * d2
+        v3, v4, v5 = v3 + f1 * d2, v4 + f0 * d2, v5 + f0 * d1
+    virial[i, 0], virial[i, 1], virial[i, 2] = factor * sum_of(v0), factor * sum_of(v1), factor * sum_of(v2)
+    virial[i, 3], virial[i, 4], virial[i, 5] = factor * sum_of(v3), factor * sum_of(v4), factor * sum_of(v5)
 
 
 @numba.njit(cache=True)
