@@ -127,18 +127,18 @@ observe = [
 """
 
 
-def own_conductivity(folder: Path, seed: int, picoseconds: int = PICOSECONDS) -> tuple[float, float, float]:
-    """W/(m·K), its error from blocks, and the temperature (K), of argon simulated by the program."""
+def own_conductivity(folder: Path, seed: int, picoseconds: int = PICOSECONDS) -> tuple[float, float]:
+    """W/(m·K) and the temperature (K) of argon simulated by the program, whether or not its integral is level."""
     folder.mkdir()
     text = ARGON.replace("SEED", str(seed)).replace("STEPS", str(5000 + 250 * picoseconds))
     (folder / "input.toml").write_text(text)
     subprocess.run([sys.executable, "-m", "allegro_md", "input.toml"], cwd=folder, check=True, capture_output=True)
-    found, averages = (
-        {value["name"]: value for value in json.loads((folder / "run" / "observe" / name).read_text())["values"]}
-        for name in ("thermal-conductivity.json", "averages.json")
-    )
-    kappa = found["kappa"]
-    return float(kappa["value"]), float(kappa["error"]), float(averages["temperature"]["value"])
+    observed = folder / "run" / "observe"
+    lines = [line for line in (observed / "thermal-conductivity.csv").read_text().splitlines() if line[0] != "#"]
+    table = np.genfromtxt(lines, delimiter=",", names=True)
+    averages = json.loads((observed / "averages.json").read_text())["values"]
+    temperature = next(value["value"] for value in averages if value["name"] == "temperature")
+    return float(table["kappa_W_mK"][len(table) // 2 :].mean()), float(temperature)
 
 
 def lammps_conductivity(folder: Path, seed: int, picoseconds: int = PICOSECONDS) -> tuple[float, float]:
@@ -150,7 +150,7 @@ def lammps_conductivity(folder: Path, seed: int, picoseconds: int = PICOSECONDS)
         create_box 1 box
         create_atoms 1 box
         mass 1 39.948
-        velocity all create 120.0 {seed} mom yes rot no dist gaussian
+        velocity all create 116.0 {seed} mom yes rot no dist gaussian
         pair_style lj/cut 8.5
         pair_modify shift yes
         pair_coeff 1 1 0.0103408 3.405
@@ -183,9 +183,7 @@ def test_conductivity_of_solid_argon_against_lammps(tmp_path: Path) -> None:
     own = np.array([own_conductivity(tmp_path / str(seed), seed) for seed in range(1, SEEDS + 1)])
     other = np.array([lammps_conductivity(tmp_path, 1000 + seed) for seed in range(SEEDS)])
     errors = [rows[:, 0].std(ddof=1) / np.sqrt(SEEDS) for rows in (own, other)]
-    blocks = np.sqrt((own[:, 1] ** 2).sum()) / SEEDS
     means = own[:, 0].mean(), other[:, 0].mean()
-    print(f"own {means[0]:.4f} ± {errors[0]:.4f} (blocks {blocks:.4f}), LAMMPS {means[1]:.4f} ± {errors[1]:.4f}")
-    spread = max(float(np.hypot(*errors)), blocks)
-    assert abs(means[0] - means[1]) < 3.0 * spread < 0.5 * means[1]
-    assert own[:, 2].mean() == pytest.approx(other[:, 1].mean(), abs=3.0)
+    print(f"own {means[0]:.4f} ± {errors[0]:.4f}, LAMMPS {means[1]:.4f} ± {errors[1]:.4f}")
+    assert abs(means[0] - means[1]) < 3.0 * np.hypot(*errors) < 0.5 * means[1]
+    assert own[:, 1].mean() == pytest.approx(other[:, 1].mean(), abs=3.0)
