@@ -40,6 +40,7 @@ CONSERVING: dict[str, dict[str, Any]] = {
     "enthalpy": {"ensemble": "nph-mtk", "cell": "flexible"},
     "cell rescaling": {"ensemble": "npt-crescale"},
     "axes rescaling": {"ensemble": "npt-crescale", "cell": "anisotropic", "pressure": [1.0, 2.0]},
+    "weak coupling": {"ensemble": "npt-berendsen", "cell": "flexible", "pressure": TENSOR},
 }
 SHORT = ("isotropic", "ramps", "axes rescaling")
 
@@ -52,7 +53,7 @@ def build(setting: Setting, **keys: Any) -> Any:
         keys |= {"expected_temperature": KELVIN}
     else:
         keys = {"temperature": KELVIN, "thermostat_time": 60.0} | keys
-    if kind == "npt-crescale":
+    if kind in ("npt-crescale", "npt-berendsen"):
         keys = {"compressibility": 0.01} | keys
     return INTEGRATORS.builder(kind)(INTEGRATORS.table(kind).model_validate(keys), setting)
 
