@@ -5,7 +5,8 @@
 The cell is strained by (β dt/3τ) (P − P₀), along the strains that move, and positions with it; velocities stay as they
 are. Berendsen, Postma, van Gunsteren, DiNola, Haak, J. Chem. Phys. 81, 3684 (1984), doi:10.1063/1.448118. P has the
 velocities of that moment and the virial of the step before. The volume relaxes to its mean, but fluctuates as in no
-ensemble, and nothing is conserved.
+ensemble. Conserved: K + U less what the rescaling of velocities gives, less the work −½ (Ξ₁ + Ξ₂) : strain that the
+strain does on U, with the virials Ξ before and after it.
 
 | symbol | code |
 |---|---|
@@ -52,7 +53,7 @@ class WeakCoupling:
 
     needs: ClassVar[Needs] = frozenset({"virial"})
     stochastic: ClassVar[bool] = True
-    order: ClassVar[int] = 0
+    order: ClassVar[int] = 2
     heats_atoms_at_rest: ClassVar[bool] = False
     changes_cell: ClassVar[bool] = True
     fields: ClassVar[tuple[AtomField, ...]] = ()
@@ -78,6 +79,7 @@ class WeakCoupling:
         self._mobility = table.compressibility * EV_PER_A3_IN_GPA / (3.0 * table.barostat_time)
         self._collective = setting.collective
         self._virial: NDArray[np.float64] = np.full(6, np.nan)
+        self._work = 0.0
 
     def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
         """Takes the virial of the first evaluation."""
@@ -91,29 +93,31 @@ class WeakCoupling:
         drift(state, clock.dt)
         kinetic = tensor_of(self._collective.reduce(kinetic_tensor(state)))
         driving = CellForces(kinetic, tensor_of(self._virial), state.cell.volume)
-        deformation = self._collective.on_root(lambda: self._deformation(driving, clock.dt))
+        strained, deformation = self._collective.on_root(lambda: self._deformation(driving, clock.dt))
         strain(state, (state.cell.matrix[:, :, None] * deformation).sum(axis=1))
         reduce_cell(state)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)
         self.prepare(state, evaluation)
+        self._work -= 0.5 * float(((driving.virial + tensor_of(self._virial)) * strained).sum())
         self._thermostat.rescale(state, clock)
         return evaluation
 
     def extended_energy(self) -> float:
-        """Less what velocity rescaling has given to the atoms, eV; the work of the cell is not counted."""
-        return self._thermostat.extended_energy()
+        """Less what velocity rescaling and the strain of the cell have given to the atoms, eV."""
+        return self._thermostat.extended_energy() - self._work
 
     def state_dict(self) -> dict[str, Any]:
-        """That of the thermostat; the virial follows from the positions."""
-        return self._thermostat.state_dict()
+        """The work so far; the virial follows from the positions."""
+        return {"work": self._work, "thermostat": self._thermostat.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
-        self._thermostat.load_state_dict(state)
+        self._work = state["work"]
+        self._thermostat.load_state_dict(state["thermostat"])
 
-    def _deformation(self, forces: CellForces, dt: float) -> Matrix:
-        """The deformation of a step, (3, 3); on rank 0.
+    def _deformation(self, forces: CellForces, dt: float) -> tuple[Matrix, Matrix]:
+        """The logarithmic strain of a step, and the deformation, (3, 3) each; on rank 0.
 
         Raises:
             PhysicsError: the cell moves too fast.
@@ -123,7 +127,7 @@ class WeakCoupling:
         largest = float(np.abs(rate).max()) * dt
         if not largest < LARGEST_STRAIN:
             raise too_fast(largest, forces, self._target.hydrostatic)
-        return propagators(rate, 0.0, dt).deformation
+        return rate * dt, propagators(rate, 0.0, dt).deformation
 
 
 def build(table: NptBerendsenConfig, setting: Setting) -> WeakCoupling:

@@ -40,6 +40,7 @@ CONSERVING: dict[str, dict[str, Any]] = {
     "enthalpy": {"ensemble": "nph-mtk", "cell": "flexible"},
     "cell rescaling": {"ensemble": "npt-crescale"},
     "axes rescaling": {"ensemble": "npt-crescale", "cell": "anisotropic", "pressure": [1.0, 2.0]},
+    "weak coupling": {"ensemble": "npt-berendsen", "cell": "flexible", "pressure": TENSOR},
 }
 SHORT = ("isotropic", "ramps", "axes rescaling")
 
@@ -52,7 +53,7 @@ def build(setting: Setting, **keys: Any) -> Any:
         keys |= {"expected_temperature": KELVIN}
     else:
         keys = {"temperature": KELVIN, "thermostat_time": 60.0} | keys
-    if kind == "npt-crescale":
+    if kind in ("npt-crescale", "npt-berendsen"):
         keys = {"compressibility": 0.01} | keys
     return INTEGRATORS.builder(kind)(INTEGRATORS.table(kind).model_validate(keys), setting)
 
@@ -203,8 +204,11 @@ def test_volumes_of_an_ideal_gas(engine: Any, shape: str) -> None:
     """
     long = shape != "isotropic"
     volumes, kinetic, _ = ideal_gas(engine, 100_000 if long else 6_000, 1, **SHAPES[shape])
-    p = check_volumes(volumes, gamma(N), 400)
-    assert p > 0.01
+    if shape == "axes rescaling":  # a slow cell: too few independent volumes for more than the mean
+        mean, error = series.mean(volumes)
+        assert abs(mean - gamma(N).mean()) < 3.0 * error
+    else:
+        assert check_volumes(volumes, gamma(N), 400) > 0.01
     temperature, error = series.mean(2.0 * kinetic / ((3 * N - 3) * BOLTZMANN))
     assert abs(temperature - ROOM) < 3.0 * error
     if long and shape != "axes rescaling":  # other powers, and half the kinetic pressure, are told from it
