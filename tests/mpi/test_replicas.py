@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 import runs
 
+from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.config.replicas import divide
 from allegro_md.errors import InputError
+from allegro_md.simulation.replicas import run_replicas
+from allegro_md.simulation.run import Simulation
 
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "dying.py"
 
@@ -47,7 +50,6 @@ directory = "DIRECTORY"
 trajectory = {{ every = 7, fields = ["position", "image", "velocity", "force"], dtype = "float64" }}
 thermo = {{ every = 5 }}
 checkpoint = {{ every = 10, keep = 3 }}
-observe = [{{ kind = "rdf", every = 3, rmax = 7.0, bins = 90 }}]
 
 [replicas]
 count = {COUNT}
@@ -69,14 +71,14 @@ def record(directory: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, mpirun: MpiRun) -> Path:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each replica as a run of its own, from its resolved input."""
     folder = tmp_path_factory.mktemp("alone")
     config = load_input(write(folder, "run"))
     for index in range(COUNT):
         path = folder / f"{index}.toml"
         path.write_text(config.replica(index).to_toml())
-        mpirun(1, ["-m", "allegro_md", path])
+        Simulation.from_config(load_input(path), Comm.serial()).run()
     return folder / "run"
 
 
@@ -115,16 +117,22 @@ def test_ranks_are_divided(count: int, size: int) -> None:
         assert max(shares) - min(shares) <= 1 <= min(shares)
 
 
-@pytest.mark.parallel
-@pytest.mark.parametrize("ranks", [2, 4, *(pytest.param(ranks, marks=pytest.mark.long) for ranks in (1, 3))])
-def test_same_bits_as_alone(ranks: int, alone: Path, tmp_path: Path, mpirun: MpiRun) -> None:
-    """One after the other, some together, and one of them on two ranks."""
-    mpirun(ranks, ["-m", "allegro_md", write(tmp_path, "run")])
+def test_one_after_the_other(alone: Path, tmp_path: Path) -> None:
+    run_replicas(load_input(write(tmp_path, "run")), Comm.serial())
     assert_same(tmp_path / "run", alone)
 
 
 @pytest.mark.parallel
-@pytest.mark.parametrize("call", [pytest.param(60, marks=pytest.mark.long), 250])
+@pytest.mark.parametrize("ranks", [4, *(pytest.param(ranks, marks=pytest.mark.long) for ranks in (1, 2, 3))])
+def test_same_bits_as_alone(ranks: int, alone: Path, tmp_path: Path, mpirun: MpiRun) -> None:
+    """One or several replicas on each rank, and one of them on two ranks."""
+    mpirun(ranks, ["-m", "allegro_md", write(tmp_path, "run")])
+    assert_same(tmp_path / "run", alone)
+
+
+@pytest.mark.long
+@pytest.mark.parallel
+@pytest.mark.parametrize("call", [20, 60, 110])
 def test_killed_and_continued(call: int, alone: Path, tmp_path: Path, mpirun: MpiRun) -> None:
     fault = {"fault": "kill", "rank": 1, "call": call, "log": str(tmp_path / "log")}
     killed = mpirun(2, [DRIVER, json.dumps(fault), write(tmp_path, "run")], check=False, fresh=True)
@@ -168,17 +176,17 @@ def test_a_signal_to_one_rank_ends_all(alone: Path, tmp_path: Path, mpirun: MpiR
     assert states[2] == "not begun"
 
 
-@pytest.mark.parallel
-def test_stages_of_replicas(tmp_path: Path, mpirun: MpiRun) -> None:
+def test_stages_of_replicas(tmp_path: Path) -> None:
     changes = (
         ("temperature = [60.0, 120.0]\n", ""), ("velocities = { seed", "velocities = { temperature = 90, seed"),
         ("seed = 7\n", "seed = 7\ntemperature = 90\n"),
+        ("keep = 3 }\n", 'keep = 3 }\nobserve = [{ kind = "rdf", every = 3, rmax = 7.0, bins = 90 }]\n'),
     )  # fmt: skip
     path = write(tmp_path, "run", *changes)
     path.write_text(path.read_text() + '\n[[stage]]\nname = "a"\n[[stage]]\nname = "b"\ndynamics = { steps = 20 }\n')
     (tmp_path / "alone.toml").write_text(load_input(path).replica(2).to_toml().replace("replica-2", "alone"))
-    mpirun(2, ["-m", "allegro_md", path])
-    mpirun(1, ["-m", "allegro_md", tmp_path / "alone.toml"])
+    run_replicas(load_input(path), Comm.serial())
+    Simulation.from_config(load_input(tmp_path / "alone.toml"), Comm.serial()).run()
     runs.assert_same(tmp_path / "run" / "replica-2", tmp_path / "run" / "alone", STEPS + 20)
     first, second = (runs.rows(tmp_path / "run" / f"replica-{index}")[-1] for index in (0, 1))
     assert first["potential_eV"] != second["potential_eV"]
@@ -203,19 +211,22 @@ def test_refusals(change: tuple[str, str], complaint: str, tmp_path: Path) -> No
         load_input(path)
 
 
-def test_refused_directories(tmp_path: Path, mpirun: MpiRun) -> None:
+def test_refused_directories(tmp_path: Path) -> None:
     """Of a run without replicas, of more replicas, of another user's file."""
     path = write(tmp_path, "run", (f"steps = {STEPS}", "steps = 0"))
 
-    def complaint(*words: str) -> str:
-        done = mpirun(0, ["-m", "allegro_md", path, *words], check=False)
-        assert done.returncode == 2, done.stderr
-        return done.stderr
+    def run(*settings: str, **options: bool) -> None:
+        run_replicas(load_input(path, settings), Comm.serial(), **options)
 
-    mpirun(0, ["-m", "allegro_md", path])
-    assert "exists already" in complaint()
-    assert "holds replica-2, but the input has 2 replicas" in complaint("--overwrite", "--set", "replicas.count=2")
-    mpirun(0, ["-m", "allegro_md", path, "--overwrite"])
-    mpirun(0, ["-m", "allegro_md", path, "--resume"])
+    run()
+    with pytest.raises(InputError, match="exists already"):
+        run()
+    with pytest.raises(InputError, match="holds replica-2, but the input has 2 replicas"):
+        run("replicas.count=2", overwrite=True)
+    run(overwrite=True)
+    run(resume=True)
     (tmp_path / "run" / "run.json").write_text("{}")
-    assert "directory of a run without replicas" in complaint("--resume")
+    with pytest.raises(InputError, match="directory of a run without replicas"):
+        run(resume=True)
+    with pytest.raises(InputError, match="is for several replicas"):
+        Simulation.from_config(load_input(path), Comm.serial())
