@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Lists
-from allegro_md.kernels.cpu_vector import LANES, load_first, splat, sum_of
 from allegro_md.kernels.centroid import add_edge
+from allegro_md.kernels.cpu_vector import LANES, load_first, splat, sum_of
 from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
