@@ -59,7 +59,7 @@ def interrupt_on_signals() -> Iterator[Callable[[], bool]]:
 
 
 class Stop(Protocol):
-    """What tells a run to end."""
+    """Tells a run to end."""
 
     def wanted(self) -> int:
         """0: nothing; else a key of `REASONS`. To be asked before every step."""

@@ -161,6 +161,9 @@ def filled(data: dict[str, Any]) -> dict[str, Any]:
     if data.get("stage"):
         remedy = "set temperatures in the stages, and remove those of [replicas]"
         raise problem("a run in stages has the temperatures of its stages", remedy, "replicas")
+    if isinstance(data.get("dynamics"), dict) and data["dynamics"].get("thermostats"):
+        what = "the groups of thermostats have temperatures of their own"
+        raise problem(what, "remove temperatures, or the thermostats of groups", "replicas")
     given = replicas.get("temperatures") or replicas.get("temperature")
     first = given[0] if isinstance(given, (list, tuple)) and given else 300.0
     found, set_any = dict(data), False
@@ -211,6 +214,10 @@ def require_exchangeable(dynamics: Any, output: Any, guard: Any, stages: Any, ex
     if not isinstance(dynamics, TemperatureConfig):
         what = f"{dynamics.ensemble} has no thermostat whose temperature could be exchanged"
         raise problem(what, 'use "nvt-bussi", "nvt-nose-hoover" or "nvt-langevin"', "replicas.exchange")
+    if dynamics.of_groups or dynamics.apply:
+        key = "thermostats" if dynamics.of_groups else "apply"
+        what = "the canonical ensemble of the potential energy, which exchanges rest on, is not reached with it"
+        raise problem(what, "remove it, or exchange", f"dynamics.{key}")
     if guard.rollback:
         raise problem("a replica cannot go back alone past an exchange", "set rollback = 0", "guard.rollback")
     between, kept = output.checkpoint.every, output.checkpoint.keep

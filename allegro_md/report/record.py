@@ -234,6 +234,9 @@ def _refuse(directory: Path) -> None:
         page = directory / "report.html"
         remedy = f"open {page}" if page.is_file() else "training writes report.html itself when it ends"
         raise InputError("is the directory of a training, which has a report of its own", str(directory), remedy)
+    if (directory / "replicas.json").is_file():
+        remedy = f"give one of them, as {directory / 'replica-0'}"
+        raise InputError("is the directory of several replicas, each of which has a report", str(directory), remedy)
     if (directory / "log.txt").is_file():
         what = f"holds no {DYNAMICS.record}: the run ended before it wrote one"
         raise InputError(what, str(directory), f"read {directory / 'log.txt'}")

@@ -1,4 +1,4 @@
-"""What a run that is one of several replicas has in common with the others."""
+"""Place of a run among several replicas, and requests to end that reach all of them."""
 
 from __future__ import annotations
 

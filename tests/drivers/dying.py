@@ -35,9 +35,10 @@ class Fault:
 
     def due(self) -> bool:
         self.count += self.after.exists()
-        if self.count == self.call:
+        due = self.count == self.call  # before the log is written: other threads count, too
+        if due:
             self.log.write_text(f"struck {time.time()}\n")
-        return self.count == self.call
+        return due
 
     def farewell(self) -> None:
         if self.count < self.call:

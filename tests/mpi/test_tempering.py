@@ -186,7 +186,7 @@ def test_same_exchanges_on_any_number_of_ranks(ranks: int, whole: Path, tmp_path
 
 
 @pytest.mark.parallel
-@pytest.mark.parametrize("call", [115, *(pytest.param(call, marks=pytest.mark.long) for call in range(10, 210, 11))])
+@pytest.mark.parametrize("call", [115, *(pytest.param(call, marks=pytest.mark.long) for call in range(10, 190, 11))])
 def test_killed_and_continued(call: int, whole: Path, tmp_path: Path, mpirun: MpiRun) -> None:
     fault = {"fault": "kill", "rank": 0, "call": call, "log": str(tmp_path / "log")}
     killed = mpirun(2, [DRIVER, json.dumps(fault), write(tmp_path, "run")], check=False, fresh=True)
@@ -226,6 +226,10 @@ def test_damaged_beyond_repair(tmp_path: Path) -> None:
         ([('"nvt-bussi"', '"nve"')], "nve has no thermostat"),
         ([("count = 3", "count = 1"), ("temperature = [60.0, 80.0]", "temperatures = [60.0]")], "needs two replicas"),
         ([("[replicas]", "[guard]\nrollback = 1\n[replicas]")], "guard.rollback: a replica cannot go back alone"),
+        ([("[output]", 'apply = [{ group = "a", force = [0, 0, 0.1] }]\n[[group]]\nname = "a"\nall = true\n[output]')],
+         "dynamics.apply: the canonical ensemble"),
+        ([("[output]", 'thermostats = [{ group = "a", temperature = 3 }]\n[[group]]\nname = "a"\nall = true\n[output]')],
+         "the groups of thermostats have temperatures"),
         ([("exchange = { every = 5, seed = 4 }", "exchange = { every = 0 }")], "replicas.exchange.every"),
     ],
 )
