@@ -24,7 +24,7 @@ NAMES = ("x.extxyz", "POSCAR", "x.traj", "x.db", "x.json")
 def written(folder: Path, name: str, *constraints: Any) -> Path:
     atoms = bulk("Cu", a=3.61, cubic=True)
     atoms.set_constraint(list(constraints))
-    ase.io.write(folder / name, atoms, **({"format": "vasp"} if name == "POSCAR" else {}))
+    ase.io.write(folder / name, atoms, format="vasp" if name == "POSCAR" else None)
     return folder / name
 
 
