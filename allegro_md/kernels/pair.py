@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.kernels.centroid import add_edge
-from allegro_md.kernels.cpu_vector import LANES, load_first, splat, sum_of
+from allegro_md.kernels.cpu_vector import LANES, fma, load_first, splat, sum_of
 from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
@@ -165,8 +165,8 @@ def add_virial(
         d0, d1 = load_first(work, D0 * m + k, n - k), load_first(work, D1 * m + k, n - k)
         d2, slope = load_first(work, D2 * m + k, n - k), load_first(work, SLOPE * m + k, n - k)
         f0, f1, f2 = slope * d0, slope * d1, slope * d2
-        v0, v1, v2 = v0 + f0 * d0, v1 + f1 * d1, v2 + f2 * d2
-        v3, v4, v5 = v3 + f1 * d2, v4 + f0 * d2, v5 + f0 * d1
+        v0, v1, v2 = fma(f0, d0, v0), fma(f1, d1, v1), fma(f2, d2, v2)
+        v3, v4, v5 = fma(f1, d2, v3), fma(f0, d2, v4), fma(f0, d1, v5)
     virial[i, 0], virial[i, 1], virial[i, 2] = factor * sum_of(v0), factor * sum_of(v1), factor * sum_of(v2)
     virial[i, 3], virial[i, 4], virial[i, 5] = factor * sum_of(v3), factor * sum_of(v4), factor * sum_of(v5)
 
