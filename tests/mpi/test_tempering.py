@@ -160,6 +160,7 @@ def test_interrupted(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for index in range(COUNT):
         record = json.loads((tmp_path / "run" / f"replica-{index}" / "run.json").read_text())
         assert record["status"].startswith("InterruptedRun") and record["step"] == 25
+    assert json.loads((tmp_path / "run" / "replicas.json").read_text())["exchanges"] == 4
     damaged = tmp_path / "run" / "replica-1" / "checkpoint-25.h5"
     damaged.write_bytes(damaged.read_bytes()[:-500])
     run(tmp_path / "run.toml", resume=True)
