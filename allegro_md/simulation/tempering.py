@@ -162,6 +162,8 @@ class Tempering:
                 self._exchange()
         except AllegroError as error:  # on all ranks alike
             self._end(pieces, error)
+            with suppress(AllegroError):  # on all ranks alike; `error` is what is told
+                self._note_progress(self.statistics())
             raise
         finally:
             self._close()

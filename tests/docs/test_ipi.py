@@ -38,7 +38,7 @@ def client(folder: Path, socket: str) -> Iterator[subprocess.Popen[str]]:
     job = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         yield job
-        said, _ = job.communicate(timeout=60)
+        said, _ = job.communicate(timeout=120)
         assert job.returncode == 0, said
     finally:
         job.kill()
@@ -48,7 +48,7 @@ def test_server_of_ase(tmp_path: Path) -> None:
     """Energy, forces and stress, also after the atoms and the cell have changed."""
     atoms, socket = copper(tmp_path), f"allegro-md-test-{tmp_path.parent.name}"
     direct = AllegroCalculator(MODEL, precision="double")
-    with SocketIOCalculator(unixsocket=socket, timeout=100) as server, client(tmp_path, socket):
+    with SocketIOCalculator(unixsocket=socket, timeout=300) as server, client(tmp_path, socket):
         atoms.calc = server
         for _ in range(2):
             energy, forces, stress = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()

@@ -160,6 +160,7 @@ def test_interrupted(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for index in range(COUNT):
         record = json.loads((tmp_path / "run" / f"replica-{index}" / "run.json").read_text())
         assert record["status"].startswith("InterruptedRun") and record["step"] == 25
+    assert json.loads((tmp_path / "run" / "replicas.json").read_text())["exchanges"] == 4
     damaged = tmp_path / "run" / "replica-1" / "checkpoint-25.h5"
     damaged.write_bytes(damaged.read_bytes()[:-500])
     run(tmp_path / "run.toml", resume=True)
@@ -228,7 +229,8 @@ def test_damaged_beyond_repair(tmp_path: Path) -> None:
         ([("[replicas]", "[guard]\nrollback = 1\n[replicas]")], "guard.rollback: a replica cannot go back alone"),
         ([("[output]", 'apply = [{ group = "a", force = [0, 0, 0.1] }]\n[[group]]\nname = "a"\nall = true\n[output]')],
          "dynamics.apply: the canonical ensemble"),
-        ([("[output]", 'thermostats = [{ group = "a", temperature = 3 }]\n[[group]]\nname = "a"\nall = true\n[output]')],
+        ([("[output]",
+           'thermostats = [{ group = "a", temperature = 9 }]\n[[group]]\nname = "a"\nall = true\n[output]')],
          "the groups of thermostats have temperatures"),
         ([("exchange = { every = 5, seed = 4 }", "exchange = { every = 0 }")], "replicas.exchange.every"),
     ],
