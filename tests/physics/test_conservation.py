@@ -21,6 +21,7 @@ from allegro_md.potentials.allegro import AllegroPotential
 from allegro_md.potentials.eam import Eam
 from allegro_md.potentials.eam_file import read_eam
 from allegro_md.potentials.fused import FusedPotential
+from allegro_md.state import Field
 
 INPUTS = Path(__file__).resolve().parents[2] / "inputs"
 
@@ -29,6 +30,8 @@ class Euler:
     """A first-order integrator: what the tests of the order must refuse."""
 
     needs: ClassVar[Needs] = frozenset()
+    changes_cell: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
     degrees_of_freedom, max_temperature, finished = 3, 0.0, False
 
     def __init__(self, timestep: float) -> None:
