@@ -122,9 +122,12 @@ class Input(Table):
         return any(stage.dynamics.changes_cell for stage in self.stages)
 
     def of_stage(self, index: int) -> Input:
-        """The input as it is for a stage: its dynamics and its output; other tables are those of the run."""
+        """The input as it is for a stage: its dynamics, output and velocities; other tables are those of the run."""
         stage = self.stages[index]
-        return self.model_copy(update={"dynamics": stage.dynamics, "output": stage.output})
+        own: dict[str, Any] = {"dynamics": stage.dynamics, "output": stage.output}
+        if stage.velocities is not None:
+            own["system"] = self.system.model_copy(update={"velocities": stage.velocities})
+        return self.model_copy(update=own)
 
     @model_validator(mode="after")
     def _crystal_in_potential(self) -> Input:

@@ -14,6 +14,8 @@ import runs
 
 from allegro_md.config import load_input
 from allegro_md.errors import InputError
+from allegro_md.observables import kinetic_energy, temperature
+from allegro_md.simulation import Simulation
 
 DRIVER = Path(__file__).resolve().parents[1] / "drivers" / "dying.py"
 
@@ -151,3 +153,14 @@ def test_refusals(change: tuple[str, str], complaint: str, tmp_path: Path) -> No
     path.write_text(path.read_text().replace(*change))
     with pytest.raises(InputError, match=re.escape(complaint)):
         load_input(path)
+
+
+def test_first_stage_draws_velocities(tmp_path: Path) -> None:
+    """Velocities of the first stage replace those of the system."""
+    text = HEAD.replace("DIRECTORY", str(tmp_path / "run")).replace(
+        'name = "melt"', 'name = "melt"\nvelocities = { temperature = 300.0, seed = 7 }'
+    )
+    (tmp_path / "a.toml").write_text(text)
+    simulation = Simulation.from_toml(tmp_path / "a.toml")
+    kinetic = float(simulation.comm.reduce(kinetic_energy(simulation.state))[0])
+    assert temperature(kinetic, simulation.loop.integrator.degrees_of_freedom) == pytest.approx(300.0, rel=0.15)
