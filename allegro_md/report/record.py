@@ -26,7 +26,6 @@ class Dynamics(_Part):
     ensemble: str
     timestep: float = 0.0
     steps: int
-    remove_momentum: bool = True
     temperature: float | tuple[float, float] | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -130,6 +129,8 @@ class Record(_Part):
     """The content of ``run.json``, see `allegro_md.simulation.record.describe`.
 
     Attributes:
+        degrees_of_freedom: those that the temperature is made of, in the stage that the run has reached; records of
+            earlier versions lack them.
         raw_input: the input as it stands in the file.
     """
 
@@ -148,6 +149,7 @@ class Record(_Part):
     rollbacks: list[Rollback] = []
     verify: Certificate | None = None
     system: System | None = None
+    degrees_of_freedom: int | None = None
     stages: list[Stage] = []
     raw_input: dict[str, Any]
 
@@ -188,11 +190,6 @@ class Record(_Part):
     def n_atoms(self) -> int:
         """Number of atoms of the whole system."""
         return sum(rank.atoms for rank in self.ranks)
-
-    @property
-    def degrees_of_freedom(self) -> int:
-        """Those that the temperature is made of: 3N − 3 where the net momentum is removed."""
-        return max(1, 3 * self.n_atoms - (3 if self.dynamics.remove_momentum else 0))
 
 
 def read_record(directory: Path) -> Record:

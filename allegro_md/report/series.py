@@ -167,4 +167,6 @@ def target_temperature(parts: Sequence[tuple[int, Dynamics]], step: Array) -> Ar
 
 def single_reading_std(record: Record, temperature: float) -> float:
     """The standard deviation of a single reading of the temperature in the canonical ensemble, T·√(2/f), K."""
-    return temperature * math.sqrt(2.0 / record.degrees_of_freedom)
+    given = record.degrees_of_freedom
+    freedom = max(1, 3 * record.n_atoms - 3 if given is None else given)
+    return temperature * math.sqrt(2.0 / freedom)

@@ -79,6 +79,7 @@ def describe(
         "wall_s": round(loop.wall, 3),
         "units": "eV, Å, fs, amu, K, GPa",
         "system": _system(loop),
+        "degrees_of_freedom": loop.integrator.degrees_of_freedom,
         "input": config.as_dict(),
         "versions": installed(),
         "model_digests": digests,
