@@ -24,7 +24,7 @@ from allegro_md.simulation.groups import group_fields, supposed_grouping
 from allegro_md.simulation.host_info import by_host, host_info, resident_memory
 from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.peak_memory import measure_peak_memory
-from allegro_md.state import FIELDS
+from allegro_md.state import FIELDS, Field
 
 ROW = sum(field.row_bytes for field in FIELDS.values())
 """Bytes of an local atom in the state."""
@@ -68,13 +68,13 @@ class _Stage:
     Attributes:
         first, last: its steps.
         observers: those that are due in it.
-        row_bytes: per-atom arrays of its integrator, bytes per atom.
+        added: per-atom arrays of its integrator and of the groups.
     """
 
     first: int
     last: int
     observers: list[Observer]
-    row_bytes: int
+    added: tuple[Field, ...]
 
 
 class ResourceEstimate:
@@ -120,7 +120,7 @@ class ResourceEstimate:
         integrator = new_integrator(Parts(config.of_stage(index), self.system, potential), comm, grouping=supposed)
         return _Stage(
             first, last, [observer for observer in observers if observer.trigger.count(first, last)],
-            sum(field.row_bytes for field in (*integrator.fields, *added)),
+            (*integrator.fields, *added),
         )  # fmt: skip
 
     def grid(self, n_ranks: int) -> tuple[int, int, int]:
@@ -171,7 +171,8 @@ class ResourceEstimate:
 
     def _stage_bytes(self, load: Load, stage: _Stage) -> float:
         """The same for one stage."""
-        state = (ROW + stage.row_bytes) * load.own + (GHOST_ROW + 8) * (load.held - load.own)
+        row = ROW + sum(field.row_bytes for field in stage.added)
+        state = row * load.own + (GHOST_ROW + 8) * (load.held - load.own)
         lists = (LISTED + 4.0 * self.neighbors) * load.own
         piece = min(load.own, PIECE)
         at_start = VIRIALS * self._copies if load.own <= MOST_VIRIALS else 0.0  # one by one, for the certificate
@@ -246,9 +247,12 @@ class ResourceEstimate:
 
     def disk(self, first_step: int = 0) -> float:
         """Samples of all observers from a step on, and checkpoints, bytes."""
-        output, n_atoms = self.config.output, self.system.n_total
-        saved = sum(field.row_bytes for field in FIELDS.values() if field.checkpoint)
-        total = float((output.checkpoint.keep + 1) * n_atoms * saved)
+        n_atoms, kept = self.system.n_total, max(stage.output.checkpoint.keep for stage in self.config.stages)
+        saved = max(
+            sum(field.row_bytes for field in (*FIELDS.values(), *stage.added) if field.checkpoint)
+            for stage in self._stages
+        )
+        total = float((kept + 1) * n_atoms * saved)
         for stage in self._stages:
             for observer in stage.observers:
                 if isinstance(observer, Writes):

@@ -89,7 +89,8 @@ class Simulation:
             integrator, removed = self.loop.integrator, any("net momentum of" in line for line in self._remarks)
             self._remarks += require_motion(self.state, self.loop.forces, integrator, removed, comm)
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
-        first_checkpoint = 56.0 * self.state.n_total / DISK_BYTES_PER_SECOND  # id, position, velocity
+        row_bytes = sum(field.row_bytes for field in self.state.fields.values() if field.checkpoint)
+        first_checkpoint = row_bytes * self.state.n_total / DISK_BYTES_PER_SECOND
         self._prints = membership is None or membership.prints
         self._stop: Stop = StopRequest(config.stop.walltime, first_checkpoint)
         if membership is not None:
