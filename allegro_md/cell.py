@@ -109,6 +109,14 @@ class Cell:
         return alpha, beta, gamma
 
 
+def product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Matrix product (3, 3) of `left` (3, 3) and `right` (3, 3), by plain products and sums.
+
+    It has the same bits on every machine. A library's product may not, and all ranks must have the same cell.
+    """
+    return np.asarray((left[:, :, None] * right).sum(axis=1))
+
+
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cross product (3,) of `a` (3,) and `b` (3,), by plain products and differences."""
     return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])

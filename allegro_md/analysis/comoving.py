@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.cell import Cell
+from allegro_md.cell import Cell, product
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.exact import ExactSum
@@ -52,7 +52,7 @@ class Comoving:
             return
         carried = 0.0 if self._affine is None else self._affine
         position = last() + self._center + carried
-        change = before.inverse @ unreduced(cell, before) - np.eye(3)
+        change = product(before.inverse, unreduced(cell, before)) - np.eye(3)
         self._affine = carried + multiplied(position - before.origin, change)
 
     def relative(
@@ -102,7 +102,7 @@ def unreduced(cell: Cell, before: Cell) -> NDArray[np.float64]:
     """
     rows = np.array(cell.matrix)
     for b, a in ((1, 0), (2, 1), (2, 0)):
-        ahead = float(((rows[b] - before.matrix[b]) @ before.inverse)[a])
+        ahead = float(((rows[b] - before.matrix[b]) * before.inverse[:, a]).sum())
         if cell.periodic[a] and cell.periodic[b]:
             multiple = np.rint(ahead)
             if 0.5 - abs(ahead - multiple) < UNCLEAR:

@@ -95,17 +95,17 @@ class Strains:
 
     def _require_periodic(self, cell: Cell, ensemble: str) -> None:
         for row, letter, periodic in zip(cell.matrix, "abc", cell.periodic, strict=True):
-            if not periodic and any(_changes(b, row) for b in self.basis):
-                held = [name for name in COMPONENTS if _changes(_unit(name), row)]
+            if not periodic and any(changes(b, row) for b in self.basis):
+                held = [name for name in COMPONENTS if changes(_unit(name), row)]
                 axes = [name for name in held if name[0] == name[1]]
                 what = f"{ensemble} would change the cell vector {letter}, along which the cell is not periodic"
                 remedy = f'use cell = "anisotropic" with hold = [{quoted(axes)}], or "flexible" with [{quoted(held)}]'
                 raise InputError(what, "dynamics.hold", remedy)
 
 
-def _changes(strain: Matrix, row: NDArray[np.float64]) -> bool:
-    """Tells if a strain (3, 3) of norm 1 changes a lattice vector, `row` (3,) Å."""
-    return float(np.abs(row @ strain).max()) > 1e-9 * float(np.abs(row).max())
+def changes(strain: Matrix, row: NDArray[np.float64]) -> bool:
+    """Tells if a strain (3, 3), of components of about 1, changes a lattice vector, `row` (3,) Å."""
+    return float(np.abs((row[:, None] * strain).sum(axis=0)).max()) > 1e-9 * float(np.abs(row).max())
 
 
 def strains_of(table: CellConfig) -> Strains:

@@ -39,7 +39,7 @@ from allegro_md.config.dynamics import DeformableConfig, MotionConfig
 from allegro_md.errors import InputError
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.integrators.base import Collective, Setting
-from allegro_md.integrators.cell_strain import Matrix, tensor_of
+from allegro_md.integrators.cell_strain import Matrix, changes, tensor_of
 from allegro_md.integrators.steps import drift, drift_with_cell, kick_with_cell, reduce_cell
 from allegro_md.observables import kinetic_tensor
 from allegro_md.state import AtomState
@@ -171,7 +171,7 @@ def build_flow(table: MotionConfig, setting: Setting) -> Flow:
     _require_periodic(deform, setting.cell)
     if "virial" not in setting.info.provides:
         what = f"the potential {setting.info.name} has no virial, so that the work of a deformation is not known"
-        raise InputError(what, "[dynamics] deform", "use a potential with stresses, or remove deform")
+        raise InputError(what, "dynamics.deform", "use a potential with stresses, or remove deform")
     length = max(1, table.steps) * table.timestep
     return Flow(lambda: velocity_gradient(deform, length), setting.collective)
 
@@ -180,13 +180,12 @@ def _require_periodic(deform: DeformConfig, cell: Cell) -> None:
     components = deform.rate or deform.strain
     assert components is not None
     pattern = _matrix({key: float(value != 0.0) for key, value in components.given.items()}, lambda value: value)
-    moved = np.abs(cell.matrix @ pattern).max(axis=1) > 1e-9 * np.abs(cell.matrix).max(axis=1)
-    for axis, name in enumerate("xyz"):
-        if moved[axis] and not cell.periodic[axis]:
+    for row, letter, periodic in zip(cell.matrix, "abc", cell.periodic, strict=True):
+        if not periodic and changes(pattern, row):
             raise InputError(
-                f"{', '.join(components.given)} would change lattice vector {'abc'[axis]} of the cell, "
-                f"which is not periodic along {name}",
-                "[dynamics] deform",
+                f"{', '.join(components.given)} would change the cell vector {letter}, along which the cell is not "
+                "periodic",
+                "dynamics.deform",
                 "deform along periodic axes only",
             )
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from allegro_md.cell import product
 from allegro_md.config.fields import Quantity
 from allegro_md.config.pressure import PressureConfig
 from allegro_md.evaluation import Evaluation, Needs
@@ -94,7 +95,7 @@ class WeakCoupling:
         kinetic = tensor_of(self._collective.reduce(kinetic_tensor(state)))
         driving = CellForces(kinetic, tensor_of(self._virial), state.cell.volume)
         strained, deformation = self._collective.on_root(lambda: self._deformation(driving, clock.dt))
-        strain(state, (state.cell.matrix[:, :, None] * deformation).sum(axis=1))
+        strain(state, product(state.cell.matrix, deformation))
         reduce_cell(state)
         evaluation = forces(state, self.needs)
         kick(state, 0.5 * clock.dt)

@@ -163,7 +163,7 @@ def require_degrees_of_freedom(degrees_of_freedom: int) -> None:
     if degrees_of_freedom < 1:
         raise InputError(
             "a thermostat needs at least one degree of freedom; total momentum is conserved, so one atom has none",
-            "[dynamics] ensemble",
+            "dynamics.ensemble",
             'use ensemble = "nve"',
         )
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.cell import product
 from allegro_md.config.pressure import COMPONENTS, PressureConfig
 from allegro_md.integrators.cell_strain import Matrix, tensor_of
 from allegro_md.integrators.schedule import Ramp
@@ -39,13 +40,13 @@ class Deformation:
     volume: float
 
     def grow(self, deformation: Matrix) -> None:
-        """Takes up one more deformation, (3, 3); by plain products, as all ranks do it."""
-        self.matrix = (self.matrix[:, :, None] * deformation).sum(axis=1)
+        """Takes up one more deformation, (3, 3)."""
+        self.matrix = product(self.matrix, deformation)
 
     @property
     def strain(self) -> Matrix:
         """(F Fᵀ − 1)/2."""
-        return np.asarray(0.5 * ((self.matrix[:, None, :] * self.matrix[None, :, :]).sum(axis=2) - np.eye(3)))
+        return np.asarray(0.5 * (product(self.matrix, self.matrix.T) - np.eye(3)))
 
 
 class PressureTarget:
@@ -84,7 +85,7 @@ class PressureTarget:
         out = self.hydrostatic * volume * np.eye(3)
         if self.deviator.any():
             f = deformation.matrix
-            out += deformation.volume * (f.T @ self.deviator @ f)
+            out += deformation.volume * product(product(f.T, self.deviator), f)
         return np.asarray(out)
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
+from allegro_md.cell import product
 from allegro_md.exact import FORCE_SCALE, ExactSum
 from allegro_md.integrators.base import Collective
 from allegro_md.observables import kinetic_energy
@@ -44,8 +45,7 @@ def strain(state: AtomState, matrix: NDArray[np.float64]) -> None:
         state: its cell and the positions of its local atoms are changed.
         matrix: (3, 3) Å, lattice rows, the same bits on all ranks.
     """
-    deformation = (state.cell.inverse[:, :, None] * matrix).sum(axis=1)  # a library's product may differ by machine
-    backend_for(state.device).steps.strain(state, deformation)
+    backend_for(state.device).steps.strain(state, product(state.cell.inverse, matrix))
     state.cell = state.cell.with_matrix(matrix)
 
 
@@ -78,7 +78,7 @@ def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: 
         flight: (3, 3) T, fs, the same bits on all ranks.
     """
     backend_for(state.device).steps.drift_with_cell(state, deformation, flight)
-    state.cell = state.cell.with_matrix((state.cell.matrix[:, :, None] * deformation).sum(axis=1))
+    state.cell = state.cell.with_matrix(product(state.cell.matrix, deformation))
 
 
 def reduce_cell(state: AtomState) -> bool:

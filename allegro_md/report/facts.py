@@ -119,8 +119,8 @@ def _ensemble(dynamics: Dynamics) -> str:
     parts = [dynamics.ensemble]
     for key, (name, unit) in SETTINGS.items():
         value = keys.get(key)
-        if isinstance(value, list | tuple):
-            parts.append(f"{name} from {_plain(value[0])} to {_plain(value[-1])} {unit}")
+        if isinstance(value, list | tuple) and len(value) == 2:  # a ramp
+            parts.append(f"{name} from {_plain(value[0])} to {_plain(value[1])} {unit}")
         elif value is not None:
             parts.append(f"{name} {_plain(value)} {unit}")
     return ", ".join(parts)

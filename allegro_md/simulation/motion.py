@@ -84,7 +84,7 @@ def require_motion(
     if force < AT_REST:
         raise InputError(
             f"{rest}, and no force moves them: this thermostat multiplies velocities, and zero stays zero",
-            "[dynamics] ensemble",
+            "dynamics.ensemble",
             remedy,
         )
     return [f"{rest}; the thermostat heats what the forces set in motion. To begin warm, {remedy}"]
