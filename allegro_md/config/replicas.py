@@ -88,7 +88,7 @@ class ReplicasConfig(Table):
 
 
 @dataclass(frozen=True)
-class Group:
+class RankGroup:
     """Ranks that make the same replicas.
 
     Attributes:
@@ -102,7 +102,7 @@ class Group:
     replicas: range
 
 
-def divide(count: int, size: int) -> tuple[Group, ...]:
+def divide(count: int, size: int) -> tuple[RankGroup, ...]:
     """Divides ranks among replicas: a group of ranks per replica, or several replicas per rank where ranks are fewer.
 
     Groups differ by one rank, or replica, at most.
@@ -113,7 +113,7 @@ def divide(count: int, size: int) -> tuple[Group, ...]:
     """
     n = min(count, size)
     return tuple(
-        Group(g, range(g * size // n, (g + 1) * size // n), range(g * count // n, (g + 1) * count // n))
+        RankGroup(g, range(g * size // n, (g + 1) * size // n), range(g * count // n, (g + 1) * count // n))
         for g in range(n)
     )
 

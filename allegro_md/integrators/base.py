@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
+from allegro_md.errors import InputError
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.exact import ExactSum
 from allegro_md.integrators.schedule import Ramp
@@ -116,6 +117,21 @@ class Setting:
         return max(0, 3 * (self.n_atoms - self.n_held) - (3 if conserved else 0))
 
 
+def require_degrees_of_freedom(degrees_of_freedom: int) -> None:
+    """Refuses to thermostat atoms without degrees of freedom.
+
+    Raises:
+        InputError: there are none.
+    """
+    if degrees_of_freedom < 1:
+        raise InputError(
+            "a thermostat needs at least one degree of freedom; a single atom has none where total momentum is "
+            "conserved, nor have atoms that are held",
+            "dynamics.ensemble",
+            'use ensemble = "nve", or hold fewer atoms',
+        )
+
+
 class Integrator(Protocol):
     """Moves the atoms by one time step; keeps global numbers only: per-atom arrays are `fields` of the state.
 
@@ -217,3 +233,8 @@ class Cautioned(Protocol):
     """
 
     caution: ClassVar[str]
+
+
+def cautions(integrator: Integrator) -> list[str]:
+    """Lines for the log on what an integrator is not for."""
+    return [integrator.caution] if isinstance(integrator, Cautioned) else []

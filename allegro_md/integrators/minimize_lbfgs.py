@@ -45,7 +45,7 @@ NOISE = 1e-7
 OVERSHOOT = 0.9
 """Largest force against a move at its end, as a fraction of the force along it at its beginning."""
 
-MOST_RETREATS = 6
+MOST_BACKTRACKS = 6
 """Shorter moves that are tried one after the other; the last is kept, and what was remembered is dropped."""
 
 FORCE = 2 * PAIRS
@@ -63,7 +63,7 @@ class History:
         order: slots of pairs that count, the latest first.
         open: slot of the move that has not been judged yet; its row y holds F at the beginning of it. −1: none.
         enthalpy: at the beginning of that move, eV.
-        retreats: shorter moves since then.
+        backtracks: shorter moves since then.
     """
 
     scales: Array = field(default_factory=lambda: np.ones(ROWS))
@@ -72,12 +72,12 @@ class History:
     order: list[int] = field(default_factory=list)
     open: int = -1
     enthalpy: float = math.inf
-    retreats: int = 0
+    backtracks: int = 0
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The decision of one step.
+class Decision:
+    """The next move, or a shorter one in place of the last.
 
     Attributes:
         part: of the last move that is kept; below 1 a shorter one is tried from its beginning.
@@ -123,11 +123,11 @@ class Lbfgs:
         history.scales[FORCE], history.cells[FORCE] = relaxation.scale, relaxation.cell_force.ravel()
         chosen = (FORCE,) if history.open < 0 else (FORCE, history.open)
         packed = self._collective.reduce(backend_for(state.device).sums.products(rows, chosen, state))
-        plan = self._collective.on_root(lambda: self._planned(packed, chosen))
-        if plan.part < 1.0:
-            self._retreat(state, plan.part)
+        decision = self._collective.on_root(lambda: self._decided(packed, chosen))
+        if decision.part < 1.0:
+            self._backtrack(state, decision.part)
         else:
-            self._advance(state, plan)
+            self._advance(state, decision)
 
     def state_dict(self) -> dict[str, Any]:
         """The memory, beside the atoms' vectors."""
@@ -139,16 +139,16 @@ class Lbfgs:
             "order": list(history.order),
             "open": history.open,
             "enthalpy": history.enthalpy,
-            "retreats": history.retreats,
+            "backtracks": history.backtracks,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         scales, cells, gram = (np.array(state[name]) for name in ("scales", "cells", "gram"))
-        last = state["open"], state["enthalpy"], state["retreats"]
+        last = state["open"], state["enthalpy"], state["backtracks"]
         self.history = History(scales, cells, gram, list(state["order"]), *last)
 
-    def _retreat(self, state: AtomState, part: float) -> None:
+    def _backtrack(self, state: AtomState, part: float) -> None:
         """Goes back to the beginning of the last move, and makes a part of it."""
         history, slot = self.history, self.history.open
         row, whole, cell = state.local("lbfgs")[:, slot], history.scales[slot], history.cells[slot].reshape(3, 3)
@@ -156,9 +156,9 @@ class Lbfgs:
         self._relaxation.move(state, row, part * whole, part * cell)
         history.scales[slot] *= part
         history.cells[slot] *= part
-        history.retreats += 1
+        history.backtracks += 1
 
-    def _advance(self, state: AtomState, plan: Plan) -> None:
+    def _advance(self, state: AtomState, decision: Decision) -> None:
         """Completes the last pair, then moves in the new direction."""
         history, rows, combine = self.history, state.local("lbfgs"), backend_for(state.device).steps.combine
         if history.open >= 0:
@@ -166,18 +166,18 @@ class Lbfgs:
             unit = 2.0 * max(history.scales[change], history.scales[FORCE])
             factors[change], factors[FORCE] = history.scales[change] / unit, -history.scales[FORCE] / unit
             combine(rows, factors, change)
-            history.scales[change], history.cells[change] = unit, plan.change
-        slot, history.order, history.open, history.gram = plan.slot, plan.order, plan.slot, plan.gram
-        combine(rows, plan.direction * history.scales, slot)
+            history.scales[change], history.cells[change] = unit, decision.change
+        slot, history.order, history.open, history.gram = decision.slot, decision.order, decision.slot, decision.gram
+        combine(rows, decision.direction * history.scales, slot)
         unit, longest = normalized(rows[:, slot], self._collective.max)
-        part = self._relaxation.largest_part(longest * unit, plan.cell)
-        history.scales[slot], history.cells[slot] = part * unit, part * plan.cell
+        part = self._relaxation.largest_part(longest * unit, decision.cell)
+        history.scales[slot], history.cells[slot] = part * unit, part * decision.cell
         rows[:, PAIRS + slot] = rows[:, FORCE]
         history.scales[PAIRS + slot], history.cells[PAIRS + slot] = history.scales[FORCE], history.cells[FORCE]
-        history.enthalpy, history.retreats = self._relaxation.enthalpy, 0
+        history.enthalpy, history.backtracks = self._relaxation.enthalpy, 0
         self._relaxation.move(state, rows[:, slot], part * unit, history.cells[slot].reshape(3, 3))
 
-    def _planned(self, packed: Array, chosen: tuple[int, ...]) -> Plan:
+    def _decided(self, packed: Array, chosen: tuple[int, ...]) -> Decision:
         """Judges the last move, and finds the direction of the next one; on one rank.
 
         Args:
@@ -193,8 +193,8 @@ class Lbfgs:
             along, after = float(gram[s, y]), float(gram[s, FORCE])
             rise = self._relaxation.enthalpy - history.enthalpy
             too_far = rise > NOISE * self._relaxation.n_atoms or after < -OVERSHOOT * along
-            if too_far and history.retreats < MOST_RETREATS:
-                return Plan(shorter(rise, along, after), order, s, np.zeros(ROWS), np.zeros(9), change, gram)
+            if too_far and history.backtracks < MOST_BACKTRACKS:
+                return Decision(shorter(rise, along, after), order, s, np.zeros(ROWS), np.zeros(9), change, gram)
             change = history.cells[y] - history.cells[FORCE]
             gram[y] -= gram[FORCE]
             gram[:, y] -= gram[:, FORCE]
@@ -209,7 +209,7 @@ class Lbfgs:
         slot = next((k for k in range(PAIRS) if k not in order), order[-1] if order else 0)
         gram[PAIRS + slot] = gram[FORCE]  # F at the beginning of the move is put there
         gram[:, PAIRS + slot] = gram[:, FORCE]
-        return Plan(1.0, [k for k in order if k != slot], slot, direction, direction @ vectors, change, gram)
+        return Decision(1.0, [k for k in order if k != slot], slot, direction, direction @ vectors, change, gram)
 
 
 def quasi_newton(gram: Array, order: list[int], last: int) -> tuple[Array, list[int]]:

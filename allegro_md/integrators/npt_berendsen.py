@@ -49,7 +49,7 @@ class NptBerendsenConfig(RescalingConfig, PressureConfig):
     compressibility: Annotated[float, Quantity("compressibility")] = Field(examples=['"4.5e-5/bar"'])
 
 
-class WeakCoupling:
+class BerendsenBarostat:
     """Relaxation toward a pressure; no ensemble."""
 
     needs: ClassVar[Needs] = frozenset({"virial"})
@@ -131,6 +131,6 @@ class WeakCoupling:
         return rate * dt, propagators(rate, 0.0, dt).deformation
 
 
-def build(table: NptBerendsenConfig, setting: Setting) -> WeakCoupling:
+def build(table: NptBerendsenConfig, setting: Setting) -> BerendsenBarostat:
     """Builds the integrator of a ``[dynamics]`` table."""
-    return WeakCoupling(table, setting)
+    return BerendsenBarostat(table, setting)

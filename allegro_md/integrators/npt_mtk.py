@@ -32,10 +32,9 @@ from allegro_md.config.fields import Whole
 from allegro_md.config.pressure import PressureConfig
 from allegro_md.evaluation import Evaluation, Needs
 from allegro_md.integrators.barostat import Barostat, CellForces
-from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.base import Clock, EvaluateForces, Setting, require_degrees_of_freedom
 from allegro_md.integrators.cell_strain import Matrix, Propagators, tensor_of
 from allegro_md.integrators.chain import NoseHooverChain
-from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import drift_with_cell, kick_with_cell, reduce_cell, scale_velocities
 from allegro_md.observables import kinetic_tensor

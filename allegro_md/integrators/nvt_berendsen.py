@@ -21,9 +21,8 @@ from typing import Any, ClassVar, Literal
 
 from allegro_md.config.dynamics import DeformableConfig, ThermostatConfig
 from allegro_md.evaluation import Evaluation
-from allegro_md.integrators.base import Clock, EvaluateForces, Setting
+from allegro_md.integrators.base import Clock, EvaluateForces, Setting, require_degrees_of_freedom
 from allegro_md.integrators.deformation import build_flow
-from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.steps import kick, scale_velocities
 from allegro_md.observables import kinetic_energy
@@ -37,7 +36,7 @@ class NvtBerendsenConfig(DeformableConfig, ThermostatConfig):
     ensemble: Literal["nvt-berendsen"]
 
 
-class WeakCoupling:
+class BerendsenThermostat:
     """Temperature without its fluctuations.
 
     Attributes:
@@ -107,6 +106,6 @@ class WeakCoupling:
         return math.sqrt(1.0 + clock.dt / self._time * (aim / kinetic - 1.0))
 
 
-def build(table: NvtBerendsenConfig, setting: Setting) -> WeakCoupling:
+def build(table: NvtBerendsenConfig, setting: Setting) -> BerendsenThermostat:
     """Builds the integrator of a ``[dynamics]`` table."""
-    return WeakCoupling(table, setting)
+    return BerendsenThermostat(table, setting)

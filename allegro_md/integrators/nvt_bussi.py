@@ -26,9 +26,8 @@ import numpy as np
 from allegro_md.config.dynamics import DeformableConfig, SeparateConfig, ThermostatConfig
 from allegro_md.config.fields import Seed
 from allegro_md.evaluation import Evaluation
-from allegro_md.integrators.base import Clock, EvaluateForces, Integrator, Setting
+from allegro_md.integrators.base import Clock, EvaluateForces, Integrator, Setting, require_degrees_of_freedom
 from allegro_md.integrators.deformation import build_flow
-from allegro_md.integrators.nvt_nose_hoover import require_degrees_of_freedom
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.separate import EVERYTHING, Part, nothing, separated
 from allegro_md.integrators.steps import change_temperature, kick, scale_velocities
@@ -120,16 +119,13 @@ class StochasticRescaling:
 
     def state_dict(self) -> dict[str, Any]:
         """The energy given so far and the temperatures; random numbers follow from seed and step."""
-        target = [self.target.first, self.target.last]
-        return {"given": self._given, "target": target, **self._flow.state_dict()}
+        return {"given": self._given, "target": self.target.ends, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
         self._flow.load_state_dict(state)
-        if "target" in state:  # not in checkpoints of earlier versions
-            first, last = state["target"]
-            self.target = Ramp(first, last, self.target.steps)
+        self.target = self.target.resumed(state.get("target"))  # not in checkpoints of earlier versions
 
     def set_temperature(self, state: AtomState, kelvin: float) -> None:
         """Takes over a state of another temperature, see `base.Tempered`."""

@@ -116,16 +116,13 @@ class Langevin:
 
     def state_dict(self) -> dict[str, Any]:
         """The energy given so far and the temperatures; random numbers follow from seed, step and atom id."""
-        target = [self.target.first, self.target.last]
-        return {"given": self._given, "target": target, **self._flow.state_dict()}
+        return {"given": self._given, "target": self.target.ends, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self._given = state["given"]
         self._flow.load_state_dict(state)
-        if "target" in state:  # not in checkpoints of earlier versions
-            first, last = state["target"]
-            self.target = Ramp(first, last, self.target.steps)
+        self.target = self.target.resumed(state.get("target"))  # not in checkpoints of earlier versions
 
     def set_temperature(self, state: AtomState, kelvin: float) -> None:
         """Takes over a state of another temperature, see `base.Tempered`."""

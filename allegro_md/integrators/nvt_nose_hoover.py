@@ -14,9 +14,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from allegro_md.config import NvtNoseHooverConfig
-from allegro_md.errors import InputError
 from allegro_md.evaluation import Evaluation
-from allegro_md.integrators.base import Clock, Collective, EvaluateForces, Integrator, Setting
+from allegro_md.integrators.base import (
+    Clock,
+    Collective,
+    EvaluateForces,
+    Integrator,
+    Setting,
+    require_degrees_of_freedom,
+)
 from allegro_md.integrators.chain import NoseHooverChain
 from allegro_md.integrators.deformation import Flow, build_flow
 from allegro_md.integrators.schedule import Ramp
@@ -115,8 +121,7 @@ class NoseHoover:
 
     def state_dict(self) -> dict[str, Any]:
         """Chain positions and velocities, the present k_B T, the work of its changes, and the temperatures."""
-        target = [self.target.first, self.target.last]
-        own = {"ramp_work": self._ramp_work, "target": target}
+        own = {"ramp_work": self._ramp_work, "target": self.target.ends}
         return {**self.chain.state_dict(), **own, **self._flow.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -124,10 +129,8 @@ class NoseHoover:
         self.chain.load_state_dict(state)
         self._ramp_work = state["ramp_work"]
         self._flow.load_state_dict(state)
-        if "target" in state:  # not in checkpoints of earlier versions
-            first, last = state["target"]
-            self.target = Ramp(first, last, self.target.steps)
-            self.chain.set_masses(BOLTZMANN * self.target.highest)
+        self.target = self.target.resumed(state.get("target"))  # not in checkpoints of earlier versions
+        self.chain.set_masses(BOLTZMANN * self.target.highest)
 
     def set_temperature(self, state: AtomState, kelvin: float) -> None:
         """Takes over a state of another temperature, see `base.Tempered`.
@@ -152,20 +155,6 @@ class NoseHoover:
         found = self._collective.on_root(lambda: self.chain.propagated(kinetic, time))
         factor, self.chain.positions, self.chain.velocities = found
         scale_velocities(state, factor, self.part.bit)
-
-
-def require_degrees_of_freedom(degrees_of_freedom: int) -> None:
-    """Refuses to thermostat a system without degrees of freedom.
-
-    Raises:
-        InputError: there are none.
-    """
-    if degrees_of_freedom < 1:
-        raise InputError(
-            "a thermostat needs at least one degree of freedom; total momentum is conserved, so one atom has none",
-            "dynamics.ensemble",
-            'use ensemble = "nve"',
-        )
 
 
 def build(table: NvtNoseHooverConfig, setting: Setting) -> Integrator:

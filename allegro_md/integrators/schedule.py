@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -22,6 +23,18 @@ class Ramp:
     def __call__(self, end: float) -> float:
         """The target after so many steps; parts of steps count (`Clock.end`)."""
         return self.first + (self.last - self.first) * min(1.0, end / max(1, self.steps))
+
+    def resumed(self, ends: Sequence[float] | None) -> Ramp:
+        """The ramp between the ends of a checkpoint, over as many steps; itself where a checkpoint has none."""
+        if ends is None:
+            return self
+        first, last = ends
+        return Ramp(first, last, self.steps)
+
+    @property
+    def ends(self) -> list[float]:
+        """First and last value, for a checkpoint."""
+        return [self.first, self.last]
 
     @staticmethod
     def constant(value: float) -> Ramp:

@@ -187,7 +187,7 @@ def apply_groups(
     if GROUP.name not in state.fields:
         return NO_GROUPS
     hold(state, groups, dynamics, comm)
-    forces.applied, net = _outside(state, groups, dynamics, comm)
+    forces.applied, net = _external_forces(state, groups, dynamics, comm)
     remarks = []
     n_held = _count(state, [state.held], comm) if state.held else 0
     if n_held:
@@ -210,7 +210,7 @@ def apply_groups(
     return Grouping(n_held, bool(net.any()), thermostatted, tuple(remarks))
 
 
-def _outside(
+def _external_forces(
     state: AtomState, groups: Sequence[GroupConfig], dynamics: DynamicsConfig, comm: Comm
 ) -> tuple[AppliedForces | None, NDArray[np.float64]]:
     """The forces that act from outside, and their sum over all atoms, (3,) eV/Å."""

@@ -204,14 +204,14 @@ class StepLoop:
             kinetic=comm.reduce(kinetic_tensor(self.state)),
             virial=virial,
             volume=self.state.cell.volume,
-            extended_energy=self.integrator.extended_energy() + self._outside_energy(),
+            extended_energy=self.integrator.extended_energy() + self._external_energy(),
             degrees_of_freedom=self.integrator.degrees_of_freedom,
             mass=self._total_mass(),
         )
         std = evaluation.force_std
         return observed if std is None else replace(observed, max_force_std=comm.max(float(std.max(initial=0.0))))
 
-    def _outside_energy(self) -> float:
+    def _external_energy(self) -> float:
         """Energy that makes up for the work of applied forces and of prescribed velocities, eV (collective)."""
         energy, applied = 0.0, self.forces.applied
         if applied is not None:

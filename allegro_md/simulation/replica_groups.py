@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input
-from allegro_md.config.replicas import Group, divide
+from allegro_md.config.replicas import RankGroup, divide
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, PhysicsError
 from allegro_md.simulation.membership import Membership, NeverStops, SharedStop
 from allegro_md.simulation.progress import Log
@@ -84,7 +84,7 @@ def named(index: int) -> Iterator[None]:
         raise type(error)(f"replica {index}: {error}") from error
 
 
-def division_of(groups: tuple[Group, ...]) -> str:
+def division_of(groups: tuple[RankGroup, ...]) -> str:
     """Describes the division of ranks among replicas."""
     count, size = groups[-1].replicas.stop, groups[-1].ranks.stop
     ranks = "1 rank" if size == 1 else f"{size} ranks"

@@ -15,7 +15,7 @@ from allegro_md.comm import Comm
 from allegro_md.compilation import CompilationWatch
 from allegro_md.config import Input, load_input
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, PhysicsError
-from allegro_md.integrators.base import Cautioned, Concluding
+from allegro_md.integrators.base import Concluding, cautions
 from allegro_md.io.checkpoint import (
     NO_ROWS,
     Checkpoint,
@@ -430,8 +430,7 @@ class Simulation:
             log.say(line)
         for warning in host_info.warnings(self._places):
             log.say(f"warning: {warning}")
-        cautions = [self.loop.integrator.caution] if isinstance(self.loop.integrator, Cautioned) else []
-        for remark in (*self._remarks, *cautions):
+        for remark in (*self._remarks, *cautions(self.loop.integrator)):
             log.say(f"note: {remark}")
         if not info.bit_exact:
             log.say(f"note: {info.name} is outside the promise of bit-identical results on any number of ranks")

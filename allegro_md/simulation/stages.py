@@ -8,7 +8,7 @@ from typing import Any
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.config.stage import CONVERGING, EndConfig, StageConfig
-from allegro_md.integrators.base import Cautioned, Concluding
+from allegro_md.integrators.base import Concluding, cautions
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.reporting import PRIORITY, Snapshot
 from allegro_md.simulation.build import Parts, build_guard, hottest, new_integrator
@@ -98,9 +98,8 @@ def begin_stage(parts: Parts, index: int, loop: StepLoop, comm: Comm) -> list[st
     if stage.velocities is not None:
         maxwell_boltzmann(state, stage.velocities.temperature, stage.velocities.seed, comm)
     remarks = remove_momentum(state, config.dynamics, info, comm, grouping.driven)
-    cautions = [integrator.caution] if isinstance(integrator, Cautioned) else []
     rest = require_motion(state, loop.forces, integrator, bool(remarks), comm)
-    return [*grouping.remarks, *cautions, *remarks, *rest]
+    return [*grouping.remarks, *cautions(integrator), *remarks, *rest]
 
 
 def introduction(config: Input, index: int) -> str:

@@ -18,7 +18,7 @@ from allegro_md.integrators.base import Clock, Prepared, Setting
 from allegro_md.integrators.minimize import MinimizeConfig
 from allegro_md.integrators.minimize import build as build_minimizer
 from allegro_md.integrators.nve import VelocityVerlet
-from allegro_md.integrators.nvt_berendsen import NvtBerendsenConfig, WeakCoupling
+from allegro_md.integrators.nvt_berendsen import BerendsenThermostat, NvtBerendsenConfig
 from allegro_md.integrators.nvt_bussi import NvtBussiConfig, StochasticRescaling
 from allegro_md.integrators.nvt_langevin import Langevin, NvtLangevinConfig
 from allegro_md.integrators.nvt_nose_hoover import NoseHoover
@@ -55,7 +55,7 @@ def build(kind: str, state: AtomState) -> Any:
     if kind == "nvt-langevin":
         return Langevin(NvtLangevinConfig(**common, friction=0.02), setting)
     if kind == "nvt-berendsen":
-        return WeakCoupling(NvtBerendsenConfig(**common), setting)
+        return BerendsenThermostat(NvtBerendsenConfig(**common), setting)
     if kind in INTEGRATORS and kind.startswith("np"):
         return barostat(kind, state)
     if kind.startswith("minimize"):

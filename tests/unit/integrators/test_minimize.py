@@ -156,14 +156,14 @@ def test_moves_that_overshoot_are_taken_back() -> None:
     places = np.arange(12.0).reshape(4, 3)
     stiffness = 4000.0 * np.arange(1.0, 13.0).reshape(4, 3)
     run = Minimization(Springs(stiffness, places), atoms(places + 0.02), table_of(max_force=1e-4))
-    kept, retreats = [run.relaxation.enthalpy], 0
+    kept, backtracks = [run.relaxation.enthalpy], 0
     method: Any = run.integrator.method
     while not run.integrator.finished and run.steps < 100:
         run.step()
-        retreats += method.history.retreats > 0
-        if method.history.retreats == 0:
+        backtracks += method.history.backtracks > 0
+        if method.history.backtracks == 0:
             kept.append(method.history.enthalpy)
-    assert run.integrator.finished and retreats > 0
+    assert run.integrator.finished and backtracks > 0
     assert all(b <= a for a, b in zip(kept, kept[1:], strict=False))
 
 
