@@ -181,6 +181,7 @@ class ObserverSetting:
     changes_cell: bool = False
     results: str = OBSERVE
 
+
 PRIORITY = {"stop": 0, "write": 10, "log": 20}
 """An observer that may end the run comes before those that write the step, and the log is last."""
 

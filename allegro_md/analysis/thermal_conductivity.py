@@ -23,6 +23,7 @@ from allegro_md.analysis.table import QuantityTable
 from allegro_md.analysis.time_axis import require_interval
 from allegro_md.comm import Comm
 from allegro_md.config.fields import Time
+from allegro_md.config.groups import AXES
 from allegro_md.errors import InputError
 from allegro_md.evaluation import Needs
 from allegro_md.units import BOLTZMANN, EV_PER_A2_FS_IN_GW_PER_M2, EV_PER_A_FS_K_IN_W_PER_M_K
@@ -35,8 +36,6 @@ MEANS = 36
 
 COARSE = 0.8
 """Correlation of the fluxes of successive samples below which they are too far apart."""
-
-AXES = ("x", "y", "z")
 
 
 class ThermalConductivityTable(QuantityTable):

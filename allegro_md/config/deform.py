@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ValidationInfo, model_validator
 
-from allegro_md.config.fields import Marker, Table, problem, show
-from allegro_md.errors import InputError
-from allegro_md.units import parse_quantity
+from allegro_md.config.fields import Marker, Table, problem, show, signed_quantity
 
 AXIAL = ("xx", "yy", "zz")
 """Components that change lengths along one axis."""
@@ -19,12 +17,7 @@ class _Rate(Marker):
     """A rate of either sign, 1/fs or a string with a unit."""
 
     def parse(self, value: Any, info: ValidationInfo) -> float:
-        try:
-            return parse_quantity(value, "rate")
-        except InputError as error:
-            raise problem(error.what, error.remedy) from None
-        except (OverflowError, ValueError):
-            raise problem(f"too large: {show(value)}", 'a rate is for example "1e9/s"') from None
+        return signed_quantity(value, "rate")
 
 
 class _Strain(Marker):

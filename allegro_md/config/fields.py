@@ -124,6 +124,23 @@ _RANGES = {
 """Smallest and largest value of a dimension; beyond, powers overflow and a slip of the unit is likely."""
 
 
+def signed_quantity(value: Any, dimension: str, largest: float = math.inf) -> float:
+    """A number of either sign in internal units, or a text with a unit, of a magnitude up to `largest`.
+
+    Raises:
+        PydanticCustomError: it is none, or too large.
+    """
+    try:
+        result = parse_quantity(value, dimension)
+    except InputError as error:
+        raise problem(error.what, error.remedy) from None
+    except (OverflowError, ValueError):
+        raise problem(f"too large: {show(value)}", f"give a {dimension}") from None
+    if abs(result) > largest:
+        raise problem(f"too large: {show(value)}", f"up to {largest:g} in internal units make sense")
+    return result
+
+
 @dataclass(frozen=True)
 class Quantity(Marker):
     """A finite number in internal units or a string with a unit, positive or (``zero=True``) not negative."""
@@ -132,12 +149,7 @@ class Quantity(Marker):
     zero: bool = False
 
     def parse(self, value: Any, info: ValidationInfo) -> float:
-        try:
-            result = parse_quantity(value, self.dimension)
-        except InputError as error:
-            raise problem(error.what, error.remedy) from None
-        except (OverflowError, ValueError):
-            raise problem(f"too large: {show(value)}", f"give a {self.dimension}") from None
+        result = signed_quantity(value, self.dimension)
         if result < 0.0 or (result == 0.0 and not self.zero):
             limit = "zero or more" if self.zero else "positive"
             raise problem(f"must be {limit}, got {show(value)}", f"give a {limit} {self.dimension}")

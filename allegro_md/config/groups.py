@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, ValidationInfo, model_serializer, model_validator
 
 from allegro_md.config.expression import Expression
-from allegro_md.config.fields import Flag, Marker, Table, Whole, element, nearest, problem, quoted, show
+from allegro_md.config.fields import (
+    Flag,
+    Marker,
+    Table,
+    Whole,
+    element,
+    nearest,
+    problem,
+    quoted,
+    show,
+    signed_quantity,
+)
 from allegro_md.errors import InputError
-from allegro_md.units import parse_quantity
 
 AXES = ("x", "y", "z")
 
@@ -215,12 +225,7 @@ class Vector(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> tuple[float, float, float]:
         if not isinstance(value, (list, tuple)) or len(value) != 3:
             raise problem(f"expected three components, got {show(value)}", "for example [0.0, 0.0, 0.01]")
-        try:
-            x, y, z = (parse_quantity(component, self.dimension) for component in value)
-        except InputError as error:
-            raise problem(error.what, error.remedy) from None
-        if max(abs(x), abs(y), abs(z)) > self.largest:
-            raise problem(f"too large: {show(value)}", f"up to {self.largest:g} per component is possible")
+        x, y, z = (signed_quantity(component, self.dimension, self.largest) for component in value)
         return x, y, z
 
 

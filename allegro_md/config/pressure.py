@@ -7,9 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, model_validator
 
 from allegro_md.config.dynamics import DynamicsConfig, MotionConfig
-from allegro_md.config.fields import Choice, Marker, Time, problem, quoted, show
-from allegro_md.errors import InputError
-from allegro_md.units import parse_quantity
+from allegro_md.config.fields import Choice, Marker, Time, problem, quoted, show, signed_quantity
 
 COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")
 """Components of symmetric tensors, in the order in which six numbers are written."""
@@ -41,13 +39,7 @@ class _Pressure(Marker):
 
 def _pressure(value: Any) -> float:
     """A pressure of either sign, GPa."""
-    try:
-        pressure = parse_quantity(value, "pressure")
-    except InputError as error:
-        raise problem(error.what, error.remedy) from None
-    if abs(pressure) > _LARGEST:
-        raise problem(f"too large: {show(value)}", f"between {-_LARGEST:g} and {_LARGEST:g} GPa make sense")
-    return pressure
+    return signed_quantity(value, "pressure", _LARGEST)
 
 
 class _Components(Marker):

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from allegro_md.config.dynamics import INTEGRATORS, TemperatureConfig
+from allegro_md.config.dynamics import INTEGRATORS, DynamicsConfig, TemperatureConfig
 from allegro_md.config.fields import Marker, Quantity, Seed, Table, Whole, problem, show
-from allegro_md.config.output import ParallelConfig
+from allegro_md.config.guard import GuardConfig
+from allegro_md.config.output import OutputConfig, ParallelConfig
 from allegro_md.errors import InputError
 
 MOST = 100_000
@@ -199,13 +200,15 @@ def has_temperature(ensemble: Any) -> bool:
     return known and "temperature" in INTEGRATORS.table(ensemble).model_fields
 
 
-def require_exchangeable(dynamics: Any, output: Any, guard: Any, stages: Any, exchange: ExchangeConfig) -> None:
+def require_exchangeable(
+    dynamics: DynamicsConfig, output: OutputConfig, guard: GuardConfig, in_stages: bool, exchange: ExchangeConfig
+) -> None:
     """Refuses to exchange temperatures where that would be wrong, or where runs could not be continued.
 
     Raises:
         PydanticCustomError: names the key.
     """
-    if stages:
+    if in_stages:
         raise problem("a run in stages cannot exchange temperatures", "make the stages one by one", "replicas.exchange")
     if dynamics.changes_cell:
         what = f"{dynamics.ensemble} changes the cell, and energies alone do not decide then"

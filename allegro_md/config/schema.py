@@ -83,7 +83,7 @@ class Input(Table):
     @model_validator(mode="after")
     def _exchanges(self) -> Input:
         if self.replicas is not None and self.replicas.exchange is not None:
-            require_exchangeable(self.dynamics, self.output, self.guard, self.stage, self.replicas.exchange)
+            require_exchangeable(self.dynamics, self.output, self.guard, bool(self.stage), self.replicas.exchange)
         return self
 
     def replica(self, index: int) -> Input:

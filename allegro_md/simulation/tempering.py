@@ -91,7 +91,7 @@ def run_tempering(
                     ensemble.config.replica(index), ensemble.comm, resume and step is not None,
                     overwrite or (resume and step is None), ensemble.membership(True, step),
                 )  # fmt: skip
-                require_exchangeable(simulations[index])
+                require_canonical(simulations[index])
         except AllegroError as fault:
             error = fault
             break
@@ -99,7 +99,7 @@ def run_tempering(
     Tempering(ensemble, simulations, step or 0, note_progress).run()
 
 
-def require_exchangeable(simulation: Simulation) -> None:
+def require_canonical(simulation: Simulation) -> None:
     """Refuses a system whose temperature cannot be exchanged.
 
     Raises:

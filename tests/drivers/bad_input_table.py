@@ -128,6 +128,8 @@ VALUES = (
     Case("text for a number", sets("potential.cutoff=far"), ("potential.cutoff", "number")),
     Case("unknown ensemble", sets("dynamics.ensemble=nvt"), ("dynamics.ensemble", '"nve"')),
     Case("barostat without a pressure", sets("dynamics.ensemble=npt-mtk"), ("dynamics.pressure", "pressure =")),
+    Case("pressure beyond all numbers", sets("dynamics.ensemble=npt-mtk", f"dynamics.pressure={10**400}"),
+         ("dynamics.pressure", "too large")),
     Case("key of another ensemble", sets("dynamics.temperature=3"), ("dynamics.temperature", '"nve"', "remove")),
     Case("unknown engine", sets("potential.engine=fussed", file="model.toml"), ("engine", '"fused"')),
     Case("device of the future", sets("potential.device=cuda"), ("potential.device", "not yet available")),
