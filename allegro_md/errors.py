@@ -44,6 +44,11 @@ class InputError(AllegroError):
         first = different[0]
         return type(first)(first.what, first.where, first.remedy, different[1:])
 
+    def at(self, place: str) -> InputError:
+        """The same faults in a part of the input: `place` stands before each `where`."""
+        faults = [InputError(fault.what, f"{place}{fault.where}".rstrip(",. "), fault.remedy) for fault in self.faults]
+        return InputError.of(faults)
+
 
 class PhysicsError(AllegroError):
     """The simulation broke (NaN, runaway force, lost atom, overflow of an exact sum).

@@ -60,6 +60,7 @@ class StepFunctions(Protocol):
             keep: (n_species,) share of the velocity that is kept.
             width: (n_species,) Å/fs, standard deviation of what is added.
             draw: which deviates: those of `rng.normals`.
+            within: bits of the groups whose atoms take part; 0: all do. Those that are held never do.
 
         Returns:
             Σ ½ m (v_new² − v_old²) of the local atoms, eV; one component.

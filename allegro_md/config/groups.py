@@ -230,7 +230,7 @@ class Vector(Marker):
 
 
 class ApplyConfig(Table):
-    """An action on a group from outside: one of force, acceleration and velocity.
+    """An external action on a group: one of force, acceleration and velocity.
 
     Attributes:
         group: name of the group.

@@ -94,7 +94,7 @@ class Setting:
         cell: at the start.
         collective: sums and decisions over ranks.
         n_held: atoms that are not accelerated, `AtomState.held`.
-        driven: forces from outside act, whose sum is not zero.
+        driven: external forces act, whose sum is not zero.
         groups: those with a thermostat, by name.
     """
 

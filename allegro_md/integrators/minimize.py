@@ -55,6 +55,9 @@ class MinimizeConfig(CellConfig):
             default = show(without[changed[0]]).replace("()", "[]")
             raise problem("has no meaning while the cell is fixed",
                           f'add cell = "isotropic", "anisotropic" or "flexible", or set it to {default}', changed[0])
+        if self.cell != "fixed" and self.frozen:
+            raise problem("the cell cannot be minimized while atoms are frozen: a strain would move them",
+                          'use cell = "fixed", or freeze no atoms', "frozen")
         return self
 
 

@@ -43,7 +43,7 @@ class AppliedForce:
 
 
 class AppliedForces:
-    """All forces from outside; atoms that are held feel none."""
+    """All external forces; atoms that are held feel none."""
 
     def __init__(self, forces: Sequence[AppliedForce]) -> None:
         self._forces = tuple(forces)

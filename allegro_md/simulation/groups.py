@@ -1,4 +1,4 @@
-"""Groups of a running simulation: who belongs to them, who is held, and what acts on them from outside."""
+"""Groups of a running simulation: who belongs to them, who is held, and which external forces act on them."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def apply_groups(
 def _external_forces(
     state: AtomState, groups: Sequence[GroupConfig], dynamics: DynamicsConfig, comm: Comm
 ) -> tuple[AppliedForces | None, NDArray[np.float64]]:
-    """The forces that act from outside, and their sum over all atoms, (3,) eV/Å."""
+    """The external forces, and their sum over all atoms, (3,) eV/Å."""
     found = [
         AppliedForce.of(bits_of([each.group], groups), each.force, each.acceleration, state.species_table.masses)
         for each in _applied(dynamics)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -24,13 +26,17 @@ AT_REST = 1e-3
 """eV/Å; atoms at rest whose forces are weaker do not begin to move by themselves."""
 
 
+REMOVED = "the net momentum of the start velocities was removed"
+"""Beginning of the line of the log that says so."""
+
+
 def remove_momentum(
     state: AtomState, table: DynamicsConfig, info: PotentialInfo, comm: Comm, driven: bool = False
 ) -> list[str]:
     """Removes the net momentum of the start where it would be conserved (collective).
 
     Temperature, thermostats and pressure count 3N − 3 degrees of freedom then, which is wrong for a system that moves
-    as a whole. Where atoms are held, or forces act from outside (`driven`), momentum is not conserved and stays.
+    as a whole. Where atoms are held, or external forces act (`driven`), momentum is not conserved and stays.
 
     Returns:
         Lines for the log: what was removed.
@@ -52,13 +58,14 @@ def remove_momentum(
     state.local("velocity").sub_(torch.from_numpy(velocity).to(state.device))
     counted = " and counts 3N degrees of freedom" if table.keeps_momentum else ""
     return [
-        f"the net momentum of the start velocities was removed: the system moved as a whole at {speed:.4g} Å/fs "
+        f"{REMOVED}: the system moved as a whole at {speed:.4g} Å/fs "
         f"({share:.4g} eV). dynamics.remove_momentum = false keeps it{counted}"
     ]
 
 
 def require_motion(
-    state: AtomState, forces: ForceEvaluator, integrator: Integrator, removed: bool, comm: Comm
+    state: AtomState, forces: ForceEvaluator, integrator: Integrator, remarks: Sequence[str], comm: Comm,
+    key: str = "[system.velocities] temperature",
 ) -> list[str]:
     """Refuses a thermostat that only multiplies velocities where all atoms are at rest and stay so (collective).
 
@@ -66,8 +73,9 @@ def require_motion(
         state: at the start.
         forces: evaluated only where all atoms are at rest.
         integrator: of the run.
-        removed: the net momentum was removed.
+        remarks: lines that `remove_momentum` has given.
         comm: all ranks.
+        key: of the input that sets a temperature to begin with.
 
     Returns:
         Lines for the log: atoms begin at rest, but their forces will move them.
@@ -79,7 +87,8 @@ def require_motion(
         return []
     forces(state, frozenset())
     force = float(comm.max(backend_for(state.device).limits.largest_length(state.local("force")) / FORCE_SCALE))
-    remedy = f"set [system.velocities] temperature, for example {max(integrator.max_temperature, 1.0):g}"
+    remedy = f"set {key}, for example {max(integrator.max_temperature, 1.0):g} K"
+    removed = any(line.startswith(REMOVED) for line in remarks)
     rest = "all atoms are at rest" + (" once the net momentum is removed" if removed else "")
     if force < AT_REST:
         raise InputError(

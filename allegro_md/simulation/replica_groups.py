@@ -76,8 +76,7 @@ def named(index: int) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        faults = [InputError(e.what, f"replica {index}, {e.where}".rstrip(", "), e.remedy) for e in error.faults]
-        raise InputError.of(faults) from error
+        raise error.at(f"replica {index}, ") from error
     except PhysicsError as error:
         raise PhysicsError(f"replica {index}: {error}", error.atoms) from error
     except AllegroError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.domain.decomposition import Decomposition, choose_grid
-from allegro_md.errors import ResourceError
+from allegro_md.errors import InputError, ResourceError
 from allegro_md.io.id_partition import ORDERING, PIECE
 from allegro_md.io.structure import SystemBuilder
 from allegro_md.potentials import Potential, descriptions
@@ -110,7 +110,17 @@ class ResourceEstimate:
             self.program, self.block, self._most = comm.max(np.array([after, most - after, most], dtype=np.float64))
 
     def _stage(self, index: int, potential: Potential, comm: Comm) -> _Stage:
-        """Builds the parts of a stage: one that does not fit is refused before the run begins."""
+        """Builds the parts of a stage: one that does not fit is refused before the run begins.
+
+        Raises:
+            InputError: names the stage.
+        """
+        try:
+            return self._built_stage(index, potential, comm)
+        except InputError as error:
+            raise (error.at(f"stage.{index}.") if self.config.stage else error) from None
+
+    def _built_stage(self, index: int, potential: Potential, comm: Comm) -> _Stage:
         config = self.config
         first = sum(stage.dynamics.steps for stage in config.stages[:index])
         last = first + config.stages[index].dynamics.steps

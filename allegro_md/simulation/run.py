@@ -86,8 +86,7 @@ class Simulation:
         self._structure = log_lines(parts.system)
         self.state = self.loop.state
         if self.loop.step == 0:
-            integrator, removed = self.loop.integrator, any("net momentum of" in line for line in self._remarks)
-            self._remarks += require_motion(self.state, self.loop.forces, integrator, removed, comm)
+            self._remarks += require_motion(self.state, self.loop.forces, self.loop.integrator, self._remarks, comm)
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
         row_bytes = sum(field.row_bytes for field in self.state.fields.values() if field.checkpoint)
         first_checkpoint = row_bytes * self.state.n_total / DISK_BYTES_PER_SECOND

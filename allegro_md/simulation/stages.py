@@ -98,7 +98,8 @@ def begin_stage(parts: Parts, index: int, loop: StepLoop, comm: Comm) -> list[st
     if stage.velocities is not None:
         maxwell_boltzmann(state, stage.velocities.temperature, stage.velocities.seed, comm)
     remarks = remove_momentum(state, config.dynamics, info, comm, grouping.driven)
-    rest = require_motion(state, loop.forces, integrator, bool(remarks), comm)
+    key = f"velocities = {{ temperature = … }} in stage {stage.name}"
+    rest = require_motion(state, loop.forces, integrator, remarks, comm, key)
     return [*grouping.remarks, *cautions(integrator), *remarks, *rest]
 
 

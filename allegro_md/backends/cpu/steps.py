@@ -41,7 +41,7 @@ def scale_velocities(state: AtomState, factor: float, within: int = 0) -> None:
     """Multiplies the velocities of atoms that are not held, and with `within` only of these groups' atoms."""
     velocity = state.local("velocity")
     if state.held or within:
-        _scale_some(velocity.numpy(), factor, state.local("group").numpy(), state.held, within or -1)
+        _scale_some(velocity.numpy(), factor, state.local("group").numpy(), state.held, within)
     else:
         velocity.mul_(factor)
 
@@ -63,7 +63,7 @@ def thermalize(
     """Replaces v by keep · v + width · R; `keep` (n_species,), `width` (n_species,) Å/fs. Returns the heat, eV."""
     ids, species, velocity = (state.local(name).numpy() for name in ("id", "species", "velocity"))
     masses = state.species_table.masses * AMU_A2_PER_FS2
-    grouped, chosen = state.held or within, (state.held, within or -1)
+    grouped, chosen = state.held or within, (state.held, within)
     group = state.local("group" if grouped else "id").numpy()  # where nothing is chosen any numbers will do
     parts = []
     for start in range(0, max(1, state.n_local), CHUNK):
@@ -172,9 +172,12 @@ def _work(
 def _scale_some(
     velocity: NDArray[np.float64], factor: float, group: NDArray[np.int64], held: int, within: int
 ) -> None:
-    """Multiplies `velocity` (n, 3) of atoms with a bit of `within` and none of `held` in `group` (n,), in place."""
+    """Multiplies `velocity` (n, 3) in place, of atoms with none of `held` and a bit of `within` in `group` (n,).
+
+    With `within` = 0 all atoms that are not held take part.
+    """
     for i in range(len(velocity)):
-        if group[i] & held == 0 and (within == -1 or group[i] & within):
+        if group[i] & held == 0 and (within == 0 or group[i] & within):
             for k in range(3):
                 velocity[i, k] *= factor
 
@@ -224,7 +227,7 @@ def _thermalize(
         width: (n_species,) Å/fs.
         draw: which deviates.
         group: (n,) bits of an atom's groups.
-        chosen: bits of the groups that are held, and of those that take part (−1: all atoms do).
+        chosen: bits of the groups that are held, and of those that take part (0: all atoms do).
 
     Returns:
         (n,) ½ (v_new² − v_old²) of each atom, Å²/fs².
@@ -233,7 +236,7 @@ def _thermalize(
     fill_normals(ids, draw, normals)
     held, within = chosen
     for i in range(len(ids)):
-        if group[i] & held or (within != -1 and group[i] & within == 0):
+        if group[i] & held or (within != 0 and group[i] & within == 0):
             continue
         c, w = keep[species[i]], width[species[i]]
         for k in range(3):
