@@ -24,6 +24,7 @@ from allegro_md.simulation.groups import group_fields, supposed_grouping
 from allegro_md.simulation.host_info import by_host, host_info, resident_memory
 from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.peak_memory import measure_peak_memory
+from allegro_md.simulation.stages import require_velocities
 from allegro_md.state import FIELDS, Field
 
 ROW = sum(field.row_bytes for field in FIELDS.values())
@@ -128,6 +129,7 @@ class ResourceEstimate:
         dynamics, added = config.stages[index].dynamics, group_fields(config, self.system.fixes_atoms)
         supposed = supposed_grouping(config.group, dynamics, self.system.n_total)
         integrator = new_integrator(Parts(config.of_stage(index), self.system, potential), comm, grouping=supposed)
+        require_velocities(config, index, integrator)
         return _Stage(
             first, last, [observer for observer in observers if observer.trigger.count(first, last)],
             (*integrator.fields, *added),

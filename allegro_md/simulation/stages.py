@@ -8,7 +8,8 @@ from typing import Any
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.config.stage import CONVERGING, EndConfig, StageConfig
-from allegro_md.integrators.base import Concluding, cautions
+from allegro_md.errors import InputError
+from allegro_md.integrators.base import Concluding, Integrator, cautions
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.reporting import PRIORITY, Snapshot
 from allegro_md.simulation.build import Parts, build_guard, hottest, new_integrator
@@ -101,6 +102,28 @@ def begin_stage(parts: Parts, index: int, loop: StepLoop, comm: Comm) -> list[st
     key = f"velocities = {{ temperature = … }} in stage {stage.name}"
     rest = require_motion(state, loop.forces, integrator, remarks, comm, key)
     return [*grouping.remarks, *cautions(integrator), *remarks, *rest]
+
+
+def require_velocities(config: Input, index: int, integrator: Integrator) -> None:
+    """Refuses a thermostat that only multiplies velocities after a minimization, which leaves all atoms at rest.
+
+    Args:
+        config: of the run.
+        index: of the stage.
+        integrator: of the stage.
+
+    Raises:
+        InputError: the stage draws no velocities.
+    """
+    stage = config.stages[index]
+    after_minimization = index > 0 and config.stages[index - 1].dynamics.length_of_step == 0.0
+    if after_minimization and stage.velocities is None and not integrator.heats_atoms_at_rest:
+        raise InputError(
+            "all atoms are at rest after the minimization before, and this thermostat multiplies velocities: zero "
+            "stays zero",
+            "velocities",
+            f"add velocities = {{ temperature = {max(integrator.max_temperature, 1.0):g} }} to the stage",
+        )
 
 
 def introduction(config: Input, index: int) -> str:

@@ -164,3 +164,13 @@ def test_first_stage_draws_velocities(tmp_path: Path) -> None:
     simulation = Simulation.from_toml(tmp_path / "a.toml")
     kinetic = float(simulation.comm.reduce(kinetic_energy(simulation.state))[0])
     assert temperature(kinetic, simulation.loop.integrator.degrees_of_freedom) == pytest.approx(300.0, rel=0.15)
+
+
+def test_thermostat_after_minimization_needs_velocities(tmp_path: Path) -> None:
+    """It would multiply zero; the run is refused before the minimization is made."""
+    text = HEAD.replace("DIRECTORY", str(tmp_path / "run")).replace(
+        "dynamics = { temperature = [120.0, 240.0] }", 'dynamics = { ensemble = "minimize" }'
+    ).replace('dynamics = { ensemble = "nve", timestep = 2.0, steps = 50 }', 'dynamics = { ensemble = "nvt-bussi" }')
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(InputError, match=r"stage\.1\.velocities: all atoms are at rest after the minimization"):
+        Simulation.from_toml(tmp_path / "a.toml")
