@@ -10,11 +10,11 @@ from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.config.replicas import RankGroup, divide
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, PhysicsError
-from allegro_md.simulation.membership import Membership, NeverStops, SharedStop
 from allegro_md.simulation.progress import Log
+from allegro_md.simulation.replica_context import NeverStops, ReplicaContext, SharedStop
 
 
-class Ensemble:
+class ReplicaSet:
     """The replicas that this group of ranks makes, and the others.
 
     Attributes:
@@ -39,7 +39,7 @@ class Ensemble:
         here = [group for host, group in hosts if host == socket.gethostname()]
         self._groups_on_host = len(here) / here.count(self.group.index)
 
-    def membership(self, in_pieces: bool = False, checkpoint: int | None = None) -> Membership:
+    def context(self, in_pieces: bool = False, checkpoint: int | None = None) -> ReplicaContext:
         """Returns what each replica of this group has in common with the others.
 
         Args:
@@ -47,7 +47,7 @@ class Ensemble:
             checkpoint: step of the common checkpoint to continue from.
         """
         at_once = len(self.group.replicas) if in_pieces else 1
-        return Membership(
+        return ReplicaContext(
             NeverStops() if in_pieces else self.stop, prints=not in_pieces, checkpoint=checkpoint,
             runs=self.count, runs_on_host=self._groups_on_host * at_once,
         )  # fmt: skip

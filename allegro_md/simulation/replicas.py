@@ -14,8 +14,8 @@ from allegro_md.config.schema import REPLICA
 from allegro_md.errors import AllegroError, InputError, InterruptedRun
 from allegro_md.io.exchanges import AVERAGES, EXCHANGES
 from allegro_md.io.run_directory import DYNAMICS, Contents, RunDirectory
-from allegro_md.simulation.membership import SharedStop
-from allegro_md.simulation.replica_groups import Ensemble, named
+from allegro_md.simulation.replica_context import SharedStop
+from allegro_md.simulation.replica_groups import ReplicaSet, named
 from allegro_md.simulation.run import Simulation
 from allegro_md.simulation.tempering import run_tempering
 from allegro_md.stopping import REASONS, StopRequest
@@ -55,44 +55,44 @@ def run_replicas(config: Input, comm: Comm, resume: bool = False, overwrite: boo
         RunDirectory(directory, comm, resume=resume, overwrite=overwrite, contents=REPLICAS) as place,
         request.on_signals(),
     ):
-        ensemble = Ensemble(config, comm, SharedStop(request, comm))
+        replica_set = ReplicaSet(config, comm, SharedStop(request, comm))
         began = time.time()
-        note = _Notes(place, ensemble, began)
+        note = _Notes(place, replica_set, began)
         note("running")
         try:
             if config.replicas.exchange is None:
-                run_independent(ensemble, resume, overwrite)
+                run_independent(replica_set, resume, overwrite)
             else:
-                run_tempering(ensemble, resume, overwrite, lambda extra: note("running", extra))
+                run_tempering(replica_set, resume, overwrite, lambda extra: note("running", extra))
         except AllegroError as error:  # on all ranks alike
             note(f"{type(error).__name__}: {error}")
             raise
         note("done")
-        ensemble.log.say(f"done: {ensemble.count} replicas; results in {directory}")
+        replica_set.log.say(f"done: {replica_set.count} replicas; results in {directory}")
 
 
-def run_independent(ensemble: Ensemble, resume: bool, overwrite: bool) -> None:
+def run_independent(replica_set: ReplicaSet, resume: bool, overwrite: bool) -> None:
     """Makes the replicas of each group one after the other (collective).
 
     Raises:
         AllegroError: one has failed, or the run was interrupted.
     """
     error: AllegroError | None = None
-    for index in ensemble.group.replicas:
-        if reason := int(ensemble.comm.max(float(ensemble.stop.wanted()))):
+    for index in replica_set.group.replicas:
+        if reason := int(replica_set.comm.max(float(replica_set.stop.wanted()))):
             error = InterruptedRun(f"{REASONS[reason]}; replica {index} has not begun, or not been continued")
             break
-        ensemble.log.say(f"replica {index}:")
+        replica_set.log.say(f"replica {index}:")
         try:
             with named(index):
                 Simulation.from_config(
-                    ensemble.config.replica(index), ensemble.comm, resume, overwrite, ensemble.membership()
+                    replica_set.config.replica(index), replica_set.comm, resume, overwrite, replica_set.context()
                 ).run()
         except AllegroError as fault:
-            ensemble.stop.give_up()
+            replica_set.stop.give_up()
             error = fault
             break
-    ensemble.require_together(error)
+    replica_set.require_together(error)
 
 
 def check_directories(config: Input, resume: bool, overwrite: bool) -> None:
@@ -135,21 +135,21 @@ def read_record(directory: Path) -> dict[str, Any] | None:
 class _Notes:
     """Writes ``replicas.json``."""
 
-    def __init__(self, place: RunDirectory, ensemble: Ensemble, began: float) -> None:
-        self._place, self._ensemble, self._extra = place, ensemble, dict[str, Any]()
+    def __init__(self, place: RunDirectory, replica_set: ReplicaSet, began: float) -> None:
+        self._place, self._replica_set, self._extra = place, replica_set, dict[str, Any]()
         self._began = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began))
 
     def __call__(self, status: str, extra: dict[str, Any] | None = None) -> None:
         """Replaces the file (collective); `extra` entries stay until others come."""
-        config = self._ensemble.config
+        config = self._replica_set.config
         assert config.replicas is not None
         if extra is not None:
             self._extra = extra
-        if self._ensemble.world.rank > 0:
+        if self._replica_set.world.rank > 0:
             self._place.write_record({})  # only that of rank 0 counts
             return
         temperatures = config.replicas.temperatures
-        groups = divide(config.replicas.count, self._ensemble.world.size)
+        groups = divide(config.replicas.count, self._replica_set.world.size)
         rows = [
             {"directory": f"{REPLICA}{index}", "ranks": [group.ranks.start, group.ranks.stop - 1]}
             | ({} if temperatures is None else {"temperature_K": temperatures[index]})

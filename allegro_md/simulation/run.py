@@ -35,9 +35,9 @@ from allegro_md.simulation.certificate import verify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
 from allegro_md.simulation.failure_dump import dump_failure
 from allegro_md.simulation.loop import Substepping
-from allegro_md.simulation.membership import Membership
 from allegro_md.simulation.motion import require_motion
 from allegro_md.simulation.progress import Log, Progress
+from allegro_md.simulation.replica_context import ReplicaContext
 from allegro_md.simulation.resource_estimate import ResourceEstimate
 from allegro_md.simulation.stages import StageEnd, begin_stage, complaint, conclusion, introduction, reason_of_end
 from allegro_md.stopping import Stop, StopRequest
@@ -60,7 +60,7 @@ class Simulation:
 
     def __init__(
         self, parts: Parts, comm: Comm, checkpoint: Checkpoint | None, resume: bool, overwrite: bool,
-        compilation: CompilationWatch, began: float, membership: Membership | None,
+        compilation: CompilationWatch, began: float, context: ReplicaContext | None,
     ) -> None:
         """Use `from_toml` or `from_config`."""
         self.config = config = parts.config
@@ -90,10 +90,10 @@ class Simulation:
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
         row_bytes = sum(field.row_bytes for field in self.state.fields.values() if field.checkpoint)
         first_checkpoint = row_bytes * self.state.n_total / DISK_BYTES_PER_SECOND
-        self._prints = membership is None or membership.prints
+        self._prints = context is None or context.prints
         self._stop: Stop = StopRequest(config.stop.walltime, first_checkpoint)
-        if membership is not None:
-            self._stop = membership.stop
+        if context is not None:
+            self._stop = context.stop
         self.loop.stop_wanted = self._stop.wanted
         self._building = time.perf_counter() - began
 
@@ -108,7 +108,7 @@ class Simulation:
 
     @staticmethod
     def from_config(
-        config: Input, comm: Comm, resume: bool = False, overwrite: bool = False, membership: Membership | None = None
+        config: Input, comm: Comm, resume: bool = False, overwrite: bool = False, context: ReplicaContext | None = None
     ) -> Simulation:
         """Builds the simulation of a validated input; writes nothing (collective).
 
@@ -117,7 +117,7 @@ class Simulation:
             comm: all ranks.
             resume: continue from the newest good checkpoint of the run directory, if it has one.
             overwrite: an existing run directory may be replaced.
-            membership: of a run that is one of several replicas.
+            context: of a run that is one of several replicas.
 
         Raises:
             InputError: the input does not fit the files it names, or the run directory.
@@ -134,15 +134,15 @@ class Simulation:
             with comm.collective_errors():
                 made = max(checkpoint_steps(config.output.directory), default=0) if resume else 0
             estimate = ResourceEstimate(parts.config, parts.system, parts.potential, comm)
-            if membership is not None:
-                estimate.runs, estimate.runs_on_host = membership.runs, membership.runs_on_host
+            if context is not None:
+                estimate.runs, estimate.runs_on_host = context.runs, context.runs_on_host
             estimate.require(made, overwrite)
             checkpoint = None
-            if resume and membership is not None and membership.checkpoint is not None:
-                checkpoint = read_checkpoint(checkpoint_path(config.output.directory, membership.checkpoint), comm)
+            if resume and context is not None and context.checkpoint is not None:
+                checkpoint = read_checkpoint(checkpoint_path(config.output.directory, context.checkpoint), comm)
             elif resume:
                 checkpoint = latest_checkpoint(config.output.directory, comm)
-            return Simulation(parts, comm, checkpoint, resume, overwrite, compilation, began, membership)
+            return Simulation(parts, comm, checkpoint, resume, overwrite, compilation, began, context)
 
     def run(self) -> None:
         """Makes all steps; the run directory is complete when it returns, and as complete as can be when it raises.

@@ -29,7 +29,7 @@ from allegro_md.io.checkpoint import checkpoint_path, checkpoint_steps, read_che
 from allegro_md.io.disk import write_whole
 from allegro_md.io.exchanges import AVERAGES, EXCHANGES, ExchangeFile, Exchanges, read_exchanges
 from allegro_md.simulation.progress import PLAIN_SECONDS
-from allegro_md.simulation.replica_groups import Ensemble, named
+from allegro_md.simulation.replica_groups import ReplicaSet, named
 from allegro_md.simulation.run import Simulation
 from allegro_md.stopping import REASONS
 from allegro_md.units import BOLTZMANN
@@ -68,12 +68,12 @@ def exchanged(
 
 
 def run_tempering(
-    ensemble: Ensemble, resume: bool, overwrite: bool, note_progress: Callable[[dict[str, Any]], None]
+    replica_set: ReplicaSet, resume: bool, overwrite: bool, note_progress: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Makes all replicas of an ensemble, and exchanges between them (collective).
+    """Makes all replicas, and exchanges between them (collective).
 
     Args:
-        ensemble: the replicas.
+        replica_set: the replicas.
         resume: continue all of them from their newest common checkpoint, if they have one.
         overwrite: existing run directories may be replaced.
         note_progress: writes the record of all replicas, with further entries.
@@ -81,22 +81,22 @@ def run_tempering(
     Raises:
         AllegroError: a replica has failed, or the run was interrupted.
     """
-    step = common_checkpoint(ensemble) if resume else None
+    step = common_checkpoint(replica_set) if resume else None
     simulations: dict[int, Simulation] = {}
     error: AllegroError | None = None
-    for index in ensemble.group.replicas:
+    for index in replica_set.group.replicas:
         try:
             with named(index):
                 simulations[index] = Simulation.from_config(
-                    ensemble.config.replica(index), ensemble.comm, resume and step is not None,
-                    overwrite or (resume and step is None), ensemble.membership(True, step),
+                    replica_set.config.replica(index), replica_set.comm, resume and step is not None,
+                    overwrite or (resume and step is None), replica_set.context(True, step),
                 )  # fmt: skip
                 require_canonical(simulations[index])
         except AllegroError as fault:
             error = fault
             break
-    ensemble.require_together(error)
-    Tempering(ensemble, simulations, step or 0, note_progress).run()
+    replica_set.require_together(error)
+    Tempering(replica_set, simulations, step or 0, note_progress).run()
 
 
 def require_canonical(simulation: Simulation) -> None:
@@ -114,7 +114,7 @@ def require_canonical(simulation: Simulation) -> None:
 
 
 class Tempering:
-    """The exchanges of an ensemble.
+    """The exchanges between all replicas.
 
     Attributes:
         temperatures: of all replicas at the beginning, ascending, K.
@@ -122,7 +122,7 @@ class Tempering:
     """
 
     def __init__(
-        self, ensemble: Ensemble, simulations: dict[int, Simulation], step: int,
+        self, replica_set: ReplicaSet, simulations: dict[int, Simulation], step: int,
         note_progress: Callable[[dict[str, Any]], None],
     ) -> None:
         """Takes up the exchanges after a step of a checkpoint, or 0 (collective).
@@ -130,17 +130,17 @@ class Tempering:
         Raises:
             InputError: ``exchanges.csv`` does not fit the checkpoints.
         """
-        replicas = ensemble.config.replicas
+        replicas = replica_set.config.replicas
         assert replicas is not None and replicas.exchange is not None and replicas.temperatures is not None
         self.temperatures, exchange = replicas.temperatures, replicas.exchange
         self._every, self._seed = exchange.every, exchange.seed
-        self._ensemble, self._simulations, self._note_progress = ensemble, simulations, note_progress
-        self._path = ensemble.config.output.directory / EXCHANGES
+        self._replica_set, self._simulations, self._note_progress = replica_set, simulations, note_progress
+        self._path = replica_set.config.output.directory / EXCHANGES
         now = self._gathered({k: _temperature(simulation) for k, simulation in simulations.items()})
         self.holders = [now.index(kelvin) for kelvin in self.temperatures]
         self._file: ExchangeFile | None = None
         self._shown = time.monotonic()
-        world = ensemble.world
+        world = replica_set.world
         with world.collective_errors():
             if world.rank == 0:
                 self._file = ExchangeFile(self._path, len(now), step)
@@ -152,11 +152,11 @@ class Tempering:
         Raises:
             AllegroError: a replica has failed, or the run was interrupted.
         """
-        ensemble, world = self._ensemble, self._ensemble.world
+        replica_set, world = self._replica_set, self._replica_set.world
         pieces = {index: simulation.pieces(self._every) for index, simulation in self._simulations.items()}
         try:
             while world.any(self._advance(pieces)):
-                if reason := int(world.max(float(ensemble.stop.request.wanted()))):
+                if reason := int(world.max(float(replica_set.stop.request.wanted()))):
                     step = next(iter(self._simulations.values())).loop.step
                     raise InterruptedRun(f"{REASONS[reason]}; all replicas stopped after step {step}")
                 self._exchange()
@@ -183,7 +183,7 @@ class Tempering:
             except AllegroError as fault:
                 error = fault
                 break
-        self._ensemble.require_together(error)
+        self._replica_set.require_together(error)
         return more
 
     def _end(self, pieces: dict[int, Any], error: AllegroError) -> None:
@@ -195,11 +195,11 @@ class Tempering:
 
     def _exchange(self) -> None:
         """Decides and makes one exchange (collective)."""
-        ensemble, loops = self._ensemble, {k: simulation.loop for k, simulation in self._simulations.items()}
+        replica_set, loops = self._replica_set, {k: simulation.loop for k, simulation in self._simulations.items()}
         potentials = self._gathered({k: loop.measure().potential for k, loop in loops.items()})
         loop = next(iter(loops.values()))
         number = loop.step // self._every
-        self.holders = ensemble.world.on_root(
+        self.holders = replica_set.world.on_root(
             lambda: exchanged(self.holders, potentials, self.temperatures, number, self._seed)
         )
         now = [self.temperatures[self.holders.index(k)] for k in range(len(self.holders))]
@@ -208,8 +208,8 @@ class Tempering:
             assert isinstance(integrator, Tempered)
             if now[index] != _temperature(simulation):
                 integrator.set_temperature(simulation.state, now[index])
-        between = ensemble.config.output.checkpoint.every
-        with ensemble.world.collective_errors():
+        between = replica_set.config.output.checkpoint.every
+        with replica_set.world.collective_errors():
             if self._file is not None:
                 self._file.add(loop.step, loop.time, now, potentials)
                 if between and (loop.step + self._every) % between == 0:  # before a checkpoint counts on the rows
@@ -218,11 +218,11 @@ class Tempering:
             self._note_progress(self.statistics())
         if time.monotonic() - self._shown > PLAIN_SECONDS:
             self._shown = time.monotonic()
-            ensemble.log.say(f"step {loop.step}/{ensemble.config.steps}, exchange {number}")
+            replica_set.log.say(f"step {loop.step}/{replica_set.config.steps}, exchange {number}")
 
     def statistics(self) -> dict[str, Any]:
         """Returns what the record tells of the exchanges so far; writes the means by temperature (collective)."""
-        return self._ensemble.world.on_root(self._statistics)
+        return self._replica_set.world.on_root(self._statistics)
 
     def _statistics(self) -> dict[str, Any]:
         rows = read_exchanges(self._path)
@@ -239,8 +239,8 @@ class Tempering:
 
     def _gathered(self, mine: dict[int, float]) -> list[float]:
         """The numbers of all replicas, each given by all ranks of its group (collective)."""
-        found = {k: value for part in self._ensemble.world.allgather(mine) for k, value in part.items()}
-        return [found[k] for k in range(self._ensemble.count)]
+        found = {k: value for part in self._replica_set.world.allgather(mine) for k, value in part.items()}
+        return [found[k] for k in range(self._replica_set.count)]
 
     def _require_rows(self, step: int, now: list[float]) -> None:
         rows = read_exchanges(self._path)
@@ -251,7 +251,7 @@ class Tempering:
             raise InputError(what, str(self._path), "restore it, or start again with --overwrite")
 
     def _close(self) -> None:
-        with self._ensemble.world.collective_errors():
+        with self._replica_set.world.collective_errors():
             if self._file is not None:
                 self._file.close()
 
@@ -300,28 +300,29 @@ def _averages(rows: Exchanges, start: NDArray[np.float64], ratio: NDArray[np.flo
     return ("\n".join(lines) + "\n").encode()
 
 
-def common_checkpoint(ensemble: Ensemble) -> int | None:
+def common_checkpoint(replica_set: ReplicaSet) -> int | None:
     """Step of the newest checkpoint that all replicas have, each undamaged; None where none is there (collective).
 
     Raises:
         InputError: checkpoints are there, but none in common: files are damaged or missing.
     """
-    directories = [ensemble.config.replica(index).output.directory for index in range(ensemble.count)]
-    found = ensemble.world.on_root(lambda: [checkpoint_steps(directory) for directory in directories])
+    directories = [replica_set.config.replica(index).output.directory for index in range(replica_set.count)]
+    found = replica_set.world.on_root(lambda: [checkpoint_steps(directory) for directory in directories])
     common = set.intersection(*(set(steps) for steps in found))
     for step in sorted(common, reverse=True):
         good = True
-        for index in ensemble.group.replicas:
+        for index in replica_set.group.replicas:
             try:
-                read_checkpoint(checkpoint_path(directories[index], step), ensemble.comm)
+                read_checkpoint(checkpoint_path(directories[index], step), replica_set.comm)
             except InputError as error:
-                ensemble.log.note(f"passed over: {error}")
+                replica_set.log.note(f"passed over: {error}")
                 good = False
-        if not ensemble.world.any(not good):
-            ensemble.log.say(f"going on from step {step} of all replicas")
+        if not replica_set.world.any(not good):
+            replica_set.log.say(f"going on from step {step} of all replicas")
             return step
     if common or any(len(steps) > 1 for steps in found):
         what = "the replicas have no undamaged checkpoint of one and the same step"
-        raise InputError(what, str(ensemble.config.output.directory), "restore them, or start again with --overwrite")
-    ensemble.log.say("no checkpoint is common to all replicas: starting from the beginning")
+        where = str(replica_set.config.output.directory)
+        raise InputError(what, where, "restore them, or start again with --overwrite")
+    replica_set.log.say("no checkpoint is common to all replicas: starting from the beginning")
     return None

@@ -14,7 +14,7 @@ ENDED_EARLY = 3
 
 
 @dataclass(frozen=True)
-class Membership:
+class ReplicaContext:
     """Place of a run among others that run at the same time.
 
     Attributes:
