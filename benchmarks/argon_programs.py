@@ -1,6 +1,7 @@
-"""Liquid argon at constant temperature and pressure by three programs: this one, LAMMPS, and ASE.
+"""Argon at constant temperature and pressure by three programs: this one, LAMMPS, and ASE.
 
-864 Lennard-Jones atoms, cut off at 8.5 Å and shifted. All start from a crystal that melts at 300 K and constant volume.
+864 Lennard-Jones atoms, cut off at 8.5 Å and shifted. Liquids start from a crystal that melts at 300 K and constant
+volume.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from allegro_md.units import BOLTZMANN, EV_PER_A3_IN_GPA
 Array = NDArray[np.float64]
 
 EPSILON, SIGMA, CUTOFF, MASS = 0.0103408, 3.405, 8.5, 39.948
-LATTICE, CELLS, TIMESTEP = 5.75, 6, 4.0
+CELLS, TIMESTEP = 6, 4.0
 ATOMS = 4 * CELLS**3
 THERMOSTAT, BAROSTAT = 200.0, 500.0
 MELT = 1000
-"""Steps at 300 K."""
+"""Steps of a liquid at 300 K."""
 SETTLE = 2500
 """Steps at the given temperature and pressure that are left out."""
 EVERY = 5
@@ -34,20 +35,27 @@ EVERY = 5
 
 @dataclass(frozen=True)
 class Point:
-    """A state of the liquid.
+    """A state.
 
     Attributes:
         kelvin: temperature, K.
         pressure: GPa.
         compressibility: 1/GPa, rounded; sets the rate of `npt-crescale`.
+        lattice: fcc constant of the start, Å.
+        liquid: the start is molten.
     """
 
     kelvin: float
     pressure: float
     compressibility: float
+    lattice: float = 5.75
+    liquid: bool = True
 
 
-POINTS = {"100 K, 40 MPa": Point(100.0, 0.04, 1.2), "120 K, 100 MPa": Point(120.0, 0.1, 1.0)}
+POINTS = {
+    "100 K, 40 MPa": Point(100.0, 0.04, 1.2), "120 K, 100 MPa": Point(120.0, 0.1, 1.0),
+    "crystal, 70 K, 100 MPa": Point(70.0, 0.1, 0.5, 5.42, liquid=False),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,10 +78,15 @@ class Series:
 Run = Callable[[Path, Point, int, int], Series]
 """Of a folder for its files, a state, a seed, and the steps after `SETTLE`."""
 
+MELTING = """
+[[stage]]
+dynamics = {{ ensemble = "nvt-bussi", temperature = 300.0, steps = {melt} }}
+"""
+
 INPUT = """
 [system]
 crystal = {{ symbol = "Ar", lattice = "fcc", a = {lattice}, repeat = [{cells}, {cells}, {cells}] }}
-velocities = {{ temperature = 600.0, seed = {seed} }}
+velocities = {{ temperature = {start}, seed = {seed} }}
 
 [[potential]]
 kind = "lj"
@@ -86,9 +99,7 @@ timestep = {timestep}
 thermostat_time = {thermostat}
 seed = {seed}
 
-[[stage]]
-dynamics = {{ ensemble = "nvt-bussi", temperature = 300.0, steps = {melt} }}
-
+{melt}
 [[stage]]
 dynamics = {{ {dynamics}, temperature = {kelvin}, steps = {steps} }}
 
@@ -99,34 +110,42 @@ directory = "run"
 """
 
 
-def own(dynamics: str, lattice: float = LATTICE) -> Run:
-    """Runs the program; `dynamics` are keys of the ensemble, `lattice` (Å) is that of the crystal that melts."""
+def own(dynamics: str) -> Run:
+    """Runs the program; `dynamics` are keys of the ensemble."""
 
     def run(folder: Path, point: Point, seed: int, steps: int) -> Series:
         keys = dynamics.format(pressure=point.pressure, compressibility=point.compressibility, barostat=BAROSTAT)
+        melt = MELT if point.liquid else 0
         text = INPUT.format(
-            lattice=lattice, cells=CELLS, seed=seed, epsilon=EPSILON, sigma=SIGMA, cutoff=CUTOFF, timestep=TIMESTEP,
-            thermostat=THERMOSTAT, melt=MELT, dynamics=keys, kelvin=point.kelvin, steps=SETTLE + steps, every=EVERY,
+            lattice=point.lattice, cells=CELLS, seed=seed, epsilon=EPSILON, sigma=SIGMA, cutoff=CUTOFF,
+            timestep=TIMESTEP, thermostat=THERMOSTAT, melt=MELTING.format(melt=melt) if melt else "", dynamics=keys,
+            kelvin=point.kelvin, start=start_temperature(point), steps=SETTLE + steps, every=EVERY,
         )  # fmt: skip
         (folder / "input.toml").write_text(text)
         command = [sys.executable, "-m", "allegro_md", "input.toml"]
         subprocess.run(command, cwd=folder, env=launch.environment(), check=True, stdout=subprocess.DEVNULL)
         table = np.genfromtxt(folder / "run" / "thermo.csv", delimiter=",", names=True)
-        table = table[table["step"] > MELT + SETTLE]
+        table = table[table["step"] > melt + SETTLE]
         return Series(table["volume_A3"], table["potential_eV"], table["kinetic_eV"], table["pressure_GPa"])
 
     return run
 
 
+def start_temperature(point: Point) -> float:
+    """K of the lattice at the start: half of it becomes potential energy."""
+    return 600.0 if point.liquid else 2.0 * point.kelvin
+
+
 MTK = 'ensemble = "npt-mtk", pressure = {pressure}, barostat_time = {barostat}'
+FLEXIBLE = f'{MTK}, cell = "flexible"'
 CRESCALE = (
     'ensemble = "npt-crescale", pressure = {pressure}, barostat_time = {barostat}, compressibility = {compressibility}'
 )
 CANONICAL = 'ensemble = "nvt-bussi"'
 
 
-def lammps(fix: str, lattice: float = LATTICE) -> Run:
-    """Runs LAMMPS with a fix; `lattice` (Å) is that of the crystal that melts."""
+def lammps(fix: str) -> Run:
+    """Runs LAMMPS with a fix."""
 
     def run(folder: Path, point: Point, seed: int, steps: int) -> Series:
         import mpi4py.MPI  # noqa: F401  loads the library of MPI that LAMMPS asks for
@@ -135,22 +154,22 @@ def lammps(fix: str, lattice: float = LATTICE) -> Run:
         lmp = program(cmdargs=["-log", "none", "-screen", "none"])
         path, bar = folder / "thermo.txt", 1e4 * point.pressure
         motion = fix.format(kelvin=point.kelvin, bar=bar, t=1e-3 * THERMOSTAT, p=1e-3 * BAROSTAT)
+        shape, tilts = ("prism", "0 0 0") if " tri " in fix else ("block", "")
+        melt = f"fix melt all nvt temp 300.0 300.0 0.1\nrun {MELT}\nunfix melt" if point.liquid else ""
         lmp.commands_string(f"""
             units metal
-            lattice fcc {lattice}
-            region box block 0 {CELLS} 0 {CELLS} 0 {CELLS}
+            lattice fcc {point.lattice}
+            region box {shape} 0 {CELLS} 0 {CELLS} 0 {CELLS} {tilts}
             create_box 1 box
             create_atoms 1 box
             mass 1 {MASS}
-            velocity all create 600.0 {seed} mom yes rot no dist gaussian
+            velocity all create {start_temperature(point)} {seed} mom yes rot no dist gaussian
             pair_style lj/cut {CUTOFF}
             pair_modify shift yes tail no
             pair_coeff 1 1 {EPSILON} {SIGMA}
             neighbor 1.0 bin
             timestep {1e-3 * TIMESTEP}
-            fix melt all nvt temp 300.0 300.0 0.1
-            run {MELT}
-            unfix melt
+            {melt}
             fix motion all {motion}
             run {SETTLE}
             reset_timestep 0
@@ -167,11 +186,12 @@ def lammps(fix: str, lattice: float = LATTICE) -> Run:
 
 
 NPT = "npt temp {kelvin} {kelvin} {t} iso {bar} {bar} {p}"
+TRICLINIC = "npt temp {kelvin} {kelvin} {t} tri {bar} {bar} {p}"
 NVT = "nvt temp {kelvin} {kelvin} {t}"
 
 
 def ase(folder: Path, point: Point, seed: int, steps: int) -> Series:
-    """Runs ASE's integrator of Martyna, Tobias, Klein, on our forces."""
+    """Runs a liquid by ASE's integrator of Martyna, Tobias, Klein, on our forces."""
     from argon_calculator import LennardJonesCalculator
     from ase import units
     from ase.build import bulk
@@ -180,10 +200,10 @@ def ase(folder: Path, point: Point, seed: int, steps: int) -> Series:
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
     rng = np.random.default_rng(seed)
-    atoms = bulk("Ar", "fcc", a=LATTICE, cubic=True) * (CELLS, CELLS, CELLS)
+    atoms = bulk("Ar", "fcc", a=point.lattice, cubic=True) * (CELLS, CELLS, CELLS)
     atoms.set_masses(np.full(len(atoms), MASS))
     atoms.calc = LennardJonesCalculator(EPSILON, SIGMA, CUTOFF)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=600.0, rng=rng)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=start_temperature(point), rng=rng)
     melt = Langevin(atoms, TIMESTEP * units.fs, temperature_K=300.0, friction=0.005 / units.fs, rng=rng)
     melt.run(MELT)
     MaxwellBoltzmannDistribution(atoms, temperature_K=point.kelvin, rng=rng)

@@ -12,6 +12,7 @@ from the same start, by `fix nph`. Goes on where it was broken off. Writes ``res
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,8 @@ def simulated(folder: Path, potential: Path, system: str, stages: list[tuple[str
         seed: of thermostats.
     """
     if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
+        folder.mkdir(parents=True)
         blocks = "".join(f"[[stage]]\ndynamics = {{ {keys}, steps = {steps} }}\n" for keys, steps in stages)
         text = INPUT.format(
             system=system, potential=potential.resolve(), timestep=TIMESTEP, guess=GUESS, seed=seed, stages=blocks,

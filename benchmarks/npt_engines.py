@@ -2,7 +2,8 @@
 
     python benchmarks/npt_engines.py [--folder FOLDER]
 
-Two states of liquid argon, three seeds of each program (`argon_programs.py`). The variance of the volume must be
+Two states of liquid argon and one of the crystal, whose cell is flexible; three seeds of each program
+(`argon_programs.py`). The variance of the volume must be
 k_B T κ V with the compressibility κ of a finite difference: pressures at two volumes, at constant volume. Goes on where
 it was broken off. Writes ``results/npt-engines-MACHINE.json`` and the figures of docs/ensembles; status 1 where a
 program differs from LAMMPS by more than three standard errors. Ten minutes on one core.
@@ -11,8 +12,9 @@ program differs from LAMMPS by more than three standard errors. Ten minutes on o
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import argon_programs as argon
 import launch
 import numpy as np
 import series
-from argon_programs import ATOMS, LATTICE, POINTS, Point, Run, Series
+from argon_programs import ATOMS, POINTS, Point, Run, Series
 from numpy.typing import NDArray
 
 from allegro_md.figures import COLORS, figure, svg
@@ -33,13 +35,24 @@ SEEDS = (1, 2, 3)
 STRAIN = 0.02
 """Of the volume, on either side of the mean."""
 
-PROGRAMS: dict[str, tuple[Run, int]] = {
+LIQUID: dict[str, tuple[Run, int]] = {
     "LAMMPS, fix npt": (argon.lammps(argon.NPT), 25_000),
     "npt-mtk": (argon.own(argon.MTK), 12_500),
     "npt-crescale": (argon.own(argon.CRESCALE), 12_500),
     "ASE, IsotropicMTKNPT": (argon.ase, 5_000),
 }
-"""Each with its steps; ASE in the first state alone."""
+CRYSTAL: dict[str, tuple[Run, int]] = {
+    "LAMMPS, fix npt tri": (argon.lammps(argon.TRICLINIC), 25_000),
+    "npt-mtk, flexible": (argon.own(argon.FLEXIBLE), 12_500),
+}
+PROGRAMS = LIQUID | CRYSTAL
+"""Each with its steps."""
+
+STATES = {
+    "100 K, 40 MPa": list(LIQUID), "120 K, 100 MPa": list(LIQUID)[:3],
+    "crystal, 70 K, 100 MPa": list(CRYSTAL),
+}  # fmt: skip
+"""The programs of each state, LAMMPS first."""
 
 VALUES = ("volume_A3", "volume_variance_A6", "potential_eV_per_atom", "kinetic_eV_per_atom", "pressure_GPa")
 
@@ -48,7 +61,8 @@ def kept(folder: Path, run: Run, point: Point, seed: int, steps: int) -> Series:
     """What a run left in its folder; it is made if it has left nothing."""
     path = folder / "series.npz"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
+        folder.mkdir(parents=True)
         made = run(folder, point, seed, steps)
         np.savez(folder / "unfinished.npz", *astuple(made))
         (folder / "unfinished.npz").rename(path)
@@ -103,21 +117,21 @@ def equation_of_state(folder: Path, point: Point, volume: float, steps: int) -> 
         ends = []
         for strain in (STRAIN, -STRAIN):
             lattice = (4.0 * volume * (1.0 + strain) / ATOMS) ** (1.0 / 3.0)
-            run = make(motion, round(lattice, 5))
-            found = kept(folder / f"{name}{strain:+g}", run, point, 1, steps)
+            there = replace(point, lattice=round(lattice, 5))
+            found = kept(folder / f"{name}{strain:+g}", make(motion), there, 1, steps)
             ends.append(series.mean(found.pressure))
         out[name] = from_pressures(ends[0], ends[1])
     return out
 
 
-def compared(folder: Path, point: Point, programs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Figures of one state, and all volumes of each program."""
-    runs = {}
-    for name in programs:
+def compared(folder: Path, state: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Figures of one of `STATES`, and all volumes of each program."""
+    runs, point = {}, POINTS[state]
+    for name in STATES[state]:
         run, steps = PROGRAMS[name]
         runs[name] = [kept(folder / f"{name}-{seed}", run, point, seed, steps) for seed in SEEDS]
     found = {name: measured(several) for name, several in runs.items()}
-    reference = next(iter(programs))
+    reference = STATES[state][0]
     volume = found[reference]["volume_A3"][0]
     figures: dict[str, Any] = {
         "kelvin": point.kelvin, "pressure_GPa": point.pressure, "values": found,
@@ -144,14 +158,16 @@ def show(name: str, figures: dict[str, Any]) -> None:
 
 
 def picture(volumes: dict[str, dict[str, Array]], ensemble: str) -> bytes:
-    """Volumes of one of our ensembles and of LAMMPS, in both states."""
-    made, axes = figure(1, len(volumes), 7.0, 2.6)
-    for axis, (name, of) in zip(axes, volumes.items(), strict=True):
-        reference = of["LAMMPS, fix npt"]
+    """Volumes of one of our ensembles and of LAMMPS, in each state that has it."""
+    shown = {name: [p for p in of if p.startswith(ensemble)] for name, of in volumes.items()}
+    states = [name for name, programs in shown.items() if programs]
+    made, axes = figure(1, len(states), 2.6 * len(states) + 0.4, 2.6)
+    for axis, name in zip(axes, states, strict=True):
+        reference = volumes[name][STATES[name][0]]
         edges = np.linspace(reference.min(), reference.max(), 40) / ATOMS
-        for program, color in (("LAMMPS, fix npt", COLORS[1]), (ensemble, COLORS[0])):
-            density, _ = np.histogram(of[program] / ATOMS, edges, density=True)
-            axis.stairs(density, edges, color=color, label=program)
+        for program, label, color in ((STATES[name][0], "LAMMPS", COLORS[1]), (shown[name][0], ensemble, COLORS[0])):
+            density, _ = np.histogram(volumes[name][program] / ATOMS, edges, density=True)
+            axis.stairs(density, edges, color=color, label=label)
         axis.set(xlabel="volume per atom (Å³)", title=name)
     axes[0].set_ylabel("probability density (1/Å³)")
     axes[0].legend(frameon=False, fontsize="small")
@@ -164,14 +180,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("npt-engines"), help="of the runs")
     options = parser.parse_args()
     states, volumes = {}, {}
-    for index, (name, point) in enumerate(POINTS.items()):
-        programs = list(PROGRAMS)[: 4 if index == 0 else 3]
-        states[name], volumes[name] = compared(options.folder / name, point, programs)
+    for name in STATES:
+        states[name], volumes[name] = compared(options.folder / name, name)
         show(name, states[name])
     for ensemble in ("npt-mtk", "npt-crescale"):
         (ENSEMBLES / f"{ensemble}.svg").write_bytes(picture(volumes, ensemble))
     figures = {
-        "atoms": ATOMS, "timestep_fs": argon.TIMESTEP, "lattice_A": LATTICE, "seeds": list(SEEDS),
+        "atoms": ATOMS, "timestep_fs": argon.TIMESTEP, "seeds": list(SEEDS),
         "steps": {name: steps for name, (_, steps) in PROGRAMS.items()}, "states": states,
     }  # fmt: skip
     versions = launch.versions("allegro-md", "lammps", "ase", "numpy")

@@ -30,7 +30,8 @@ ISOBARIC: dict[str, dict[str, Any]] = {
 def barostat(info: PotentialInfo, state: AtomState, **keys: Any) -> Any:
     """The integrator of a ``[dynamics]`` table for the atoms and the cell of a state."""
     setting = Setting(info, state.n_total, state.cell, Comm.serial())
-    return build_integrator(INTEGRATORS.table(keys["ensemble"])(steps=1, **keys), setting)
+    table: Any = INTEGRATORS.table(keys["ensemble"])
+    return build_integrator(table(**keys, steps=1), setting)
 
 
 def observed(
