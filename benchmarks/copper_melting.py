@@ -225,12 +225,23 @@ def crystalline(positions: Array, cell: Array) -> float:
     return ordered / len(positions)
 
 
+def averaged(runs: list[dict[str, Any]]) -> tuple[float, float]:
+    """Mean temperature of several runs, and the larger of the errors from their blocks and from their halves.
+
+    The interfaces move slowly, so that blocks within a run are not independent.
+    """
+    halves = np.array([run["temperature_of_halves_K"] for run in runs]).ravel()
+    errors = np.array([run["temperature_K"][1] for run in runs])
+    blocks = float(np.sqrt((errors**2).sum())) / len(runs)
+    return float(halves.mean()), max(blocks, float(halves.std(ddof=1) / np.sqrt(len(halves))))
+
+
 def main() -> None:
     """Measures, prints and keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("potential", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("copper-melting"), help="of the runs")
-    parser.add_argument("--seeds", type=int, default=3, help="two at least")
+    parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     a = lattice_constant(options.folder, options.potential)
     runs: dict[str, list[dict[str, Any]]] = {"own": [], "LAMMPS": []}
@@ -240,10 +251,7 @@ def main() -> None:
         for name, program in (("own", own), ("LAMMPS", lammps)):
             runs[name].append(program(folder, options.potential, start, seed))
             print(seed, name, runs[name][-1], flush=True)
-    melting = {}
-    for name, several in runs.items():
-        values = np.array([run["temperature_K"][0] for run in several])
-        melting[name] = (float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
+    melting = {name: averaged(several) for name, several in runs.items()}
     figures = {
         "potential": options.potential.name, "atoms": 4 * WIDTH**2 * LENGTH, "guess_K": GUESS, "lattice_constant_A": a,
         "timestep_fs": TIMESTEP, "melting_point_K": melting, "runs": runs,
