@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 GUESS = 1280.0
 """K; of lattice constant and start."""
 AWAY = (1200.0, 1380.0)
-"""K; other temperatures of the start, of LAMMPS: one below the melting point, one too hot for the crystal to survive."""
+"""K; other temperatures of the start, of LAMMPS: below the melting point, and too hot for the crystal to survive."""
 WIDTH, LENGTH = 6, 14
 """Cubic cells along the interface and along its normal."""
 TIMESTEP = 3.0

@@ -130,7 +130,7 @@ def require_isobaric(found: Figures) -> None:
     assert max([*found.pressures, *found.temperatures]) < 3.0
 
 
-@pytest.mark.parametrize(("barostat", "steps"), [("mtk-flexible", 1500), ("crescale-anisotropic", 3000)])
+@pytest.mark.parametrize(("barostat", "steps"), [("mtk-flexible", 1500), ("crescale-anisotropic", 4000)])
 def test_isobaric(engine: Any, shared: Path, barostat: str, steps: int) -> None:
     require_isobaric(figures(engine, SMALL_ARGON, shared, barostats.ISOBARIC[barostat], steps, hot=False))
 
