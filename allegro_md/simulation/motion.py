@@ -58,7 +58,8 @@ def remove_momentum(
 
 
 def require_motion(
-    state: AtomState, forces: ForceEvaluator, integrator: Integrator, removed: bool, comm: Comm
+    state: AtomState, forces: ForceEvaluator, integrator: Integrator, removed: bool, comm: Comm,
+    key: str = "[system.velocities] temperature",
 ) -> list[str]:
     """Refuses a thermostat that only multiplies velocities where all atoms are at rest and stay so (collective).
 
@@ -68,6 +69,7 @@ def require_motion(
         integrator: of the run.
         removed: the net momentum was removed.
         comm: all ranks.
+        key: of the input that gives velocities to the atoms.
 
     Returns:
         Lines for the log: atoms begin at rest, but their forces will move them.
@@ -79,7 +81,7 @@ def require_motion(
         return []
     forces(state, frozenset())
     force = float(comm.max(backend_for(state.device).limits.largest_length(state.local("force")) / FORCE_SCALE))
-    remedy = f"set [system.velocities] temperature, for example {max(integrator.max_temperature, 1.0):g}"
+    remedy = f"set {key}, for example {max(integrator.max_temperature, 1.0):g}"
     rest = "all atoms are at rest" + (" once the net momentum is removed" if removed else "")
     if force < AT_REST:
         raise InputError(
