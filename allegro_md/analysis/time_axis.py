@@ -43,6 +43,9 @@ def require_interval(system: System, where: str) -> float:
     """
     if math.isfinite(system.interval) and system.interval > 0.0:
         return system.interval
+    if system.interval == 0.0:
+        remedy = "observe it in another stage; output.observe = [] in a stage takes over none"
+        raise InputError("the steps of this ensemble take no time", where, remedy)
     if system.n_samples < 2:
         raise InputError("there is one sample only, and no time between samples", where, "choose more of them")
     if system.uneven:

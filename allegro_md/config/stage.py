@@ -23,6 +23,9 @@ CONVERGING = {
 FEWEST_ROWS = 4
 """Of ``thermo.csv`` in a window."""
 
+_IN_PLACE = (("thermostats", "temperature"), ("temperature", "thermostats"))
+"""Keys of ``dynamics`` in a stage, each in place of another one above it."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -137,6 +140,9 @@ def _motion(own: Any, above: Any) -> Any:
     if not isinstance(own, dict) or not isinstance(above, dict):
         return own if own or above is None else above
     both = {**above, **own}
+    for key, other in _IN_PLACE:
+        if own.get(key) and other not in own:
+            both.pop(other, None)
     ensemble = both.get("ensemble")
     if ensemble == above.get("ensemble") or not isinstance(ensemble, str) or ensemble not in INTEGRATORS:
         return both

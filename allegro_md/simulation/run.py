@@ -294,6 +294,7 @@ class Simulation:
         self.loop.observers = self._observers(log, of_run, {})
         self._add_files()
         self.loop.start()
+        self._saved_at = -1  # a checkpoint of this step would be of the stage before
         self._save()
 
     def _present_stage(self) -> dict[str, Any]:

@@ -134,6 +134,16 @@ def test_a_resolved_input_is_an_input(tmp_path: Path) -> None:
     assert [stage.dynamics.steps for stage in config.stages] == [60, 50, 200] and config.steps == 310
 
 
+def test_thermostats_of_groups_take_the_place_of_a_temperature_above(tmp_path: Path) -> None:
+    path = write(tmp_path, "run")
+    groups = '[[group]]\nname = "low"\nids = [0, 1]\n'
+    own = "dynamics = { thermostats = [{ group = 'low', temperature = 90.0 }] }"
+    path.write_text(groups + path.read_text().replace("dynamics = { temperature = [120.0, 240.0] }", own))
+    melt, _, hold = (stage.dynamics.model_dump() for stage in load_input(path).stages)
+    assert melt["temperature"] is None and len(melt["thermostats"]) == 1
+    assert hold["temperature"] == 240.0 and not hold["thermostats"]
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

