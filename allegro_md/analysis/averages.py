@@ -28,7 +28,7 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 UNITS = {
     "temperature": "K", "pressure": "GPa", "potential": "eV", "kinetic": "eV", "total": "eV", "conserved": "eV",
-    "volume": "Å³", "max_force_std": "eV/Å",
+    "volume": "Å³", "density": "g/cm³", "max_force_std": "eV/Å",
 } | {f"stress_{part}": "GPa" for part in VOIGT}  # fmt: skip
 """Observable → unit."""
 

@@ -91,6 +91,9 @@ class StageConfig(Table):
     @model_validator(mode="after")
     def _filled_windows(self) -> StageConfig:
         for condition in self.end:
+            if condition.converged in ("density", "volume") and not self.dynamics.changes_cell:
+                what = f"the {condition.converged} does not change with {self.dynamics.ensemble}"
+                raise problem(what, 'use an npt ensemble, or converged = "potential-energy"', "end")
             if self.rows_of(condition) < FEWEST_ROWS:
                 what = f"a window of {condition.window:g} fs holds fewer than {FEWEST_ROWS} rows of thermo.csv"
                 raise problem(what, "give a longer window, or a smaller output.thermo.every", "end")

@@ -45,6 +45,7 @@ def averages(series: Series) -> list[Row]:
         ("temperature (K)", "temperature_K", 1.0), ("potential energy (eV/atom)", "potential_eV", 1.0 / n),
         ("kinetic energy (eV/atom)", "kinetic_eV", 1.0 / n), ("total energy (eV/atom)", "total_eV", 1.0 / n),
         ("pressure (GPa)", "pressure_GPa", 1.0), ("volume (Å³/atom)", "volume_A3", 1.0 / n),
+        ("density (g/cm³)", "density_g_cm3", 1.0), *((f"{axis} (Å)", f"{axis}_A", 1.0) for axis in "abc"),
         *((f"stress {name[1:]} (GPa)", f"{name}_GPa", 1.0) for name in STRESS),
         ("largest force std (eV/Å)", "max_force_std_eV_A", 1.0),
     ]  # fmt: skip

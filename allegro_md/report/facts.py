@@ -30,7 +30,7 @@ def facts(record: Record, series: Series | None, last_step: int) -> list[tuple[s
         last_step: the last one of which something is known.
     """
     rows = [
-        *_system(record),
+        *_system(record, " at the end" if series is not None and series.changes("volume_A3") else ""),
         *_potentials(record),
         *_lengths(record, last_step),
         ("began", record.began.replace("T", " ")),
@@ -68,16 +68,17 @@ def density(system: System) -> float:
     return system.mass_amu / volume * AMU_PER_A3_IN_G_PER_CM3 if volume > 0.0 else 0.0
 
 
-def _system(record: Record) -> Iterator[tuple[str, str]]:
+def _system(record: Record, when: str) -> Iterator[tuple[str, str]]:
+    """Atoms, cell and density; `when` is added to the names of the last two where they change."""
     if record.system is None:
         yield "atoms", integer(record.n_atoms)
         return
     elements = record.system.elements
     composition = ", ".join(f"{integer(count)} {symbol}" for symbol, count in elements.items())
     yield "atoms", composition if len(elements) == 1 else f"{integer(record.system.atoms)}: {composition}"
-    yield "cell", lengths_and_angles(record.system)
+    yield f"cell{when}", lengths_and_angles(record.system)
     if density(record.system):
-        yield "density", f"{number(density(record.system), 4)} g/cm³"
+        yield f"density{when}", f"{number(density(record.system), 4)} g/cm³"
 
 
 def _potentials(record: Record) -> Iterator[tuple[str, str]]:

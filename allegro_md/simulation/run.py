@@ -27,7 +27,7 @@ from allegro_md.io.checkpoint import (
 )
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.structure import log_lines
-from allegro_md.potentials import descriptions, release_tables
+from allegro_md.potentials import release_tables
 from allegro_md.reporting import HoldsRows, Observer, Stateful, Writes
 from allegro_md.simulation import host_info, record
 from allegro_md.simulation.build import Parts, build_engine, build_observers, build_parts, require_whole, stage_of
@@ -36,10 +36,11 @@ from allegro_md.simulation.continuation import changed_keys, require_same_physic
 from allegro_md.simulation.failure_dump import dump_failure
 from allegro_md.simulation.loop import Substepping
 from allegro_md.simulation.motion import require_motion
+from allegro_md.simulation.opening import opening_lines
 from allegro_md.simulation.progress import Log, Progress
 from allegro_md.simulation.replica_context import ReplicaContext
 from allegro_md.simulation.resource_estimate import ResourceEstimate
-from allegro_md.simulation.stages import StageEnd, begin_stage, complaint, conclusion, introduction, reason_of_end
+from allegro_md.simulation.stages import StageEnd, begin_stage, conclusion, introduction, last_words, reason_of_end
 from allegro_md.stopping import Stop, StopRequest
 from allegro_md.triggers import Every
 from allegro_md.verify.result import VerifyReport
@@ -255,6 +256,7 @@ class Simulation:
         except InterruptedRun:
             self._save()
             if self._stage + 1 < len(self.config.stages) or self.loop.step < self._last_step:
+                log.say(f"{checkpoint_path(Path(), self.loop.step)} is written; --resume continues from it")
                 raise
         self._save()
 
@@ -274,7 +276,8 @@ class Simulation:
             if save(loop.step) and loop.step < last and not loop.stage_is_over:
                 self._save()
                 note_progress()
-        lines = complaint(self.config.stages[self._stage], self._present_stage()["ended_by"])
+        reason = self._present_stage()["ended_by"]
+        lines = last_words(self.config.stages[self._stage], reason, loop.step)
         for line in [*conclusion(loop), *lines]:
             log.say(line)
 
@@ -415,21 +418,9 @@ class Simulation:
         }
 
     def _say_what_runs(self, log: Log) -> None:
-        info, table = self.loop.forces.potential.info, self.state.species_table
-        ranks = "1 rank" if self.comm.size == 1 else f"{self.comm.size} ranks"
-        log.say(
-            f"{self.state.n_total} atoms of {', '.join(dict.fromkeys(table.symbols))}, {info.name} potential, "
-            f"cutoff {info.cutoff:g} Å, {', '.join(dict.fromkeys(s.dynamics.ensemble for s in self.config.stages))}, "
-            f"{ranks}"
-        )
-        for line in self._structure:
+        info = self.loop.forces.potential.info
+        for line in opening_lines(self.config, self.loop, self._structure, self._places):
             log.say(line)
-        for model, description in descriptions(self.loop.forces.potential).items():
-            log.say(f"{model}: {description}")
-        for line in host_info.lines(self._places):
-            log.say(line)
-        for warning in host_info.warnings(self._places):
-            log.say(f"warning: {warning}")
         for remark in (*self._remarks, *cautions(self.loop.integrator)):
             log.say(f"note: {remark}")
         if not info.bit_exact:

@@ -16,6 +16,7 @@ from allegro_md.simulation.build import Parts, build_guard, hottest, new_integra
 from allegro_md.simulation.groups import apply_groups
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.simulation.motion import remove_momentum, require_motion
+from allegro_md.simulation.opening import targets_of
 from allegro_md.triggers import After, Every
 
 WINDOWS = 3
@@ -131,16 +132,18 @@ def introduction(config: Input, index: int) -> str:
     stage = config.stages[index]
     conditions = ", or until " + " and ".join(map(_in_words, stage.end)) if stage.end else ""
     return (
-        f"stage {index + 1} of {len(config.stages)}, {stage.name}: {stage.dynamics.ensemble}, "
-        f"{stage.dynamics.steps} steps{conditions}"
+        f"stage {index + 1} of {len(config.stages)}, {stage.name}: {stage.dynamics.ensemble}"
+        f"{targets_of(stage.dynamics)}, {stage.dynamics.steps} steps{conditions}"
     )
 
 
-def complaint(stage: StageConfig, reason: str) -> list[str]:
-    """The warning about a stage whose steps were used up before its conditions held, if so."""
-    if not stage.end or reason != "steps":
+def last_words(stage: StageConfig, reason: str, step: int) -> list[str]:
+    """The line of the log about the conditions of a stage that has ended, where it has any."""
+    if not stage.end or not reason:
         return []
     conditions = " and ".join(map(_in_words, stage.end))
+    if reason == "converged":
+        return [f"stage {stage.name} ends at step {step}: {conditions}"]
     return [f"warning: all {stage.dynamics.steps} steps of stage {stage.name} were made before {conditions}"]
 
 
