@@ -100,7 +100,7 @@ def begin_stage(parts: Parts, index: int, loop: StepLoop, comm: Comm) -> list[st
     if stage.velocities is not None:
         maxwell_boltzmann(state, stage.velocities.temperature, stage.velocities.seed, comm)
     remarks = remove_momentum(state, config.dynamics, info, comm, grouping.driven)
-    key = f"velocities = {{ temperature = … }} in stage {stage.name}"
+    key = f"velocities.temperature of stage {stage.name}"
     rest = require_motion(state, loop.forces, integrator, remarks, comm, key)
     return [*grouping.remarks, *cautions(integrator), *remarks, *rest]
 
@@ -123,7 +123,7 @@ def require_velocities(config: Input, index: int, integrator: Integrator) -> Non
             "all atoms are at rest after the minimization before, and this thermostat multiplies velocities: zero "
             "stays zero",
             "velocities",
-            f"add velocities = {{ temperature = {max(integrator.max_temperature, 1.0):g} }} to the stage",
+            f"set velocities.temperature of stage {stage.name}, for example {max(integrator.max_temperature, 1.0):g} K",
         )
 
 

@@ -82,6 +82,8 @@ def test_temperature_of_few_correlated_rows_is_not_judged_by_their_scatter(copy_
     record = Record.model_validate({**(found := json.loads((directory / "run.json").read_text())),
                                     "raw_input": found["input"]})
     assert single_reading_std(record, 30.0) == pytest.approx(30.0 * np.sqrt(2.0 / (3 * 256 - 3)))
+    langevin = record.model_copy(update={"degrees_of_freedom": 3 * 256})  # as its integrator counts
+    assert single_reading_std(langevin, 30.0) == pytest.approx(30.0 * np.sqrt(2.0 / (3 * 256)))
 
 
 def test_pressure(copy_run: CopyRun) -> None:
