@@ -162,7 +162,8 @@ def require_degrees_of_freedom(degrees_of_freedom: int) -> None:
     """
     if degrees_of_freedom < 1:
         raise InputError(
-            "a thermostat needs at least one degree of freedom; total momentum is conserved, so one atom has none",
+            "a thermostat needs at least one degree of freedom: one atom whose momentum is conserved has none, "
+            "nor have atoms that are held",
             "[dynamics] ensemble",
             'use ensemble = "nve"',
         )

@@ -99,7 +99,8 @@ def begin_stage(parts: Parts, index: int, loop: StepLoop, comm: Comm) -> list[st
         maxwell_boltzmann(state, stage.velocities.temperature, stage.velocities.seed, comm)
     remarks = remove_momentum(state, config.dynamics, info, comm, grouping.driven)
     cautions = [integrator.caution] if isinstance(integrator, Cautioned) else []
-    rest = require_motion(state, loop.forces, integrator, bool(remarks), comm, f"velocities.temperature of stage {stage.name}")
+    key = f"velocities.temperature of stage {stage.name}"
+    rest = require_motion(state, loop.forces, integrator, bool(remarks), comm, key)
     return [*grouping.remarks, *cautions, *remarks, *rest]
 
 
