@@ -135,8 +135,8 @@ class Guard:
         raise PhysicsError(
             f"the cell has {what}: its volume is {volume:.6g} Å³, {volume / start:.3g} of that at the beginning of the "
             f"stage, beyond guard.max_volume_ratio = {limit:g}; the density is {thermo.density:.4g} g/cm³, the "
-            f"pressure {thermo.pressure:.4g} GPa — is the pressure that the input asks for meant, is barostat_time too "
-            "short, or does the model predict wrong stresses?"
+            f"pressure {thermo.pressure:.4g} GPa — is the pressure or the deformation that the input asks for meant, "
+            "is barostat_time too short, or does the model predict wrong stresses?"
         )
 
     def _least_clearance(self, state: AtomState, neighbors: NeighborList) -> float:

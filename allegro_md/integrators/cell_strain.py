@@ -100,8 +100,8 @@ class Strains:
                 axes = [name for name in held if name[0] == name[1]]
                 what = f"{ensemble} would change the cell vector {letter}, along which the cell is not periodic"
                 if len(axes) == len("abc"):
-                    tilted = f"turn {letter} perpendicular to the other cell vectors, or use an nvt ensemble"
-                    raise InputError(f"{what} and which is tilted", "dynamics.hold", tilted)
+                    remedy = f"turn {letter} perpendicular to the other cell vectors, or use an nvt ensemble"
+                    raise InputError(f"{what} and which is tilted", "dynamics.hold", remedy)
                 remedy = f'use cell = "anisotropic" with hold = [{quoted(axes)}], or "flexible" with [{quoted(held)}]'
                 raise InputError(what, "dynamics.hold", remedy)
 
