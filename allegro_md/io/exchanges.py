@@ -59,7 +59,7 @@ def read_exchanges(path: Path) -> Exchanges:
             raise ValueError("its first line names other columns")
         rows = np.array([line.split(b",") for line in lines], dtype=np.float64).reshape(-1, 2 + 2 * count)
     except FileNotFoundError:
-        raise InputError("no such file", str(path), f"give an {EXCHANGES}") from None
+        raise InputError("no such file", str(path), f"restore it, or give another {EXCHANGES}") from None
     except ValueError as error:
         raise InputError(f"is damaged ({error})", str(path), "restore it, or start again with --overwrite") from None
     return Exchanges(rows[:, 0].astype(np.int64), rows[:, 2 : 2 + count], rows[:, 2 + count :])

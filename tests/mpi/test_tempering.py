@@ -203,6 +203,9 @@ def test_damaged_beyond_repair(tmp_path: Path) -> None:
     exchanges.write_text("".join(text.splitlines(keepends=True)[:-3]))
     with pytest.raises(InputError, match="does not have the exchanges made before step"):
         run(tmp_path / "run.toml", "dynamics.steps=90", resume=True)
+    exchanges.unlink()
+    with pytest.raises(InputError, match="no such file — restore it"):
+        run(tmp_path / "run.toml", "dynamics.steps=90", resume=True)
     exchanges.write_text(text)
     with pytest.raises(InputError, match="but the run began with"):
         run(tmp_path / "run.toml", "replicas.exchange.every=15", resume=True)
