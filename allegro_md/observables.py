@@ -64,7 +64,7 @@ def thermo(
         volume: Å³, NaN where the cell has none.
         extended_energy: energy that the ensemble adds to the total energy to make it conserved, eV.
         degrees_of_freedom: of the kinetic energy.
-        mass: of all atoms, amu.
+        mass: of all atoms, amu; NaN where no density is wanted.
     """
     kinetic_total = 0.5 * float(kinetic[0] + kinetic[1] + kinetic[2])
     stress = -(virial + kinetic) / volume * EV_PER_A3_IN_GPA

@@ -30,7 +30,7 @@ class Thermo:
         pressure: GPa, with the kinetic part; NaN without a volume.
         volume: Å³.
         stress: (6,) GPa, Voigt order xx yy zz yz xz xy, positive in tension, with the kinetic part.
-        density: g/cm³, NaN without a volume.
+        density: g/cm³, of a run whose cell changes; else NaN.
         max_force_std: of a committee, largest standard deviation of the force on an atom, eV/Å; else None.
     """
 

@@ -81,6 +81,7 @@ def build_engine(
         InputError: the parts do not fit each other, or the checkpoint is of another system.
     """
     index = 0 if checkpoint is None else stage_of(checkpoint)
+    changes_cell = parts.config.changes_cell
     parts = replace(parts, config=parts.config.of_stage(index))
     config, info, remarks = parts.config, parts.potential.info, []
     state = AtomState(parts.system.cell, parts.system.species_table, parts.system.n_total)
@@ -98,6 +99,7 @@ def build_engine(
         restore_fields(state, checkpoint, integrator.fields)
     guard = build_guard(config.guard, state.species_table, info, hottest(config, integrator), comm)
     loop = StepLoop(state, forces, integrator, comm, timers, guard)
+    loop.changes_cell = changes_cell
     if checkpoint is not None:
         integrator.load_state_dict(checkpoint.extras["integrator"])
         wall, refinement = float(checkpoint.extras["wall"]), Substepping(*checkpoint.extras["refinement"])

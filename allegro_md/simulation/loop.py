@@ -73,6 +73,7 @@ class StepLoop:
         observers: look at it now and then; called in the order of their priority.
         guard: looks at every step.
         substepping: steps to be made in parts.
+        changes_cell: the cell changes in some stage of the run: observables hold the density.
         ended: asked after every step on all ranks alike; True ends the present stage.
         stop_wanted: asked on every rank after every step; not 0: a reason to end the run (`stopping.REASONS`).
     """
@@ -98,6 +99,7 @@ class StepLoop:
         self.stage_start = StageStart(volume=state.cell.volume)
         self.guard = guard
         self.substepping = Substepping()
+        self.changes_cell = integrator.changes_cell
         self.ended: Callable[[], bool] = bool
         self.stop_wanted: Callable[[], int] = int
         self._stopping = 0
@@ -206,7 +208,7 @@ class StepLoop:
             volume=self.state.cell.volume,
             extended_energy=self.integrator.extended_energy() + self._external_energy(),
             degrees_of_freedom=self.integrator.degrees_of_freedom,
-            mass=self._total_mass(),
+            mass=self._total_mass() if self.changes_cell else np.nan,
         )
         std = evaluation.force_std
         return observed if std is None else replace(observed, max_force_std=comm.max(float(std.max(initial=0.0))))
