@@ -67,6 +67,7 @@ class NeighborList:
         self._reference_inverse = np.eye(3)
         self._reference_matrix: NDArray[np.float64] | None = None
         self._lattices = 0
+        self._virials = np.empty((0, 6))
 
     @property
     def n_centers(self) -> int:
@@ -76,7 +77,16 @@ class NeighborList:
     def clear(self) -> None:
         """Forgets the pairs, the largest array of a run, so that its memory is free while atoms migrate."""
         self.offsets, self.neighbors = torch.zeros(1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32)
-        self._reference_matrix = None
+        self._reference_matrix, self._virials = None, np.empty((0, 6))
+
+    def virials(self, n_centers: int) -> NDArray[np.float64]:
+        """(n_centers, 6) float64 on the host, for virials of centers that are summed up at once and kept by nobody.
+
+        The same memory until the list is built anew: fresh pages in every step cost as much as the virial itself.
+        """
+        if len(self._virials) != n_centers:
+            self._virials = np.empty((n_centers, 6))
+        return self._virials
 
     def sort_atoms(self, state: AtomState) -> None:
         """Puts the local atoms in the order of cells, which makes building fast and neighbors near in memory.

@@ -43,7 +43,9 @@ def evaluate(
     force = state.all("force")
     host_force = force.cpu()  # the same memory where the state is on the host
     n = state.n_local
-    energy, virial = np.empty(n), np.empty((n if wants_virial(needs) else 0, 6))
+    energy, virial = np.empty(n), np.empty((0, 6))
+    if wants_virial(needs):
+        virial = np.empty((n, 6)) if "virial_per_atom" in needs else lists.virials(n)
     centroid = centroid_rows(state, needs)
     atoms, pairs = host_arguments(state, lists)
     status = kernel(atoms, pairs, *parameters, Out(host_force.numpy(), energy, virial, centroid))

@@ -14,7 +14,7 @@ from allegro_md.exact import ExactSum
 from allegro_md.state import AtomState
 from allegro_md.units import AMU_A2_PER_FS2
 
-CHUNK = 1 << 12
+CHUNK = 1 << 14
 """Atoms whose terms are made at a time: they stay in the cache, and take no fresh pages from the system."""
 
 
