@@ -38,9 +38,9 @@ from allegro_md.config.deform import DeformConfig
 from allegro_md.config.dynamics import DeformableConfig, MotionConfig
 from allegro_md.errors import InputError
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
-from allegro_md.integrators.base import Collective, Setting
+from allegro_md.integrators.base import Collective, EvaluateForces, Setting
 from allegro_md.integrators.cell_strain import Matrix, changes, tensor_of
-from allegro_md.integrators.steps import drift, drift_with_cell, kick_with_cell, reduce_cell
+from allegro_md.integrators.steps import drift, drift_with_cell, kick, kick_with_cell, reduce_cell
 from allegro_md.observables import kinetic_tensor
 from allegro_md.state import AtomState
 
@@ -93,6 +93,32 @@ class Flow:
             assert collective is not None
             self._gradient, self._collective = gradient, collective
 
+    def verlet(
+        self, state: AtomState, forces: EvaluateForces, time: float, between: Callable[[], None] | None = None
+    ) -> Evaluation:
+        """Makes a step of velocity Verlet in the flow, kick(t/2) drift(t) forces kick(t/2) (collective).
+
+        Args:
+            state: is moved.
+            forces: at the new positions.
+            time: of the step, fs.
+            between: called halfway through the drift, which is made in two parts then.
+
+        Returns:
+            The evaluation at the new positions.
+        """
+        kick(state, 0.5 * time)
+        if between is None:
+            self.drift(state, time)
+        else:
+            self.drift(state, 0.5 * time)
+            between()
+            self.drift(state, 0.5 * time)
+        evaluation = forces(state, self.needs)
+        kick(state, 0.5 * time)
+        self.finish(evaluation)
+        return evaluation
+
     def drift(self, state: AtomState, time: float) -> None:
         """Moves the atoms by their velocities and with the flow, and the cell with it (collective).
 
@@ -134,6 +160,24 @@ class Flow:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a `state_dict`."""
         self.work = state.get("work", 0.0)
+
+
+class Deformable:
+    """Part of an integrator whose cell a flow may deform: what the engine asks about the flow.
+
+    Attributes:
+        needs: names of `evaluation.QUANTITIES` that a step uses.
+        changes_cell: there is a flow.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        """Takes a flow, or none that moves."""
+        self._flow = flow
+        self.needs, self.changes_cell = flow.needs, flow.moves
+
+    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Looks at the first evaluation (collective)."""
+        self._flow.prepare(evaluation)
 
 
 def maps(gradient: Matrix, time: float) -> Maps:

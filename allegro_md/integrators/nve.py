@@ -12,12 +12,11 @@ from typing import Any, ClassVar
 from allegro_md.config import NveConfig
 from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
-from allegro_md.integrators.deformation import Flow, build_flow
-from allegro_md.integrators.steps import kick
+from allegro_md.integrators.deformation import Deformable, Flow, build_flow
 from allegro_md.state import AtomState, Field
 
 
-class VelocityVerlet:
+class VelocityVerlet(Deformable):
     """Microcanonical ensemble."""
 
     stochastic: ClassVar[bool] = False
@@ -27,25 +26,15 @@ class VelocityVerlet:
 
     def __init__(self, timestep: float, degrees_of_freedom: int, flow: Flow | None = None) -> None:
         """Prepares the integrator; `timestep` in fs, `flow` deforms the cell."""
+        super().__init__(flow or Flow())
         self.timestep = timestep
         self.degrees_of_freedom = degrees_of_freedom
         self.max_temperature = 0.0
         self.finished = False
-        self._flow = flow or Flow()
-        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
-
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Looks at the first evaluation (collective)."""
-        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
-        kick(state, 0.5 * clock.dt)
-        self._flow.drift(state, clock.dt)
-        evaluation = forces(state, self.needs)
-        kick(state, 0.5 * clock.dt)
-        self._flow.finish(evaluation)
-        return evaluation
+        return self._flow.verlet(state, forces, clock.dt)
 
     def extended_energy(self) -> float:
         """Less the work that a deformation has done, eV; else the energy itself is conserved."""

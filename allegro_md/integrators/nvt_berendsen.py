@@ -22,10 +22,9 @@ from typing import Any, ClassVar, Literal
 from allegro_md.config.dynamics import DeformableConfig, ThermostatConfig
 from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting, require_degrees_of_freedom
-from allegro_md.integrators.deformation import build_flow
+from allegro_md.integrators.deformation import Deformable, build_flow
 from allegro_md.integrators.schedule import Ramp
-from allegro_md.integrators.steps import kick, scale_velocities
-from allegro_md.observables import kinetic_energy
+from allegro_md.integrators.steps import rescale
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
@@ -36,7 +35,7 @@ class NvtBerendsenConfig(DeformableConfig, ThermostatConfig):
     ensemble: Literal["nvt-berendsen"]
 
 
-class BerendsenThermostat:
+class BerendsenThermostat(Deformable):
     """Temperature without its fluctuations.
 
     Attributes:
@@ -58,6 +57,7 @@ class BerendsenThermostat:
         Raises:
             InputError: there is no degree of freedom.
         """
+        super().__init__(build_flow(table, setting))
         self.timestep = table.timestep
         self.degrees_of_freedom = setting.degrees_of_freedom(table.remove_momentum)
         require_degrees_of_freedom(self.degrees_of_freedom)
@@ -67,24 +67,11 @@ class BerendsenThermostat:
         self._time = table.thermostat_time
         self._collective = setting.collective
         self._given = 0.0
-        self._flow = build_flow(table, setting)
-        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
-
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Looks at the first evaluation (collective)."""
-        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
-        kick(state, 0.5 * clock.dt)
-        self._flow.drift(state, clock.dt)
-        evaluation = forces(state, self.needs)
-        kick(state, 0.5 * clock.dt)
-        self._flow.finish(evaluation)
-        kinetic = float(self._collective.reduce(kinetic_energy(state))[0])
-        if kinetic > 0.0:
-            scale_velocities(state, self.factor(kinetic, clock))
-            self._given += float(self._collective.reduce(kinetic_energy(state))[0]) - kinetic
+        evaluation = self._flow.verlet(state, forces, clock.dt)
+        self._given += rescale(state, lambda kinetic: self.factor(kinetic, clock), self._collective)
         return evaluation
 
     def extended_energy(self) -> float:

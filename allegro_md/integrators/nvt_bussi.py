@@ -27,11 +27,10 @@ from allegro_md.config.dynamics import DeformableConfig, SeparateConfig, Thermos
 from allegro_md.config.fields import Seed
 from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Integrator, Setting, require_degrees_of_freedom
-from allegro_md.integrators.deformation import build_flow
+from allegro_md.integrators.deformation import Deformable, build_flow
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.separate import EVERYTHING, Part, nothing, separated
-from allegro_md.integrators.steps import change_temperature, kick, scale_velocities
-from allegro_md.observables import kinetic_energy
+from allegro_md.integrators.steps import change_temperature, rescale
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
@@ -52,7 +51,7 @@ class NvtBussiConfig(DeformableConfig, RescalingConfig, SeparateConfig):
     ensemble: Literal["nvt-bussi"]
 
 
-class StochasticRescaling:
+class StochasticRescaling(Deformable):
     """Canonical ensemble.
 
     Attributes:
@@ -71,6 +70,7 @@ class StochasticRescaling:
         Raises:
             InputError: there is no degree of freedom.
         """
+        super().__init__(build_flow(table, setting))
         self.timestep = table.timestep
         self.degrees_of_freedom = setting.degrees_of_freedom(table.remove_momentum)
         require_degrees_of_freedom(self.degrees_of_freedom)
@@ -81,31 +81,21 @@ class StochasticRescaling:
         self._time, self._seed = table.thermostat_time, table.seed
         self._collective = setting.collective
         self._given = 0.0
-        self._flow = build_flow(table, setting)
-        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
-
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Looks at the first evaluation (collective)."""
-        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
-        kick(state, 0.5 * clock.dt)
-        self._flow.drift(state, clock.dt)
-        evaluation = forces(state, self.needs)
-        kick(state, 0.5 * clock.dt)
-        self._flow.finish(evaluation)
+        evaluation = self._flow.verlet(state, forces, clock.dt)
         self.rescale(state, clock)
         return evaluation
 
     def rescale(self, state: AtomState, clock: Clock) -> None:
         """Makes the rescaling of a step alone, for other integrators."""
-        within = self.part.bit
-        kinetic = float(self._collective.reduce(kinetic_energy(state, within))[0])
-        if kinetic > 0.0:
-            factor = self._collective.on_root(lambda: self.factor(kinetic, clock))
-            scale_velocities(state, factor, within)
-            self._given += float(self._collective.reduce(kinetic_energy(state, within))[0]) - kinetic
+        collective = self._collective
+
+        def factor(kinetic: float) -> float:
+            return collective.on_root(lambda: self.factor(kinetic, clock))
+
+        self._given += rescale(state, factor, collective, self.part.bit)
 
     begin = between = nothing
 

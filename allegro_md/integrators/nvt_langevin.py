@@ -27,10 +27,10 @@ from allegro_md.config.dynamics import DeformableConfig, SeparateConfig
 from allegro_md.config.fields import Quantity, Seed, problem
 from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Integrator, Setting
-from allegro_md.integrators.deformation import build_flow
+from allegro_md.integrators.deformation import Deformable, build_flow
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.separate import EVERYTHING, Part, nothing, separated
-from allegro_md.integrators.steps import change_temperature, kick, thermalize
+from allegro_md.integrators.steps import change_temperature, thermalize
 from allegro_md.rng import Draw, Stream
 from allegro_md.state import AtomState, Field
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
@@ -60,7 +60,7 @@ class NvtLangevinConfig(DeformableConfig, SeparateConfig):
         return self
 
 
-class Langevin:
+class Langevin(Deformable):
     """Canonical ensemble, with friction and noise on every atom.
 
     Attributes:
@@ -75,6 +75,7 @@ class Langevin:
 
     def __init__(self, table: NvtLangevinConfig, setting: Setting, part: Part = EVERYTHING) -> None:
         """Prepares the integrator of a ``[dynamics]`` table."""
+        super().__init__(build_flow(table, setting))
         self.timestep = table.timestep
         self.degrees_of_freedom = setting.degrees_of_freedom(momentum_removed=False)
         self.target = Ramp(*table.ramp, table.steps)
@@ -84,23 +85,10 @@ class Langevin:
         self._friction, self._seed = table.friction, table.seed
         self._collective = setting.collective
         self._given = 0.0
-        self._flow = build_flow(table, setting)
-        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
-
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Looks at the first evaluation (collective)."""
-        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
-        kick(state, 0.5 * clock.dt)
-        self._flow.drift(state, 0.5 * clock.dt)
-        self.between(state, clock)
-        self._flow.drift(state, 0.5 * clock.dt)
-        evaluation = forces(state, self.needs)
-        kick(state, 0.5 * clock.dt)
-        self._flow.finish(evaluation)
-        return evaluation
+        return self._flow.verlet(state, forces, clock.dt, lambda: self.between(state, clock))
 
     begin = finish = nothing
 

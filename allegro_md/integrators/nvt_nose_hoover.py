@@ -24,16 +24,16 @@ from allegro_md.integrators.base import (
     require_degrees_of_freedom,
 )
 from allegro_md.integrators.chain import NoseHooverChain
-from allegro_md.integrators.deformation import Flow, build_flow
+from allegro_md.integrators.deformation import Deformable, Flow, build_flow
 from allegro_md.integrators.schedule import Ramp
 from allegro_md.integrators.separate import EVERYTHING, Part, nothing, separated
-from allegro_md.integrators.steps import change_temperature, kick, scale_velocities
+from allegro_md.integrators.steps import change_temperature, scale_velocities
 from allegro_md.observables import kinetic_energy
 from allegro_md.state import AtomState, Field
 from allegro_md.units import BOLTZMANN
 
 
-class NoseHoover:
+class NoseHoover(Deformable):
     """Canonical ensemble.
 
     Attributes:
@@ -74,6 +74,7 @@ class NoseHoover:
             InputError: there is no degree of freedom.
         """
         require_degrees_of_freedom(degrees_of_freedom)
+        super().__init__(flow or Flow())
         self.timestep = timestep
         self.degrees_of_freedom = degrees_of_freedom
         self.max_temperature = target.highest
@@ -86,21 +87,11 @@ class NoseHoover:
         self.chain.kT = BOLTZMANN * target.first
         self._collective = collective
         self._ramp_work = 0.0
-        self._flow = flow or Flow()
-        self.needs, self.changes_cell = self._flow.needs, self._flow.moves
-
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Looks at the first evaluation (collective)."""
-        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         self.begin(state, clock)
-        kick(state, 0.5 * clock.dt)
-        self._flow.drift(state, clock.dt)
-        evaluation = forces(state, self.needs)
-        kick(state, 0.5 * clock.dt)
-        self._flow.finish(evaluation)
+        evaluation = self._flow.verlet(state, forces, clock.dt)
         self.finish(state, clock)
         return evaluation
 

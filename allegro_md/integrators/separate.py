@@ -15,8 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from allegro_md.config.dynamics import SeparateConfig
 from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.base import Clock, EvaluateForces, Integrator, Setting
-from allegro_md.integrators.deformation import Flow, build_flow
-from allegro_md.integrators.steps import kick
+from allegro_md.integrators.deformation import Deformable, Flow, build_flow
 from allegro_md.state import AtomState, Field
 
 
@@ -61,7 +60,7 @@ def nothing(self: Any, state: AtomState, clock: Clock) -> None:
     """Does nothing in this place of a step; see `Thermostat`."""
 
 
-class SeparateThermostats:
+class SeparateThermostats(Deformable):
     """Groups at temperatures of their own.
 
     Attributes:
@@ -77,32 +76,24 @@ class SeparateThermostats:
         self, timestep: float, degrees_of_freedom: int, thermostats: Sequence[Thermostat], flow: Flow
     ) -> None:
         """Joins the thermostats; `timestep` in fs, `degrees_of_freedom` of all atoms, `flow` deforms the cell."""
+        super().__init__(flow)
         self.timestep, self.degrees_of_freedom = timestep, degrees_of_freedom
         self.thermostats = tuple(thermostats)
         self.max_temperature = max(thermostat.max_temperature for thermostat in thermostats)
         self.finished = False
-        self._flow = flow
-        self.needs, self.changes_cell = flow.needs, flow.moves
-
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Looks at the first evaluation (collective)."""
-        self._flow.prepare(evaluation)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         for thermostat in self.thermostats:
             thermostat.begin(state, clock)
-        kick(state, 0.5 * clock.dt)
-        self._flow.drift(state, 0.5 * clock.dt)
-        for thermostat in self.thermostats:
-            thermostat.between(state, clock)
-        self._flow.drift(state, 0.5 * clock.dt)
-        evaluation = forces(state, self.needs)
-        kick(state, 0.5 * clock.dt)
-        self._flow.finish(evaluation)
+        evaluation = self._flow.verlet(state, forces, clock.dt, lambda: self._between(state, clock))
         for thermostat in self.thermostats:
             thermostat.finish(state, clock)
         return evaluation
+
+    def _between(self, state: AtomState, clock: Clock) -> None:
+        for thermostat in self.thermostats:
+            thermostat.between(state, clock)
 
     def heat(self) -> dict[str, float]:
         """Energy that each thermostat has given to its group, eV, by the name of the group."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,12 +135,29 @@ def scale_velocities(state: AtomState, factor: float, within: int = 0) -> None:
     backend_for(state.device).steps.scale_velocities(state, factor, within)
 
 
+def rescale(state: AtomState, factor: Callable[[float], float], collective: Collective, within: int = 0) -> float:
+    """Multiplies the velocities by a factor that follows from their kinetic energy (collective).
+
+    Args:
+        state: the velocities of its local atoms are changed; atoms at rest stay so, and no factor is asked for.
+        factor: kinetic energy in eV → the factor, the same bits on all ranks.
+        collective: for the kinetic energy.
+        within: bits of groups, of whose atoms alone all this holds; 0: of all atoms.
+
+    Returns:
+        The kinetic energy gained, eV.
+    """
+    kinetic = float(collective.reduce(kinetic_energy(state, within))[0])
+    if not kinetic > 0.0:
+        return 0.0
+    scale_velocities(state, factor(kinetic), within)
+    return float(collective.reduce(kinetic_energy(state, within))[0]) - kinetic
+
+
 def change_temperature(state: AtomState, before: float, after: float, collective: Collective) -> float:
     """Multiplies all velocities by the square root of a ratio of temperatures (collective).
 
     Returns:
         The kinetic energy gained, eV.
     """
-    kinetic = float(collective.reduce(kinetic_energy(state))[0])
-    scale_velocities(state, math.sqrt(after / before))
-    return float(collective.reduce(kinetic_energy(state))[0]) - kinetic
+    return rescale(state, lambda _: math.sqrt(after / before), collective)
