@@ -15,7 +15,7 @@ from allegro_md.accumulators.blocks import ENOUGH, Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
 from allegro_md.analysis.base import Quantity, Sample, System
-from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
+from allegro_md.analysis.green_kubo import Recent, are_independent, lags_of, notes_of, plateau, running_integral
 from allegro_md.analysis.heat_flux import IN_RUN_ONLY, NEEDS, heat_flux, mean_energies
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import require_volume
@@ -33,9 +33,6 @@ PRODUCTS = 64
 
 MEANS = 36
 """Bits of the sums of temperature (K) and volume (Å³), which are below 2³²."""
-
-COARSE = 0.8
-"""Correlation of the fluxes of successive samples below which they are too far apart."""
 
 
 class ThermalConductivityTable(QuantityTable):
@@ -81,13 +78,10 @@ class ThermalConductivity(Quantity):
         """
         require_volume(system.cell, where)
         self._interval = require_interval(system, where)
-        self._longest = int(table.window / self._interval + 1e-6) + 1
-        if self._longest < 5:
-            what = f"window = {table.window:g} fs holds fewer than 5 samples, which are {self._interval:g} fs apart"
-            raise InputError(what, where, "choose a longer window, or take samples more often")
+        self._longest = lags_of(table.window, self._interval, where)
         self._where, self._n_elements = where, len(set(system.species_table.symbols))
         self._zero: Array | None = None  # (n_species,) eV
-        self._recent: Array = np.zeros((self._longest, 3))  # sample k in row k modulo their number
+        self._recent = Recent(self._longest, 3)
         self._blocks = Blocks(lambda: _Sums(self._longest))
 
     def add(self, sample: Sample) -> None:
@@ -97,12 +91,9 @@ class ThermalConductivity(Quantity):
             self._zero = mean_energies(sample)
         carried, pushed = heat_flux(sample, self._zero)
         flux = (carried + pushed) / np.sqrt(sample.thermo.volume)
-        self._recent[sample.number % self._longest] = flux
-        lags = np.arange(min(sample.number + 1, self._longest))
-        block = self._blocks.at(sample.number)
-        earlier = self._recent[(sample.number - lags) % self._longest]
-        block.products.add(slice(0, 3 * len(lags)), (earlier * flux).ravel())
-        block.terms.counts[: len(lags)] += 1
+        block, earlier = self._blocks.at(sample.number), self._recent.push(sample.number, flux)
+        block.products.add(slice(0, 3 * len(earlier)), (earlier * flux).ravel())
+        block.terms.counts[: len(earlier)] += 1
         block.means.add(slice(None), np.array([sample.thermo.temperature, sample.thermo.volume]))
 
     def result(self, comm: Comm) -> Result:
@@ -134,7 +125,11 @@ class ThermalConductivity(Quantity):
         for a, axis in enumerate(AXES):
             value, error, _ = plateau(running[a], in_blocks[:, a])
             result.values.append(Value(f"kappa_{axis}", f"thermal conductivity along {axis}", value, error, "W/(m·K)"))
-        result.notes = self._notes(bool(joined), n_lags, note, correlation)
+        result.notes = notes_of(correlation, self._interval, blocks.n_samples, bool(joined), note)
+        if self._n_elements > 1:
+            result.notes.append(
+                "The system has more than one element: the value is its thermal conductivity if none of them diffuses."
+            )
         relative, bands = (np.asarray(part / correlation[0]) for part in (correlation, correlation_error))
         result.panels = [
             Panel([Line(time / 1000.0, relative, "", bands)], "time (ps)", "⟨J(0) J(t)⟩ / ⟨J²⟩", level=0.0),
@@ -142,38 +137,13 @@ class ThermalConductivity(Quantity):
         ]
         return result
 
-    def _notes(self, has_errors: bool, n_lags: int, note: str, correlation: Array) -> list[str]:
-        """Sentences on the result.
-
-        Args:
-            has_errors: the run is long enough.
-            n_lags: of the correlation.
-            note: on the plateau, or empty.
-            correlation: (n_lags,) eV²/(Å·fs²), mean over axes.
-        """
-        notes = []
-        if not has_errors:
-            notes.append(too_short(self._blocks.n_samples, n_lags, self._interval))
-        elif note:
-            notes.append(f"The running integral {note}.")
-        if correlation[1] < COARSE * correlation[0]:
-            notes.append(
-                f"Warning: the correlation falls to {correlation[1] / correlation[0]:.2f} from one sample to the next, "
-                f"{self._interval:g} fs later: take samples more often."
-            )
-        if self._n_elements > 1:
-            notes.append(
-                "The system has more than one element: the value is its thermal conductivity if none of them diffuses."
-            )
-        return notes
-
     def state_dict(self, comm: Comm) -> dict[str, Any]:
         zero = None if self._zero is None else self._zero.tolist()
-        return {"blocks": self._blocks.state_dict(), "recent": self._recent.tolist(), "zero": zero}
+        return {"blocks": self._blocks.state_dict(), "recent": self._recent.rows.tolist(), "zero": zero}
 
     def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
         self._blocks.load_state_dict(state["blocks"])
-        self._recent[:] = state["recent"]
+        self._recent.rows[:] = state["recent"]
         self._zero = None if state["zero"] is None else np.array(state["zero"])
 
     def bytes_held(self, n_local: int) -> float:

@@ -16,7 +16,7 @@ from allegro_md.accumulators.blocks import ENOUGH, Blocks, standard_error
 from allegro_md.accumulators.counts import Counts, Joint
 from allegro_md.accumulators.fixed_point import FixedPointSum
 from allegro_md.analysis.base import Quantity, Sample, System
-from allegro_md.analysis.green_kubo import are_independent, plateau, running_integral, too_short
+from allegro_md.analysis.green_kubo import Recent, are_independent, lags_of, notes_of, plateau, running_integral
 from allegro_md.analysis.result import Array, Column, Line, Panel, Result, Value
 from allegro_md.analysis.surroundings import require_volume
 from allegro_md.analysis.table import QuantityTable
@@ -32,9 +32,6 @@ PRODUCTS = 50
 
 MEANS = 36
 """Bits of the sums of stress (GPa), temperature (K) and volume (Å³), which are below 2³²."""
-
-COARSE = 0.8
-"""Correlation of the stress of successive samples below which they are too far apart."""
 
 
 class ViscosityTable(QuantityTable):
@@ -83,12 +80,9 @@ class Viscosity(Quantity):
         """
         require_volume(system.cell, where)
         self._interval = require_interval(system, where)
-        self._longest = int(table.window / self._interval + 1e-6) + 1
-        if self._longest < 5:
-            what = f"window = {table.window:g} fs holds fewer than 5 samples, which are {self._interval:g} fs apart"
-            raise InputError(what, where, "choose a longer window, or take samples more often")
+        self._longest = lags_of(table.window, self._interval, where)
         self._where = where
-        self._recent: Array = np.zeros((self._longest, 5))  # sample k in row k modulo their number
+        self._recent = Recent(self._longest, 5)
         self._blocks = Blocks(lambda: _Sums(self._longest))
 
     def add(self, sample: Sample) -> None:
@@ -98,12 +92,9 @@ class Viscosity(Quantity):
         stress = traceless(thermo.stress)
         if not (np.isfinite(stress).all() and np.isfinite(thermo.volume)):
             raise PhysicsError(f"the stress at step {sample.step} is not finite, or the potential gives none")
-        self._recent[sample.number % self._longest] = stress
-        lags = np.arange(min(sample.number + 1, self._longest))
-        block = self._blocks.at(sample.number)
-        earlier = self._recent[(sample.number - lags) % self._longest]
-        block.products.add(slice(0, len(lags)), (earlier * stress).sum(axis=1))
-        block.terms.counts[: len(lags)] += 1
+        block, earlier = self._blocks.at(sample.number), self._recent.push(sample.number, stress)
+        block.products.add(slice(0, len(earlier)), (earlier * stress).sum(axis=1))
+        block.terms.counts[: len(earlier)] += 1
         block.means.add(slice(None), np.array([*stress, thermo.temperature, thermo.volume]))
 
     def result(self, comm: Comm) -> Result:
@@ -128,15 +119,7 @@ class Viscosity(Quantity):
             Column("correlation_GPa2", correlation), Column("correlation_err_GPa2", standard_error(each)),
             Column("viscosity_mPa_s", running), Column("viscosity_err_mPa_s", standard_error(in_blocks)),
         ])  # fmt: skip
-        if not joined:
-            result.notes.append(too_short(blocks.n_samples, n_lags, self._interval))
-        elif note:
-            result.notes.append(f"The running integral {note}.")
-        if correlation[1] < COARSE * correlation[0]:
-            result.notes.append(
-                f"Warning: the correlation falls to {correlation[1] / correlation[0]:.2f} from one sample to the next, "
-                f"{self._interval:g} fs later: take samples more often."
-            )
+        result.notes = notes_of(correlation, self._interval, blocks.n_samples, bool(joined), note)
         if static := _static_shear(means[:5], np.array([block.averages()[:5] for block in joined])):
             value, error = np.nan, np.nan
             result.notes.append(static)
@@ -149,11 +132,11 @@ class Viscosity(Quantity):
         return result
 
     def state_dict(self, comm: Comm) -> dict[str, Any]:
-        return {"blocks": self._blocks.state_dict(), "recent": self._recent.tolist()}
+        return {"blocks": self._blocks.state_dict(), "recent": self._recent.rows.tolist()}
 
     def load_state_dict(self, state: dict[str, Any], comm: Comm) -> None:
         self._blocks.load_state_dict(state["blocks"])
-        self._recent[:] = state["recent"]
+        self._recent.rows[:] = state["recent"]
 
     def bytes_held(self, n_local: int) -> float:
         return (32.0 * 40.0 + 40.0) * self._longest

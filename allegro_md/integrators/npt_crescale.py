@@ -33,38 +33,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from allegro_md.config.fields import Choice, Quantity, problem
-from allegro_md.config.pressure import PressureConfig
-from allegro_md.evaluation import Evaluation, Needs
+from allegro_md.config.fields import Choice, problem
+from allegro_md.evaluation import Evaluation
 from allegro_md.integrators.barostat import LARGEST_STRAIN, CellForces, too_fast
 from allegro_md.integrators.base import Clock, EvaluateForces, Setting
-from allegro_md.integrators.cell_strain import Matrix, strains_of, tensor_of
-from allegro_md.integrators.nvt_bussi import RescalingConfig, StochasticRescaling
-from allegro_md.integrators.pressure_target import PressureTarget
+from allegro_md.integrators.cell_strain import Matrix, tensor_of
+from allegro_md.integrators.relaxed_cell import RelaxedCell, RelaxedCellConfig
 from allegro_md.integrators.steps import drift_with_cell, kick, kick_with_cell
 from allegro_md.observables import kinetic_tensor
 from allegro_md.state import AtomState
-from allegro_md.state import Field as AtomField
-from allegro_md.units import BOLTZMANN, EV_PER_A3_IN_GPA
+from allegro_md.units import BOLTZMANN
 
 
-class NptCrescaleConfig(RescalingConfig, PressureConfig):
+class NptCrescaleConfig(RelaxedCellConfig):
     """Constant temperature and pressure (Bernetti, Bussi).
 
     Attributes:
         cell: what moves: the volume, or the three axes.
-        compressibility: estimate of β, 1/GPa; the volume relaxes in `barostat_time` where it is right.
     """
 
     ensemble: Literal["npt-crescale"]
     cell: Annotated[str, Choice(("isotropic", "anisotropic"))] = "isotropic"
-    compressibility: Annotated[float, Quantity("compressibility")] = Field(examples=['"4.5e-5/bar"'])
 
     @model_validator(mode="after")
     def _one_pressure(self) -> NptCrescaleConfig:
@@ -89,40 +84,17 @@ class _Stretch:
     slopes: NDArray[np.float64]
 
 
-class StochasticCellRescaling:
+class StochasticCellRescaling(RelaxedCell):
     """Isothermal–isobaric ensemble by equations of first order for the cell."""
-
-    needs: ClassVar[Needs] = frozenset({"virial"})
-    stochastic: ClassVar[bool] = True
-    order: ClassVar[int] = 2
-    heats_atoms_at_rest: ClassVar[bool] = False
-    changes_cell: ClassVar[bool] = True
-    fields: ClassVar[tuple[AtomField, ...]] = ()
 
     def __init__(self, table: NptCrescaleConfig, setting: Setting) -> None:
         """Prepares the integrator of a ``[dynamics]`` table.
 
         Raises:
-            InputError: the system has no degree of freedom, or no pressure along the strains of the cell.
+            InputError: see `RelaxedCell`.
         """
-        self._thermostat = StochasticRescaling(table, setting)
-        self.timestep = table.timestep
-        self.degrees_of_freedom = self._thermostat.degrees_of_freedom
-        self.max_temperature = self._thermostat.max_temperature
-        self.finished = False
-        self._strains = strains_of(table)
-        self._strains.require_fit(setting, table.ensemble)
-        self._target = PressureTarget(table)
-        self._mobility = table.compressibility * EV_PER_A3_IN_GPA / (3.0 * table.barostat_time)
+        super().__init__(table, setting)
         self._seed = table.seed
-        self._collective = setting.collective
-        self._virial: NDArray[np.float64] = np.full(6, np.nan)
-        self._given = 0.0
-
-    def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Takes the virial of the first evaluation."""
-        assert evaluation.virial is not None
-        self._virial = self._collective.reduce(evaluation.virial)
 
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
@@ -140,19 +112,6 @@ class StochasticCellRescaling:
         self._given += self._collective.on_root(lambda: self._heat(stretch, before, after, clock))
         self._thermostat.rescale(state, clock)
         return evaluation
-
-    def extended_energy(self) -> float:
-        """Less what both rescalings have given to the atoms, eV."""
-        return self._thermostat.extended_energy() - self._given
-
-    def state_dict(self) -> dict[str, Any]:
-        """The energy given so far; random numbers follow from seed and step, the virial from the positions."""
-        return {"given": self._given, "thermostat": self._thermostat.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up from a `state_dict`."""
-        self._given = state["given"]
-        self._thermostat.load_state_dict(state["thermostat"])
 
     def _thermal(self, clock: Clock) -> float:
         """k_B T, eV."""

@@ -25,10 +25,7 @@ CHUNK = 1 << 14
 def kick(state: AtomState, factors: NDArray[np.float64]) -> None:
     """Adds force · factor of the species to the velocities; `factors` (n_species,) Å/fs per fixed-point unit."""
     arrays = tuple(state.local(name).numpy() for name in ("force", "species", "velocity"))
-    if state.held:
-        _kick_free(*arrays, factors, state.local("group").numpy(), state.held)
-    else:
-        _kick(*arrays, factors)
+    _kick(*arrays, factors, _groups(state), state.held)
 
 
 def work(state: AtomState, time: float) -> None:
@@ -90,8 +87,8 @@ def kick_with_cell(
         gain: (3, 3) G.
     """
     arrays = tuple(state.local(name).numpy() for name in ("force", "species", "velocity"))
-    group = state.local("group").numpy() if state.held else np.empty(0, dtype=np.int64)
-    _kick_with_cell(*arrays, factors, np.ascontiguousarray(damping), np.ascontiguousarray(gain), group, state.held)
+    maps = np.ascontiguousarray(damping), np.ascontiguousarray(gain)
+    _kick_with_cell(*arrays, factors, *maps, _groups(state), state.held)
 
 
 def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]) -> None:
@@ -106,26 +103,14 @@ def combine(rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None
     _combine(rows.numpy(), used, factors[used], into)
 
 
+def _groups(state: AtomState) -> NDArray[np.int64]:
+    """(n_local,) bits of the groups of each atom; (0,) where none is held, so that nobody asks."""
+    groups: NDArray[np.int64] = state.local("group").numpy() if state.held else np.empty(0, dtype=np.int64)
+    return groups
+
+
 @numba.njit(cache=True)
 def _kick(
-    force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64]
-) -> None:
-    """Adds force · factor of the species to the velocities, in place.
-
-    Args:
-        force: (n, 3) fixed-point units.
-        species: (n,) indices.
-        velocity: (n, 3) Å/fs, written.
-        factors: (n_species,) time / mass, Å/fs per fixed-point unit.
-    """
-    for i in range(len(velocity)):
-        factor = factors[species[i]]
-        for k in range(3):
-            velocity[i, k] += np.float64(force[i, k]) * factor
-
-
-@numba.njit(cache=True)
-def _kick_free(
     force: NDArray[np.int64], species: NDArray[np.int16], velocity: NDArray[np.float64], factors: NDArray[np.float64],
     group: NDArray[np.int64], held: int,
 ) -> None:
@@ -136,11 +121,11 @@ def _kick_free(
         species: (n,) indices.
         velocity: (n, 3) Å/fs, written.
         factors: (n_species,) time / mass, Å/fs per fixed-point unit.
-        group: (n,) bits of an atom's groups.
+        group: (n,) bits of an atom's groups; (0,) where none is held.
         held: bits of the groups that are held.
     """
     for i in range(len(velocity)):
-        if group[i] & held:
+        if held != 0 and group[i] & held:
             continue
         factor = factors[species[i]]
         for k in range(3):
