@@ -91,13 +91,11 @@ def build_engine(
         restore(state, checkpoint)
     grid, balancer = config.parallel.grid_for(comm.size), build_balancer(config.parallel.balance)
     forces = ForceEvaluator(parts.potential, comm, config.parallel.skin, grid, timers, balancer)
-    grouping = apply_groups(state, forces, config.group, config.dynamics, comm)
-    integrator = new_integrator(parts, comm, state.cell, grouping)
+    integrator, guard, grouping = build_dynamics(parts, state, forces, comm)
     if checkpoint is None:
         remarks = [*grouping.remarks, *remove_momentum(state, config.dynamics, info, comm, grouping.driven)]
     else:
         restore_fields(state, checkpoint, integrator.fields)
-    guard = build_guard(config.guard, state.species_table, info, hottest(config, integrator), comm)
     loop = StepLoop(state, forces, integrator, comm, timers, guard)
     loop.changes_cell = changes_cell
     if checkpoint is not None:
@@ -107,6 +105,27 @@ def build_engine(
         if "stage" in checkpoint.extras:  # not in checkpoints of earlier versions
             loop.stage_start = StageStart(**checkpoint.extras["stage"]["start"])
     return loop, remarks
+
+
+def build_dynamics(
+    parts: Parts, state: AtomState, forces: ForceEvaluator, comm: Comm
+) -> tuple[Integrator, Guard, Grouping]:
+    """Builds what belongs to one stage of a run, and lets its groups act from now on (collective).
+
+    Args:
+        parts: with the input as it is for the stage (`Input.of_stage`).
+        state: with its atoms and their groups.
+        forces: of the run.
+        comm: all ranks.
+
+    Raises:
+        InputError: the ensemble does not fit the system.
+    """
+    config = parts.config
+    grouping = apply_groups(state, forces, config.group, config.dynamics, comm)
+    integrator = new_integrator(parts, comm, state.cell, grouping)
+    limit = hottest(config, integrator)
+    return integrator, build_guard(config.guard, state.species_table, parts.potential.info, limit, comm), grouping
 
 
 def build_structure(table: SystemTable, comm: Comm) -> SystemBuilder:

@@ -287,9 +287,8 @@ class Simulation:
         for writer in self._writers():
             writer.flush()
             writer.close()
-        of_run = {o.name: o.state_dict() for o in self.loop.observers if isinstance(o, Stateful)}
-        for observer in self._of_stage:
-            of_run.pop(observer.name, None)
+        going_on = [o for o in self.loop.observers if o not in self._of_stage]
+        of_run = {o.name: o.state_dict() for o in going_on if isinstance(o, Stateful)}
         self._stage += 1
         for line in begin_stage(self._parts, self._stage, self.loop, self.comm):
             log.say(f"note: {line}")
@@ -303,12 +302,11 @@ class Simulation:
     def _present_stage(self) -> dict[str, Any]:
         """The entry of the present stage in ``run.json``."""
         stage, loop = self.config.stages[self._stage], self.loop
-        ends = [o for o in self._of_stage if isinstance(o, StageEnd)]
         over = loop.stage_is_over or loop.step >= self._last_step
         return {
             "name": stage.name, "ensemble": stage.dynamics.ensemble, "first_step": loop.stage_start.step,
             "last_step": loop.step, "begin_fs": loop.stage_start.time, "end_fs": loop.time,
-            "ended_by": reason_of_end(stage, loop, ends) if over else "",
+            "ended_by": reason_of_end(loop) if over else "",
             "result": loop.integrator.result() if isinstance(loop.integrator, Concluding) else {},
         }  # fmt: skip
 

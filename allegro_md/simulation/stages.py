@@ -12,8 +12,7 @@ from allegro_md.errors import InputError
 from allegro_md.integrators.base import Concluding, Integrator, cautions
 from allegro_md.integrators.thermalize import maxwell_boltzmann
 from allegro_md.reporting import PRIORITY, Snapshot
-from allegro_md.simulation.build import Parts, build_guard, hottest, new_integrator
-from allegro_md.simulation.groups import apply_groups
+from allegro_md.simulation.build import Parts, build_dynamics
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.simulation.motion import remove_momentum, require_motion
 from allegro_md.simulation.opening import targets_of
@@ -93,10 +92,8 @@ def begin_stage(parts: Parts, index: int, loop: StepLoop, comm: Comm) -> list[st
     """
     stage, config, info = parts.config.stages[index], parts.config.of_stage(index), parts.potential.info
     state = loop.state
-    grouping = apply_groups(state, loop.forces, config.group, config.dynamics, comm)
-    integrator = new_integrator(replace(parts, config=config), comm, state.cell, grouping)
+    integrator, loop.guard, grouping = build_dynamics(replace(parts, config=config), state, loop.forces, comm)
     loop.begin_stage(integrator)
-    loop.guard = build_guard(config.guard, state.species_table, info, hottest(config, integrator), comm)
     if stage.velocities is not None:
         maxwell_boltzmann(state, stage.velocities.temperature, stage.velocities.seed, comm)
     remarks = remove_momentum(state, config.dynamics, info, comm, grouping.driven)
@@ -157,8 +154,8 @@ def _in_words(condition: EndConfig) -> str:
     return f"the {quantity} has converged to {100.0 * condition.within:g} % over windows of {condition.window:g} fs"
 
 
-def reason_of_end(stage: StageConfig, loop: StepLoop, ends: list[StageEnd]) -> str:
+def reason_of_end(loop: StepLoop) -> str:
     """Tells why a stage has ended: "converged", "finished" (a minimizer), or "steps"."""
-    if any(end.met for end in ends):
+    if loop.ended():
         return "converged"
     return "finished" if loop.integrator.finished else "steps"
