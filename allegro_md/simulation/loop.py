@@ -190,15 +190,18 @@ class StepLoop:
             if self._stopping:
                 raise InterruptedRun(f"{REASONS[self._stopping]}; stopped after step {self.step}")
 
+    def potential_energy(self) -> float:
+        """Potential energy of the present step, eV; NaN of a potential without energies (collective)."""
+        energy = self.evaluation.energy  # there, or not, on all ranks alike: it follows from the potential
+        return np.nan if energy is None else float(self.comm.reduce(summed(energy, "energy", self.state))[0])
+
     def measure(self) -> Thermo:
         """Global observables of the present step (collective).
 
         Energies are NaN of a potential without energies; pressure and stress are NaN where it has no virial.
         """
         evaluation, comm = self.evaluation, self.comm
-        potential, virial = np.nan, np.full(6, np.nan)
-        if evaluation.energy is not None:  # the same on all ranks: it follows from the potential
-            potential = float(comm.reduce(summed(evaluation.energy, "energy", self.state))[0])
+        potential, virial = self.potential_energy(), np.full(6, np.nan)
         if evaluation.virial is not None:
             virial = comm.reduce(evaluation.virial)
         observed = thermo(

@@ -196,7 +196,7 @@ class Tempering:
     def _exchange(self) -> None:
         """Decides and makes one exchange (collective)."""
         replica_set, loops = self._replica_set, {k: simulation.loop for k, simulation in self._simulations.items()}
-        potentials = self._gathered({k: loop.measure().potential for k, loop in loops.items()})
+        potentials = self._gathered({k: loop.potential_energy() for k, loop in loops.items()})
         loop = next(iter(loops.values()))
         number = loop.step // self._every
         self.holders = replica_set.world.on_root(
