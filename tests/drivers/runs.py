@@ -55,6 +55,16 @@ def write_input(folder: Path, directory: str, steps: int = 120) -> Path:
     return path
 
 
+def write_changed(folder: Path, name: str, text: str, *changes: tuple[str, str]) -> Path:
+    """Writes an input of a test, whose run directory is called DIRECTORY in its text, under a name with changes."""
+    path, text = folder / f"{name}.toml", text.replace("DIRECTORY", name)
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path
+
+
 def assigned(settings: Iterable[str]) -> list[str]:
     """The words of a command line that make assignments: ``--set KEY=VALUE`` each."""
     return [word for setting in settings for word in ("--set", setting)]

@@ -58,12 +58,7 @@ temperature = [60.0, 120.0]
 
 
 def write(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
-    path, text = folder / f"{name}.toml", INPUT.replace("DIRECTORY", name)
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path.write_text(text)
-    return path
+    return runs.write_changed(folder, name, INPUT, *changes)
 
 
 def record(directory: Path) -> Any:

@@ -64,9 +64,7 @@ velocities = { temperature = 200.0, seed = 5 }
 
 
 def write(folder: Path, name: str) -> Path:
-    path = folder / f"{name}.toml"
-    path.write_text(HEAD.replace("DIRECTORY", name))
-    return path
+    return runs.write_changed(folder, name, HEAD)
 
 
 def story(directory: Path) -> Any:

@@ -63,12 +63,7 @@ NOISE = 'ensemble = "nvt-langevin"'
 
 
 def write(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
-    path, text = folder / f"{name}.toml", INPUT.replace("DIRECTORY", name)
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path.write_text(text)
-    return path
+    return runs.write_changed(folder, name, INPUT, *changes)
 
 
 def run(path: Path, *settings: str, resume: bool = False) -> None:
