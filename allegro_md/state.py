@@ -145,6 +145,7 @@ class AtomState:
             name: torch.empty((0, *f.shape), dtype=f.dtype, device=self.device) for name, f in FIELDS.items()
         }
         self._views: dict[tuple[str, int], torch.Tensor] = {}
+        self._arrays: dict[tuple[str, int], NDArray[Any]] = {}
 
     @staticmethod
     def from_arrays(
@@ -197,7 +198,7 @@ class AtomState:
     def remove_field(self, field: Field) -> None:
         """Removes an array that was added, and frees its memory."""
         del self._fields[field.name], self._storage[field.name]
-        self._views.clear()
+        self._forget_views()
 
     @property
     def n_all(self) -> int:
@@ -210,14 +211,14 @@ class AtomState:
         capacity = len(self._storage["id"])
         if needed > capacity:
             grown = max(needed, 2 * capacity, 64) if needed <= EXACT_FIT_ABOVE else needed + needed // 50
-            self._views.clear()  # they hold on to the old storage
+            self._forget_views()  # they hold on to the old storage
             for name, old in self._storage.items():  # field by field: only one is ever held twice
                 new = torch.empty((grown, *old.shape[1:]), dtype=old.dtype, device=self.device)
                 new[: self.n_all] = old[: self.n_all]
                 self._storage[name] = new
                 del old
         self.n_local, self.n_ghost = n_local, n_ghost
-        self._views.clear()
+        self._forget_views()
 
     def all(self, name: str) -> torch.Tensor:
         """The field of local atoms and ghosts, (n_all, …); a view."""
@@ -226,6 +227,30 @@ class AtomState:
     def local(self, name: str) -> torch.Tensor:
         """The field of local atoms, (n_local, …); a view."""
         return self._view(name, self.n_local)
+
+    def host_all(self, name: str) -> NDArray[Any]:
+        """The field of local atoms and ghosts, (n_all, …), for kernels that run on the host.
+
+        The same memory where the state is on the host; else a copy, which is not written back.
+        """
+        return self._host(name, self.n_all)
+
+    def host_local(self, name: str) -> NDArray[Any]:
+        """The field of local atoms, (n_local, …); likewise."""
+        return self._host(name, self.n_local)
+
+    def _host(self, name: str, n: int) -> NDArray[Any]:
+        if self.device.type != "cpu":
+            return self._view(name, n).cpu().numpy()
+        array = self._arrays.get((name, n))
+        if array is None:
+            array = self._arrays[name, n] = self._view(name, n).numpy()
+        return array
+
+    def _forget_views(self) -> None:
+        """Drops all views: they are of another size now, or of another array."""
+        self._views.clear()
+        self._arrays.clear()
 
     def _view(self, name: str, n: int) -> torch.Tensor:
         view = self._views.get((name, n))
