@@ -11,6 +11,7 @@ fixed-point units, written.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -30,11 +31,29 @@ from allegro_md.kernels.pair import (
     add_forces,
     add_virial,
     gather,
-    packed,
     widest,
 )
 
 _FRACTION, _INVERSE, _DENSITY = ROWS, ROWS + 1, ROWS + 2  # more rows of the work table: p, 1/r (1/Å), ρ_j'/r (1/Å²)
+
+
+class Functions(NamedTuple):
+    """Tabulated functions of the species of a system.
+
+    Attributes:
+        cutoff: Å.
+        rho_spacing: of the table of F.
+        embedding: (n_species, n_rho − 1, 4) float64, coefficients of F, eV.
+        r_spacing: Å, of the tables over r.
+        pairs: (n_species, n_species, n_r − 1, 8) float64: for center and neighbor species, the coefficients of the
+            neighbor's density ρ_j(r) and then of r φ(r) (eV·Å), which share a cache line.
+    """
+
+    cutoff: float
+    rho_spacing: float
+    embedding: NDArray[np.float64]
+    r_spacing: float
+    pairs: NDArray[np.float64]
 
 
 @numba.njit(cache=True)
@@ -52,41 +71,37 @@ def embed(rho: float, spacing: float, table: NDArray[np.float64]) -> tuple[float
 def eam(
     atoms: Atoms,
     lists: Lists,
-    cutoff: float,
-    rho_spacing: float,
-    embedding: NDArray[np.float64],
-    r_spacing: float,
-    pairs: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    centers: tuple[int, int],
+    functions: Functions,
     out: Out,
 ) -> int:
-    """Energies, forces and virials of the centers.
+    """Computes energies, forces and virials of a range of centers.
 
     Args:
         atoms, lists: see `arguments`.
-        cutoff: Å.
-        rho_spacing: of the table of F.
-        embedding: (n_species, n_rho − 1, 4) coefficients of F, eV.
-        r_spacing: Å, of the tables over r.
-        pairs: (n_species, n_species, n_r − 1, 8): for center and neighbor species, the coefficients of the neighbor's
-            density ρ_j(r) and then of r φ(r) (eV·Å), which share a cache line.
-        out: see `arguments`; forces on neighbors, too.
+        rows: (n_all, 4) float64, the atoms as `pair.pack` leaves them.
+        centers: the first, and the one after the last.
+        functions: of the elements.
+        out: see `arguments`; rows of energy and virial count from the first center; forces on neighbors, too.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
     atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
-    m, species, force, virial = widest(lists.offsets), atoms.species, out.force, out.virial
+    rows, codes = no_refcount(rows), no_refcount(rows.view(np.int64))
+    first, last = centers
+    cutoff, rho_spacing, embedding, r_spacing, pairs = functions
+    m, species, force, virial = widest(lists.offsets, first, last), atoms.species, out.force, out.virial
     work, index, interval = np.empty((ROWS + 3, m)), np.empty(m, np.int32), np.empty(m, np.int64)
-    rows = packed(atoms.position, atoms.shift)
-    codes = rows.view(np.int64)
-    for i in range(len(lists.offsets) - 1):
+    for i in range(first, last):
         n = gather(i, rows, codes, atoms, lists, cutoff * cutoff, work, index)
         if n > EDGE_TERMS:
             return i
         _locate(n, r_spacing, pairs.shape[2] - 1, work, interval)
         total, rho = _sums(i, n, species, 1.0 / r_spacing, pairs, work, index, interval)
         embedded, embedded_slope = embed(rho, rho_spacing, embedding[species[i]])
-        out.energy[i] = embedded + 0.5 * total
+        out.energy[i - first] = embedded + 0.5 * total
         if not add_forces(i, n, work, force):
             return i
         if not _add_edges(i, n, embedded_slope, work, index, force):
@@ -95,7 +110,7 @@ def eam(
             for k in range(n):
                 work[SLOPE, k] = 0.5 * work[SLOPE, k] + embedded_slope * work[_DENSITY, k]
         if len(virial) > 0:
-            add_virial(i, n, -1.0, work, virial)
+            add_virial(i - first, n, -1.0, work, virial)
         if len(out.centroid) > 0 and not add_centroid(n, 1.0, work, index, out.centroid):
             return i
     return FINE

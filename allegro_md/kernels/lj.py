@@ -19,7 +19,6 @@ from allegro_md.kernels.pair import (
     add_virial,
     gather,
     half_sum,
-    packed,
     widest,
 )
 
@@ -49,31 +48,35 @@ def _fill(
 def lj(
     atoms: Atoms,
     lists: Lists,
+    rows: NDArray[np.float64],
+    centers: tuple[int, int],
     cutoff: float,
     table: NDArray[np.float64],
     out: Out,
 ) -> int:
-    """Energies, forces and virials of the centers.
+    """Computes energies, forces and virials of a range of centers.
 
     Args:
         atoms, lists: see `arguments`.
+        rows: (n_all, 4) float64, the atoms as `pair.pack` leaves them.
+        centers: the first, and the one after the last.
         cutoff: Å.
         table: (n_species, n_species, 3): 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV).
-        out: see `arguments`; forces on centers only.
+        out: see `arguments`; rows of energy and virial count from the first center; forces on centers only.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
     atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
-    m, force, virial = widest(lists.offsets), out.force, out.virial
+    rows, codes = no_refcount(rows), no_refcount(rows.view(np.int64))
+    first, last = centers
+    m, force, virial = widest(lists.offsets, first, last), out.force, out.virial
     work, index, coefficients = np.empty((ROWS, m)), np.empty(m, np.int32), np.empty((3, m))
     several = len(table) > 1
     for c in range(3):
         coefficients[c, :] = table[0, 0, c]
-    rows = packed(atoms.position, atoms.shift)
-    codes = rows.view(np.int64)
     cutoff2 = cutoff * cutoff
-    for i in range(len(lists.offsets) - 1):
+    for i in range(first, last):
         n = gather(i, rows, codes, atoms, lists, cutoff2, work, index)
         if several:
             _fill(i, n, index, atoms.species, table, coefficients)
@@ -85,9 +88,9 @@ def lj(
             work[SLOPE, k] = u3 * (6.0 * b - 12.0 * a) * u
         if not add_forces(i, n, work, force):
             return i
-        out.energy[i] = half_sum(n, work)
+        out.energy[i - first] = half_sum(n, work)
         if len(virial) > 0:
-            add_virial(i, n, -0.5, work, virial)
+            add_virial(i - first, n, -0.5, work, virial)
         if len(out.centroid) > 0 and not add_centroid(n, 0.5, work, index, out.centroid):
             return i
     return FINE

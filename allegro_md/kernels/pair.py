@@ -4,6 +4,8 @@ Gathering writes the pairs within the cutoff one after the other into a small wo
 over a dense row (which the compiler vectorizes; every operation in it is elementwise and correctly rounded, so the
 lane a pair lands in cannot be seen) and pairs beyond the cutoff contribute exactly nothing.
 
+A kernel evaluates a range of centers. Atoms are packed (`pack`) before, once for all ranges of an evaluation.
+
 Arguments of the parts: offsets (n_centers + 1,) int64; codes (n_all, 4) int64; work (≥ 4, m) float64, of the edges of a
 center; virial (n_centers, 6) float64 eV, written.
 """
@@ -31,32 +33,29 @@ _SHIFTS = 2**20  # lattice shifts of magnitude below this get a code of their ow
 
 
 @numba.njit(cache=True)
-def packed(position: NDArray[np.float64], shift: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Position and shift of each atom (local or ghost) in one row of 32 bytes, so that a neighbor costs one cache line.
+def pack(atoms: Atoms, copies: tuple[int, int], rows: NDArray[np.float64]) -> None:
+    """Puts position and shift of a range of atoms into one row of 32 bytes each: a neighbor costs one cache line.
 
     Args:
-        position: (n_all, 3) Å.
-        shift: (n_all, 3).
-
-    Returns:
-        (n_all, 4): three coordinates and, as the bits of an int64, a code that two atoms share only if their shifts
-        are equal.
+        atoms: see `arguments`.
+        copies: the first local or ghost atom, and the one after the last.
+        rows: (n_all, 4), written there: three coordinates (Å) and, as the bits of an int64, a code that two atoms
+            share only if their shifts are equal.
     """
-    rows = np.empty((len(position), 4))
-    codes = rows.view(np.int64)
-    for i in range(len(position)):
+    position, shift, codes = atoms.position, atoms.shift, rows.view(np.int64)
+    first, last = copies
+    for i in range(first, last):
         rows[i, 0], rows[i, 1], rows[i, 2] = position[i, 0], position[i, 1], position[i, 2]
         a, b, c = np.int64(shift[i, 0]) + _SHIFTS, np.int64(shift[i, 1]) + _SHIFTS, np.int64(shift[i, 2]) + _SHIFTS
         small = min(a, b, c) >= 0 and max(a, b, c) < 2 * _SHIFTS
         codes[i, 3] = (a * (2 * _SHIFTS) + b) * (2 * _SHIFTS) + c if small else -1 - i
-    return rows
 
 
 @numba.njit(cache=True)
-def widest(offsets: NDArray[np.int64]) -> int:
-    """Largest number of neighbors of any center; offsets (n_centers + 1,) int64."""
+def widest(offsets: NDArray[np.int64], first: int, last: int) -> int:
+    """Largest number of neighbors of the centers of a range; offsets (n_centers + 1,) int64."""
     most = 0
-    for i in range(len(offsets) - 1):
+    for i in range(first, last):
         most = max(most, offsets[i + 1] - offsets[i])
     return most
 
@@ -76,7 +75,7 @@ def gather(
 
     Args:
         i: the center.
-        rows: (n_all, 4) float64, of `packed`.
+        rows: (n_all, 4) float64, of `pack`.
         codes: the same memory as int64.
         atoms, lists: see `arguments`.
         cutoff2: square of the cutoff, Å².
@@ -156,9 +155,9 @@ def half_sum(n: int, work: NDArray[np.float64]) -> float:
 
 @numba.njit(cache=True)
 def add_virial(
-    i: int, n: int, factor: float, work: NDArray[np.float64], virial: NDArray[np.float64]
+    row: int, n: int, factor: float, work: NDArray[np.float64], virial: NDArray[np.float64]
 ) -> None:
-    """Stores ``factor · Σ slope d⊗d`` of the n edges in the work table, Voigt order xx yy zz yz xz xy, eV."""
+    """Stores ``factor · Σ slope d⊗d`` of the n edges in the work table in a row, Voigt order xx yy zz yz xz xy, eV."""
     m, zero = work.shape[1], splat(0.0)
     v0, v1, v2, v3, v4, v5 = zero, zero, zero, zero, zero, zero
     for k in range(0, n, LANES):
@@ -167,8 +166,8 @@ def add_virial(
         f0, f1, f2 = slope * d0, slope * d1, slope * d2
         v0, v1, v2 = fma(f0, d0, v0), fma(f1, d1, v1), fma(f2, d2, v2)
         v3, v4, v5 = fma(f1, d2, v3), fma(f0, d2, v4), fma(f0, d1, v5)
-    virial[i, 0], virial[i, 1], virial[i, 2] = factor * sum_of(v0), factor * sum_of(v1), factor * sum_of(v2)
-    virial[i, 3], virial[i, 4], virial[i, 5] = factor * sum_of(v3), factor * sum_of(v4), factor * sum_of(v5)
+    virial[row, 0], virial[row, 1], virial[row, 2] = factor * sum_of(v0), factor * sum_of(v1), factor * sum_of(v2)
+    virial[row, 3], virial[row, 4], virial[row, 5] = factor * sum_of(v3), factor * sum_of(v4), factor * sum_of(v5)
 
 
 @numba.njit(cache=True)

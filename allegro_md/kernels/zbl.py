@@ -26,7 +26,6 @@ from allegro_md.kernels.pair import (
     add_virial,
     gather,
     half_sum,
-    packed,
     widest,
 )
 
@@ -64,28 +63,32 @@ def envelope(t: float) -> tuple[float, float]:
 def zbl(
     atoms: Atoms,
     lists: Lists,
+    rows: NDArray[np.float64],
+    centers: tuple[int, int],
     cutoff: float,
     table: NDArray[np.float64],
     out: Out,
 ) -> int:
-    """Energies, forces and virials of the centers.
+    """Computes energies, forces and virials of a range of centers.
 
     Args:
         atoms, lists: see `arguments`.
+        rows: (n_all, 4) float64, the atoms as `pair.pack` leaves them.
+        centers: the first, and the one after the last.
         cutoff: Å.
         table: (2, n_species, n_species): K Zᵢ Zⱼ (eV·Å), x / r (1/Å).
-        out: see `arguments`; forces on centers only.
+        out: see `arguments`; rows of energy and virial count from the first center; forces on centers only.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
     atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
-    m, species, force, virial = widest(lists.offsets), atoms.species, out.force, out.virial
+    rows, codes = no_refcount(rows), no_refcount(rows.view(np.int64))
+    first, last = centers
+    m, species, force, virial = widest(lists.offsets, first, last), atoms.species, out.force, out.virial
     work, index = np.empty((ROWS, m)), np.empty(m, np.int32)
-    rows = packed(atoms.position, atoms.shift)
-    codes = rows.view(np.int64)
     cutoff2 = cutoff * cutoff
-    for i in range(len(lists.offsets) - 1):
+    for i in range(first, last):
         n = gather(i, rows, codes, atoms, lists, cutoff2, work, index)
         for k in range(n):
             charge, inverse_length = table[0, species[i], species[index[k]]], table[1, species[i], species[index[k]]]
@@ -98,9 +101,9 @@ def zbl(
             work[SLOPE, k] = slope / r
         if not add_forces(i, n, work, force):
             return i
-        out.energy[i] = half_sum(n, work)
+        out.energy[i - first] = half_sum(n, work)
         if len(virial) > 0:
-            add_virial(i, n, -0.5, work, virial)
+            add_virial(i - first, n, -0.5, work, virial)
         if len(out.centroid) > 0 and not add_centroid(n, 0.5, work, index, out.centroid):
             return i
     return FINE

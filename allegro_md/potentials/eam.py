@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from allegro_md.config import EamTerm
 from allegro_md.errors import InputError
 from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo
-from allegro_md.kernels.eam import eam
+from allegro_md.kernels.eam import Functions, eam
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.eam_file import EamTables, read_eam
@@ -53,12 +53,11 @@ class Eam:
         rows = np.array([_row(tables, s, int(z)) for s, z in zip(species.symbols, species.numbers, strict=True)])
         density, r_phi = hermite(tables.density[rows]), hermite(tables.r_phi[np.ix_(rows, rows)])
         pairs = np.concatenate([np.broadcast_to(density[None], r_phi.shape), r_phi], axis=-1)
-        self._parameters = (
-            tables.cutoff, tables.rho_spacing, hermite(tables.embedding[rows]), tables.r_spacing, pairs,
-        )
+        embedding = hermite(tables.embedding[rows])
+        self._functions = Functions(tables.cutoff, tables.rho_spacing, embedding, tables.r_spacing, pairs)
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
-        return evaluate(self.info.name, eam, self._parameters, state, lists, needs)
+        return evaluate(self.info.name, eam, (self._functions,), state, lists, needs)
 
 
 def _row(tables: EamTables, symbol: str, number: int) -> int:

@@ -11,6 +11,7 @@ from allegro_md.errors import PhysicsError
 from allegro_md.evaluation import Evaluation, Needs, centroid_rows, wants_virial
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
+from allegro_md.kernels.pair import pack
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import host_arguments
 from allegro_md.state import AtomState
@@ -27,7 +28,7 @@ def evaluate(
     lists: NeighborList,
     needs: Needs,
 ) -> Evaluation:
-    """Calls ``kernel(atoms, lists, *parameters, out)``.
+    """Calls ``kernel(atoms, lists, rows, centers, *parameters, out)``.
 
     Args:
         name: of the potential, for the error message.
@@ -48,7 +49,9 @@ def evaluate(
         virial = np.empty((n, 6)) if "virial_per_atom" in needs else lists.virials(n)
     centroid = centroid_rows(state, needs)
     atoms, pairs = host_arguments(state, lists)
-    status = kernel(atoms, pairs, *parameters, Out(host_force.numpy(), energy, virial, centroid))
+    rows = np.empty((len(atoms.position), 4))
+    pack(atoms, (0, len(rows)), rows)
+    status = kernel(atoms, pairs, rows, (0, n), *parameters, Out(host_force.numpy(), energy, virial, centroid))
     if status != FINE:
         center = int(status)
         raise PhysicsError(_complaint(name, center, state, atoms, pairs), [int(state.all("id")[center])])

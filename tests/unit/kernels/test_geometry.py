@@ -7,9 +7,10 @@ from fractions import Fraction
 import numpy as np
 
 from allegro_md.exact import FORCE_SCALE
+from allegro_md.kernels.arguments import Atoms
 from allegro_md.kernels.fixed import to_fixed
 from allegro_md.kernels.geometry import pair_vector
-from allegro_md.kernels.pair import packed
+from allegro_md.kernels.pair import pack
 
 
 def test_pair_vector() -> None:
@@ -41,7 +42,9 @@ def test_packed_codes_are_equal_only_for_equal_shifts() -> None:
     far = 2**20
     shift = np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0], [0, -1, 0], [far, 0, 0], [far, 0, 0], [0, 0, -far],
                       [1, -far, 0], [-far, -far, -far]], np.int32)
-    codes = packed(np.zeros((len(shift), 3)), shift).view(np.int64)[:, 3]
+    rows = np.zeros((len(shift), 4))
+    pack(Atoms(np.zeros((len(shift), 3)), shift, np.zeros(len(shift), np.int16), np.eye(3)), (0, len(shift)), rows)
+    codes = rows.view(np.int64)[:, 3]
     for i in range(len(shift)):
         for j in range(len(shift)):
             if codes[i] == codes[j]:
