@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory, unusable_path
 from allegro_md.exact import ExactSum
+from allegro_md.timers import WAIT, Timers
 
 T = TypeVar("T")
 
@@ -46,6 +47,27 @@ class SendRecv:
     source: int
 
 
+class Pending:
+    """Messages under way: their buffers may not be touched before `wait` has returned, or `test` has given true."""
+
+    def __init__(self, requests: list[Any], legs: Sequence[SendRecv], timers: Timers) -> None:
+        """Keeps what MPI still reads and writes; the time of `wait` counts as waited."""
+        self._requests, self._legs, self._timers = requests, legs, timers
+
+    def test(self) -> bool:
+        """Tells if all have arrived; never waits."""
+        self._requests = [request for request in self._requests if not request.Test()]
+        return not self._requests
+
+    def wait(self) -> None:
+        """Returns when all have arrived."""
+        if self._requests:
+            with self._timers.phase(WAIT):
+                for request in self._requests:
+                    request.Wait()
+        self._requests = []
+
+
 class Comm:
     """Collective operations between the ranks of one simulation.
 
@@ -53,6 +75,8 @@ class Comm:
         rank: this rank, from 0.
         size: number of ranks.
         library: name and version of the MPI in use; empty without one.
+        timers: get the time spent waiting for others, and for each phase what went between ranks: "messages" to another
+            rank and "bytes" in them, "allreduces", and other "collectives".
     """
 
     def __init__(self, mpi: Any = None, api: Any = None) -> None:
@@ -63,6 +87,7 @@ class Comm:
         self._messages: list[Any] = []  # of `tell`, with their requests: MPI may read them until they have arrived
         self.rank: int = mpi.Get_rank() if mpi is not None else 0
         self.size: int = mpi.Get_size() if mpi is not None else 1
+        self.timers = Timers()
         words = api.Get_library_version().replace("Version:", "").split() if api is not None else []
         self.library: str = " ".join(words[:3]).rstrip(",")
 
@@ -120,11 +145,18 @@ class Comm:
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         """The root's object, on all ranks."""
-        return value if self._mpi is None else self._mpi.bcast(value, root=root)
+        if self._mpi is None:
+            return value
+        with self._together("collectives"):
+            return self._mpi.bcast(value, root=root)
 
     def allgather(self, value: Any) -> list[Any]:
         """The objects of all ranks, in rank order."""
-        return [value] if self._mpi is None else self._mpi.allgather(value)
+        if self._mpi is None:
+            return [value]
+        with self._together("collectives"):
+            values: list[Any] = self._mpi.allgather(value)
+        return values
 
     def sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Sums `values` (…), int64, elementwise over ranks: exact."""
@@ -133,7 +165,8 @@ class Comm:
         if self._mpi is None:
             return values.copy()
         out = np.empty_like(values)
-        self._mpi.Allreduce(np.ascontiguousarray(values), out)
+        with self._together("allreduces"):
+            self._mpi.Allreduce(np.ascontiguousarray(values), out)
         return out
 
     def sum_float_inexact(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -144,8 +177,9 @@ class Comm:
         if self._mpi is None:
             return values
         total = np.empty_like(values)
-        self._mpi.Reduce(np.ascontiguousarray(values), total, root=0)
-        self._mpi.Bcast(total, root=0)
+        with self._together("allreduces"):
+            self._mpi.Reduce(np.ascontiguousarray(values), total, root=0)
+            self._mpi.Bcast(total, root=0)
         return total
 
     def reduce(self, total: ExactSum) -> NDArray[np.float64]:
@@ -174,7 +208,8 @@ class Comm:
             return values
         array = np.atleast_1d(np.asarray(values, dtype=np.float64))
         out = np.empty_like(array)
-        self._mpi.Allreduce(array, out, op=self._api.MAX)
+        with self._together("allreduces"):
+            self._mpi.Allreduce(array, out, op=self._api.MAX)
         return float(out[0]) if np.isscalar(values) else out
 
     def any(self, flag: bool) -> bool:
@@ -197,11 +232,14 @@ class Comm:
         if self._mpi is None:
             return rows, counts
         received = np.empty(self.size, dtype=np.int64)
-        self._mpi.Alltoall(counts, received)
+        with self._together("collectives"):
+            self._mpi.Alltoall(counts, received)
         out = np.empty((int(received.sum()), *rows.shape[1:]), dtype=rows.dtype)
         row_bytes = max(1, rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64)))
         per_round = max(1, ROUND_BYTES // (row_bytes * self.size))  # rows per pair of ranks and round
         rounds = int(self.max(float(np.ceil(max(counts.max(), received.max()) / per_round))))
+        to_others = np.delete(counts, self.rank)
+        self._count_messages(int(np.count_nonzero(to_others)), row_bytes * int(to_others.sum()))
         send_bytes = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
         receive_bytes = out.reshape(-1).view(np.uint8)
         send_start, receive_start = np.cumsum(counts) - counts, np.cumsum(received) - received
@@ -227,35 +265,48 @@ class Comm:
         """
         byte = self._api.BYTE
         if max(send.nbytes, receive.nbytes) < 2**31:
-            self._mpi.Alltoallv([send, *send_layout, byte], [receive, *receive_layout, byte])
+            with self._together("collectives"):
+                self._mpi.Alltoallv([send, *send_layout, byte], [receive, *receive_layout, byte])
             return
         (n_out, at_out), (n_in, at_in) = send_layout, receive_layout
         packed = np.concatenate([send[a : a + n] for n, a in zip(n_out, at_out, strict=True)])
         unpacked = np.empty(int(n_in.sum()), dtype=np.uint8)
-        self._mpi.Alltoallv(
-            [packed, n_out, np.cumsum(n_out) - n_out, byte], [unpacked, n_in, np.cumsum(n_in) - n_in, byte]
-        )
+        with self._together("collectives"):
+            self._mpi.Alltoallv(
+                [packed, n_out, np.cumsum(n_out) - n_out, byte], [unpacked, n_in, np.cumsum(n_in) - n_in, byte]
+            )
         position = 0
         for n, a in zip(n_in, at_in, strict=True):
             receive[a : a + n] = unpacked[position : position + n]
             position += n
 
-    def send_receive(self, legs: Sequence[SendRecv]) -> None:
-        """Runs the legs of one hop together: every message is under way before any is waited for."""
-        pending: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    def begin(self, legs: Sequence[SendRecv]) -> Pending:
+        """Puts messages under way and waits for none; those between the same two ranks arrive in their order here."""
         requests = []
-        for tag, leg in enumerate(legs):
+        for leg in legs:
             if leg.to == self.rank and leg.source == self.rank:
-                pending.append((leg.receive, leg.send))
+                leg.receive[...] = leg.send
                 continue
             if leg.source >= 0:
-                requests.append(self._mpi.Irecv(leg.receive, source=leg.source, tag=tag))
+                requests.append(self._mpi.Irecv(leg.receive, source=leg.source))
             if leg.to >= 0:
-                requests.append(self._mpi.Isend(leg.send, dest=leg.to, tag=tag))
-        for target, values in pending:
-            target[...] = values
-        for request in requests:
-            request.Wait()
+                requests.append(self._mpi.Isend(leg.send, dest=leg.to))
+                self._count_messages(1, leg.send.nbytes)
+        return Pending(requests, legs, self.timers)
+
+    def send_receive(self, legs: Sequence[SendRecv]) -> None:
+        """Sends and receives: every message is under way before any is waited for."""
+        self.begin(legs).wait()
+
+    def _together(self, what: str) -> AbstractContextManager[None]:
+        """Counts an operation that waits for all ranks, and its time; `what` is its kind."""
+        self.timers.count(what)
+        return self.timers.phase(WAIT)
+
+    def _count_messages(self, number: int, size: int) -> None:
+        """Counts messages to other ranks, of `size` bytes together."""
+        self.timers.count("messages", number)
+        self.timers.count("bytes", size)
 
     def raise_together(self, error: BaseException | None) -> None:
         """Collective: when any rank has an error, every rank raises the lowest such rank's error.

@@ -1,11 +1,13 @@
-"""Wall-clock time by phase."""
+"""Wall-clock time and counts by phase."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+
+WAIT = "wait"
+"""Phase in which a rank waits for others; who it waited for is counted for the phase around it."""
 
 
 class Timers:
@@ -13,30 +15,60 @@ class Timers:
 
     Attributes:
         seconds: name → time spent in this phase and in no inner one.
+        counts: name → what was counted in this phase and in no inner one, by name; "waited" is the time, s, in `WAIT`.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self.counts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._open: list[str] = []
         self._since = 0.0
+        self._phases: dict[str, _Phase] = {}
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> _Phase:
         """Adds the time spent in the body to `name`."""
+        if name not in self._phases:
+            self._phases[name] = _Phase(self, name)
+        return self._phases[name]
+
+    def count(self, what: str, amount: float = 1.0) -> None:
+        """Adds to a count of the innermost open phase, "" where none is open."""
+        self.counts[self._open[-1] if self._open else ""][what] += amount
+
+    def enter(self, name: str) -> None:
+        """Opens a phase."""
         self._switch()
         self._open.append(name)
-        try:
-            yield
-        finally:
-            self._switch()
-            self._open.pop()
 
-    def _switch(self) -> None:
-        """Adds the time since the last switch to the innermost open phase."""
+    def leave(self) -> None:
+        """Closes the innermost phase."""
+        spent = self._switch()
+        if self._open.pop() == WAIT:
+            self.count("waited", spent)
+
+    def _switch(self) -> float:
+        """Adds the time since the last switch to the innermost open phase, and returns it."""
         now = time.perf_counter()
+        spent = now - self._since
         if self._open:
-            self.seconds[self._open[-1]] += now - self._since
+            self.seconds[self._open[-1]] += spent
         self._since = now
+        return spent
+
+
+class _Phase:
+    """Context of a phase, one object for all times: a step has a dozen of them."""
+
+    def __init__(self, timers: Timers, name: str) -> None:
+        self._timers, self._name = timers, name
+
+    def __enter__(self) -> None:
+        self._timers.enter(self._name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timers.leave()
 
 
 def duration(seconds: float) -> str:
