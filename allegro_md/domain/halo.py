@@ -13,13 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from allegro_md.backends import backend_for
 from allegro_md.backends.base import Side
 from allegro_md.comm import Comm, SendRecv
 from allegro_md.domain.decomposition import Decomposition
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray, as_tensor, on_host
 
 _SLACK = 1e-6  # Å, far above rounding
 
@@ -30,7 +29,7 @@ class _Route:
 
     to: int
     source: int
-    send: torch.Tensor  # indices of local and ghost atoms
+    send: DeviceArray  # indices of local and ghost atoms
     first: int
     last: int
 
@@ -85,7 +84,7 @@ class HaloExchange:
         """One route: selects from local and ghost atoms, exchanges all halo fields, appends the ghosts received."""
         to, crossing = decomposition.neighbor(self._comm.rank, axis, direction)
         source, _ = decomposition.neighbor(self._comm.rank, axis, -direction)
-        chosen = torch.zeros(0, dtype=torch.int64, device=state.device)
+        chosen = state.device_array(np.zeros(0, dtype=np.int64))
         if to >= 0:
             lower, upper = decomposition.brick(self._comm.rank)
             bound = upper[axis] - width if direction > 0 else lower[axis] + width
@@ -99,49 +98,49 @@ class HaloExchange:
         for name, field in state.fields.items():
             if not field.halo:
                 continue
-            values = state.all(name)
+            values = state.array_all(name)
             outgoing = values[route.send]
             if name == "shift":
                 outgoing[:, axis] += crossing
             self._run(values, [outgoing], [route])
         return route
 
-    def _run(self, values: torch.Tensor, outgoing: list[torch.Tensor], routes: list[_Route]) -> None:
+    def _run(self, values: DeviceArray, outgoing: list[DeviceArray], routes: list[_Route]) -> None:
         """Sends `outgoing` along the routes of a hop; receives into the ghost rows of `values` (n_all, …)."""
-        direct = values.device.type == "cpu"
+        direct = isinstance(values, np.ndarray)
         legs, staged = [], []
         for buffer, route in zip(outgoing, routes, strict=True):
             target = values[route.first : route.last]
             if route.stays_on(self._comm.rank):
-                target.copy_(buffer)
+                target[...] = buffer
                 continue
             if not direct:
-                staged.append((target, torch.empty(target.shape, dtype=target.dtype)))
+                staged.append((target, on_host(target)))
             recv_buffer = target if direct else staged[-1][1]
-            legs.append(SendRecv(buffer.cpu().numpy(), route.to, recv_buffer.cpu().numpy(), route.source))
+            legs.append(SendRecv(on_host(buffer), route.to, on_host(recv_buffer), route.source))
         self._comm.send_receive(legs)
         for target, recv_buffer in staged:
-            target.copy_(recv_buffer)
+            target[...] = as_tensor(recv_buffer)
 
-    def forward(self, values: torch.Tensor) -> None:
+    def forward(self, values: DeviceArray) -> None:
         """Fills the ghost rows of a per-atom field, `values` (n_all, …), from their owners, in place."""
         for routes in self.hops:
-            self._run(values, [values.index_select(0, route.send) for route in routes], routes)
+            self._run(values, [values[route.send] for route in routes], routes)
 
-    def reverse_add(self, values: torch.Tensor) -> None:
+    def reverse_add(self, values: DeviceArray) -> None:
         """Adds the ghost rows of an integer field, `values` (n_all, …), into the rows of their owners, in place."""
         for routes in reversed(self.hops):
             legs, arrivals, between_ranks = [], [], []
             for route in routes:
                 if route.stays_on(self._comm.rank):
                     # Atoms come before their ghosts, so a route may be done before the others of its hop.
-                    values[: route.first].index_add_(0, route.send, values[route.first : route.last])
+                    values[: route.first][route.send] += values[route.first : route.last]
                     continue
                 between_ranks.append(route)
-                recv_buffer = torch.empty((len(route.send), *values.shape[1:]), dtype=values.dtype)
-                ghosts = values[route.first : route.last].cpu().numpy()
-                legs.append(SendRecv(ghosts, route.source, recv_buffer.cpu().numpy(), route.to))
+                recv_buffer = np.empty_like(on_host(values[:0]), shape=(len(route.send), *values.shape[1:]))
+                ghosts = on_host(values[route.first : route.last])
+                legs.append(SendRecv(ghosts, route.source, recv_buffer, route.to))
                 arrivals.append(recv_buffer)
             self._comm.send_receive(legs)
             for route, recv_buffer in zip(between_ranks, arrivals, strict=True):
-                values.index_add_(0, route.send, recv_buffer.to(values.device))
+                values[route.send] += recv_buffer if isinstance(values, np.ndarray) else as_tensor(recv_buffer)

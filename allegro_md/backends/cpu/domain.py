@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.backends.base import Side
@@ -13,38 +12,39 @@ from allegro_md.state import AtomState
 
 def first_beyond(state: AtomState, farthest: float) -> int:
     """The first local atom with a coordinate that is NaN or not below `farthest` (Å) in size; −1: none."""
-    return int(_first_beyond(state.local("position").numpy(), farthest))
+    return int(_first_beyond(state.host_local("position"), farthest))
 
 
 def extremes(state: AtomState) -> NDArray[np.float64]:
     """(6,) the largest −f, then the largest f, of the fractional coordinates f; −infinity without atoms."""
-    found: NDArray[np.float64] = _extremes(state.local("position").numpy(), state.cell.origin, state.cell.inverse)
+    found: NDArray[np.float64] = _extremes(state.host_local("position"), state.cell.origin, state.cell.inverse)
     return found
 
 
 def histogram(state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
     """Number of local atoms by their fractional coordinate along an axis, (n_bins,)."""
     counts, cell = np.zeros(n_bins, dtype=np.int64), state.cell
-    _count(state.local("position").numpy(), cell.origin, cell.inverse, axis, lower, width, counts)
+    _count(state.host_local("position"), cell.origin, cell.inverse, axis, lower, width, counts)
     return counts
 
 
 def assign_owners(
     state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-) -> torch.Tensor:
+) -> NDArray[np.int32]:
     """Finds the rank that owns each local atom, (n_local,) int32, by fractional planes; sets the lattice shifts."""
-    owner, cell = torch.empty(state.n_local, dtype=torch.int32), state.cell
+    owner, cell = np.empty(state.n_local, dtype=np.int32), state.cell
     _assign_owners(
-        state.local("position").numpy(), cell.origin, cell.inverse, np.array(cell.periodic), planes, owner.numpy(),
-        state.local("shift").numpy(),
+        state.host_local("position"), cell.origin, cell.inverse, np.array(cell.periodic), planes, owner,
+        state.host_local("shift"),
     )  # fmt: skip
     return owner
 
 
-def beyond(state: AtomState, side: Side, first: int, last: int) -> torch.Tensor:
+def beyond(state: AtomState, side: Side, first: int, last: int) -> NDArray[np.int64]:
     """Indices, (m,) int64, of the atoms or ghosts from `first` to before `last` that are on a side of a bound."""
-    where = state.all("position").numpy(), state.all("shift").numpy()
-    return torch.from_numpy(_beyond(*where, state.cell.origin, state.cell.inverse, side, first, last))
+    where = state.host_all("position"), state.host_all("shift")
+    found: NDArray[np.int64] = _beyond(*where, state.cell.origin, state.cell.inverse, side, first, last)
+    return found
 
 
 @numba.njit(cache=True, inline="always")
