@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
 from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo, TrainedModel, centroid_rows, wants_virial
 from allegro_md.kernels.arguments import Atoms, Block, Lists
-from allegro_md.kernels.blocks import fill_block, spread_block
+from allegro_md.kernels.blocks import BLOCK_ROWS, TILES, fill_block, padded, spread_block
 from allegro_md.kernels.centroid import spread_virials
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.tile import BLOCK_ROWS, padded
 from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.allegro.network import Evaluator, Network
 from allegro_md.models.fused.fold import UnfoldableError
@@ -29,10 +28,7 @@ from allegro_md.potentials.base import Potential, host_arguments
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.pair import PACKED
 from allegro_md.potentials.trained import trained
-from allegro_md.state import AtomState
-
-TILES = 8
-"""Tiles per block: large enough to hide the cost of calls, small enough to stay near the cache."""
+from allegro_md.state import AtomState, on_host
 
 PRECISIONS = {"mixed": torch.float32, "double": torch.float64}
 
@@ -94,8 +90,8 @@ class AllegroPotential:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
-        force = state.all("force")
-        host_force = force.cpu()  # the same memory where the state is on the host
+        force = state.array_all("force")
+        host_force = on_host(force)  # the same memory where the state is on the host
         n = state.n_local
         energy, virials = np.empty(n), np.zeros((n if wants_virial(needs) else 0, 6))
         centroid = centroid_rows(state, needs)
@@ -112,16 +108,16 @@ class AllegroPotential:
                 self._halve(taken, error)
                 continue
             part = virials[first : first + taken] if len(virials) else virials
-            status = spread_block(first, edges, block, gradient, host_force.numpy(), part)
+            status = spread_block(first, edges, block, gradient, host_force, part)
             if status == FINE and len(centroid):
                 status = spread_virials(first, edges, block, gradient, centroid)
             if status != FINE:
-                atom = int(state.all("id")[int(status)])
+                atom = int(state.array_all("id")[int(status)])
                 raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
             energy[first : first + taken] = values[:taken]
             first += taken
         if host_force is not force:
-            force.copy_(host_force)
+            force[...] = state.device_array(host_force)
         return Evaluation.of(state, needs, energy, virials, centroid)
 
     def _gather(self, first: int, atoms: Atoms, lists: Lists) -> tuple[Block, int, int]:
@@ -182,7 +178,7 @@ def described(
             info,
             files=(Path(model),),
             min_distance=read_document(model)["shortest_distance"],
-            model=TrainedModel(Path(model), weight, rebuild),
+            model=TrainedModel(Path(model), weight, rebuild, lambda: read_document(model)["test"]),
         )
     potential.info = info
     return potential

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from allegro_md.backends import backend_for
 from allegro_md.config import AllegroTerm
@@ -24,7 +24,7 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential, choose, described
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.sum import add_up, info_of_sum
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState, DeviceArray, SpeciesTable, on_host
 
 
 class Committee:
@@ -69,13 +69,13 @@ class Committee:
         """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
         limit = LIMIT / len(self.members) * FORCE_SCALE  # so that all of them stay within what one potential may add
         shape = (state.n_all, len(self.members), 3)
-        kept = torch.empty(shape, dtype=torch.int64, device=state.device) if "member_force" in needs else None
+        kept = state.device_array(np.empty(shape, dtype=np.int64)) if "member_force" in needs else None
 
-        def look(index: int, force: torch.Tensor) -> None:
+        def look(index: int, force: DeviceArray) -> None:
             """Checks, and keeps if asked, the forces of a member: `force` (n_all, 3) fixed-point units."""
-            if not backend_for(force.device).limits.largest_length(force) <= limit:
-                worst = int(torch.argmax(force.double().abs().amax(dim=1)))
-                atom = int(state.all("id")[worst])
+            if not backend_for(state.device).limits.largest_length(force) <= limit:
+                worst = int(np.argmax(np.abs(on_host(force).astype(np.float64)).max(axis=1)))
+                atom = int(state.array_all("id")[worst])
                 raise PhysicsError(f"{self.info.name}: the forces on atom {atom} are out of range", [atom])
             if kept is not None:
                 kept[:, index] = force

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import torch
-
 from allegro_md.errors import InputError
 from allegro_md.evaluation import QUANTITIES, Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.fixed import MOST_TERMS
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray
 
 OF_ONE = frozenset(name for name, quantity in QUANTITIES.items() if quantity.of_one)
 """Quantities that a sum has of the one term that has them."""
@@ -81,7 +79,7 @@ def add_up(
     state: AtomState,
     lists: NeighborList,
     needs: Needs,
-    look: Callable[[int, torch.Tensor], None] | None = None,
+    look: Callable[[int, DeviceArray], None] | None = None,
 ) -> Evaluation:
     """Evaluates potentials one after the other.
 
@@ -91,17 +89,17 @@ def add_up(
         look: called with the index of each member and the forces it adds, (n_all, 3) int64, fixed point; these must
             not be changed or kept.
     """
-    force = state.all("force")
+    force = state.array_all("force")
     result, before = None, None
     for index, member in enumerate(members):
         if result is not None:
-            before = force.clone()  # each adds to zeros: the bounds of its sums are its own
-            force.zero_()
+            before = force + 0  # each adds to zeros: the bounds of its sums are its own
+            force[...] = 0
         found = member(state, lists, needs)
         if look is not None:
             look(index, force)
         if before is not None:
-            force.add_(before)
+            force += before
         result = found if result is None else result.plus(found)
     assert result is not None
     return result

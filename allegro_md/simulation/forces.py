@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from allegro_md.comm import Comm
 from allegro_md.domain.balance import Balancer
@@ -14,7 +13,7 @@ from allegro_md.evaluation import DERIVED, NOTHING_MORE, QUANTITIES, Evaluation,
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.simulation.applied import AppliedForces
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, on_host
 from allegro_md.timers import Timers
 
 
@@ -76,11 +75,11 @@ class ForceEvaluator:
                 self._rebuild(state)
         else:
             with self._timers.phase("halo"):
-                self._halo.forward(state.all("position"))
+                self._halo.forward(state.array_all("position"))
         provides = self.potential.info.provides
         sources = {DERIVED[name][0] for name in needs if name in DERIVED}
         with self._timers.phase("potential"):
-            state.all("force").zero_()
+            state.array_all("force")[...] = 0
             with self._comm.collective_errors():
                 evaluation = self.potential(state, self.neighbors, frozenset(needs | sources) & provides)
         with self._timers.phase("halo"):
@@ -100,15 +99,15 @@ class ForceEvaluator:
     def _send_home(self, state: AtomState, evaluation: Evaluation) -> None:
         """Adds what ghosts were given to their owners' rows, and makes what follows from these sums."""
         if self.potential.info.ghost_forces:
-            self._halo.reverse_add(state.all("force"))
+            self._halo.reverse_add(state.array_all("force"))
         for name, values in evaluation.per_atom.items():
             if QUANTITIES[name].ghosts:
                 self._halo.reverse_add(values)
                 evaluation.per_atom[name] = values[: state.n_local]
         for name, (source, make) in DERIVED.items():
             if source in evaluation.per_atom:
-                rows = evaluation.per_atom.pop(source).cpu().numpy()
-                evaluation.per_atom[name] = torch.from_numpy(make(rows)).to(state.device)
+                rows = on_host(evaluation.per_atom.pop(source))
+                evaluation.per_atom[name] = state.device_array(make(rows))
 
     def _rebuild(self, state: AtomState) -> None:
         self.neighbors.clear()

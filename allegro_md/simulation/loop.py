@@ -222,7 +222,7 @@ class StepLoop:
         if applied is not None:
             energy += float(self.comm.reduce(applied.energy(self.state))[0])
         if WORK.name in self.state.fields:
-            energy += float(self.comm.reduce(summed(self.state.local(WORK.name), "energy", self.state))[0])
+            energy += float(self.comm.reduce(summed(self.state.array_local(WORK.name), "energy", self.state))[0])
         return energy
 
     def _total_mass(self) -> float:

@@ -97,7 +97,7 @@ def describe(
 def _system(loop: StepLoop) -> dict[str, Any]:
     """The atoms and the cell at the present step (collective)."""
     state, table = loop.state, loop.state.species_table
-    species = state.local("species").cpu().numpy()
+    species = state.host_local("species")
     counts = loop.comm.sum(np.bincount(species, minlength=len(table.symbols)).astype(np.int64))
     elements = dict.fromkeys(table.symbols, 0)
     for symbol, count in zip(table.symbols, counts.tolist(), strict=True):
