@@ -82,7 +82,7 @@ def evaluated(potential: Potential, comm: Comm) -> dict[str, Any]:
     for step in range(STEPS):
         evaluation = forces(state)
         rows = (state.local("id"), evaluation.per_atom["energy"], state.local("force"))
-        parts = comm.allgather([row.copy() for row in rows])
+        parts = comm.allgather([np.array(row) for row in rows])
         ids, energy, force = (np.concatenate(each) for each in zip(*parts, strict=True))
         out[f"energy-{step}"], out[f"force-{step}"] = energy[np.argsort(ids)], force[np.argsort(ids)]
         wave = np.sin(state.local("id").numpy()[:, None] * np.array([1.0, 2.0, 3.0]) + step)
