@@ -28,6 +28,7 @@ from allegro_md.cli import (
     launcher_rank,
     report,
     run,
+    scale,
     train,
     verify,
 )
@@ -39,13 +40,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
     "analyze": analyze.analyze, "report": report.report, "convert": convert.convert,
+    "scale": scale.scale,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("scale", "plan")
+UNBUILT = ("plan",)
 """Subcommands of the contract that are not built yet."""
 
-RANKLESS = ("info", "report")
+RANKLESS = ("info", "report", "scale")
 """Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
 
 EXAMPLES = {
@@ -59,6 +61,7 @@ EXAMPLES = {
     "import": "Example: allegro-md import trained_model/ cu.allegro",
     "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",
     "report": "Example: allegro-md report run/",
+    "scale": "Example: allegro-md scale strong argon.toml --ranks 1,2,4",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 
