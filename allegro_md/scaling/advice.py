@@ -39,7 +39,7 @@ def advice(results: Results) -> list[str]:
         return ["there is no result; see the reasons above"]
     found = [*_conclusion(results)]
     low = next((row for row in rows if row.efficiency < ENOUGH), None)
-    if low is not None:
+    if low is not None and low.cpu_share >= SHARED:  # else the reason lies outside
         found.append(_loss(rows[0], low))
     return [*found, *_doubts(rows)]
 

@@ -54,7 +54,7 @@ def csv_text(results: Results) -> str:
     machine = about.get("machine", {})
     file = io.StringIO()
     file.write(f"# {results.kind} scaling of {settings['input']}, {about.get('date', '')}\n")
-    file.write(f"# {machine.get('processor', '')}, {machine.get('hosts', '')} hosts, {machine.get('cores', '')} cores\n")
+    file.write(f"# {machine.get('processor', '')}, hosts: {machine.get('hosts', '')}, cores: {machine.get('cores', '')}\n")
     output = "with the files of the input" if settings["with_output"] else "without output"
     file.write(f"# medians of turns of {settings['steps']} steps {output}; memory of the rank with the most\n")
     for failure in results.failures:
