@@ -7,7 +7,7 @@ from allegro_md.scaling.results import Results
 
 
 def scaling_png(results: Results) -> bytes:
-    """The content of ``scaling.png`` of a study with at least one result."""
+    """The content of ``scaling.png`` of a study with at least two results."""
     rows, base = results.rows, results.rows[0]
     ranks = [row.ranks for row in rows]
     speed = [1e-6 * row.atoms / row.seconds_per_step for row in rows]

@@ -27,8 +27,10 @@ def report(folder: Path) -> list[str]:
     document = json.dumps(results.document(sentences), indent=1, ensure_ascii=False)
     write_whole(folder / "scaling.json", f"{document}\n".encode())
     write_whole(folder / "scaling.csv", csv_text(results).encode())
-    if results.rows:
+    files = ["scaling.json", "scaling.csv"]
+    if len(results.rows) > 1:
         write_whole(folder / "scaling.png", scaling_png(results))
+        files.append("scaling.png")
     settings = results.settings
     output = "with the files of the input" if settings["with_output"] else "without trajectory, thermo and checkpoints"
     return [
@@ -36,5 +38,5 @@ def report(folder: Path) -> list[str]:
         f"medians of turns of {settings['steps']} steps {output}; spread: largest less smallest turn, over the median",
         *(f"note: {note}" for note in results.notes),
         *(f"advice: {sentence}" for sentence in sentences),
-        f"scaling.json, scaling.csv{', scaling.png' if results.rows else ''} are in {folder}",
+        f"{', '.join(files)} are in {folder}",
     ]
