@@ -58,12 +58,14 @@ def scale(
     from allegro_md.scaling.launching import Launcher
     from allegro_md.scaling.measure import Timing
     from allegro_md.scaling.report import report
+    from allegro_md.scaling.sizes import Kind
     from allegro_md.scaling.slurm import write_scripts
     from allegro_md.scaling.study import Study, measure_all
 
     starter = Launcher(SRUN if slurm and launcher is None else launcher, here=not slurm)
     timing = Timing(steps, warmup, repeats, with_output)
-    study = Study(kind, source, tuple(assignments or ()), counts, starter, timing, folder)
+    which: Kind = "weak" if kind == "weak" else "strong"
+    study = Study(which, source, tuple(assignments or ()), counts, starter, timing, folder)
     sizes = study.prepare(overwrite)
     if slurm:
         _print(write_scripts(study, sizes))

@@ -59,7 +59,7 @@ def sizes(
 
 
 def copies(n: int, heights: NDArray[np.float64], periodic: Sequence[bool]) -> tuple[int, int, int]:
-    """How often a box is repeated along each axis to be n times as large and as close to a cube as can be.
+    """Copies of a box along each axis that make it n times as large and as close to a cube as can be.
 
     Along axes that do not repeat nothing is added. Of equally good choices the one with most copies along the last
     axis is taken.

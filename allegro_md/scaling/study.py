@@ -96,11 +96,10 @@ def make_folder(folder: Path, overwrite: bool) -> None:
     if folder.exists():
         if not folder.is_dir():
             raise InputError("is a file", str(folder), "choose another place: --out DIR")
-        if any(folder.iterdir()):
-            if not (folder / STUDY).exists():
-                raise InputError("is not empty, and not the folder of a study", str(folder), "choose another: --out DIR")
-            if not overwrite:
-                raise InputError("holds a study already", str(folder), "choose another: --out DIR, or give --overwrite")
+        if any(folder.iterdir()) and not (folder / STUDY).exists():
+            raise InputError("is not empty, and not the folder of a study", str(folder), "choose another: --out DIR")
+        if any(folder.iterdir()) and not overwrite:
+            raise InputError("holds a study already", str(folder), "choose another: --out DIR, or give --overwrite")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for pattern in OF_STUDY:

@@ -51,10 +51,10 @@ def _line(values: Sequence[str], widths: Sequence[int]) -> str:
 def csv_text(results: Results) -> str:
     """The content of ``scaling.csv``; lines that begin with ``#`` tell where it comes from."""
     about, settings = results.about, results.settings
-    machine = about.get("machine", {})
+    machine = {"processor": "", "hosts": "", "cores": ""} | dict(about.get("machine", {}))
     file = io.StringIO()
     file.write(f"# {results.kind} scaling of {settings['input']}, {about.get('date', '')}\n")
-    file.write(f"# {machine.get('processor', '')}, hosts: {machine.get('hosts', '')}, cores: {machine.get('cores', '')}\n")
+    file.write(f"# {machine['processor']}, hosts: {machine['hosts']}, cores: {machine['cores']}\n")
     output = "with the files of the input" if settings["with_output"] else "without output"
     file.write(f"# medians of turns of {settings['steps']} steps {output}; memory of the rank with the most\n")
     for failure in results.failures:

@@ -46,7 +46,7 @@ def tune(config: Input, source: Path, rounds: int, comm: Comm, say: Callable[[st
     head = [
         f"# allegro-md tune {source}: {trials.atoms} atoms, {ranks_named(comm.size)}, {processor}, "
         f"{datetime.now(UTC):%Y-%m-%d}",
-        f"# µs per atom and step in trials of {trials.steps} steps, medians of {rounds}; the state was that of the start",
+        f"# µs per atom and step in trials of {trials.steps} steps, medians of {rounds}, near the start",
     ]
     blocks = block_lines(descriptions(simulation.loop.forces.potential))
     return "\n".join([*head, *fragment(trials.atoms, of_skins, of_grids), *blocks]) + "\n"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.simulation import Simulation
 

@@ -172,7 +172,8 @@ def _waiting(work: TimeAccount) -> Said:
     if work.imbalance > 1.15:
         return share, f"{start}; the busiest rank has {work.imbalance:.2f} times the mean work: try another grid"
     if work.atoms_per_rank < FEW_ATOMS:
-        return share, f"{start}, with {work.atoms_per_rank:.0f} atoms per rank: try fewer ranks (allegro-md scale strong)"
+        few = f"{work.atoms_per_rank:.0f} atoms per rank"
+        return share, f"{start}, with {few}: try fewer ranks (allegro-md scale strong)"
     return share, f"{start}: see that no two ranks share a core (allegro-md doctor)"
 
 

@@ -66,7 +66,8 @@ def test_a_weak_study(argon: Path, capfd: pytest.CaptureFixture[str]) -> None:
 def test_with_output_and_a_size_that_fails(argon: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A launcher that cannot start three ranks: the table tells, and the other sizes are there."""
     folder, launcher = argon.parent / "study", argon.parent / "launch"
-    launcher.write_text(f'#!/bin/sh\n[ "$1" = 3 ] && echo "no third rank" >&2 && exit 7\nexec {find_mpirun()} -n "$@"\n')
+    refuse = '[ "$1" = 3 ] && echo "no third rank" >&2 && exit 7'
+    launcher.write_text(f'#!/bin/sh\n{refuse}\nexec {find_mpirun()} -n "$@"\n')
     launcher.chmod(0o755)
     words = ["--ranks", "1,3", "--out", str(folder), "--launcher", f"{launcher} {{n}}", "--with-output", *QUICK]
     assert main(["scale", "strong", str(argon), *words]) == 0
@@ -80,7 +81,7 @@ def test_with_output_and_a_size_that_fails(argon: Path, capfd: pytest.CaptureFix
 
 @pytest.mark.parallel
 def test_tune_on_two_ranks(argon: Path, mpirun: MpiRun) -> None:
-    words = ["-m", "allegro_md", "tune", argon, "--repeats", "1", "--set", "parallel.skin=0.3"]
+    words = ["-m", "allegro_md", "tune", str(argon), "--repeats", "1", "--set", "parallel.skin=0.3"]
     found = mpirun(2, words).stdout
     settings = tomllib.loads(found).get("parallel", {})
     assert set(settings) <= {"skin", "grid"}

@@ -109,7 +109,8 @@ def test_the_order_of_a_process_is_read_as_it_was_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("srun -n {n} --label", ["srun", "-n", "4", "--label"]), ("mpirun -np={n}", ["mpirun", "-np=4"])]
+    ("text", "words"),
+    [("srun -n {n} --label", ["srun", "-n", "4", "--label"]), ("mpirun -np={n}", ["mpirun", "-np=4"])],
 )
 def test_words_of_a_launcher(text: str, words: list[str]) -> None:
     assert Launcher(text, here=False).words(4) == words
@@ -136,7 +137,8 @@ def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
 
 def test_turns_of_a_process(tmp_path: Path) -> None:
     """It is asked as often as it has turns, and ends when nobody asks any more."""
-    answers = "import sys\nprint('allegro-md: ready', flush=True)\nfor _ in sys.stdin: print('allegro-md: ready', flush=True)"
+    ready = "print('allegro-md: ready', flush=True)"
+    answers = f"import sys\n{ready}\nfor _ in sys.stdin: {ready}"
     with Side([sys.executable, "-c", answers], tmp_path / "log") as side:
         assert side.wait() and side.turn() and side.turn()
 
