@@ -9,7 +9,7 @@ from allegro_md.io.disk import write_whole
 from allegro_md.scaling.advice import advice
 from allegro_md.scaling.plot import scaling_png
 from allegro_md.scaling.results import read_results
-from allegro_md.scaling.table import csv_text, table_lines
+from allegro_md.scaling.table import csv_text, phase_lines, table_lines
 
 
 def report(folder: Path) -> list[str]:
@@ -35,6 +35,7 @@ def report(folder: Path) -> list[str]:
     output = "with the files of the input" if settings["with_output"] else "without trajectory, thermo and checkpoints"
     return [
         *table_lines(results),
+        *phase_lines(results),
         f"medians of turns of {settings['steps']} steps {output}; spread: largest less smallest turn, over the median",
         *(f"note: {note}" for note in results.notes),
         *(f"advice: {sentence}" for sentence in sentences),

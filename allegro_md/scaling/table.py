@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from allegro_md.scaling.results import Results, Row
+from allegro_md.scaling.study import ranks_named
 
 HEADINGS = (
     "system", "atoms", "ranks", "ns/day", "µs/(atom·step)", "µs·rank/(atom·step)", "efficiency", "spread",
@@ -46,6 +47,14 @@ def _cells(system: str, row: Row) -> list[str]:
 def _line(values: Sequence[str], widths: Sequence[int]) -> str:
     first = f"{values[0]:{widths[0]}}"
     return "  ".join([first, *(f"{value:>{width}}" for value, width in zip(values[1:], widths[1:], strict=True))])
+
+
+def phase_lines(results: Results) -> Iterator[str]:
+    """Where the time of a step goes, a line per number of ranks: of the rank that works longest, largest first."""
+    for row in results.rows:
+        largest = sorted(row.slowest.items(), key=lambda item: -item[1])
+        parts = ", ".join(f"{name} {100 * share:.0f} %" for name, share in largest if share >= 0.005)
+        yield f"{ranks_named(row.ranks)}, the busiest: {parts}"
 
 
 def csv_text(results: Results) -> str:

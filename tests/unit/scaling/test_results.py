@@ -76,6 +76,7 @@ def test_files(tmp_path: Path) -> None:
     assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
     assert any("1,022,400" in line and "28.16" in line and "0.60" in line for line in lines)
     assert "without trajectory, thermo and checkpoints" in "\n".join(lines)
+    assert "128 ranks, the busiest: potential 100 %" in lines
 
 
 def test_a_size_that_failed_does_not_lose_the_others(tmp_path: Path) -> None:
