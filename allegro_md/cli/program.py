@@ -48,7 +48,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 UNBUILT = ("plan",)
 """Subcommands of the contract that are not built yet."""
 
-RANKLESS = ("info", "report", "scale")
+RANKLESS = ("info", "report")
 """Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
 
 EXAMPLES = {

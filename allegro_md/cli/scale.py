@@ -27,6 +27,7 @@ LauncherText = Annotated[str | None, typer.Option("--launcher", metavar="WORDS",
 
 
 def scale(
+    context: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="strong|weak|collect", help="strong: the same system on all ranks; "
                                         "weak: the system of the input on each rank; collect: the results of jobs.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT.toml|DIR", help="The input file; of collect the folder of "
@@ -47,6 +48,8 @@ def scale(
 
     Starts its ranks by itself, so it is not started with mpirun. The numbers of ranks take turns in making steps.
     """
+    if context.obj.size > 1:
+        raise InputError("starts its ranks by itself", "allegro-md scale", "start it without mpirun")
     if kind == COLLECT:
         from allegro_md.scaling.report import report
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 import tomllib
 from pathlib import Path
 
@@ -93,4 +92,4 @@ def test_tune_on_two_ranks(argon: Path, mpirun: MpiRun) -> None:
 def test_studies_start_their_ranks_by_themselves(argon: Path, mpirun: MpiRun) -> None:
     done = mpirun(2, ["-m", "allegro_md", "scale", "strong", argon], check=False)
     assert done.returncode == 2 and done.stderr.count("start it without mpirun") == 1
-    assert sys.executable not in done.stderr and list(argon.parent.iterdir()) == [argon]
+    assert list(argon.parent.iterdir()) == [argon]
