@@ -28,7 +28,9 @@ from allegro_md.cli import (
     launcher_rank,
     report,
     run,
+    scale,
     train,
+    tune,
     verify,
 )
 from allegro_md.comm import PATIENCE, Comm
@@ -39,10 +41,11 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
     "analyze": analyze.analyze, "report": report.report, "convert": convert.convert,
+    "scale": scale.scale, "tune": tune.tune,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("scale", "plan")
+UNBUILT = ("plan",)
 """Subcommands of the contract that are not built yet."""
 
 RANKLESS = ("info", "report")
@@ -59,6 +62,8 @@ EXAMPLES = {
     "import": "Example: allegro-md import trained_model/ cu.allegro",
     "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",
     "report": "Example: allegro-md report run/",
+    "scale": "Example: allegro-md scale strong argon.toml --ranks 1,2,4",
+    "tune": "Example: mpirun -n 4 allegro-md tune argon.toml --out faster.toml",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 
