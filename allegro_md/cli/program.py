@@ -26,6 +26,7 @@ from allegro_md.cli import (
     importing,
     info,
     launcher_rank,
+    plan,
     report,
     run,
     train,
@@ -38,14 +39,14 @@ from allegro_md.errors import AllegroError, InputError, InterruptedRun, Resource
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
-    "analyze": analyze.analyze, "report": report.report, "convert": convert.convert,
+    "analyze": analyze.analyze, "report": report.report, "convert": convert.convert, "plan": plan.plan,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("scale", "plan")
+UNBUILT = ("scale",)
 """Subcommands of the contract that are not built yet."""
 
-RANKLESS = ("info", "report")
+RANKLESS = ("info", "report", "plan")
 """Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
 
 EXAMPLES = {
@@ -59,6 +60,7 @@ EXAMPLES = {
     "import": "Example: allegro-md import trained_model/ cu.allegro",
     "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",
     "report": "Example: allegro-md report run/",
+    "plan": "Example: allegro-md plan argon.toml --ranks 128 --device h100 --network infiniband-ndr",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 

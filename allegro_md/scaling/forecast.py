@@ -6,11 +6,15 @@ import math
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.stats import norm
 
 from allegro_md.scaling.bricks import Bricks, Exchange, Messages
 from allegro_md.scaling.network import GHOST_BYTES, Network, Work
+
+MIGRATING_FIELDS = 4
+"""Fields that migrate in a rebuild, each with an exchange of counts between all ranks: id, species, position, velocity."""
 
 REBUILD_BYTES = 84.0
 """Per ghost when the halo is built: id, species, position, shift, and what integrators add; an estimate."""
@@ -81,7 +85,8 @@ class StepTime:
         surface: of all these the part that ghosts cause; not added to the sum.
         latency: processor time of messages and waiting for short ones.
         bandwidth: waiting for bytes, beyond what interior centers hide.
-        reductions: allreduces, those of rebuilds included.
+        migration: messages of rebuilds.
+        reductions: allreduces.
         jitter: waiting for ranks that are slower by chance.
     """
 
@@ -93,6 +98,7 @@ class StepTime:
     surface: float = field(metadata={"part": False})
     latency: float = 0.0
     bandwidth: float = 0.0
+    migration: float = 0.0
     reductions: float = 0.0
     jitter: float = 0.0
 
@@ -123,13 +129,7 @@ def step_time(
     rebuild = costs.rebuild.seconds(own, ghosts) / rhythm.rebuild
     work = work_of(bricks, costs, rhythm)
     latency, bandwidth = messages_time(bricks, network, work, exchange)
-    again, _ = messages_time(bricks, network, replace(work, interior=0.0), exchange)
-    reductions = 0.0
-    if n_ranks > 1:
-        latency += again / rhythm.rebuild
-        bandwidth += REBUILD_BYTES / GHOST_BYTES * _bytes_time(bricks, network, exchange) / rhythm.rebuild
-        one = network.allreduce(n_ranks)
-        reductions = one / rhythm.reduce + 2.0 * one / rhythm.rebuild
+    reductions = network.allreduce(n_ranks) / rhythm.reduce if n_ranks > 1 else 0.0
     computing = work.before + work.interior + work.boundary
     return StepTime(
         potential=costs.potential.seconds(own, ghosts),
@@ -140,6 +140,7 @@ def step_time(
         surface=ghosts * (costs.potential.ghost + costs.halo.ghost + costs.rebuild.ghost / rhythm.rebuild),
         latency=latency,
         bandwidth=bandwidth,
+        migration=migration_time(bricks, network, exchange) / rhythm.rebuild,
         reductions=reductions,
         jitter=network.jitter * computing * expected_largest(min(n_ranks, 27)),
     )
@@ -201,14 +202,19 @@ def _stage_time(stage: Messages, network: Network, hidden: float, size: float) -
     return posting + max(0.0, arrival - posting - hidden) + posting
 
 
-def _bytes_time(bricks: Bricks, network: Network, exchange: Exchange) -> float:
-    """Time of the bytes of one way, hidden behind nothing, s."""
-    ranks = _a_node(bricks, network)
-    stages = bricks.stages(ranks, exchange)
-    return sum(_stage_time(s, network, 0.0, GHOST_BYTES) - _stage_time(s, network, 0.0, 0.0) for s in stages)
+def migration_time(bricks: Bricks, network: Network, exchange: Exchange) -> float:
+    """Time of the messages of a rebuild, hidden behind nothing, s: those of the halo, and counts between all ranks.
+
+    Atoms that change ranks are few; that each rank tells all others how many it sends takes longer than they do.
+    """
+    if not _remote(bricks):
+        return 0.0
+    stages = bricks.stages(_a_node(bricks, network), exchange)
+    halo = sum(_stage_time(stage, network, 0.0, REBUILD_BYTES) for stage in stages)
+    return halo + MIGRATING_FIELDS * network.alltoall(bricks.n_ranks)
 
 
-def _a_node(bricks: Bricks, network: Network) -> np.ndarray:
+def _a_node(bricks: Bricks, network: Network) -> NDArray[np.int64]:
     """Ranks of the node in the middle."""
     size = min(network.ranks_per_node, bricks.n_ranks)
     first = (bricks.n_ranks // size // 2) * size

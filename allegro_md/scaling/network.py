@@ -62,6 +62,14 @@ class Network:
         """Time of an allreduce of a few numbers, s."""
         return sum(link.latency + 2.0 * link.overhead for link in self.rounds(n_ranks))
 
+    def alltoall(self, n_ranks: int) -> float:
+        """Time in which each rank gives every other one a number of 8 bytes, s: log₂ P rounds of 8 P/2 bytes each."""
+        total = 0.0
+        for link in self.rounds(n_ranks):
+            share = link.bandwidth / (self.ranks_per_node if link is self.between else 1)
+            total += link.latency + 2.0 * link.overhead + 4.0 * n_ranks / share
+        return total
+
 
 @dataclass(frozen=True)
 class Work:

@@ -25,10 +25,10 @@ def rebuild_interval(skin: float, timestep: float, temperature: float, mass: flo
         n_atoms: of that species.
 
     Returns:
-        Steps, at least 1; infinite at 0 K.
+        Steps, at least 1; infinite at 0 K. The list is looked at after whole steps, half a step too late in the mean.
     """
     speed = math.sqrt(units.BOLTZMANN * temperature / (mass * units.AMU_A2_PER_FS2)) * largest_speed(n_atoms)
-    return max(1.0, 0.5 * skin / (speed * timestep)) if speed > 0.0 else math.inf
+    return max(1.0, 0.5 * skin / (speed * timestep) + 0.5) if speed > 0.0 else math.inf
 
 
 def largest_speed(n_atoms: float) -> float:
