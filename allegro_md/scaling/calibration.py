@@ -25,7 +25,7 @@ from allegro_md.simulation.loop import StepLoop
 from allegro_md.timers import Timers
 from allegro_md.triggers import Every
 
-SIZES = (500, 4_000, 32_000)
+SIZES = (500, 4_000, 32_000, 150_000)
 """Atoms of the samples, about."""
 
 TRIAL_SECONDS, MOST_SECONDS, TRIALS = 0.25, 4.0, 3

@@ -108,6 +108,7 @@ def simulate(
     out = bricks.stages(np.arange(n), exchange)
     back = [Messages(stage.to, stage.source, stage.atoms) for stage in reversed(out)]
     now, began, reductions = np.zeros(n), 0.0, 0
+    queues = (np.zeros(n), np.zeros(-(-n // network.ranks_per_node)))
     hidden = 0.5 * work.interior if exchange == "direct" else 0.0
     shown = work.interior - 2.0 * hidden + work.boundary
     for step in range(2 * steps):
@@ -115,16 +116,18 @@ def simulate(
             began = float(now.max())
         factor = np.maximum(0.0, 1.0 + network.jitter * rng.standard_normal(n))
         now = now + factor * work.before
-        now = _exchanged(now, out, network, factor * hidden)
+        now = _exchanged(now, out, network, factor * hidden, queues)
         now = now + factor * shown
-        now = _exchanged(now, back, network, factor * hidden)
+        now = _exchanged(now, back, network, factor * hidden, queues)
         if n > 1 and int((step + 1) / work.reduce_every) > reductions:
             reductions += 1
             now = np.full(n, now.max() + network.allreduce(n))
     return (float(now.max()) - began) / steps
 
 
-def _exchanged(now: Floats, stages: list[Messages], network: Network, hidden: Floats) -> Floats:
+def _exchanged(
+    now: Floats, stages: list[Messages], network: Network, hidden: Floats, queues: tuple[Floats, Floats]
+) -> Floats:
     """Times at which each rank has sent and received all messages.
 
     Args:
@@ -132,6 +135,7 @@ def _exchanged(now: Floats, stages: list[Messages], network: Network, hidden: Fl
         stages: one after the other.
         network: on which they travel.
         hidden: (n,) seconds of computing while the messages of the first stage travel.
+        queues: times at which the links of the ranks (n,) and the adapters of the nodes (nodes,) are free; updated.
     """
     if not stages:
         return now + hidden
@@ -141,10 +145,13 @@ def _exchanged(now: Floats, stages: list[Messages], network: Network, hidden: Fl
         posted, done = _posted(now, stage, overhead)
         received = np.bincount(stage.to, overhead, len(now))
         arrived = done + hidden
-        for link, these, queue in (
-            (network.inside, near, stage.source), (network.between, ~near, stage.source // network.ranks_per_node),
-        ):  # fmt: skip
-            left = _left(posted[these], GHOST_BYTES * stage.atoms[these] / link.bandwidth, queue[these])
+        for link, these, queue, free in (
+            (network.inside, near, stage.source, queues[0]),
+            (network.between, ~near, stage.source // network.ranks_per_node, queues[1]),
+        ):
+            ready = np.maximum(posted[these], free[queue[these]])
+            left = _left(ready, GHOST_BYTES * stage.atoms[these] / link.bandwidth, queue[these])
+            np.maximum.at(free, queue[these], left)
             np.maximum.at(arrived, stage.to[these], left + link.latency)
         now, hidden = arrived + received, np.zeros_like(hidden)
     return now

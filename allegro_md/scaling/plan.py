@@ -80,6 +80,16 @@ class Plan:
         ]  # fmt: skip
         self.interval_factor = statistics.median(measured) if measured else 1.0
 
+    def on(self, device: str, network: str | None) -> Plan:
+        """The plan of the same input on a device of the table.
+
+        Args:
+            device: name in the table.
+            network: name of the link between nodes; None: the usual one.
+        """
+        machine = machine_of_table(device, self.calibration, self.estimate.neighbors, network)
+        return Plan(self.config, self.estimate, self.calibration, machine)
+
     def _maxwell(self, n_atoms: float) -> float:
         step = self.config.stages[0].dynamics.length_of_step
         if step == 0.0:  # a minimizer
@@ -134,12 +144,12 @@ class Plan:
 
     def memory(self, n_ranks: int) -> float:
         """Largest memory of a rank, bytes: that of `check`, and MPI."""
-        return self.estimate.memory(n_ranks) + (self.machine.mpi_bytes if n_ranks > 1 else 0.0)
+        return float(self.estimate.memory(n_ranks)) + (self.machine.mpi_bytes if n_ranks > 1 else 0.0)
 
     def memory_of(self, n_atoms: float, n_ranks: int) -> float:
         """Memory of a rank of another number of atoms, bytes: in proportion to those of the system on one rank."""
         per_atom = (self.estimate.memory(1) - self.estimate.program) / self.estimate.system.n_total
-        return self.estimate.program + per_atom * n_atoms / n_ranks
+        return float(self.estimate.program + per_atom * n_atoms / n_ranks)
 
     def efficiency(self, n_ranks: int) -> float:
         """Strong efficiency: time of a step on one rank over ranks · time on all of them."""
@@ -201,11 +211,8 @@ def make_plan(config: Input, device: str | None, network: str | None, measured: 
     parts = build_parts(config, Comm.serial())
     estimate = ResourceEstimate(parts.config, parts.system, parts.potential, Comm.serial(), elsewhere=True)
     calibration = calibrate(parts)
-    if device is None:
-        machine = this_machine(calibration, network, measured)
-    else:
-        machine = machine_of_table(device, calibration, estimate.neighbors, network)
-    return Plan(parts.config, estimate, calibration, machine)
+    here = Plan(parts.config, estimate, calibration, this_machine(calibration, network, measured))
+    return here if device is None else here.on(device, network)
 
 
 def document(plan: Plan, n_ranks: int) -> dict[str, Any]:
