@@ -2,10 +2,10 @@
 
     python benchmarks/plan_check.py [--only NAME ...]
 
-For each case the plan is made first, in a process of its own that measures samples of at most 160,000 atoms on one core;
-then the run is made on its ranks. Sizes, skins, numbers of ranks and models differ. Times are those of the processor,
-of the slowest rank, medians over blocks of steps after the first block; the clock on the wall is kept beside them. Ranks
-that wait take processor time, too: on a machine that does other things times on 2 ranks are too long. Writes
+For each case the plan is made first, in a process of its own that measures samples of at most 160,000 atoms on one
+core; then the run is made on its ranks. Sizes, skins, numbers of ranks and models differ. Times are those of the
+processor, of the slowest rank, medians over blocks of steps after the first block; the clock on the wall is kept, too.
+Ranks that wait take processor time: on a machine that does other things times on 2 ranks are too long. Writes
 ``results/plan-check-MACHINE.json``. 2 cores, 1 GB, 5 minutes.
 """
 
@@ -52,7 +52,8 @@ CASES = {
     ),
     "silver, eam, nve, skin 0.8, 70,304 atoms": Case(
         "ag-crystal.toml", 2, 20,
-        ("system.crystal.repeat=[26, 26, 26]", "parallel.skin=0.8", 'dynamics={ ensemble = "nve", timestep = 4.0, steps = 10 }'),
+        ("system.crystal.repeat=[26, 26, 26]", "parallel.skin=0.8",
+         'dynamics={ ensemble = "nve", timestep = 4.0, steps = 10 }'),
     ),
     "copper, single-layer, 13,392 atoms": Case("quickstart.toml", 2, 10, ("system.repeat=[3, 3, 3]",)),
 }  # fmt: skip

@@ -54,7 +54,8 @@ def large(plan: Plan, n_atoms: int, n_ranks: int) -> dict[str, Any]:
     step = plan.step_of(n_atoms, n_ranks)
     return {
         "atoms": n_atoms, "ranks": n_ranks, "device": plan.machine.name, "seconds_per_step": float(f"{step.total:.4g}"),
-        "us_per_atom": float(f"{1e6 * step.total / n_atoms:.4g}"), "weak_efficiency": round(plan.weak_efficiency(n_atoms, n_ranks), 4),
+        "us_per_atom": float(f"{1e6 * step.total / n_atoms:.4g}"),
+        "weak_efficiency": round(plan.weak_efficiency(n_atoms, n_ranks), 4),
         "GB_per_rank": round(float(plan.memory_of(n_atoms, n_ranks)) / 1e9, 3),
         "fits": bool(plan.memory_of(n_atoms, n_ranks) <= plan.machine.memory),
         "largest_loss": max(("latency", "bandwidth", "migration", "reductions", "jitter"), key=step.parts.__getitem__),

@@ -37,8 +37,8 @@ def plan(
 ) -> None:
     """Predict memory per rank, time per step by part, communication and efficiency of a run on N ranks.
 
-    Measures the input's potential, list and integrator for a few seconds on one core of this machine, with a few copies
-    of its system. Times on a device of the table follow from that; they are a forecast. Starts MPI with --launcher only.
+    Measures the input's potential, list and integrator for some seconds on one core of this machine, with a few copies
+    of its system. Times on a device of the table follow from that; they are a forecast. Only --launcher starts MPI.
     """
     if launcher_rank() > 0:
         return

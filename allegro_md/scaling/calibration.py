@@ -250,7 +250,7 @@ def _fitted(samples: Sequence[Sample]) -> Costs:
 
 
 def _line(samples: Sequence[Sample], name: str, of_own: int, of_ghosts: int) -> Line:
-    """Fits a cost to the samples: a fixed part, and what grows with atoms, ghosts or both; one sample fixes one part."""
+    """Fits a cost to the samples: a fixed part, and what grows with atoms, ghosts or both; of one sample that alone."""
     seconds = np.array([sample.seconds[name] for sample in samples])
     own = np.array([sample.own for sample in samples], dtype=float) * of_own
     ghosts = np.array([sample.ghosts for sample in samples], dtype=float) * of_ghosts

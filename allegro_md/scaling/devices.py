@@ -51,20 +51,20 @@ class LinkEntry:
     source: str
 
 
-_LAUNCHER = "node: 2 sockets, 4 GB of memory per core (estimate)"
+_NODE = "node: 2 sockets, 4 GB of memory per core (estimate)"
 
 DEVICES: dict[str, Device] = {
     "epyc-7763-core": Device(
         "core", 78e9, 3.2e9, 4e9, 128, 1, "shared-memory",
-        f"AMD EPYC 7763, product page: 64 cores, 2.45 GHz, 8 channels DDR4-3200; 32 operations per cycle; {_LAUNCHER}",
+        f"AMD EPYC 7763, product page: 64 cores, 2.45 GHz, 8 channels DDR4-3200; 32 operations per cycle; {_NODE}",
     ),
     "epyc-9654-core": Device(
         "core", 77e9, 4.8e9, 4e9, 192, 1, "shared-memory",
-        f"AMD EPYC 9654, product page: 96 cores, 2.4 GHz, 12 channels DDR5-4800; 32 operations per cycle; {_LAUNCHER}",
+        f"AMD EPYC 9654, product page: 96 cores, 2.4 GHz, 12 channels DDR5-4800; 32 operations per cycle; {_NODE}",
     ),
     "xeon-8480-core": Device(
         "core", 128e9, 5.5e9, 4e9, 112, 1, "shared-memory",
-        f"Intel Xeon 8480+, product page: 56 cores, 2.0 GHz, 8 channels DDR5-4800; 64 operations per cycle; {_LAUNCHER}",
+        f"Intel Xeon 8480+, product page: 56 cores, 2.0 GHz, 8 channels DDR5-4800; 64 operations/cycle; {_NODE}",
     ),
     "a100": Device("gpu", 19.5e12, 1.555e12, 40e9, 8, 8, "nvlink-3", "NVIDIA A100 data sheet (SXM, 40 GB), DGX A100"),
     "h100": Device("gpu", 67e12, 3.35e12, 80e9, 8, 8, "nvlink-4", "NVIDIA H100 data sheet (SXM), DGX H100"),

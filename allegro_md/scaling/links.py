@@ -1,4 +1,4 @@
-"""Latency, overhead and bandwidth of messages between two ranks, and the memory that MPI takes, measured under a launcher.
+"""Latency, overhead and bandwidth of messages between two ranks, and the memory that MPI takes: measured under mpirun.
 
     mpirun -n 2 python -m allegro_md.scaling.links
 

@@ -115,8 +115,8 @@ def machine_of_table(name: str, calibration: Calibration, neighbors: float, netw
         scaled["potential"] = replace(scaled["potential"], fixed=LAUNCHES)
     share = f"{EFFICIENCY:.0%} of its peak" if on_gpu else "its base clock"
     remarks = (
-        f"forecast: the time per atom here, {1e6 * here.per_atom:.3g} µs at {calibration.rate / 1e9:.3g} GFLOP/s, becomes "
-        f"{1e6 * factor * here.per_atom:.3g} µs at {share}, {device.peak / 1e9:.3g} GFLOP/s",
+        f"forecast: the time per atom here, {1e6 * here.per_atom:.3g} µs at {calibration.rate / 1e9:.3g} GFLOP/s, "
+        f"becomes {1e6 * factor * here.per_atom:.3g} µs at {share}, {device.peak / 1e9:.3g} GFLOP/s",
         f"{name}: {device.source}",
         f"nodes of {device.per_node} ranks, within them {device.inside}: {LINKS[device.inside].source}",
         f"between nodes {device.adapters} x {network or BETWEEN}: {LINKS[network or BETWEEN].source}",

@@ -8,11 +8,17 @@ from allegro_md.scaling.plan import CAUSES, HALF, MOST_RANKS, Plan, ns_per_day
 from allegro_md.simulation.resource_estimate import size_text
 
 NAMES = {
-    "potential": "potential", "integrate": "integrator, guard, list check", "halo": "gathering and scattering ghosts",
-    "rebuild": "rebuilds, spread over the steps", "output": "rows of thermo.csv", "latency": "messages: latency, overhead",
-    "bandwidth": "messages: bytes not hidden", "migration": "messages: rebuilds", "reductions": "reductions over all ranks",
+    "potential": "potential",
+    "integrate": "integrator, guard, list check",
+    "halo": "gathering and scattering ghosts",
+    "rebuild": "rebuilds, spread over the steps",
+    "output": "rows of thermo.csv",
+    "latency": "messages: latency, overhead",
+    "bandwidth": "messages: bytes not hidden",
+    "migration": "messages: rebuilds",
+    "reductions": "reductions over all ranks",
     "jitter": "waiting for slower ranks",
-}  # fmt: skip
+}
 """Part of `StepTime` → in words."""
 
 
@@ -28,10 +34,11 @@ def _system(plan: Plan, n_ranks: int) -> list[str]:
     fits = "" if memory <= limit else f": TOO MUCH, a rank has {size_text(limit)}"
     least = plan.least_ranks()
     needed = f"; {least} ranks are enough for the memory" if least and memory > limit else ""
-    mean = n_atoms / n_ranks
+    more = bricks.own * n_ranks / n_atoms - 1.0
+    above = f" ({more:.1%} above the mean)" if more > 5e-4 else ""
     return [
         f"{n_atoms} atoms on {_ranks(n_ranks)} of {plan.machine.name}, grid {grid}",
-        f"  atoms of a rank    at most {bricks.own:.0f} ({bricks.own / mean:.3g} of the mean) and {bricks.ghosts:.0f} ghosts",
+        f"  atoms of a rank    at most {bricks.own:.0f}{above} and {bricks.ghosts:.0f} ghosts",
         f"  memory of a rank   {size_text(memory)}{fits}{needed}",
     ]
 
@@ -53,7 +60,7 @@ def _time(plan: Plan, n_ranks: int) -> list[str]:
             f"moved half the skin (times {plan.interval_factor:.2f}, as the samples did)"
         )
     if n_ranks > 1:
-        found.append(f"  reductions over all ranks in a step without rebuild: {1.0 / rhythm.reduce:.2g}, counted on the samples")
+        found.append(f"  reductions in a step without rebuild: {1.0 / rhythm.reduce:.2g}, counted on the samples")
     found.append("  trajectory, checkpoints and observables are not counted")
     weak = plan.weak_efficiency(n_atoms, n_ranks)
     found.append(f"  efficiency         strong {plan.efficiency(n_ranks):.3f}, weak {weak:.3f}")

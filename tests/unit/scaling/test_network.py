@@ -25,6 +25,11 @@ def bricks(atoms_per_rank: float, n_ranks: int) -> Bricks:
     return Bricks.cubes(atoms_per_rank * n_ranks, n_ranks, DENSITY, HALO)
 
 
+def computed(of_rank: Bricks) -> float:
+    """Seconds of a step without messages."""
+    return sum(line.seconds(of_rank.own, of_rank.ghosts) for line in (COSTS.potential, COSTS.integrate, COSTS.halo))
+
+
 @pytest.mark.parametrize("exchange", ["direct", "staged"])
 @pytest.mark.parametrize(("n_ranks", "per_node"), [(2, 2), (64, 8), (512, 1), (512, 128)])
 @pytest.mark.parametrize("atoms", [300, 20_000])
@@ -57,7 +62,7 @@ def test_they_agree_with_jitter(jitter: float) -> None:
 def test_one_rank_sends_nothing(exchange: Exchange) -> None:
     of_rank = bricks(10_000, 1)
     step = step_time(of_rank, COSTS, NETWORK, RHYTHM, exchange)
-    computing = sum(line.seconds(of_rank.own, of_rank.ghosts) for line in (COSTS.potential, COSTS.integrate, COSTS.halo))
+    computing = computed(of_rank)
     assert step.latency == step.bandwidth == step.migration == step.reductions == step.jitter == 0.0
     assert step.total == pytest.approx(computing)
     assert simulate(of_rank, NETWORK, work_of(of_rank, COSTS, RHYTHM), exchange) == pytest.approx(computing)
@@ -67,7 +72,7 @@ def test_one_rank_sends_nothing(exchange: Exchange) -> None:
 def test_without_a_network_only_computing_is_left(exchange: Exchange) -> None:
     free = Link(0.0, 0.0, math.inf)
     of_rank, nothing = bricks(1_000, 64), Network(8, free, free)
-    computing = sum(line.seconds(of_rank.own, of_rank.ghosts) for line in (COSTS.potential, COSTS.integrate, COSTS.halo))
+    computing = computed(of_rank)
     assert step_time(of_rank, COSTS, nothing, RHYTHM, exchange).total == pytest.approx(computing)
     assert simulate(of_rank, nothing, work_of(of_rank, COSTS, RHYTHM), exchange) == pytest.approx(computing)
 
@@ -105,7 +110,7 @@ def test_free_boundary() -> None:
 
 
 def test_one_node_that_is_saturated() -> None:
-    """Eight ranks of a node share its adapter: the bytes of all of them over its bandwidth is the time of the exchange."""
+    """Eight ranks of a node share its adapter: an exchange takes the bytes of all of them over its bandwidth."""
     network = Network(8, Link(0.0, 0.0, math.inf), Link(0.0, 0.0, 1e8))
     of_rank = bricks(50_000, 64)
     nothing = Costs(Line())
