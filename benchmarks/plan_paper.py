@@ -51,14 +51,17 @@ def errors(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def large(plan: Plan, n_atoms: int, n_ranks: int) -> dict[str, Any]:
     """A forecast of this engine."""
-    step = plan.step_of(n_atoms, n_ranks)
+    step, one = plan.step_of(n_atoms, n_ranks), plan.step_of(n_atoms / n_ranks, 1)
+    lost = {name: seconds - one.parts[name] for name, seconds in step.parts.items()}
     return {
         "atoms": n_atoms, "ranks": n_ranks, "device": plan.machine.name, "seconds_per_step": float(f"{step.total:.4g}"),
         "us_per_atom": float(f"{1e6 * step.total / n_atoms:.4g}"),
         "weak_efficiency": round(plan.weak_efficiency(n_atoms, n_ranks), 4),
         "GB_per_rank": round(float(plan.memory_of(n_atoms, n_ranks)) / 1e9, 3),
         "fits": bool(plan.memory_of(n_atoms, n_ranks) <= plan.machine.memory),
-        "largest_loss": max(("latency", "bandwidth", "migration", "reductions", "jitter"), key=step.parts.__getitem__),
+        "lost": {name: float(f"{seconds / step.total:.3g}") for name, seconds in lost.items() if seconds > 0.0},
+        "largest_loss": max(lost, key=lost.__getitem__),
+        "steps_per_rebuild": [round(plan.rhythm(atoms).rebuild, 2) for atoms in (n_atoms / n_ranks, n_atoms)],
     }  # fmt: skip
 
 

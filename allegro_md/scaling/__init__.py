@@ -1,1 +1,1 @@
-"""Studies of how the time of a step depends on ranks and atoms, and forecasts of it for machines one does not have."""
+"""Scaling: studies on several numbers of ranks, short trials of settings, and forecasts."""

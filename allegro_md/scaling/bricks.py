@@ -152,4 +152,5 @@ def _merged(source: Ints, to: Ints, atoms: NDArray[np.float64], n_ranks: int) ->
     """
     kept = (to >= 0) & (to != source)
     pair, index = np.unique(source[kept] * n_ranks + to[kept], return_inverse=True)
-    return Messages(pair // n_ranks, pair % n_ranks, np.bincount(index, atoms[kept], len(pair)))
+    merged = np.bincount(index, atoms[kept], len(pair)).astype(np.float64)
+    return Messages(pair // n_ranks, pair % n_ranks, merged)

@@ -20,7 +20,7 @@ LAUNCHES = 30 * 5e-6
 
 @dataclass(frozen=True)
 class Device:
-    """What a rank runs on.
+    """A processor core or a GPU, on which one rank runs.
 
     Attributes:
         kind: a core of a processor, or a GPU.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 from scipy.special import ndtr
 
 from allegro_md.scaling.bricks import Bricks, Exchange, Messages
@@ -233,4 +234,4 @@ def expected_largest(n: int) -> float:
         return 0.0
     x = np.linspace(-8.0, 9.0, 2001)
     density = np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
-    return float(np.trapezoid(n * x * density * ndtr(x) ** (n - 1), x))
+    return float(trapezoid(n * x * density * ndtr(x) ** (n - 1), x))

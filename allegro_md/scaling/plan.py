@@ -42,7 +42,7 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Ending:
-    """Where the strong scaling of a system ends.
+    """End of the strong scaling of a system.
 
     Attributes:
         ranks: the first number with an efficiency below `HALF`; None: there is none up to `MOST_RANKS`.

@@ -7,7 +7,7 @@ import math
 from scipy.optimize import brentq
 from scipy.special import erfc
 
-from allegro_md import units
+from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 
 def rebuild_interval(skin: float, timestep: float, temperature: float, mass: float, n_atoms: float) -> float:
@@ -27,7 +27,7 @@ def rebuild_interval(skin: float, timestep: float, temperature: float, mass: flo
     Returns:
         Steps, at least 1; infinite at 0 K. The list is looked at after whole steps, half a step too late in the mean.
     """
-    speed = math.sqrt(units.BOLTZMANN * temperature / (mass * units.AMU_A2_PER_FS2)) * largest_speed(n_atoms)
+    speed = math.sqrt(BOLTZMANN * temperature / (mass * AMU_A2_PER_FS2)) * largest_speed(n_atoms)
     return max(1.0, 0.5 * skin / (speed * timestep) + 0.5) if speed > 0.0 else math.inf
 
 
