@@ -114,7 +114,7 @@ def machine_of_table(name: str, calibration: Calibration, neighbors: float, netw
     if on_gpu:
         scaled["potential"] = replace(scaled["potential"], fixed=LAUNCHES)
     share = f"{EFFICIENCY:.0%} of its peak" if on_gpu else "its base clock"
-    remarks = (
+    remarks: tuple[str, ...] = (
         f"forecast: the time per atom here, {1e6 * here.per_atom:.3g} µs at {calibration.rate / 1e9:.3g} GFLOP/s, "
         f"becomes {1e6 * factor * here.per_atom:.3g} µs at {share}, {device.peak / 1e9:.3g} GFLOP/s",
         f"{name}: {device.source}",
