@@ -5,7 +5,6 @@ Every branch that leads to communication must be taken on a value all ranks shar
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import traceback
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory, unusable_path
 from allegro_md.exact import ExactSum
+from allegro_md.launcher import is_rank_of_many, ranks_started
 from allegro_md.timers import WAIT, Timers
 
 T = TypeVar("T")
@@ -32,9 +32,6 @@ PATIENCE = 5.0
 
 FORWARDING_SECONDS = 0.5
 """What a launcher gets to pass on the last words of a rank before it is told to end all of them."""
-
-# Variables in which launchers tell how many ranks they started.
-_LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
 
 
 @dataclass(frozen=True)
@@ -103,9 +100,9 @@ class Comm:
         Raises:
             InputError: the launcher started several ranks but the MPI in use sees only one (N copies of rank 0).
         """
-        started = max((int(os.environ[v]) for v in _LAUNCHER_SIZES if os.environ.get(v, "").isdigit()), default=1)
-        if started == 1 and not any(v in os.environ for v in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")):
+        if not is_rank_of_many():
             return Comm()
+        started = ranks_started().total
         try:
             from mpi4py import MPI  # the only place; MPI is initialized here and nowhere else
         except Exception as error:  # a missing libmpi surfaces as RuntimeError, a missing package as ImportError
@@ -118,7 +115,8 @@ class Comm:
             raise InputError(
                 f"the launcher started {started} ranks, but the MPI in use ({MPI.get_vendor()[0]}) sees only one",
                 "MPI",
-                "use the mpirun that belongs to this MPI (for the mpich wheel: the one beside this Python)",
+                "use the mpirun that belongs to this MPI (for the mpich wheel: the one beside this Python), "
+                "or srun with the interface that this MPI speaks (for the mpich wheel: srun --mpi=pmi2)",
             )
         comm = Comm(MPI.COMM_WORLD, MPI)
         # An exception nobody catches must end all ranks: the others would wait for this one for ever.

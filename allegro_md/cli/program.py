@@ -25,7 +25,6 @@ from allegro_md.cli import (
     evaluation,
     importing,
     info,
-    launcher_rank,
     report,
     run,
     train,
@@ -34,6 +33,7 @@ from allegro_md.cli import (
 from allegro_md.comm import PATIENCE, Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory, unusable_path
+from allegro_md.launcher import launcher_rank
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
@@ -45,12 +45,12 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 UNBUILT = ("scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
-RANKLESS = ("info", "report")
-"""Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
+RANKLESS = ("check", "info", "report", "scale", "plan")
+"""Subcommands that never start MPI, so that they run where it may not be started, as on login nodes."""
 
 EXAMPLES = {
     "run": "Example: mpirun -n 4 allegro-md argon.toml --set dynamics.steps=2000",
-    "check": "Example: mpirun -n 4 allegro-md check argon.toml",
+    "check": "Example: allegro-md check argon.toml --ranks 4",
     "verify": "Example: mpirun -n 2 allegro-md verify argon.toml --json certificate.json",
     "train": "Example: allegro-md train copper.toml --set training.epochs=100",
     "eval": "Example: allegro-md eval cu.allegro test.extxyz --worst 10 --out errors",
