@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory, unusable_path
 from allegro_md.exact import ExactSum
 from allegro_md.launcher import is_rank_of_many, ranks_started
+from allegro_md.lost_ranks import NotedCommunicator, noted
 from allegro_md.timers import WAIT, Timers
 
 T = TypeVar("T")
@@ -61,8 +62,12 @@ class Pending:
         if self._requests:
             with self._timers.phase(WAIT):
                 for request in self._requests:
-                    request.Wait()
+                    noted(request.Wait, self)()
         self._requests = []
+
+    def __str__(self) -> str:
+        """Names the ranks whose messages are awaited."""
+        return f"messages from and to ranks {sorted({leg.source for leg in self._legs} | {leg.to for leg in self._legs})}"
 
 
 class Comm:
@@ -78,7 +83,7 @@ class Comm:
 
     def __init__(self, mpi: Any = None, api: Any = None) -> None:
         """Wraps an mpi4py communicator and the module `mpi4py.MPI`; None is the serial stand-in."""
-        self._mpi = mpi
+        self._mpi: Any = NotedCommunicator(mpi) if mpi is not None else None
         self._api = api
         self._farewell: Any = mpi.Dup() if mpi is not None else None  # of its own, so that it meets nothing else
         self._messages: list[Any] = []  # of `tell`, with their requests: MPI may read them until they have arrived
