@@ -67,7 +67,8 @@ class Pending:
 
     def __str__(self) -> str:
         """Names the ranks whose messages are awaited."""
-        return f"messages from and to ranks {sorted({leg.source for leg in self._legs} | {leg.to for leg in self._legs})}"
+        ranks = {rank for leg in self._legs for rank in (leg.source, leg.to) if rank >= 0}
+        return f"messages between ranks {', '.join(map(str, sorted(ranks)))}"
 
 
 class Comm:
