@@ -12,6 +12,7 @@ from dataclasses import dataclass
 _RANK = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _SIZE_HERE = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+_RANK_HERE = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 _STARTED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set for a rank only, never for the shell of a job
 
 # Variables in which batch systems tell how many ranks a job has asked for: Slurm, PBS, LSF.
@@ -34,6 +35,11 @@ class Ranks:
 def launcher_rank() -> int:
     """Returns this rank as the launcher tells it; 0 without a launcher."""
     return next(iter(_numbers(_RANK)), 0)
+
+
+def rank_on_host() -> int:
+    """Returns the number of this process on its host; 0 without a launcher."""
+    return next(iter(_numbers(_RANK_HERE)), 0)
 
 
 def ranks_started() -> Ranks:

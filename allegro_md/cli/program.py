@@ -29,6 +29,7 @@ from allegro_md.cli import (
     run,
     train,
     verify,
+    warm,
 )
 from allegro_md.comm import PATIENCE, Comm
 from allegro_md.config.fields import nearest
@@ -39,13 +40,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
     "analyze": analyze.analyze, "report": report.report, "convert": convert.convert,
+    "warm": warm.warm,
 }
 """Subcommand → function; its file holds the help text."""
 
 UNBUILT = ("scale", "plan")
 """Subcommands of the contract that are not built yet."""
 
-RANKLESS = ("check", "info", "report", "scale", "plan")
+RANKLESS = ("check", "info", "report", "scale", "plan", "warm")
 """Subcommands that never start MPI, so that they run where it may not be started, as on login nodes."""
 
 EXAMPLES = {
@@ -60,6 +62,7 @@ EXAMPLES = {
     "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",
     "report": "Example: allegro-md report run/",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
+    "warm": "Example: srun --nodes 2 --ntasks-per-node 1 allegro-md warm ag.allegro",
 }
 
 app = typer.Typer(
