@@ -38,8 +38,16 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Architectures of each class of the fused engine, with random weights."""
 
+OBSERVERS = (
+    '{ kind = "rdf", every = 1, rmax = 6.0 }', '{ kind = "adf", every = 1, cutoff = 4.5 }',
+    '{ kind = "coordination", every = 1, cutoff = 4.5 }', '{ kind = "steinhardt", every = 1, cutoff = 4.5 }',
+    '{ kind = "msd", every = 1 }', '{ kind = "vacf", every = 1 }', '{ kind = "van-hove", every = 1, times = [0.01] }',
+    '{ kind = "structure-factor", every = 1 }', '{ kind = "profile", every = 1 }', '{ kind = "averages", every = 1 }',
+    '{ kind = "heat-flux", every = 1 }',
+)
+
 ENSEMBLES = (
-    'ensemble = "nve", timestep = 1.0',
+    'ensemble = "nve", timestep = 1.0, apply = [{ group = "left", velocity = [0.0, 0.0, 1e-4] }]',
     'ensemble = "nvt-nose-hoover", temperature = 20.0, timestep = 1.0',
     'ensemble = "nvt-langevin", temperature = 20.0, friction = "1/ps", timestep = 1.0',
     'ensemble = "nvt-bussi", temperature = 20.0, timestep = 1.0',
@@ -52,11 +60,14 @@ ARGON = """
 [system]
 crystal = { symbol = "Ar", lattice = "fcc", a = 5.3, repeat = [4, 4, 4], rattle = 0.05 }
 velocities = { temperature = 20.0 }
+[[group]]
+name = "left"
+region = { x = [-1.0, 3.0] }
 """
 LENNARD_JONES = '[[potential]]\nkind = "lj"\nepsilon = 0.0103\nsigma = 3.405\ncutoff = 8.5\n'
 ZBL = '[[potential]]\nkind = "zbl"\ncutoff = 4.0\n'
 NVE = '[dynamics]\nensemble = "nve"\ntimestep = 0.01\nsteps = 2\n'
-GUARD = "[guard]\nmax_force = 1e6\nmin_distance = 0\nmax_temperature = 1e9\n"
+GUARD = "[guard]\nmax_force = 1e6\nmin_distance = 1e-6\nmax_temperature = 1e9\n"
 OUTPUT = (
     "[output]\nthermo = { every = 1 }\n"
     'trajectory = { every = 1, fields = ["position", "velocity", "force", "image"] }\n'
@@ -71,11 +82,13 @@ class Trial:
     Attributes:
         name: what it compiles the kernels of.
         text: the input, without its output.
+        observed: entries of ``output.observe``.
         keeps_tables: tables made of its model are worth keeping.
     """
 
     name: str
     text: str
+    observed: str = ""
     keeps_tables: bool = False
 
     def run(self, folder: Path) -> None:
@@ -85,7 +98,7 @@ class Trial:
             AllegroError: the run failed.
         """
         source = folder / "input.toml"
-        source.write_text(f"{self.text}{OUTPUT}")
+        source.write_text(f"{self.text}{OUTPUT}observe = [{self.observed}]\n")
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), _tables_kept(self.keeps_tables):
             Simulation.from_config(load_input(source), Comm.serial(), overwrite=True).run()
 
@@ -102,14 +115,15 @@ def trials(models: Sequence[Path], folder: Path) -> Iterator[Trial]:
     """
     stages = "".join(f"[[stage]]\ndynamics = {{ {e}, steps = 2 }}\n" for e in ENSEMBLES)
     yield Trial("lj, all ensembles", ARGON + LENNARD_JONES + stages)
-    yield Trial("zbl", ARGON + LENNARD_JONES + ZBL + NVE)
+    yield Trial("zbl, all observers", ARGON + LENNARD_JONES + ZBL + NVE, observed=", ".join(OBSERVERS))
     (folder / "table.eam.alloy").write_text(_eam_table())
     yield Trial("eam", ARGON + '[potential]\nkind = "eam"\nfile = "table.eam.alloy"\n' + NVE)
     files = list(models)
     if not models:
         for kind, architecture in NETWORKS.items():
             files.append(folder / f"{kind}.allegro")
-            save_model(Network(parse_architecture(architecture)).initialize(1), files[-1])
+            network = Network(parse_architecture(architecture)).initialize(1)
+            save_model(network, files[-1], shortest=dict.fromkeys(("Cu-Cu", "Cu-Ni", "Ni-Ni"), 1.0))
     for file in files:
         vector = read_document(file)["test"]
         (folder / f"{file.stem}.extxyz").write_text(_cluster(vector["symbols"], vector["positions"]))
