@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from allegro_md.launcher import launcher_rank
 from allegro_md.stopping import interrupt_on_signals
 
 SILENT_COMMANDS = ("check", "eval", "info", "import", "doctor", "plan", "tune", "verify")
@@ -33,12 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if launcher_rank() == 0:
                 print("allegro-md: interrupted before the run began", file=sys.stderr, flush=True)
             return 130
-
-
-def launcher_rank() -> int:
-    """This rank as the launcher tells it, before MPI is started; 0 without a launcher."""
-    names = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
-    return next((int(os.environ[n]) for n in names if os.environ.get(n, "").isdigit()), 0)
 
 
 def _say_what_is_read(arguments: Sequence[str]) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from allegro_md.cli import launcher_rank
 from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, write_document
 from allegro_md.cli.loading import Assignments, InputFile, load
 from allegro_md.comm import Comm
+from allegro_md.launcher import launcher_rank
 
 
 def plan(

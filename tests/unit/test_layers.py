@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "allegro_md"
 LEVELS: dict[float, set[str]] = {
     0: {
         "state", "cell", "exact", "evaluation", "rng", "units", "errors", "timers", "triggers", "versions", "stopping",
-        "allocator", "cache_folder", "kernel_cache", "compilation",
+        "allocator", "cache_folder", "kernel_cache", "compilation", "launcher", "lost_ranks",
     },
     1: {"comm", "config"},
     1.5: {"kernels", "reporting", "accumulators", "figures"},
