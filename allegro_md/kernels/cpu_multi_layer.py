@@ -131,7 +131,8 @@ def _place(
         interval[e] = ((a * n + b) * intervals + k) * size
         inverse = 1.0 / r
         harmonics(d0 * inverse, d1 * inverse, d2 * inverse, d, y, e)
-    evaluate(network.table, edges, interval, fraction, work.row, work.row_slope)
+    columns = (0, network.table.shape[3])
+    evaluate(network.table, columns, (0, edges), interval, fraction, work.row, work.row_slope)
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
@@ -243,7 +244,7 @@ def _through_matrix(
     given = part(work.given, network.fan_places, n)
     multiply(given, fan, fan, network.transposed, network.matrix_places[n], gradient, width, edges)
     if network.cuts[n]:
-        dots(edges, gradient, part(work.values, network.places, n), width, work.product)
+        dots(edges, gradient, part(work.values, network.places, n), width, work.lanes, work.product)
         for e in range(edges):
             work.by_fraction[e] += work.product[e] * work.row_slope[e, column]
         scale(edges, width, gradient, work.row, column)

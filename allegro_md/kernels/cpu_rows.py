@@ -3,7 +3,7 @@
 Each function runs over all edges of a block: one that is called for every edge would count references to its arrays.
 
 Arguments, float32 or float64: x, y and out (edges, width), factor (edges,), slopes and gradient (edges, width),
-row_slope (edges, columns); by_fraction (edges,) float64 eV, dE/d(fraction of the table's interval).
+row_slope (edges, columns).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, plus, splat_as, store, sum_of, times
+from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, plus, splat_as, store, sums_of_wide, times
 
 
 @numba.njit(cache=True)
@@ -36,14 +36,21 @@ def add_columns(edges: int, width: int, z: NDArray[Any], row: NDArray[Any], star
 
 
 @numba.njit(cache=True)
-def dots(edges: int, x: NDArray[Any], y: NDArray[Any], stride: int, out: NDArray[Any]) -> None:
-    """Dot products (edges,) of rows of x with rows of y, `stride` apart; 0 for the same row each time."""
-    width = len(y) if stride == 0 else stride
+def dots(
+    edges: int, x: NDArray[Any], y: NDArray[Any], stride: int, lanes: NDArray[Any], out: NDArray[Any]
+) -> None:
+    """Dot products (edges,) of rows of x with rows of y, `stride` apart; 0 for the same row each time.
+
+    `lanes` (edges filled up to whole wide vectors, each a wide vector) is lent; `out` is filled up to there, too.
+    """
+    width, n = len(y) if stride == 0 else stride, WIDE // x.itemsize
     for e in range(edges):
         total = splat_as(0.0, load_wide(x, 0))
-        for k in range(0, width, WIDE // x.itemsize):
+        for k in range(0, width, n):
             total = fma(load_wide(x, e * width + k), load_wide(y, e * stride + k), total)
-        out[e] = sum_of(total)
+        store(lanes, e * n, total)
+    for e in range(0, edges, n):
+        store(out, e, sums_of_wide(lanes, e * n))
 
 
 @numba.njit(cache=True)
@@ -58,22 +65,25 @@ def spread(edges: int, factor: NDArray[Any], x: NDArray[Any], out: NDArray[Any])
 
 @numba.njit(cache=True)
 def activation_backward(
-    edges: int,
+    tile: tuple[int, int],
     width: int,
     slopes: NDArray[Any],
     gradient: NDArray[Any],
     row_slope: NDArray[Any],
     start: int,
-    by_fraction: NDArray[np.float64],
+    partial: NDArray[Any],
 ) -> None:
-    """From dE/doutput of a level to dE/dz, in place (edges, width); adds dE/d(fraction) through its f(r), start ≥ 0."""
-    columns = row_slope.shape[1]
-    for e in range(edges):
-        total = splat_as(0.0, load_wide(gradient, 0))
-        for k in range(0, width, WIDE // gradient.itemsize):
+    """From dE/doutput of a level to dE/dz, in place (edges, width), for a tile; `partial` (all edges, n, lanes).
+
+    Adds dE/d(fraction) through its f(r), start ≥ 0, to the first vector of each edge, lane by lane.
+    """
+    columns, step, (first, last), lanes = row_slope.shape[1], partial.shape[1] * partial.shape[2], tile, partial.shape[2]
+    for e in range(last - first):
+        total = load_wide(partial, (first + e) * step)
+        for k in range(0, width, lanes):
             at = e * width + k
             on_z = times(load_wide(gradient, at), load_wide(slopes, at))
             store(gradient, at, on_z)
             if start >= 0:
                 total = fma(on_z, load_wide(row_slope, e * columns + start + k), total)
-        by_fraction[e] += sum_of(total)
+        store(partial, (first + e) * step, total)
