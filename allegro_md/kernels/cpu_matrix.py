@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_vector import WIDE, call, form_of, pointer, spread
+from allegro_md.kernels.cpu_vector import WIDE, call, form_of, lanes_of, pointer, spread
 
 _LARGE = bool(binding.get_host_cpu_features().get("avx512f", False))
 
@@ -36,13 +36,14 @@ def packed(matrix: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([matrix[:, k : k + step].ravel() for k in range(0, matrix.shape[1], step)])
 
 
-def _panel(height: int, vectors: int) -> Any:
+def panel_of(height: int, vectors: int) -> Any:
     """The product of some rows of x with some vectors of columns."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def panel(_: Any, x: Any, matrix: Any, out: Any, places: Any) -> Any:
         """`places`, in elements, of x: first, from row to row, from term to term; of the matrix: first, from term to
-        term, and how many terms; of out: first, from row to row."""
+        term, and how many terms; of out: first, from row to row.
+        """
         lanes, align = BYTES * 8 // x.dtype.bitwidth, x.dtype.bitwidth // 8
         zero = ir.Constant(form_of(x.dtype, lanes), [0.0] * lanes)
 
@@ -78,8 +79,7 @@ def _panel(height: int, vectors: int) -> Any:
     return panel
 
 
-_two, _one = _panel(ROWS, 2), _panel(ROWS, 1)
-_degree_0, _degree_1, _degree_2, _degree_3 = (_panel(2 * degree + 1, 1) for degree in range(4))
+_two, _one = panel_of(ROWS, 2), panel_of(ROWS, 1)
 
 
 @numba.njit(cache=True)
@@ -98,7 +98,7 @@ def multiply(
         width: of a row of `out`, whole vectors.
         rows: to multiply.
     """
-    lanes = BYTES // x.itemsize
+    lanes = lanes_of(x) * BYTES // WIDE
     for column in range(0, width, 2 * lanes):
         at, vectors = start + column * n, min(2, (width - column) // lanes)
         for row in range(0, rows, ROWS):
@@ -107,35 +107,3 @@ def multiply(
                 _two(x, matrix, out, places)
             else:
                 _one(x, matrix, out, places)
-
-
-@numba.njit(cache=True)
-def sum_over_edges(
-    degrees: int, y: NDArray[Any], values: NDArray[Any], bounds: NDArray[np.int64], centers: int, out: NDArray[Any]
-) -> None:
-    """out[i, lm, u] = Σ_e y[e, lm] values[e, l, u] over the edges e of center i, in ascending order.
-
-    Args:
-        degrees: of l; lm runs over degrees².
-        y: (edges, degrees²) float32 or float64.
-        values: (edges, degrees, channels) of the same type; channels are whole wide vectors.
-        bounds: (≥ centers + 1,) int64, first edge of each center.
-        centers: how many.
-        out: (≥ centers, degrees², channels), written.
-    """
-    components, channels, lanes = degrees * degrees, out.shape[2], BYTES // out.itemsize
-    pitch = degrees * channels
-    for i in range(centers):
-        first, n = bounds[i], bounds[i + 1] - bounds[i]
-        for u in range(0, channels, lanes):
-            start, to, at = first * pitch + u, i * components * channels + u, first * components
-            _degree_0(y, values, out, (at, 1, components, start, pitch, n, to, channels))
-            if degrees > 1:
-                place = start + channels
-                _degree_1(y, values, out, (at + 1, 1, components, place, pitch, n, to + channels, channels))
-            if degrees > 2:
-                place = start + 2 * channels
-                _degree_2(y, values, out, (at + 4, 1, components, place, pitch, n, to + 4 * channels, channels))
-            if degrees > 3:
-                place = start + 3 * channels
-                _degree_3(y, values, out, (at + 9, 1, components, place, pitch, n, to + 9 * channels, channels))

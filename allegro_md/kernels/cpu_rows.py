@@ -11,17 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, plus, splat_as, store, sums_of_wide, times
+from allegro_md.kernels.cpu_vector import fma, lanes_of, load_wide, plus, splat_as, store, sums_of_wide, times
 
 
 @numba.njit(cache=True)
 def scale(edges: int, width: int, z: NDArray[Any], row: NDArray[Any], column: int) -> None:
     """Multiplies each row of z with the number that a column of `row` (edges, columns) holds for its edge."""
     for e in range(edges):
-        for k in range(e * width, (e + 1) * width, WIDE // z.itemsize):
+        for k in range(e * width, (e + 1) * width, lanes_of(z)):
             value = load_wide(z, k)
             store(z, k, times(value, splat_as(row[e, column], value)))
 
@@ -31,7 +30,7 @@ def add_columns(edges: int, width: int, z: NDArray[Any], row: NDArray[Any], star
     """Adds to each row of z the columns of `row` (edges, columns) from `start` on."""
     columns = row.shape[1]
     for e in range(edges):
-        for k in range(0, width, WIDE // z.itemsize):
+        for k in range(0, width, lanes_of(z)):
             store(z, e * width + k, plus(load_wide(z, e * width + k), load_wide(row, e * columns + start + k)))
 
 
@@ -43,7 +42,7 @@ def dots(
 
     `lanes` (edges filled up to whole wide vectors, each a wide vector) is lent; `out` is filled up to there, too.
     """
-    width, n = len(y) if stride == 0 else stride, WIDE // x.itemsize
+    width, n = len(y) if stride == 0 else stride, lanes_of(x)
     for e in range(edges):
         total = splat_as(0.0, load_wide(x, 0))
         for k in range(0, width, n):
@@ -58,7 +57,7 @@ def spread(edges: int, factor: NDArray[Any], x: NDArray[Any], out: NDArray[Any])
     """Fills `out` (edges, width) with multiples, by factor (edges,), of one row x (width,)."""
     width = len(x)
     for e in range(edges):
-        for k in range(0, width, WIDE // x.itemsize):
+        for k in range(0, width, lanes_of(x)):
             value = load_wide(x, k)
             store(out, e * width + k, times(value, splat_as(factor[e], value)))
 
@@ -77,7 +76,7 @@ def activation_backward(
 
     Adds dE/d(fraction) through its f(r), start ≥ 0, to the first vector of each edge, lane by lane.
     """
-    columns, step, (first, last), lanes = row_slope.shape[1], partial.shape[1] * partial.shape[2], tile, partial.shape[2]
+    columns, step, (first, last), lanes = row_slope.shape[1], partial.shape[1] * partial.shape[2], tile, lanes_of(partial)
     for e in range(last - first):
         total = load_wide(partial, (first + e) * step)
         for k in range(0, width, lanes):

@@ -18,11 +18,16 @@ from allegro_md.kernels.blocks import fill_block, spread_block
 from allegro_md.kernels.centroid import spread_virials
 from allegro_md.kernels.cpu_activation import activate
 from allegro_md.kernels.cpu_edges import edge_gradients, place_edges
-from allegro_md.kernels.cpu_matrix import multiply, sum_over_edges
+from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_repulsion import add_repulsion
 from allegro_md.kernels.cpu_rows import activation_backward, add_columns, dots, scale, spread
 from allegro_md.kernels.cpu_single_layer_arrays import TILE, PackedSingleLayer, Workspace
-from allegro_md.kernels.cpu_single_layer_tensor import environments_backward, make_scalars, scalars_backward
+from allegro_md.kernels.cpu_single_layer_tensor import (
+    environments,
+    environments_backward,
+    make_scalars,
+    scalars_backward,
+)
 from allegro_md.kernels.cpu_table import evaluate
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.no_refcount import no_refcount
@@ -64,14 +69,13 @@ def single_layer(
         for i in range(taken):
             energies[i] = 0.0
         place_edges(start, taken, edges, species, network, work)
-        sum_over_edges(network.degrees, work.harmonics, work.env, work.bounds, taken, work.environment)
+        environments(taken, network, work)
         for edge in range(0, edges, TILE):
             tile = edge, min(edge + TILE, edges)
             _forward(tile, network, work)
             _energies(start, tile, species, network, work, energies)
             _backward(tile, network, work)
-        sum_over_edges(network.degrees, work.harmonics, work.dots, work.bounds, taken, work.grad_environment)
-        environments_backward(edges, network, work)
+        environments_backward(taken, edges, network, work)
         edge_gradients(edges, network, work)
         if repulsion.shape[1] > 0:
             add_repulsion(start, edges, species, repulsion, block, energies, work.by_vector)

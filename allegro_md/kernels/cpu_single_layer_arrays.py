@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.cpu_matrix import ROWS
 from allegro_md.kernels.cpu_vector import WIDE, aligned_zeros
 
 BLOCK_ROWS = 192
 """Rows of the smallest block."""
 
-TILE = 48
+TILE = 24
 """Edges that go through all levels together, and back: what is kept of them is to stay in the fastest cache."""
 
 
@@ -85,6 +86,7 @@ class Workspace(NamedTuple):
     env: NDArray[Any]
     env_slope: NDArray[Any]
     dots: NDArray[Any]
+    on_env: NDArray[Any]
     environment: NDArray[Any]
     grad_environment: NDArray[Any]
     row: NDArray[Any]
@@ -107,6 +109,9 @@ def allocate(network: PackedSingleLayer, rows: int) -> Workspace:
     def wide(*shape: int) -> NDArray[Any]:
         return aligned_zeros(shape, real)
 
+    def of_edges(*shape: int) -> NDArray[Any]:
+        return aligned_zeros((rows + ROWS, *shape), real)
+
     def plain(kind: type, *shape: int) -> NDArray[Any]:
         return np.zeros((rows, *shape), dtype=kind)
 
@@ -114,9 +119,9 @@ def allocate(network: PackedSingleLayer, rows: int) -> Workspace:
         vector=plain(np.float64, 3), center=plain(np.int64), neighbor=plain(np.int64),
         bounds=np.zeros(rows + 1, dtype=np.int64), inverse=plain(np.float64), by_vector=plain(np.float64, 3),
         by_fraction=plain(np.float64), spacing=plain(np.float64), fraction=plain(np.float64),
-        interval=plain(np.int64), harmonics=wide(rows, d * d), partial=wide(rows, d * d, lanes),
-        sums=wide(rows, d * d), env=wide(rows, d * c), env_slope=wide(rows, d * c), dots=wide(rows, d * c),
-        environment=wide(rows, d * d, c), grad_environment=wide(rows, d * d, c), row=wide(TILE, columns - d * c),
+        interval=plain(np.int64), harmonics=of_edges(d * d), partial=wide(rows, d * d, lanes),
+        sums=wide(rows, d * d), env=of_edges(d * c), env_slope=of_edges(d * c), dots=of_edges(d * c),
+        on_env=of_edges(d * c), environment=wide(rows, d * d, c), grad_environment=wide(rows, d * d, c), row=wide(TILE, columns - d * c),
         row_slope=wide(TILE, columns - d * c), product=wide(TILE), seed=wide(TILE),
         inputs=wide(len(network.widths), TILE * widest), slopes=wide(len(network.widths), TILE * widest),
         gradient=wide(TILE * widest), other=wide(TILE * widest), lanes=wide(TILE * lanes),

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, splat_as, store
+from allegro_md.kernels.cpu_vector import fma, lanes_of, load_wide, splat_as, store
 
 
 @numba.njit(cache=True)
@@ -47,7 +47,7 @@ def evaluate(
     power, (first, last), width = table.shape[3], edges, columns[1] - columns[0]
     for e in range(first, last):
         at, to, p = interval[e] + columns[0], (e - first) * width, fraction[e]
-        for c in range(0, width, WIDE // table.itemsize):
+        for c in range(0, width, lanes_of(table)):
             cubic = load_wide(table, at + 3 * power + c)
             place = splat_as(p, cubic)
             square = fma(cubic, place, load_wide(table, at + 2 * power + c))

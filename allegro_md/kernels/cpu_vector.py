@@ -114,6 +114,16 @@ def store(_: Any, array: Any, offset: Any, vector: Any) -> Any:
     return types.void(array, types.intp, vector), code
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def lanes_of(_: Any, array: Any) -> Any:
+    """Elements in a wide vector, a constant of the compiled code: `itemsize` is not, and loops would divide by it."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(ir.IntType(64), WIDE * 8 // array.dtype.bitwidth)
+
+    return types.intp(array), code
+
+
 def _masked(context: Any, builder: Any, array: Any, value: Any, offset: Any, count: Any) -> tuple[Any, Any, Any]:
     """For a wide vector whose first `count` elements exist: where it is, the alignment, which lanes exist."""
     lanes = WIDE * 8 // array.dtype.bitwidth
