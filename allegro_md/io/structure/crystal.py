@@ -15,7 +15,7 @@ BASES: dict[str, tuple[tuple[float, float, float], ...]] = {
     "diamond": tuple((x + shift, y + shift, z + shift) for x, y, z in _FCC for shift in (0.0, 0.25)),
     "hcp": ((0.0, 0.0, 0.0), (1.0 / 3.0, 2.0 / 3.0, 0.5)),
 }
-"""Lattice → fractional coordinates of the atoms of a cubic cell, of a hexagonal one for hcp, as `ase.build.bulk` has it.
+"""Lattice → fractional coordinates of the atoms of a cubic cell, of a hexagonal one for hcp, as in `ase.build.bulk`.
 
 That function loads a large part of ASE and scipy, which takes as long as all else at the start of a small run.
 """
