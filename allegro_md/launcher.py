@@ -1,4 +1,4 @@
-"""What a launcher and a batch system say in environment variables: ranks started, and those there could be.
+"""Variables of launchers and batch systems: ranks started, and those there could be.
 
 Read without MPI: on many login nodes, and in the shell of an allocation, MPI may not be started.
 """

@@ -113,19 +113,20 @@ def trials(models: Sequence[Path], folder: Path) -> Iterator[Trial]:
     Raises:
         InputError: a model cannot be read.
     """
+    documents = {file: read_document(file) for file in models}
     stages = "".join(f"[[stage]]\ndynamics = {{ {e}, steps = 2 }}\n" for e in ENSEMBLES)
     yield Trial("lj, all ensembles", ARGON + LENNARD_JONES + stages)
     yield Trial("zbl, all observers", ARGON + LENNARD_JONES + ZBL + NVE, observed=", ".join(OBSERVERS))
     (folder / "table.eam.alloy").write_text(_eam_table())
     yield Trial("eam", ARGON + '[potential]\nkind = "eam"\nfile = "table.eam.alloy"\n' + NVE)
-    files = list(models)
     if not models:
         for kind, architecture in NETWORKS.items():
-            files.append(folder / f"{kind}.allegro")
+            file = folder / f"{kind}.allegro"
             network = Network(parse_architecture(architecture)).initialize(1)
-            save_model(network, files[-1], shortest=dict.fromkeys(("Cu-Cu", "Cu-Ni", "Ni-Ni"), 1.0))
-    for file in files:
-        vector = read_document(file)["test"]
+            save_model(network, file, shortest=dict.fromkeys(("Cu-Cu", "Cu-Ni", "Ni-Ni"), 1.0))
+            documents[file] = read_document(file)
+    for file, document in documents.items():
+        vector = document["test"]
         (folder / f"{file.stem}.extxyz").write_text(_cluster(vector["symbols"], vector["positions"]))
         for precision in ("mixed", "double"):
             text = (

@@ -77,7 +77,7 @@ NEVER = "import sys; sys.modules['mpi4py'] = None; from allegro_md.cli import ma
 def test_mpi_is_never_started(arguments: list[str], variables: dict[str, str], words: str, root: Path) -> None:
     """Whatever variables there are. `info`, `plan` and `scale` take the way of `check`."""
     text = [str(root / "inputs" / "argon-lj.toml") if word == "INPUT" else word for word in arguments]
-    first = {name: "0" if name.endswith(("_RANK", "_PROCID")) else value for name, value in variables.items()}
+    first = {name: "0" if name.endswith(("RANK", "PROCID")) else value for name, value in variables.items()}
     done = subprocess.run([sys.executable, "-c", NEVER, *text], env={**os.environ, **first}, capture_output=True,
                           text=True, timeout=120)  # fmt: skip
     assert done.returncode == 0 and words in done.stdout, done.stderr
