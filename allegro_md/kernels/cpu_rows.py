@@ -76,7 +76,8 @@ def activation_backward(
 
     Adds dE/d(fraction) through its f(r), start ≥ 0, to the first vector of each edge, lane by lane.
     """
-    columns, step, (first, last), lanes = row_slope.shape[1], partial.shape[1] * partial.shape[2], tile, lanes_of(partial)
+    columns, lanes, (first, last) = row_slope.shape[1], lanes_of(partial), tile
+    step = partial.shape[1] * lanes
     for e in range(last - first):
         total = load_wide(partial, (first + e) * step)
         for k in range(0, width, lanes):

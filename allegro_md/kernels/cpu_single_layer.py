@@ -121,9 +121,14 @@ def _energies(
         network.factors, work.row, work.row_slope, work.seed, work.product, tile[1] - tile[0],
     )  # fmt: skip
     dots(edges, work.inputs[level], network.last, 0, work.lanes, product)
+    here, factor, total = -1, 0.0, 0.0
     for e in range(edges):
-        center = work.center[tile[0] + e]
-        factor, value, along = factors[species[first + center]], np.float64(product[e]), 0.0
+        if work.center[tile[0] + e] != here:
+            if here >= 0:
+                energy[here] = total
+            here = work.center[tile[0] + e]
+            factor, total = factors[species[first + here]], energy[here]
+        value, along = np.float64(product[e]), 0.0
         seed[e] = factor
         if cut:
             along = factor * value * slope[e, cut_column]
@@ -133,7 +138,8 @@ def _energies(
             value += row[e, start]
             along += factor * slope[e, start]
         work.by_fraction[tile[0] + e] = along
-        energy[center] += factor * value
+        total += factor * value
+    energy[here] = total
     spread(edges, seed, network.last, work.gradient)
 
 

@@ -13,7 +13,7 @@ from allegro_md.kernels.cpu_vector import WIDE, aligned_zeros
 BLOCK_ROWS = 192
 """Rows of the smallest block."""
 
-TILE = 24
+TILE = 48
 """Edges that go through all levels together, and back: what is kept of them is to stay in the fastest cache."""
 
 
@@ -121,8 +121,8 @@ def allocate(network: PackedSingleLayer, rows: int) -> Workspace:
         by_fraction=plain(np.float64), spacing=plain(np.float64), fraction=plain(np.float64),
         interval=plain(np.int64), harmonics=of_edges(d * d), partial=wide(rows, d * d, lanes),
         sums=wide(rows, d * d), env=of_edges(d * c), env_slope=of_edges(d * c), dots=of_edges(d * c),
-        on_env=of_edges(d * c), environment=wide(rows, d * d, c), grad_environment=wide(rows, d * d, c), row=wide(TILE, columns - d * c),
-        row_slope=wide(TILE, columns - d * c), product=wide(TILE), seed=wide(TILE),
+        on_env=of_edges(d * c), environment=wide(rows, d * d, c), grad_environment=wide(rows, d * d, c),
+        row=wide(TILE, columns - d * c), row_slope=wide(TILE, columns - d * c), product=wide(TILE), seed=wide(TILE),
         inputs=wide(len(network.widths), TILE * widest), slopes=wide(len(network.widths), TILE * widest),
         gradient=wide(TILE * widest), other=wide(TILE * widest), lanes=wide(TILE * lanes),
     )  # fmt: skip
