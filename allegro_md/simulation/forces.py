@@ -18,6 +18,18 @@ from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
 
+class LocalFaultError(Exception):
+    """An unchecked evaluation that this rank could not make, while the others went on.
+
+    Attributes:
+        error: that the potential has raised; None: the lists were out of date.
+    """
+
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__("the forces could not be evaluated")
+        self.error = error
+
+
 class ForceEvaluator:
     """Forces on the local atoms of every rank: migration, halo, neighbor list and potential.
 
@@ -27,6 +39,7 @@ class ForceEvaluator:
         neighbors: lists of the latest evaluation.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
+        excess: distance, Å, by which atoms of this rank have moved beyond the skin in the latest evaluation.
         applied: constant forces on groups of atoms, in addition to those of the potential; None: none.
     """
 
@@ -53,6 +66,7 @@ class ForceEvaluator:
         self.decomposition: Decomposition | None = None
         self.rebuilds = 0
         self.migrations = 0
+        self.excess = np.inf
         self.applied: AppliedForces | None = None
         self._comm = comm
         self._skin = skin
@@ -69,25 +83,43 @@ class ForceEvaluator:
             state: its forces are replaced.
             needs: names of `QUANTITIES` to return beside the energies; what the potential cannot provide is left out.
         """
-        with self._timers.phase("wait"):
-            excess = self._comm.max(self.neighbors.skin_excess(state))
-        if excess > 0.0:
+        self.excess = self.neighbors.skin_excess(state)
+        stale = self._comm.max(self.excess) > 0.0
+        if stale:
             with self._timers.phase("rebuild"):
                 self._rebuild(state)
-        else:
-            with self._timers.phase("halo"):
-                self._halo.forward(state.all("position"))
-        provides = self.potential.info.provides
-        sources = {DERIVED[name][0] for name in needs if name in DERIVED}
-        with self._timers.phase("potential"):
-            state.all("force").zero_()
-            with self._comm.collective_errors():
-                evaluation = self.potential(state, self.neighbors, frozenset(needs | sources) & provides)
-        with self._timers.phase("halo"):
-            self._send_home(state, evaluation)
-            if self.applied is not None:
-                self.applied.add(state)
+        evaluation, error = self._evaluate(state, needs, moved=not stale)
+        self._comm.raise_together(error)
+        assert evaluation is not None
+        self._finish(state, evaluation)
         return evaluation
+
+    def unchecked(self, state: AtomState, needs: Needs) -> Evaluation:
+        """The same without asking other ranks if the lists are out of date or the potential has failed there.
+
+        Args:
+            state: its forces are replaced; no atom migrates.
+            needs: no quantity with contributions to ghosts.
+
+        Raises:
+            LocalFaultError: this rank could not make it. Its messages to other ranks were sent and received.
+        """
+        self.excess = self.neighbors.skin_excess(state)
+        if self.excess > 0.0:
+            self.exchange_only(state)
+            raise LocalFaultError(None)
+        evaluation, error = self._evaluate(state, needs, moved=True)
+        if evaluation is None:
+            raise LocalFaultError(error)
+        self._finish(state, evaluation)
+        return evaluation
+
+    def exchange_only(self, state: AtomState) -> None:
+        """Takes part in the messages of an evaluation without making it."""
+        with self._timers.phase("halo"):
+            self._halo.forward(state.all("position"))
+            if self.potential.info.ghost_forces:
+                self._halo.reverse_add(state.all("force"))
 
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
@@ -97,18 +129,54 @@ class ForceEvaluator:
         info = self.potential.info
         return NeighborList(info.cutoff, self._skin, info.halo, info.hops)
 
-    def _send_home(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Adds what ghosts were given to their owners' rows, and makes what follows from these sums."""
+    def _evaluate(
+        self, state: AtomState, needs: Needs, moved: bool
+    ) -> tuple[Evaluation, None] | tuple[None, Exception]:
+        """Replaces the forces by those of the potential, complete on local atoms.
+
+        Takes part in all messages, also where the potential fails.
+
+        Args:
+            state: with ghosts.
+            needs: as of a call.
+            moved: atoms have moved since the ghosts have come.
+
+        Returns:
+            The evaluation, or the error that was raised; quantities with contributions to ghosts are incomplete.
+        """
+        if moved:
+            with self._timers.phase("halo"):
+                self._halo.forward(state.all("position"))
+        provides = self.potential.info.provides
+        sources = {DERIVED[name][0] for name in needs if name in DERIVED}
+        evaluation, fault = None, None
+        with self._timers.phase("potential"):
+            state.all("force").zero_()
+            try:
+                evaluation = self.potential(state, self.neighbors, frozenset(needs | sources) & provides)
+            except Exception as error:  # other ranks must not wait for the forces on their atoms
+                fault = error
         if self.potential.info.ghost_forces:
-            self._halo.reverse_add(state.all("force"))
+            with self._timers.phase("halo"):
+                self._halo.reverse_add(state.all("force"))
+        if evaluation is None:
+            assert fault is not None
+            return None, fault
+        return evaluation, None
+
+    def _finish(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Sends home what else ghosts were given, makes what follows from these sums, and adds applied forces."""
         for name, values in evaluation.per_atom.items():
             if QUANTITIES[name].ghosts:
-                self._halo.reverse_add(values)
+                with self._timers.phase("halo"):
+                    self._halo.reverse_add(values)
                 evaluation.per_atom[name] = values[: state.n_local]
         for name, (source, make) in DERIVED.items():
             if source in evaluation.per_atom:
                 rows = evaluation.per_atom.pop(source).cpu().numpy()
                 evaluation.per_atom[name] = torch.from_numpy(make(rows)).to(state.device)
+        if self.applied is not None:
+            self.applied.add(state)
 
     def _rebuild(self, state: AtomState) -> None:
         self.neighbors.clear()
@@ -118,6 +186,7 @@ class ForceEvaluator:
         self.neighbors.sort_atoms(state)
         self._halo = HaloExchange.build(state, self.decomposition, self._comm, self.potential.info.halo + self._skin)
         self.neighbors.build(state)
+        self.excess = -self._skin
         self.rebuilds += 1
 
     def _cut(self, state: AtomState) -> Decomposition:
