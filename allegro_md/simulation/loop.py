@@ -17,7 +17,7 @@ from allegro_md.integrators.base import Clock, Integrator, LocalSteps, Prepared
 from allegro_md.observables import kinetic_tensor, summed, thermo, total_mass
 from allegro_md.reporting import Observer, Snapshot, Thermo, needs_of
 from allegro_md.simulation.forces import ForceEvaluator, LocalFaultError
-from allegro_md.simulation.windows import Fault, SavedState, Windows
+from allegro_md.simulation.windows import MOST_ATOMS, Fault, SavedState, Windows
 from allegro_md.state import WORK, AtomState
 from allegro_md.stopping import REASONS
 from allegro_md.timers import Timers
@@ -209,9 +209,10 @@ class StepLoop:
 
     def _unchecked_steps(self, last_step: int) -> int:
         """Number of steps from here that may be made in a window; the same on all ranks."""
-        integrator, potential = self.integrator, self.forces.potential.info
-        local = isinstance(integrator, LocalSteps) and integrator.steps_are_local
-        if self.comm.size == 1 or not local or not potential.bit_exact or self.state.device.type != "cpu":
+        integrator, exact = self.integrator, self.forces.potential.info.bit_exact
+        if self.comm.size == 1 or self.state.n_total > MOST_ATOMS * self.comm.size or str(self.state.device) != "cpu":
+            return 0
+        if not (exact and isinstance(integrator, LocalSteps) and integrator.steps_are_local):
             return 0
         most = min(self.windows.length(), last_step - self.step)
         for k in range(most):
@@ -323,8 +324,9 @@ class StepLoop:
             self._stopping = int(self.stop_wanted())
             return found
         forces, seconds = self.forces, (time.perf_counter() - self._met) / n_steps
-        told = np.concatenate([found, [float(self.stop_wanted())], self.windows.report(seconds)])
-        worst: NDArray[np.float64] = self.comm.max(told)
+        told = np.concatenate([found, [float(self.stop_wanted())], self.windows.report(n_steps, seconds)])
+        with self.timers.phase("guard"):
+            worst: NDArray[np.float64] = self.comm.max(told)
         self._stopping = int(worst[len(found)])
         self.windows.learn(worst[len(found) + 1 :], rebuilt=forces.rebuilds > self._rebuilds)
         self._rebuilds = forces.rebuilds

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from allegro_md.integrators.base import Integrator
 from allegro_md.state import AtomState
 
-LONGEST = 0.1
+LONGEST = 0.5
 """Seconds that a window may take: within these a request to stop is answered, and longer ones would save nothing."""
+
+MOST_ATOMS = 200_000
+"""Of a rank, on average, up to which there are windows: copies of more would be large, and reductions are cheap beside
+their steps."""
 
 SHARE = 0.8
 """Of the skin that is left, that a window may use up."""
@@ -25,8 +29,8 @@ SHARE = 0.8
 UNCHANGED = frozenset({"id", "species", "shift", "group"})
 """Fields that steps without a rebuild leave as they are."""
 
-CALM = 2
-"""Ordinary steps without a rebuild, with next to nothing left of the skin, after which it is believed to suffice."""
+MEMORY = 0.5
+"""Share of the pace of a window that is still believed in the next one."""
 
 
 @dataclass(frozen=True)
@@ -69,33 +73,27 @@ class Windows:
         """Begins with ordinary steps; `longest` in seconds, 0: there are no windows."""
         self._longest = longest
         self._excess = self._pace = self._seconds = math.inf  # of all ranks, when they last met
-        self._last, self._own_pace = math.inf, 0.0  # of this rank
-        self._calm = 0
+        self._first = self._last = math.inf  # excess of this rank, then and in the latest step
 
     def note(self, excess: float) -> None:
         """Takes note of a step; `excess` is the distance, Å, by which atoms of this rank have moved beyond the skin."""
-        self._own_pace = max(self._own_pace, excess - self._last)
         self._last = excess
 
-    def report(self, seconds: float) -> NDArray[np.float64]:
-        """Returns what this rank tells the others, (3,); `seconds` is what a step took since they last met."""
-        told = np.array([self._last, self._own_pace, seconds])
-        self._own_pace = 0.0
-        return told
+    def report(self, n_steps: int, seconds: float) -> NDArray[np.float64]:
+        """Returns what this rank tells the others, (3,), of `n_steps` since they last met, of `seconds` each."""
+        used = self._last - self._first if math.isfinite(self._first) else 0.0
+        self._first = self._last
+        return np.array([self._last, used / n_steps, seconds])
 
     def learn(self, told: NDArray[np.float64], rebuilt: bool) -> None:
         """Takes the largest (3,) of what the ranks have told; `rebuilt`: lists were built since they last met."""
         self._excess, pace, self._seconds = map(float, told)
-        self._pace = max(pace, 0.5 * self._pace) if math.isfinite(self._pace) else pace
-        self._calm = 0 if rebuilt or self._affordable() > 0 else self._calm + 1
+        if not rebuilt:
+            self._pace = max(pace, MEMORY * self._pace) if math.isfinite(self._pace) else max(pace, 0.0)
 
     def length(self) -> int:
         """Number of steps to make unchecked, the same on all ranks; 0: an ordinary step is next."""
         patience = int(self._longest / max(self._seconds, 1e-9))
-        if self._excess > 0.0 or patience < 2:  # reductions are cheap beside long steps, copies of many atoms are not
+        if self._excess > 0.0 or patience < 2:
             return 0
-        return min(patience, max(self._affordable(), self._calm - CALM))
-
-    def _affordable(self) -> int:
-        """Number of steps that the skin is likely to last."""
-        return int(min(SHARE * max(-self._excess, 0.0) / max(self._pace, 1e-12), 1e6))
+        return int(min(patience, SHARE * -self._excess / max(self._pace, 1e-12)))
