@@ -8,7 +8,7 @@ list is built anew, or where the box is cut, is exempt: no result depends on it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -18,13 +18,11 @@ from allegro_md.exact import ExactSum
 from allegro_md.rng import Draw
 from allegro_md.state import AtomState
 
+Array: TypeAlias = Any
+"""Rows of atoms or ghosts: a numpy array where the device is the host, else a tensor."""
 
-class Side(NamedTuple):
-    """Half-space of the fractional coordinate along an axis: at or above a bound (direction 1), or below it (−1)."""
-
-    axis: int
-    direction: int
-    bound: float
+Rows: TypeAlias = Any
+"""Indices of atoms, int32, likewise."""
 
 
 class StepFunctions(Protocol):
@@ -221,14 +219,44 @@ class DomainFunctions(Protocol):
 
         Args:
             state: its shifts are written.
-            planes: of the decomposition, fractional, (bricks + 1,) along each axis.
+            planes: of the decomposition, fractional: (nx + 1,), (nx, ny + 1) and (nx, ny, nz + 1).
 
         Returns:
             (n_local,) int32 ranks.
         """
 
-    def beyond(self, state: AtomState, side: Side, first: int, last: int) -> torch.Tensor:
-        """Indices, (m,) int64, of the atoms or ghosts from `first` to before `last` that are on a side of a bound."""
+    def within(
+        self, state: AtomState, inner: NDArray[np.float64], boxes: NDArray[np.float64]
+    ) -> tuple[Rows, NDArray[np.int64]]:
+        """Finds the local atoms in each of several boxes, by their wrapped fractional coordinates.
+
+        Args:
+            state: local atoms.
+            inner: (2, 3) lower and upper bounds of a box that has no part in common with the others.
+            boxes: (m, 2, 3) lower and upper bounds.
+
+        Returns:
+            Indices of the atoms, int32, first those in the first box, and so on, each ascending; and how many are in
+            each box, (m,).
+        """
+
+    def gather(self, values: Array, rows: Rows, out: Array) -> None:
+        """Copies rows of a per-atom array: out[k] = values[rows[k]].
+
+        Args:
+            values: (n, …), contiguous.
+            rows: (m,) int32.
+            out: (m, …), contiguous, of the same type; may be other rows of `values`.
+        """
+
+    def scatter_add(self, values: Array, rows: Rows, addends: Array) -> None:
+        """Adds to rows of a per-atom array, values[rows[k]] += addends[k], some of them several times.
+
+        Args:
+            values: (n, …) integers, contiguous.
+            rows: (m,) int32.
+            addends: (m, …), contiguous, of the same type; may be other rows of `values`.
+        """
 
 
 class Backend(NamedTuple):

@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
+from allegro_md.kernels.bricks import find_images
 
 Grid = tuple[int, int, int]
 """Ranks along each axis."""
+
+Planes = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Planes across x, (nx + 1,); across y in each slab between two of these, (nx, ny + 1); across z in each column of
+these slabs, (nx, ny, nz + 1)."""
 
 FreeCuts = Callable[[int, int], NDArray[np.float64]]
 """(axis, n) → the n − 1 inner planes, ascending, between n bricks along a free axis."""
@@ -24,56 +29,40 @@ def equal_widths(axis: int, n: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """The box cut into one brick per rank, by planes along each axis.
+    """The box cut into one brick per rank by staggered planes.
 
-    Bricks are half-open intervals [plane, next plane) of the fractional coordinate, so every position has exactly one
-    owner. Where the planes are cannot be seen in a result, only in how long it takes.
+    Planes across x cut the box into slabs. Planes across y cut each slab into columns, at places of its own; planes
+    across z cut each column into bricks, likewise. Bricks are half-open intervals [plane, next plane) of the fractional
+    coordinates, so every position has exactly one owner. Where the planes are cannot be seen in a result, only in how
+    long it takes.
 
     Attributes:
         grid: ranks along each axis; they are numbered with the last axis fastest.
-        planes: per axis (grid + 1,) float64, fractional, ascending: 0 to 1, or −∞ to +∞ along a free axis.
+        planes: fractional, ascending: 0 to 1, or −∞ to +∞ along a free axis; see `Planes`.
         periodic: per axis.
     """
 
     grid: Grid
-    planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    planes: Planes
     periodic: tuple[bool, bool, bool]
 
     def __post_init__(self) -> None:
-        for axis, (n, planes, periodic) in enumerate(zip(self.grid, self.planes, self.periodic, strict=True)):
+        for axis, (planes, periodic) in enumerate(zip(self.planes, self.periodic, strict=True)):
             ends = (0.0, 1.0) if periodic else (-np.inf, np.inf)
-            ascending = len(planes) == n + 1 and bool((planes[1:] >= planes[:-1]).all())
-            if not ascending or (planes[0], planes[-1]) != ends:
-                raise ValueError(f"planes along axis {axis} do not cut it into {n} bricks: {planes.tolist()}")
+            complete = planes.shape == (*self.grid[:axis], self.grid[axis] + 1)
+            ascending = complete and bool((planes[..., 1:] >= planes[..., :-1]).all())
+            if not ascending or (planes[..., 0] != ends[0]).any() or (planes[..., -1] != ends[1]).any():
+                raise ValueError(f"planes along axis {axis} do not cut it into {self.grid[axis]} bricks: {planes}")
 
     @staticmethod
     def even(grid: Grid, periodic: tuple[bool, bool, bool], free_cuts: FreeCuts = equal_widths) -> Decomposition:
-        """Cuts periodic axes into equal widths, and free ones where `free_cuts` says."""
+        """Cuts periodic axes into equal widths, and free ones where `free_cuts` says, all slabs and columns alike."""
         planes = []
         for axis, n in enumerate(grid):
             inner = equal_widths(axis, n) if periodic[axis] or n == 1 else free_cuts(axis, n)
             first, last = (0.0, 1.0) if periodic[axis] else (-np.inf, np.inf)
-            planes.append(np.concatenate([[first], inner, [last]]))
+            planes.append(np.tile(np.concatenate([[first], inner, [last]]), (*grid[:axis], 1)))
         return Decomposition(grid, (planes[0], planes[1], planes[2]), periodic)
-
-    def rebalanced(self, loads: NDArray[np.float64]) -> Decomposition:
-        """Moves the inner planes of the periodic axes so that the slabs between them have equal loads.
-
-        The load of a brick is taken to be spread evenly over it. Outer bricks along a free axis have no width to
-        spread it over: planes there stay.
-
-        Args:
-            loads: (n_ranks,) float64, per brick; not negative.
-        """
-        by_brick = np.asarray(loads, dtype=np.float64).reshape(self.grid)
-        planes = list(self.planes)
-        for axis, n in enumerate(self.grid):
-            others = tuple(other for other in range(3) if other != axis)
-            below = np.concatenate([[0.0], np.cumsum(by_brick.sum(axis=others))])
-            if self.periodic[axis] and below[-1] > 0.0:
-                inner = np.interp(below[-1] * np.arange(1, n) / n, below, planes[axis])
-                planes[axis] = np.concatenate([[0.0], inner, [1.0]])
-        return Decomposition(self.grid, (planes[0], planes[1], planes[2]), self.periodic)
 
     @property
     def n_ranks(self) -> int:
@@ -87,42 +76,23 @@ class Decomposition:
 
     def brick(self, rank: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns the lower and upper bounds of a rank's brick, (3,) fractional each."""
-        places = self.coordinates(rank)
-        lower = np.array([planes[c] for planes, c in zip(self.planes, places, strict=True)])
-        return lower, np.array([planes[c + 1] for planes, c in zip(self.planes, places, strict=True)])
+        (x, y, z), (i, j, k) = self.planes, self.coordinates(rank)
+        return np.array([x[i], y[i, j], z[i, j, k]]), np.array([x[i + 1], y[i, j + 1], z[i, j, k + 1]])
 
-    def neighbor(self, rank: int, axis: int, direction: int) -> tuple[int, int]:
-        """Finds the rank next to another along an axis (direction ±1), and the lattice shift of atoms sent there.
+    def images(self, rank: int, width: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Finds all bricks, and their periodic images, that are less than a width away from a rank's brick.
+
+        The time is that of what is found, whatever the number of ranks. Two ranks always agree: if (r, S) is among the
+        images near rank q, then (q, −S) is among those near rank r.
+
+        Args:
+            rank: whose brick.
+            width: (3,) fractional, along each axis.
 
         Returns:
-            (rank, shift along `axis`); rank −1 where the box ends.
+            (m, 4) int64: rank, and the lattice translation of the image; ascending. The brick itself is left out.
         """
-        place = list(self.coordinates(rank))
-        place[axis] += direction
-        shift = 0
-        if not 0 <= place[axis] < self.grid[axis]:
-            if not self.periodic[axis]:
-                return -1, 0
-            place[axis] %= self.grid[axis]
-            shift = -direction
-        return int(np.ravel_multi_index(tuple(place), self.grid)), shift
-
-    def hops(self, axis: int, width: float) -> int:
-        """Counts the bricks, away from any brick, in which atoms may lie within `width` (fractional) of it."""
-        planes, n, periodic = self.planes[axis], self.grid[axis], self.periodic[axis]
-        thickness = np.diff(planes)
-        most = 0
-        for start in range(n):
-            for direction in (1, -1):
-                reach, hop, brick = 0.0, 0, start
-                while reach < width:
-                    brick += direction
-                    if not periodic and not 0 <= brick < n:
-                        break
-                    reach += thickness[brick % n]
-                    hop += 1
-                most = max(most, hop)
-        return most
+        return find_images(self.planes, self.periodic, rank, width)
 
 
 def choose_grid(n_ranks: int, cell: Cell, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Grid:

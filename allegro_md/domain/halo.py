@@ -1,8 +1,9 @@
 """Ghost atoms: who sends which atoms to whom, with which integer shift.
 
-Three stages (x, then y, then z); each forwards what the ones before received, so six messages reach all 26 neighbors.
-Where a brick is thinner than the halo a stage repeats, handing on what came from the same side. Where the whole box is
-thinner, the rank sends to itself: an atom becomes its own neighbor's image as often as needed. One path for all cases.
+Every rank sends its atoms straight to all ranks whose bricks, or periodic images of them, are less than the width away:
+one message to each, with all its images. Where bricks are thinner than the width these are not only its neighbors in
+the grid. A rank's own images are copied without a message: an atom becomes its own neighbor's image as often as needed.
+One path for all cases.
 
 A ghost holds its owner's unwrapped position and the total integer shift; coordinates are never shifted on the way, so a
 pair vector has the same bits wherever it is evaluated.
@@ -11,13 +12,14 @@ pair vector has the same bits wherever it is evaluated.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
-from allegro_md.backends.base import Side
-from allegro_md.comm import Comm, SendRecv
+from allegro_md.backends.base import Array, DomainFunctions, Rows
+from allegro_md.comm import Comm, Pending, SendRecv
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.state import AtomState
 
@@ -25,32 +27,52 @@ _SLACK = 1e-6  # Å, far above rounding
 
 
 @dataclass(frozen=True)
-class _Route:
-    """One direction of one hop: the atoms sent `to`, and the rows where those from `source` are kept."""
+class _Partner:
+    """A rank that atoms are exchanged with.
 
-    to: int
-    source: int
-    send: torch.Tensor  # indices of local and ghost atoms
-    first: int
-    last: int
+    Attributes:
+        rank: it.
+        outgoing: which of the rows that are sent go there.
+        ghosts: rows of the atoms that come from there.
+    """
 
-    def stays_on(self, rank: int) -> bool:
-        """Tells if this rank sends to itself: its own atoms are the images it needs."""
-        return self.to == self.source == rank
+    rank: int
+    outgoing: slice
+    ghosts: slice
 
 
 class HaloExchange:
     """Exchange of per-atom data between owners and ghosts, valid until the next migration.
 
-    `forward` and `reverse_add` are adjoint: ⟨forward(x), y⟩ = ⟨x, reverse_add(y)⟩.
+    Ghosts that are images of this rank's own atoms come first, then those of other ranks, rank by rank. `forward` and
+    `reverse_add` are adjoint: ⟨forward(x), y⟩ = ⟨x, reverse_add(y)⟩. Both may be done in two parts, with work between
+    that leaves alone the ghosts of other ranks; only one exchange may be under way at a time.
 
     Attributes:
-        hops: [[route up, route down], …] in order of execution.
+        first_own: first row of a ghost, which is the number of local atoms.
+        first_remote: first row of a ghost from another rank.
     """
 
-    def __init__(self, hops: list[list[_Route]], comm: Comm) -> None:
-        self.hops = hops
-        self._comm = comm
+    def __init__(
+        self, comm: Comm, functions: DomainFunctions, own: Rows, sent: Rows, first: tuple[int, int],
+        partners: list[_Partner],
+    ) -> None:
+        """Takes the routes; see `build`.
+
+        Args:
+            comm: all ranks.
+            functions: of the backend.
+            own: atoms whose images are ghosts here.
+            sent: atoms that go to other ranks, in the order of `partners`.
+            first: `first_own` and `first_remote`.
+            partners: with whom atoms are exchanged, by rank.
+        """
+        self._comm, self._functions = comm, functions
+        self._own, self._sent = own, sent
+        self.first_own, self.first_remote = first
+        self._partners = partners
+        self._buffers: dict[tuple[int, tuple[int, ...]], Any] = {}
+        self._under_way: tuple[Pending, Array, NDArray[Any]] | None = None
 
     @staticmethod
     def build(state: AtomState, decomposition: Decomposition, comm: Comm, width: float) -> HaloExchange:
@@ -58,90 +80,176 @@ class HaloExchange:
 
         The state must hold local atoms only, with `shift` set by the migration.
         """
-        halo = HaloExchange([], comm)
-        fractional_width = (width + _SLACK) / state.cell.heights
-        for axis in range(3):
-            candidates = {1: (0, state.n_all), -1: (0, state.n_all)}
-            for _ in range(decomposition.hops(axis, float(fractional_width[axis]))):
-                routes = []
-                for direction in (1, -1):
-                    route = halo._extend(
-                        state, decomposition, axis, direction, candidates[direction], fractional_width[axis]
-                    )
-                    candidates[direction] = (route.first, route.last)
-                    routes.append(route)
-                halo.hops.append(routes)
+        functions = backend_for(state.device).domain
+        fractional = (width + _SLACK) / state.cell.heights
+        images = decomposition.images(comm.rank, fractional)
+        images = images[np.argsort(images[:, 0] != comm.rank, kind="stable")]  # its own first
+        bricks = np.array([decomposition.brick(int(rank)) for rank in images[:, 0]]).reshape(-1, 2, 3)
+        margin = np.array([-fractional, fractional])
+        inner = np.array(decomposition.brick(comm.rank)) - margin
+        rows, counts = functions.within(state, inner, bricks + images[:, None, 1:] + margin)
+        n_own = int((images[:, 0] == comm.rank).sum())
+        n_copies = int(counts[:n_own].sum())
+        first = state.n_local, state.n_local + n_copies
+        partners = _agree(images[n_own:, 0], counts[n_own:], comm, first[1])
+        state.resize(state.n_local, n_copies + sum(p.ghosts.stop - p.ghosts.start for p in partners))
+        halo = HaloExchange(comm, functions, rows[:n_copies], rows[n_copies:], first, partners)
+        for name, field in state.fields.items():
+            if field.halo and name != "shift":
+                halo.forward(state.all(name))
+        halo._forward_shifts(state.all("shift"), images, counts, n_own)
+        halo._buffers.clear()
         return halo
 
-    def _extend(
-        self,
-        state: AtomState,
-        decomposition: Decomposition,
-        axis: int,
-        direction: int,
-        candidates: tuple[int, int],
-        width: float,
-    ) -> _Route:
-        """One route: selects from local and ghost atoms, exchanges all halo fields, appends the ghosts received."""
-        to, crossing = decomposition.neighbor(self._comm.rank, axis, direction)
-        source, _ = decomposition.neighbor(self._comm.rank, axis, -direction)
-        chosen = torch.zeros(0, dtype=torch.int64, device=state.device)
-        if to >= 0:
-            lower, upper = decomposition.brick(self._comm.rank)
-            bound = upper[axis] - width if direction > 0 else lower[axis] + width
-            side = Side(axis, direction, bound)
-            chosen = backend_for(state.device).domain.beyond(state, side, *candidates)
-        count = np.zeros(1, dtype=np.int64)
-        self._comm.send_receive([SendRecv(np.array([len(chosen)]), to, count, source)])
-        first = state.n_all
-        state.resize(state.n_local, state.n_ghost + int(count[0]))
-        route = _Route(to, source, chosen, first, state.n_all)
-        for name, field in state.fields.items():
-            if not field.halo:
-                continue
-            values = state.all(name)
-            outgoing = values[route.send]
-            if name == "shift":
-                outgoing[:, axis] += crossing
-            self._run(values, [outgoing], [route])
-        return route
-
-    def _run(self, values: torch.Tensor, outgoing: list[torch.Tensor], routes: list[_Route]) -> None:
-        """Sends `outgoing` along the routes of a hop; receives into the ghost rows of `values` (n_all, …)."""
-        direct = values.device.type == "cpu"
-        legs, staged = [], []
-        for buffer, route in zip(outgoing, routes, strict=True):
-            target = values[route.first : route.last]
-            if route.stays_on(self._comm.rank):
-                target.copy_(buffer)
-                continue
-            if not direct:
-                staged.append((target, torch.empty(target.shape, dtype=target.dtype)))
-            recv_buffer = target if direct else staged[-1][1]
-            legs.append(SendRecv(buffer.cpu().numpy(), route.to, recv_buffer.cpu().numpy(), route.source))
-        self._comm.send_receive(legs)
-        for target, recv_buffer in staged:
-            target.copy_(recv_buffer)
-
-    def forward(self, values: torch.Tensor) -> None:
+    def forward(self, values: Array) -> None:
         """Fills the ghost rows of a per-atom field, `values` (n_all, …), from their owners, in place."""
-        for routes in self.hops:
-            self._run(values, [values.index_select(0, route.send) for route in routes], routes)
+        self.begin_forward(values)
+        self.end_forward()
 
-    def reverse_add(self, values: torch.Tensor) -> None:
+    def reverse_add(self, values: Array) -> None:
         """Adds the ghost rows of an integer field, `values` (n_all, …), into the rows of their owners, in place."""
-        for routes in reversed(self.hops):
-            legs, arrivals, between_ranks = [], [], []
-            for route in routes:
-                if route.stays_on(self._comm.rank):
-                    # Atoms come before their ghosts, so a route may be done before the others of its hop.
-                    values[: route.first].index_add_(0, route.send, values[route.first : route.last])
-                    continue
-                between_ranks.append(route)
-                recv_buffer = torch.empty((len(route.send), *values.shape[1:]), dtype=values.dtype)
-                ghosts = values[route.first : route.last].cpu().numpy()
-                legs.append(SendRecv(ghosts, route.source, recv_buffer.cpu().numpy(), route.to))
-                arrivals.append(recv_buffer)
-            self._comm.send_receive(legs)
-            for route, recv_buffer in zip(between_ranks, arrivals, strict=True):
-                values.index_add_(0, route.send, recv_buffer.to(values.device))
+        self.begin_reverse(values)
+        self.end_reverse()
+
+    def begin_forward(self, values: Array) -> None:
+        """Sends rows of own atoms, and fills the ghosts that are images of own atoms.
+
+        Args:
+            values: (n_all, …) per-atom field; the rows of other ranks' ghosts are filled by `end_forward`.
+        """
+        values = _on_host(values)
+        outgoing = self._buffer(values)
+        self._functions.gather(values, self._sent, outgoing)
+        self._send(values, outgoing)
+        self._functions.gather(values, self._own, values[self.first_own : self.first_remote])
+
+    def end_forward(self) -> None:
+        """Waits for the ghosts of other ranks."""
+        values, arrived = self._finish()
+        if not isinstance(values, np.ndarray):
+            values[self.first_remote :] = values.new_tensor(arrived)
+
+    def begin_reverse(self, values: Array) -> None:
+        """Sends the rows of other ranks' ghosts, which must be complete.
+
+        Args:
+            values: (n_all, …) integer field; its other rows may still be added to until `end_reverse`.
+        """
+        values = _on_host(values)
+        ghosts = _host(values[self.first_remote :])
+        shape = (len(self._sent), *values.shape[1:])
+        arrived = self._buffer(values) if isinstance(values, np.ndarray) else np.empty(shape, dtype=ghosts.dtype)
+        legs = [
+            SendRecv(ghosts[_from(p.ghosts, self.first_remote)], p.rank, arrived[p.outgoing], p.rank)
+            for p in self._partners
+        ]
+        self._under_way = self._comm.begin(legs), values, arrived
+
+    def end_reverse(self) -> None:
+        """Adds what has come from other ranks, and the rows of own images."""
+        values, arrived = self._finish()
+        self._functions.scatter_add(values, self._own, values[self.first_own : self.first_remote])
+        addends = arrived if isinstance(values, np.ndarray) else values.new_tensor(arrived)
+        self._functions.scatter_add(values, self._sent, addends)
+
+    def _forward_shifts(self, values: Array, images: NDArray[np.int64], counts: NDArray[np.int64], n_own: int) -> None:
+        """Gives each ghost the shift of its owner's atom, less the translation of the image it was sent to.
+
+        Args:
+            values: (n_all, 3) shifts.
+            images: (m, 4) ranks and translations.
+            counts: (m,) atoms sent to each.
+            n_own: so many of the images are this rank's.
+        """
+        values = _on_host(values)
+        outgoing = self._buffer(values)
+        self._functions.gather(values, self._sent, outgoing)
+        _translate(outgoing, images[n_own:], counts[n_own:])
+        self._send(values, outgoing)
+        own = values[self.first_own : self.first_remote]
+        self._functions.gather(values, self._own, own)
+        _translate(own, images[:n_own], counts[:n_own])
+        self.end_forward()
+
+    def _send(self, values: Array, outgoing: Array) -> None:
+        """Sends one message to each partner; receives into the ghost rows, or a copy of them.
+
+        Args:
+            values: (n_all, …).
+            outgoing: (m, …) rows to be sent, in the order of partners.
+        """
+        ghosts = values[self.first_remote :]
+        target = ghosts if isinstance(ghosts, np.ndarray) else np.empty_like(_host(ghosts))
+        rows = _host(outgoing)
+        legs = [
+            SendRecv(rows[p.outgoing], p.rank, target[_from(p.ghosts, self.first_remote)], p.rank)
+            for p in self._partners
+        ]
+        self._under_way = self._comm.begin(legs), values, target
+
+    def _finish(self) -> tuple[Array, NDArray[Any]]:
+        """Waits for what is under way: the array it belongs to, and what has arrived."""
+        assert self._under_way is not None
+        pending, values, arrived = self._under_way
+        pending.wait()
+        self._under_way = None
+        return values, arrived
+
+    def _buffer(self, values: Array) -> Array:
+        """Rows to be sent of a field `values` (n_all, …): kept, and shared by types of the same size."""
+        key = values.dtype.itemsize, tuple(values.shape[1:])
+        if key not in self._buffers:
+            shape = (len(self._sent), *values.shape[1:])
+            is_host = isinstance(values, np.ndarray)
+            self._buffers[key] = np.empty(shape, values.dtype) if is_host else values.new_empty(shape)
+        buffer: Array = self._buffers[key].view(values.dtype)
+        return buffer
+
+
+def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm, first: int) -> list[_Partner]:
+    """Tells each rank near this one how many atoms it gets, and hears how many come from there.
+
+    Args:
+        ranks: (m,) ascending, of the images that atoms are sent to.
+        counts: (m,) of atoms.
+        comm: all ranks.
+        first: row of the first ghost from another rank.
+
+    Returns:
+        The ranks with which any atom is exchanged.
+    """
+    near, where = np.unique(ranks, return_index=True)
+    sent = np.add.reduceat(counts, where) if len(near) else np.zeros(0, dtype=np.int64)
+    received = np.zeros_like(sent)
+    legs = [SendRecv(sent[k : k + 1], int(rank), received[k : k + 1], int(rank)) for k, rank in enumerate(near)]
+    comm.send_receive(legs)
+    sent_end, ghosts_end = np.cumsum(sent), first + np.cumsum(received)
+    return [
+        _Partner(int(rank), slice(int(a - n), int(a)), slice(int(b - m), int(b)))
+        for rank, n, m, a, b in zip(near, sent, received, sent_end, ghosts_end, strict=True)
+        if n or m
+    ]
+
+
+def _translate(shifts: Array, images: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    """Subtracts the translations of `images` (m, 4) from consecutive `shifts` (n, 3), `counts` (m,) of them each."""
+    last = 0
+    for (_, *translation), n in zip(images.tolist(), counts.tolist(), strict=True):
+        for axis in range(3):
+            shifts[last : last + n, axis] -= translation[axis]
+        last += n
+
+
+def _from(rows: slice, first: int) -> slice:
+    """The slice, counted from the row `first`."""
+    return slice(rows.start - first, rows.stop - first)
+
+
+def _on_host(values: Array) -> Array:
+    """The `values` (n, …) as a numpy array of the same memory where that is on the host, else as they are."""
+    return values if isinstance(values, np.ndarray) or values.device.type != "cpu" else _host(values)
+
+
+def _host(values: Array) -> NDArray[Any]:
+    """The `values` (n, …) in host memory: the same memory, or a copy."""
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()

@@ -44,11 +44,11 @@ def find_pairs(
     """
     if distance <= lists.reach:
         return Pairs(state, *lists.pairs(state, distance))
-    moved = comm.max(lists.displacement)  # so far may local atoms be outside of their bricks
+    moved = comm.max(lists.displacement)  # so far outside of their bricks may atoms be, on either side of a face
     wide = AtomState(state.cell, state.species_table, state.n_total, state.device)
     wide.resize(state.n_local, 0)
     for name, field in FIELDS.items():
         if field.halo:
             wide.local(name).copy_(state.local(name))
-    HaloExchange.build(wide, decomposition, comm, distance + moved)
+    HaloExchange.build(wide, decomposition, comm, distance + 2.0 * moved)
     return Pairs(wide, *NeighborList(distance, 0.0).pairs(wide, distance))

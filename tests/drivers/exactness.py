@@ -109,7 +109,7 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
     return {
         **out, "thermo": np.array(rows.rows), "cell": cell, "rebuilds": forces.rebuilds, "migrations": migrations,
         "empty": empty, "lattices": case.state.lattices, "grid": np.array(forces.decomposition.grid),
-        "planes": np.concatenate(forces.decomposition.planes),
+        "planes": np.concatenate([p.ravel() for p in forces.decomposition.planes]),
     }  # fmt: skip
 
 

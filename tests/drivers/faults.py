@@ -102,12 +102,24 @@ def rough(self: Any, state: Any, result: Evaluation) -> Evaluation:
 
 
 def corner_lost(right: Any) -> Any:
-    """Ghosts received along one axis are not handed on along the next: those at edges and corners never arrive."""
+    """Atoms near an edge or a corner of a brick never go to the ranks beyond it."""
 
-    def beyond(state: Any, side: Any, first: int, last: int) -> Any:
-        return right(state, side, first, max(first, min(last, state.n_local)))
+    def within(state: Any, inner: Any, boxes: Any) -> Any:
+        middle, half = inner.mean(axis=0), 0.5 * (inner[1] - inner[0])
+        beyond = (np.abs(boxes.mean(axis=1) - middle) > half).sum(axis=1)
+        return right(state, inner, np.where((beyond > 1)[:, None, None], np.inf, boxes))
 
-    return beyond
+    return within
+
+
+def first_images(right: Any) -> Any:
+    """Of all periodic images only the next ones are found."""
+
+    def images(self: Any, rank: int, width: Any) -> Any:
+        found = right(self, rank, width)
+        return found[(np.abs(found[:, 1:]) <= 1).all(axis=1)]
+
+    return images
 
 
 def other_table(right: Any) -> Any:
@@ -269,9 +281,9 @@ FAULTS: dict[str, Fault] = {
     "stale-halo": Fault(
         "lj", "environment", patch(HaloExchange, "forward", lambda f: lambda self, x: None), ranks=BOTH
     ),
-    "lost-corner": Fault("lj", "environment", patch(domain, "beyond", corner_lost), ranks=BOTH),
+    "lost-corner": Fault("lj", "environment", patch(domain, "within", corner_lost), ranks=BOTH),
     "missing-image": Fault(
-        "small", "environment", patch(Decomposition, "hops", lambda f: lambda *a: min(1, f(*a))), ranks=BOTH
+        "small", "environment", patch(Decomposition, "images", first_images), ranks=BOTH
     ),
     "lost-reverse": Fault(
         "allegro", "environment", patch(HaloExchange, "reverse_add", lambda f: lambda self, x: None), ranks=BOTH

@@ -9,7 +9,7 @@ from allegro_md.domain.decomposition import Decomposition
 
 
 class MovingPlane:
-    """Moves the first inner plane of every axis to and fro, by far more than any balance would ask for."""
+    """Moves the first inner plane of every axis to and fro, each slab and column in its own way, by far."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -19,6 +19,8 @@ class MovingPlane:
         self.calls += 1
         planes = [p.copy() for p in decomposition.planes]
         for p, n in zip(planes, decomposition.grid, strict=True):
-            if n > 1 and np.isfinite(p[1]):
-                p[1] = p[2] * (0.15, 0.5, 0.8)[self.calls % 3] if np.isfinite(p[2]) else p[1] + (-1) ** self.calls * 0.1
+            rows = p.reshape(-1, n + 1)
+            for row in range(len(rows) if n > 1 else 0):
+                share, way = (0.15, 0.5, 0.8)[(self.calls + row) % 3], (-1) ** (self.calls + row)
+                rows[row, 1] = rows[row, 2] * share if np.isfinite(rows[row, 2]) else rows[row, 1] + way * 0.1
         return Decomposition(decomposition.grid, (planes[0], planes[1], planes[2]), decomposition.periodic)

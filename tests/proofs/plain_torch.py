@@ -6,12 +6,13 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.backends.base import Backend, Side
+from allegro_md.backends.base import Backend
 from allegro_md.exact import ExactSum
 from allegro_md.rng import Draw, normals
 from allegro_md.state import AtomState
@@ -219,22 +220,40 @@ class Domain:
         self, state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
     ) -> torch.Tensor:
         CALLS.add("assign_owners")
-        rank = torch.zeros(state.n_local, dtype=torch.int64)
-        for axis in range(3):
-            f = fraction(state, axis)
-            wraps = -f.floor() if state.cell.periodic[axis] else torch.zeros_like(f)
-            state.local("shift")[:, axis] = wraps.to(torch.int32)
-            n = len(planes[axis]) - 1
-            brick = torch.searchsorted(torch.from_numpy(planes[axis].copy()), f + wraps, right=True) - 1
-            rank = rank * n + brick.clamp(0, n - 1)
-        return rank.to(torch.int32)
+        f = torch.stack([fraction(state, axis) for axis in range(3)])
+        wraps = -f.floor() * torch.tensor(state.cell.periodic)[:, None]
+        state.local("shift")[:] = wraps.T.to(torch.int32)
+        place = (f + wraps).numpy()
+        grid = len(planes[0]) - 1, planes[1].shape[1] - 1, planes[2].shape[2] - 1
+        owner = np.zeros(state.n_local, dtype=np.int32)
+        for rank, (i, j, k) in enumerate(np.ndindex(grid)):  # the last one whose lower planes are below owns it
+            low = planes[0][i], planes[1][i, j], planes[2][i, j, k]
+            owner[(place >= np.array(low)[:, None]).all(axis=0)] = rank
+        return torch.from_numpy(owner)
 
-    def beyond(self, state: AtomState, side: Side, first: int, last: int) -> torch.Tensor:
-        CALLS.add("beyond")
-        x, inverse = state.all("position")[first:last] - torch.from_numpy(state.cell.origin.copy()), state.cell.inverse
-        a, b, c = (float(inverse[k, side.axis]) for k in range(3))
-        f = x[:, 0] * a + x[:, 1] * b + x[:, 2] * c + state.all("shift")[first:last, side.axis]
-        return first + ((f >= side.bound) if side.direction > 0 else (f < side.bound)).nonzero().flatten()
+    def within(
+        self, state: AtomState, inner: NDArray[np.float64], boxes: NDArray[np.float64]
+    ) -> tuple[torch.Tensor, NDArray[np.int64]]:
+        CALLS.add("within")
+        x, inverse = state.local("position") - torch.from_numpy(state.cell.origin.copy()), state.cell.inverse
+        f = [
+            x[:, 0] * float(a) + x[:, 1] * float(b) + x[:, 2] * float(c) + state.local("shift")[:, axis]
+            for axis, (a, b, c) in enumerate(inverse.T)
+        ]
+        found = []
+        for lower, upper in boxes:
+            inside = [(f[axis] >= lower[axis]) & (f[axis] < upper[axis]) for axis in range(3)]
+            found.append((inside[0] & inside[1] & inside[2]).nonzero().flatten().to(torch.int32))
+        rows = torch.cat(found) if found else torch.zeros(0, dtype=torch.int32)
+        return rows, np.array([len(part) for part in found], dtype=np.int64)
+
+    def gather(self, values: NDArray[Any], rows: torch.Tensor, out: NDArray[Any]) -> None:
+        CALLS.add("gather")
+        torch.from_numpy(out).copy_(torch.from_numpy(values)[rows])
+
+    def scatter_add(self, values: NDArray[Any], rows: torch.Tensor, addends: NDArray[Any]) -> None:
+        CALLS.add("scatter_add")
+        torch.from_numpy(values).index_add_(0, rows, torch.from_numpy(addends))
 
 
 BACKEND = Backend(Steps(), Sums(), Limits(), Lists(), Domain())

@@ -74,7 +74,8 @@ def test_the_same_bits_on_one_and_two_ranks(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(BACKENDS, "cpu", "plain_torch")
     plain = run(tmp_path, "plain")
     wanted = {"kick", "drift", "kinetic", "energy", "momentum", "mass", "largest_length", "find_pairs", "sort_order"}
-    wanted |= {"farthest", "wrapped", "largest_displacement", "first_beyond", "extremes", "assign_owners", "beyond"}
+    wanted |= {"farthest", "wrapped", "largest_displacement", "first_beyond", "extremes", "assign_owners", "within"}
+    wanted |= {"gather", "scatter_add"}
     assert import_module("plain_torch").CALLS >= wanted
     assert same(numba, plain)
     mpirun(2, [DRIVER, "run", tmp_path / "input.toml", "--set", f'output.directory="{tmp_path / "two"}"'])

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.backends.base import Side
 from allegro_md.state import AtomState
 
 
 def first_beyond(state: AtomState, farthest: float) -> int:
     """The first local atom with a coordinate that is NaN or not below `farthest` (Å) in size; −1: none."""
-    return int(_first_beyond(state.local("position").numpy(), farthest))
+    return int(_first_beyond(state.host_local("position"), farthest))
 
 
 def extremes(state: AtomState) -> NDArray[np.float64]:
     """(6,) the largest −f, then the largest f, of the fractional coordinates f; −infinity without atoms."""
-    found: NDArray[np.float64] = _extremes(state.local("position").numpy(), state.cell.origin, state.cell.inverse)
+    found: NDArray[np.float64] = _extremes(state.host_local("position"), state.cell.origin, state.cell.inverse)
     return found
 
 
 def histogram(state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
     """Number of local atoms by their fractional coordinate along an axis, (n_bins,)."""
     counts, cell = np.zeros(n_bins, dtype=np.int64), state.cell
-    _count(state.local("position").numpy(), cell.origin, cell.inverse, axis, lower, width, counts)
+    _count(state.host_local("position"), cell.origin, cell.inverse, axis, lower, width, counts)
     return counts
 
 
@@ -35,16 +37,41 @@ def assign_owners(
     """Finds the rank that owns each local atom, (n_local,) int32, by fractional planes; sets the lattice shifts."""
     owner, cell = torch.empty(state.n_local, dtype=torch.int32), state.cell
     _assign_owners(
-        state.local("position").numpy(), cell.origin, cell.inverse, np.array(cell.periodic), planes, owner.numpy(),
-        state.local("shift").numpy(),
+        state.host_local("position"), cell.origin, cell.inverse, np.array(cell.periodic), planes, owner.numpy(),
+        state.host_local("shift"),
     )  # fmt: skip
     return owner
 
 
-def beyond(state: AtomState, side: Side, first: int, last: int) -> torch.Tensor:
-    """Indices, (m,) int64, of the atoms or ghosts from `first` to before `last` that are on a side of a bound."""
-    where = state.all("position").numpy(), state.all("shift").numpy()
-    return torch.from_numpy(_beyond(*where, state.cell.origin, state.cell.inverse, side, first, last))
+def within(
+    state: AtomState, inner: NDArray[np.float64], boxes: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Indices of the local atoms in each of `boxes` (m, 2, 3), and how many there are; none is in `inner` (2, 3)."""
+    where = state.host_local("position"), state.host_local("shift"), state.cell.origin, state.cell.inverse
+    bounds = inner.reshape(6, 1), np.ascontiguousarray(boxes.reshape(-1, 6).T)
+    counts = np.zeros(len(boxes), dtype=np.int64)
+    _count_within(*where, *bounds, counts)
+    rows = np.empty(int(counts.sum()), dtype=np.int32)
+    _write_within(*where, *bounds, np.cumsum(counts) - counts, rows)
+    return rows, counts
+
+
+def gather(values: NDArray[Any], rows: NDArray[np.int32], out: NDArray[Any]) -> None:
+    """Copies rows (m,) of a per-atom array: out[k] = values[rows[k]]; `values` (n, …), `out` (m, …)."""
+    if values.dtype.itemsize == 8:  # one compiled function for all of them
+        _gather(_table(values).view(np.int64), rows, _table(out).view(np.int64))
+    else:
+        out[...] = values[rows]
+
+
+def scatter_add(values: NDArray[Any], rows: NDArray[np.int32], addends: NDArray[Any]) -> None:
+    """Adds to rows (m,) of a per-atom array: values[rows[k]] += addends[k]; `values` (n, …), `addends` (m, …)."""
+    _scatter_add(_table(values), rows, _table(addends))
+
+
+def _table(values: NDArray[Any]) -> NDArray[Any]:
+    """A per-atom array, `values` (n, …), as (n, k), the same memory."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 @numba.njit(cache=True, inline="always")
@@ -138,8 +165,9 @@ def _assign_owners(
         owner: (n,) ranks, written.
         shift: (n, 3) lattice translations, written.
     """
+    x, y, z = planes
+    place = np.empty(3)
     for i in range(len(positions)):
-        rank = 0
         for axis in range(3):
             fraction = _fraction(positions, i, origin, inverse, axis)
             wraps = 0.0
@@ -147,45 +175,143 @@ def _assign_owners(
                 wraps = -np.floor(fraction)
                 fraction += wraps  # may round to 1.0, which belongs to the last brick
             shift[i, axis] = np.int32(wraps)
-            n = len(planes[axis]) - 1
-            brick = int(np.searchsorted(planes[axis], fraction, side="right")) - 1
-            rank = rank * n + min(max(brick, 0), n - 1)
-        owner[i] = rank
+            place[axis] = fraction
+        a = _interval(x, place[0])
+        b = _interval(y[a], place[1])
+        c = _interval(z[a, b], place[2])
+        owner[i] = (a * (y.shape[1] - 1) + b) * (z.shape[2] - 1) + c
 
 
 @numba.njit(cache=True)
-def _beyond(
+def _interval(planes: NDArray[np.float64], place: float) -> int:
+    """Finds the half-open interval between `planes` (n + 1,) that a coordinate is in; outside: the nearest."""
+    return min(max(int(np.searchsorted(planes, place, side="right")) - 1, 0), len(planes) - 2)
+
+
+@numba.njit(cache=True, inline="always")
+def _inside(place: tuple[float, float, float], bounds: NDArray[np.float64], b: int) -> bool:
+    """Tells if fractional coordinates are in a half-open box: all is compared, which is faster than to branch.
+
+    Args:
+        place: fractional.
+        bounds: (6, m) lower bounds along x, y and z, then upper ones.
+        b: which box.
+    """
+    x, y, z = place
+    above = (x >= bounds[0, b]) & (y >= bounds[1, b]) & (z >= bounds[2, b])
+    return above & (x < bounds[3, b]) & (y < bounds[4, b]) & (z < bounds[5, b])
+
+
+@numba.njit(cache=True, inline="always")
+def _wrapped(
+    position: NDArray[np.float64], shift: NDArray[np.int32], i: int, origin: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+) -> tuple[float, float, float]:
+    """Fractional coordinates of atom i, wrapped.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        i: the atom.
+        origin: (3,) Å, of the cell.
+        inverse: (3, 3) 1/Å, of the cell matrix.
+    """
+    x, y, z = position[i, 0] - origin[0], position[i, 1] - origin[1], position[i, 2] - origin[2]
+    return (
+        x * inverse[0, 0] + y * inverse[1, 0] + z * inverse[2, 0] + shift[i, 0],
+        x * inverse[0, 1] + y * inverse[1, 1] + z * inverse[2, 1] + shift[i, 1],
+        x * inverse[0, 2] + y * inverse[1, 2] + z * inverse[2, 2] + shift[i, 2],
+    )
+
+
+@numba.njit(cache=True)
+def _count_within(
     position: NDArray[np.float64],
     shift: NDArray[np.int32],
     origin: NDArray[np.float64],
     inverse: NDArray[np.float64],
-    side: Side,
-    first: int,
-    last: int,
-) -> NDArray[np.int64]:
-    """Atoms from `first` to before `last` whose fractional coordinate is beyond a bound, (m,).
+    inner: NDArray[np.float64],
+    boxes: NDArray[np.float64],
+    counts: NDArray[np.int64],
+) -> None:
+    """Counts the atoms in each box.
 
-    They are counted, then written: no temporary array has the size of what is searched.
+    Atoms are counted, then written: no temporary array has the size of what is searched.
 
     Args:
         position: (n, 3) Å, unwrapped.
         shift: (n, 3) lattice translations.
         origin: (3,) Å, of the cell.
         inverse: (3, 3) 1/Å, of the cell matrix.
-        side: fractional.
-        first: first atom.
-        last: atom after the last.
+        inner: (6, 1) bounds of the box outside of which all others are, see `_inside`.
+        boxes: (6, m) bounds.
+        counts: (m,), added to.
     """
-    axis, direction, bound = side
-    a, b, c = inverse[0, axis], inverse[1, axis], inverse[2, axis]
-    found, n = np.empty(0, dtype=np.int64), 0
-    for writes in (False, True):
-        found, n = np.empty(n, dtype=np.int64), 0
-        for i in range(first, last):
-            x, y, z = position[i, 0] - origin[0], position[i, 1] - origin[1], position[i, 2] - origin[2]
-            coordinate = x * a + y * b + z * c + shift[i, axis]
-            if (coordinate >= bound) if direction > 0 else (coordinate < bound):
-                if writes:
-                    found[n] = i
-                n += 1
-    return found
+    for i in range(len(position)):
+        place = _wrapped(position, shift, i, origin, inverse)
+        if not _inside(place, inner, 0):
+            for b in range(len(counts)):
+                counts[b] += _inside(place, boxes, b)
+
+
+@numba.njit(cache=True)
+def _write_within(
+    position: NDArray[np.float64],
+    shift: NDArray[np.int32],
+    origin: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    inner: NDArray[np.float64],
+    boxes: NDArray[np.float64],
+    first: NDArray[np.int64],
+    rows: NDArray[np.int32],
+) -> None:
+    """Writes the indices of the atoms in each box.
+
+    Args:
+        position: (n, 3) Å, unwrapped.
+        shift: (n, 3) lattice translations.
+        origin: (3,) Å, of the cell.
+        inverse: (3, 3) 1/Å, of the cell matrix.
+        inner: (6, 1) bounds of the box outside of which all others are, see `_inside`.
+        boxes: (6, m) bounds.
+        first: (m,) where the atoms of each box begin in `rows`.
+        rows: (sum of all counts,), written.
+    """
+    end = first.copy()
+    for i in range(len(position)):
+        place = _wrapped(position, shift, i, origin, inverse)
+        if not _inside(place, inner, 0):
+            for b in range(len(end)):
+                if _inside(place, boxes, b):
+                    rows[end[b]] = i
+                    end[b] += 1
+
+
+@numba.njit(cache=True)
+def _gather(values: NDArray[np.int64], rows: NDArray[np.int32], out: NDArray[np.int64]) -> None:
+    """Writes out[k] = values[rows[k]].
+
+    Args:
+        values: (n, c).
+        rows: (m,).
+        out: (m, c), written.
+    """
+    for k in range(len(rows)):
+        row = rows[k]
+        for c in range(values.shape[1]):
+            out[k, c] = values[row, c]
+
+
+@numba.njit(cache=True)
+def _scatter_add(values: NDArray[np.int64], rows: NDArray[np.int32], addends: NDArray[np.int64]) -> None:
+    """Adds addends[k] to values[rows[k]].
+
+    Args:
+        values: (n, c), added to.
+        rows: (m,).
+        addends: (m, c).
+    """
+    for k in range(len(rows)):
+        row = rows[k]
+        for c in range(values.shape[1]):
+            values[row, c] += addends[k, c]

@@ -41,12 +41,13 @@ def special(planes: np.ndarray) -> list[float]:
 
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("periodic", [ALL, (True, False, True), (False, False, False)])
-def test_every_position_has_one_owner(grid: Grid, periodic: tuple[bool, bool, bool]) -> None:
+@pytest.mark.parametrize("planes", ["even", "staggered"])
+def test_every_position_has_one_owner(grid: Grid, periodic: tuple[bool, bool, bool], planes: str) -> None:
     """Whatever side of a plane rounding puts a position on, the brick of its owner holds it."""
-    domain = even(grid, periodic)
+    domain = even(grid, periodic) if planes == "even" else staggered(grid, periodic, np.random.default_rng(2))
     cell = Cell(np.eye(3), periodic)
     rng = np.random.default_rng(1)
-    choices = [special(domain.planes[axis]) for axis in range(3)]
+    choices = [special(domain.planes[axis].ravel()) for axis in range(3)]
     x = np.array([[rng.choice(c) for c in choices] for _ in range(2000)] + list(rng.uniform(-3, 4, (500, 3))))
     owner, shift = owners(domain, x, cell)
     assert owner.min() >= 0 and owner.max() < np.prod(grid)
@@ -72,32 +73,48 @@ def test_owner_in_a_box_of_any_size(position: float, n: int, box: float) -> None
     assert position + shift[0, 0] * box == pytest.approx((owner[0] + 0.5) * box / n, abs=(0.5 / n + 1e-9) * box)
 
 
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("periodic", [ALL, (False, True, False)])
-def test_neighbors_are_mutual(grid: Grid, periodic: tuple[bool, bool, bool]) -> None:
-    for rank, axis, direction in itertools.product(range(int(np.prod(grid))), range(3), (1, -1)):
-        there, shift = even(grid, periodic).neighbor(rank, axis, direction)
-        if there < 0:
-            assert not periodic[axis]
-            continue
-        assert even(grid, periodic).neighbor(there, axis, -direction) == (rank, -shift)
+def staggered(grid: Grid, periodic: tuple[bool, bool, bool], rng: np.random.Generator) -> Decomposition:
+    """Planes anywhere, some of them in one place."""
+    planes = []
+    for axis in range(3):
+        inner = np.sort(rng.choice(16, (*grid[:axis], grid[axis] - 1)) / 16.0 + rng.choice(2) * 1e-3, axis=-1)
+        outer = np.ones((*grid[:axis], 1))
+        first, last = (0.0 * outer, outer) if periodic[axis] else (-np.inf * outer, np.inf * outer)
+        planes.append(np.concatenate([first, inner, last], axis=-1))
+    return Decomposition(grid, (planes[0], planes[1], planes[2]), periodic)
 
 
-def test_walking_around_the_box_shifts_by_one_period() -> None:
-    rank, total = 5, 0
-    for _ in range(4):
-        rank, shift = even((3, 4, 7)).neighbor(rank, 1, 1)
-        total += shift
-    assert (rank, total) == (5, -1)
+@pytest.mark.parametrize("seed", range(30))
+def test_images_near_a_brick(seed: int) -> None:
+    """Those that the search finds are all that trying every brick and translation finds, from either side."""
+    rng = np.random.default_rng(seed)
+    grid = (int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+    periodic = (bool(rng.integers(2)), bool(rng.integers(2)), bool(rng.integers(2)))
+    width, domain = rng.uniform(0.01, 1.3, 3), staggered(grid, periodic, rng)
+    translations = list(itertools.product(*(range(-3, 4) if flag else (0,) for flag in periodic)))
+    found = [set(map(tuple, domain.images(rank, width).tolist())) for rank in range(domain.n_ranks)]
+    for rank in range(domain.n_ranks):
+        lower, upper = domain.brick(rank)
+        expected = set()
+        for other, shift in itertools.product(range(domain.n_ranks), translations):
+            low, high = (bound + shift for bound in domain.brick(other))
+            if (low - upper < width).all() and (lower - high < width).all():
+                expected.add((other, *shift))
+        assert found[rank] == expected - {(rank, 0, 0, 0)}
+        for other, a, b, c in found[rank]:
+            assert (rank, -a, -b, -c) in found[other]
 
 
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("n", [1, 2, 3, 8])
-@pytest.mark.parametrize("width", [0.01, 0.124, 0.125, 0.126, 0.49, 0.51, 1.0, 3.7])
-def test_hops(periodic: bool, n: int, width: float) -> None:
-    """The k-th brick away is needed while the k − 1 bricks between do not fill the width; free ends stop the walk."""
-    needed = int(np.ceil(width * n))
-    assert even((n, 1, 1), (periodic, True, True)).hops(0, width) == (needed if periodic else min(n - 1, needed))
+@pytest.mark.parametrize("width", [0.01, 0.124, 0.126, 0.49, 0.51, 1.01, 3.7])
+def test_images_along_one_axis(periodic: bool, n: int, width: float) -> None:
+    """As many bricks on either side as it takes to fill the width; a free end stops the walk."""
+    images = even((n, 1, 1), (periodic, False, False)).images(0, np.array([width, 1.0, 1.0]))
+    below = int(np.ceil(width * n)) if periodic else 0
+    above = int(np.ceil(width * n)) if periodic else min(n - 1, int(np.ceil(width * n)))
+    at = [image[0] + n * image[1] for image in images.tolist()]
+    assert sorted(at) == [k for k in range(-below, above + 1) if k]
 
 
 def surface(grid: Grid, cell: Cell) -> float:
@@ -130,35 +147,8 @@ def test_free_atoms_that_coincide_along_an_axis() -> None:
     assert len(set(owner.tolist())) == 1
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.sampled_from(GRIDS), st.integers(0, 2**31))
-def test_rebalancing_evens_out_known_loads(grid: Grid, seed: int) -> None:
-    """Of a density that varies along each axis; bricks stay bricks, and nothing moves once loads are equal."""
-    densities = [np.random.default_rng(seed + axis).uniform(0.5, 2.0, n) for axis, n in enumerate(grid)]
-    cumulative = [np.concatenate([[0.0], np.cumsum(d / d.sum())]) for d in densities]
-
-    def loads(decomposition: Decomposition) -> np.ndarray:
-        fine = [np.arange(n + 1) / n for n in grid]
-        along = [
-            np.diff(np.interp(decomposition.planes[axis], fine[axis], cumulative[axis])) for axis in range(3)
-        ]
-        return np.einsum("a,b,c->abc", *along).ravel()
-
-    balanced = even(grid).rebalanced(loads(even(grid)))
-    assert loads(balanced) == pytest.approx(1.0 / balanced.n_ranks)
-    again = balanced.rebalanced(loads(balanced))
-    assert all(np.allclose(a, b) for a, b in zip(balanced.planes, again.planes, strict=True))
-
-
-def test_planes_along_free_axes_stay() -> None:
-    before = even((2, 3, 1), (True, False, True))
-    after = before.rebalanced(np.array([5.0, 1.0, 1.0, 1.0, 1.0, 1.0]))
-    assert np.array_equal(before.planes[1], after.planes[1])
-    assert after.planes[0].tolist() == pytest.approx([0.0, 0.5 * 5 / 7, 1.0])
-
-
 @pytest.mark.parametrize("planes", [[0.0, 1.0], [0.0, 0.7, 0.4, 1.0], [0.1, 0.4, 0.5, 1.0], [0.0, np.nan, 0.5, 1.0]])
 def test_planes_that_do_not_cut_the_box(planes: list[float]) -> None:
     whole = np.array([0.0, 1.0])
     with pytest.raises(ValueError, match="axis 0 .* 3 bricks"):
-        Decomposition((3, 1, 1), (np.array(planes), whole, whole), ALL)
+        Decomposition((3, 1, 1), (np.array(planes), np.tile(whole, (3, 1)), np.tile(whole, (3, 1, 1))), ALL)
