@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.domain.balance import Balancer
@@ -13,7 +14,9 @@ from allegro_md.domain.migrate import decompose, migrate
 from allegro_md.evaluation import DERIVED, NOTHING_MORE, QUANTITIES, Evaluation, Needs
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
+from allegro_md.potentials.parts import InParts, has_parts
 from allegro_md.simulation.applied import AppliedForces
+from allegro_md.simulation.overlap import LEAST, Exchange, interior
 from allegro_md.state import AtomState
 from allegro_md.timers import Timers
 
@@ -51,6 +54,7 @@ class ForceEvaluator:
         grid: tuple[int, int, int] | None,
         timers: Timers,
         balancer: Balancer | None = None,
+        least_interior: int = LEAST,
     ) -> None:
         """Joins the parts.
 
@@ -61,6 +65,7 @@ class ForceEvaluator:
             grid: ranks along each axis; None for the one with the least surface.
             timers: of this rank.
             balancer: moves planes at rebuilds; None: they stay, and follow the atoms along free axes.
+            least_interior: atoms in the interior of a brick from which on these are evaluated while messages travel.
         """
         self.potential = potential
         self.decomposition: Decomposition | None = None
@@ -74,6 +79,7 @@ class ForceEvaluator:
         self._timers = timers
         self._balancer, self._busy_before = balancer, 0.0
         self._halo: HaloExchange
+        self._least_interior, self._n_interior = least_interior, 0
         self.neighbors = self._new_lists()
 
     def __call__(self, state: AtomState, needs: Needs = NOTHING_MORE) -> Evaluation:
@@ -116,10 +122,7 @@ class ForceEvaluator:
 
     def exchange_only(self, state: AtomState) -> None:
         """Takes part in the messages of an evaluation without making it."""
-        with self._timers.phase("halo"):
-            self._halo.forward(state.all("position"))
-            if self.potential.info.ghost_forces:
-                self._halo.reverse_add(state.all("force"))
+        Exchange(state, self._halo, self._timers, moved=True).complete(self.potential.info.ghost_forces)
 
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
@@ -144,24 +147,22 @@ class ForceEvaluator:
         Returns:
             The evaluation, or the error that was raised; quantities with contributions to ghosts are incomplete.
         """
-        if moved:
-            with self._timers.phase("halo"):
-                self._halo.forward(state.all("position"))
-        provides = self.potential.info.provides
+        info, interior = self.potential.info, self._n_interior
         sources = {DERIVED[name][0] for name in needs if name in DERIVED}
-        evaluation, fault = None, None
-        with self._timers.phase("potential"):
-            state.all("force").zero_()
-            try:
-                evaluation = self.potential(state, self.neighbors, frozenset(needs | sources) & provides)
-            except Exception as error:  # other ranks must not wait for the forces on their atoms
-                fault = error
-        if self.potential.info.ghost_forces:
-            with self._timers.phase("halo"):
-                self._halo.reverse_add(state.all("force"))
-        if evaluation is None:
-            assert fault is not None
-            return None, fault
+        asked = frozenset(needs | sources) & info.provides
+        exchange = Exchange(state, self._halo, self._timers, moved)
+        try:
+            with self._timers.phase("potential"):
+                state.all("force").zero_()
+                if isinstance(self.potential, InParts) and interior > 0:
+                    evaluation = self.potential.in_parts(state, self.neighbors, asked, exchange.parts(interior))
+                else:
+                    exchange.arrive()
+                    evaluation = self.potential(state, self.neighbors, asked)
+        except Exception as error:  # other ranks must not wait for the forces on their atoms
+            exchange.complete(info.ghost_forces)
+            return None, error
+        exchange.complete(info.ghost_forces)
         return evaluation, None
 
     def _finish(self, state: AtomState, evaluation: Evaluation) -> None:
@@ -183,11 +184,22 @@ class ForceEvaluator:
         self.decomposition = self._cut(state)
         self._grid = self.decomposition.grid
         self.migrations += migrate(state, self.decomposition, self._comm)
-        self.neighbors.sort_atoms(state)
+        inside = self._interior(state)
+        self.neighbors.sort_atoms(state, inside)
+        self._n_interior = 0 if inside is None else int(inside.sum())
         self._halo = HaloExchange.build(state, self.decomposition, self._comm, self.potential.info.halo + self._skin)
         self.neighbors.build(state)
         self.excess = -self._skin
         self.rebuilds += 1
+
+    def _interior(self, state: AtomState) -> NDArray[np.bool_] | None:
+        """Tells which local atoms have no neighbor from another rank, (n_local,); None where there is no use for it."""
+        info, few = self.potential.info, state.n_local < self._least_interior
+        if few or self._comm.size == 1 or not (info.hops == 1 and info.ghost_forces and has_parts(self.potential)):
+            return None
+        assert self.decomposition is not None
+        inside = interior(state, self.decomposition, self._comm.rank, info.halo + self._skin)
+        return inside if int(inside.sum()) >= self._least_interior else None
 
     def _cut(self, state: AtomState) -> Decomposition:
         """Cuts the box for the present positions, or as the balancer wants it from the second time on (collective)."""
