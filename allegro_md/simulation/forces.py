@@ -42,6 +42,7 @@ class ForceEvaluator:
         neighbors: lists of the latest evaluation.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
+        n_interior: of the first local atoms, which have no neighbor from another rank; 0: messages are waited for.
         excess: distance, Å, by which atoms of this rank have moved beyond the skin in the latest evaluation.
         applied: constant forces on groups of atoms, in addition to those of the potential; None: none.
     """
@@ -71,6 +72,7 @@ class ForceEvaluator:
         self.decomposition: Decomposition | None = None
         self.rebuilds = 0
         self.migrations = 0
+        self.n_interior = 0
         self.excess = np.inf
         self.applied: AppliedForces | None = None
         self._comm = comm
@@ -79,7 +81,7 @@ class ForceEvaluator:
         self._timers = timers
         self._balancer, self._busy_before = balancer, 0.0
         self._halo: HaloExchange
-        self._least_interior, self._n_interior = least_interior, 0
+        self._least_interior = least_interior
         self.neighbors = self._new_lists()
 
     def __call__(self, state: AtomState, needs: Needs = NOTHING_MORE) -> Evaluation:
@@ -147,7 +149,7 @@ class ForceEvaluator:
         Returns:
             The evaluation, or the error that was raised; quantities with contributions to ghosts are incomplete.
         """
-        info, interior = self.potential.info, self._n_interior
+        info, interior = self.potential.info, self.n_interior
         sources = {DERIVED[name][0] for name in needs if name in DERIVED}
         asked = frozenset(needs | sources) & info.provides
         exchange = Exchange(state, self._halo, self._timers, moved)
@@ -186,7 +188,7 @@ class ForceEvaluator:
         self.migrations += migrate(state, self.decomposition, self._comm)
         inside = self._interior(state)
         self.neighbors.sort_atoms(state, inside)
-        self._n_interior = 0 if inside is None else int(inside.sum())
+        self.n_interior = 0 if inside is None else int(inside.sum())
         self._halo = HaloExchange.build(state, self.decomposition, self._comm, self.potential.info.halo + self._skin)
         self.neighbors.build(state)
         self.excess = -self._skin
