@@ -23,7 +23,7 @@ from allegro_md.observables import summed
 from allegro_md.potentials.allegro import choose
 from allegro_md.potentials.committee import Committee, check_members
 from allegro_md.simulation.forces import ForceEvaluator
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState, SpeciesTable, on_host
 from allegro_md.timers import Timers
 
 SKIN = 0.5
@@ -99,14 +99,14 @@ class AllegroCalculator(Calculator):
             result = self._forces(self._state, frozenset({"virial", "force_std"}))
         finally:
             torch.set_num_threads(threads)
-        order = np.argsort(self._state.local("id").cpu().numpy())
+        order = np.argsort(self._state.host_local("id"))
         assert result.energy is not None and result.virial is not None
         energy = float(summed(result.energy, "energy", self._state).value()[0])
         self.results = {
             "energy": energy,
             "free_energy": energy,
-            "energies": result.energy.cpu().numpy()[order],
-            "forces": self._state.local("force").cpu().numpy()[order] / FORCE_SCALE,
+            "energies": on_host(result.energy)[order],
+            "forces": self._state.host_local("force")[order] / FORCE_SCALE,
         }
         if result.force_std is not None:
             self.results["force_std"] = result.force_std[order]
@@ -120,8 +120,8 @@ class AllegroCalculator(Calculator):
             self._begin(cell, atoms.numbers)
             self._system = system
         self._state.cell = cell
-        ids = self._state.local("id").cpu().numpy()
-        self._state.local("position")[:] = torch.from_numpy(atoms.positions[ids])
+        ids = self._state.host_local("id")
+        self._state.host_local("position")[...] = atoms.positions[ids]
 
     def _begin(self, cell: Cell, numbers: NDArray[np.int64]) -> None:
         """Sets up the engine for a system of atomic numbers `numbers` (n,)."""

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE, ExactSum
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray, on_host
 
 Needs = frozenset[str]
 """Names of `QUANTITIES` that an evaluation is asked for; forces and energies are always made."""
@@ -67,15 +66,16 @@ class Evaluation:
     """The result of one evaluation beside the forces, which it adds to the state.
 
     Attributes:
-        per_atom: name → (n_local, …) tensor; (n_all, …) for a quantity with ghosts until these have been sent home.
+        per_atom: name → (n_local, …) array on the state's device; (n_all, …) for a quantity with ghosts until these
+            have been sent home.
         totals: name → exact sum over the local atoms of this rank, −dE/dstrain in Voigt order for "virial".
     """
 
-    per_atom: dict[str, torch.Tensor] = field(default_factory=dict)
+    per_atom: dict[str, DeviceArray] = field(default_factory=dict)
     totals: dict[str, ExactSum] = field(default_factory=dict)
 
     @property
-    def energy(self) -> torch.Tensor | None:
+    def energy(self) -> DeviceArray | None:
         """(n_local,) float64, eV; None of a potential without energies."""
         return self.per_atom.get("energy")
 
@@ -85,7 +85,7 @@ class Evaluation:
         return self.totals.get("virial")
 
     @property
-    def virial_per_atom(self) -> torch.Tensor | None:
+    def virial_per_atom(self) -> DeviceArray | None:
         """(n_local, 6) float64, eV, −Σ_j d ⊗ dE_i/dd of each center; None as for `virial`."""
         return self.per_atom.get("virial_per_atom")
 
@@ -96,12 +96,12 @@ class Evaluation:
         The first axis is that of d_ij. D. Surblys et al., Phys. Rev. E 99, 051301 (2019).
         """
         rows = self.per_atom.get("centroid_virial")
-        return None if rows is None else rows.cpu().numpy().reshape(-1, 3, 3) / FORCE_SCALE
+        return None if rows is None else on_host(rows).reshape(-1, 3, 3) / FORCE_SCALE
 
     @property
     def force_std(self) -> NDArray[np.float64] | None:
         """(n_local,) float64, eV/Å, of a committee; None where it was not asked for, or there is no committee."""
-        return None if "force_std" not in self.per_atom else self.per_atom["force_std"].cpu().numpy()
+        return None if "force_std" not in self.per_atom else on_host(self.per_atom["force_std"])
 
     @staticmethod
     def of(
@@ -114,7 +114,7 @@ class Evaluation:
         """Makes an evaluation of arrays of the host.
 
         Args:
-            state: gives the device of the tensors, and the ids.
+            state: gives the device of the result, and the ids.
             needs: of the evaluation.
             energy: (n_local,) float64, eV; None: the potential has none.
             virial: (n_local, 6) float64, eV; not read unless it is needed; None: the potential has none.
@@ -122,13 +122,13 @@ class Evaluation:
         """
         result = Evaluation()
         if energy is not None:
-            result.per_atom["energy"] = torch.from_numpy(energy).to(state.device)
+            result.per_atom["energy"] = state.device_array(energy)
         if virial is not None and wants_virial(needs):
-            result.totals["virial"] = ExactSum.of(virial, "virial", state.local("id").cpu().numpy())
+            result.totals["virial"] = ExactSum.of(virial, "virial", state.host_local("id"))
             if "virial_per_atom" in needs:
-                result.per_atom["virial_per_atom"] = torch.from_numpy(virial).to(state.device)
+                result.per_atom["virial_per_atom"] = state.device_array(virial)
         if centroid is not None and "centroid_virial" in needs:
-            result.per_atom["centroid_virial"] = torch.from_numpy(centroid).to(state.device)
+            result.per_atom["centroid_virial"] = state.device_array(centroid)
         return result
 
     def plus(self, other: Evaluation) -> Evaluation:
@@ -143,7 +143,7 @@ class Evaluation:
             elif name not in self.per_atom or name not in other.per_atom:
                 self.per_atom.pop(name, None)
             else:
-                self.per_atom[name].add_(other.per_atom[name])
+                self.per_atom[name] += other.per_atom[name]
         totals = {
             name: total.plus(other.totals[name]) for name, total in self.totals.items() if name in other.totals
         }
@@ -195,6 +195,10 @@ OF_EDGES: Needs = ORDINARY | {"centroid_virial"}
 """Given by potentials that know the derivatives of the energy of each center."""
 
 
+TOLERANCE = 1e-5
+"""Of a force component where tables stand for functions: eV/Å, and relative to it, whichever is larger."""
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """The model file behind a potential, for checks that evaluate it in other ways.
@@ -203,11 +207,13 @@ class TrainedModel:
         path: the file.
         weight: factor of its energies in this potential (1/K in a committee of K).
         rebuild: (symbols, engine, precision, weight) → the same model for these species, engine and precision.
+        test_vector: reads the cluster in the file, with energies, forces and virial.
     """
 
     path: Path
     weight: float
     rebuild: Callable[[Sequence[str], str, str, float], Any]
+    test_vector: Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

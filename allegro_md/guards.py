@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
@@ -21,7 +20,7 @@ from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot, Thermo
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray
 from allegro_md.triggers import Every
 
 MOST_ATOMS = 10
@@ -61,7 +60,7 @@ class Guard:
         self._limits, self._comm = limits, comm
         self._watches_distance = bool((limits.distance > 0.0).any())
         self._measured: NeighborList | None = None
-        self._offsets: torch.Tensor | None = None
+        self._offsets: DeviceArray | None = None
         self._clearance = 0.0
 
     def measure(self, state: AtomState, lists: NeighborList, timestep: float) -> NDArray[np.float64]:
@@ -78,8 +77,8 @@ class Guard:
         largest_length = backend_for(state.device).limits.largest_length
         return np.array(
             [
-                largest_length(state.local("force")) / FORCE_SCALE - self._limits.force,
-                largest_length(state.local("velocity")) * timestep - self._limits.displacement,
+                largest_length(state.array_local("force")) / FORCE_SCALE - self._limits.force,
+                largest_length(state.array_local("velocity")) * timestep - self._limits.displacement,
                 -self._least_clearance(state, lists) if self._watches_distance else -1.0,
             ]
         )
@@ -96,10 +95,10 @@ class Guard:
         """
         limits = self._limits
         if beyond[0] > 0.0:
-            force = state.local("force").double() / FORCE_SCALE
+            force = state.host_local("force") / FORCE_SCALE
             _blame(self._comm, "max_force", _long(state, force, limits.force, "the force on", "eV/Å"))
         if beyond[1] > 0.0:
-            move = state.local("velocity") * timestep
+            move = state.host_local("velocity") * timestep
             _blame(self._comm, "max_displacement", _long(state, move, limits.displacement, "a step of", "Å"))
         if beyond[2] > 0.0:
             _blame(self._comm, "min_distance", self._close_pair(state, lists))
@@ -159,9 +158,9 @@ class Guard:
         clearance, i, j = self._closest(state, neighbors)
         if not clearance < 0.0:
             return []
-        limit = float(self._limits.distance[int(state.all("species")[i]), int(state.all("species")[j])])
+        limit = float(self._limits.distance[int(state.array_all("species")[i]), int(state.array_all("species")[j])])
         text = f"{_name(state, i)} and {_name(state, j)} are {clearance + limit:.6g} Å apart; {limit:.4g} Å are allowed"
-        return [_Offence(-clearance, int(state.all("id")[i]), text)]
+        return [_Offence(-clearance, int(state.array_all("id")[i]), text)]
 
 
 class ForceStdGuard:
@@ -185,7 +184,7 @@ class ForceStdGuard:
         std = snapshot.force_std
         assert std is not None
         if self._comm.max(float(std.max(initial=0.0))) > self._limit:
-            what, rows = "the standard deviation of the force on", torch.from_numpy(std[:, None])
+            what, rows = "the standard deviation of the force on", std[:, None]
             _blame(self._comm, "max_force_std", _long(snapshot.state, rows, self._limit, what, "eV/Å"))
 
 
@@ -217,20 +216,20 @@ def _blame(comm: Comm, key: str, offences: list[_Offence]) -> NoReturn:
 
 
 def _name(state: AtomState, index: int) -> str:
-    symbol = state.species_table.symbols[int(state.all("species")[index])]
-    return f"atom {int(state.all('id')[index])} ({symbol})"
+    symbol = state.species_table.symbols[int(state.array_all("species")[index])]
+    return f"atom {int(state.array_all('id')[index])} ({symbol})"
 
 
-def _long(state: AtomState, rows: torch.Tensor, limit: float, what: str, unit: str) -> list[_Offence]:
+def _long(state: AtomState, rows: NDArray[np.float64], limit: float, what: str, unit: str) -> list[_Offence]:
     """The local atoms with the longest `rows` (n_local, 3) float64, in `unit`, beyond the limit.
 
     The longest of a rank is always among them: rounded in another way than where the limit was found passed, it may be
     within the limit by the last bit.
     """
-    length = torch.linalg.vector_norm(rows, dim=1).nan_to_num(nan=math.inf)
-    order = torch.argsort(length, descending=True, stable=True)[:MOST_ATOMS].tolist()
+    length = np.nan_to_num(np.linalg.norm(rows, axis=1), nan=math.inf)
+    order = np.argsort(-length, stable=True)[:MOST_ATOMS].tolist()
     far = [i for k, i in enumerate(order) if k == 0 or length[i] > limit]
-    ids = state.local("id")
+    ids = state.host_local("id")
     return [
         _Offence(
             float(length[i] - limit), int(ids[i]),

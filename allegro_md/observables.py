@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
 from allegro_md.exact import ExactSum
 from allegro_md.reporting import Thermo
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray
 from allegro_md.units import AMU_PER_A3_IN_G_PER_CM3, BOLTZMANN, EV_PER_A3_IN_GPA
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -36,7 +35,7 @@ def total_mass(state: AtomState) -> ExactSum:
     return backend_for(state.device).sums.total_mass(state)
 
 
-def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
+def summed(values: DeviceArray, kind: str, state: AtomState) -> ExactSum:
     """Exact sum over local atoms: `values` (n_local,) or (n_local, k) float64, in the unit of the sum's `kind`."""
     return backend_for(state.device).sums.summed(values, kind, state)
 

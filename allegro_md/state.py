@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
+
+if TYPE_CHECKING:
+    import torch
+
+DeviceArray: TypeAlias = Any
+"""An array on the device of a state: numpy's on the host, a tensor elsewhere; both are indexed and set alike."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Field:
 
     name: str
     shape: tuple[int, ...]
-    dtype: torch.dtype
+    dtype: np.dtype[Any]
     unit: str
     migrates: bool
     halo: bool
@@ -52,14 +57,14 @@ FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
         # id: 0-based index in the input. species: index into the species table.
-        Field("id", (), torch.int64, "", migrates=True, halo=True, checkpoint=True, trajectory=True),
-        Field("species", (), torch.int16, "", migrates=True, halo=True, checkpoint=True, trajectory=True),
+        Field("id", (), np.dtype(np.int64), "", migrates=True, halo=True, checkpoint=True, trajectory=True),
+        Field("species", (), np.dtype(np.int16), "", migrates=True, halo=True, checkpoint=True, trajectory=True),
         # position: unwrapped; a ghost holds its owner's value, its place is position + shift·h.
-        Field("position", (3,), torch.float64, "Å", migrates=True, halo=True, checkpoint=True, trajectory=True),
+        Field("position", (3,), np.dtype(np.float64), "Å", migrates=True, halo=True, checkpoint=True, trajectory=True),
         Field(
             "velocity",
             (3,),
-            torch.float64,
+            np.dtype(np.float64),
             "Å/fs",
             migrates=True,
             halo=False,
@@ -70,7 +75,7 @@ FIELDS: dict[str, Field] = {
         Field(
             "force",
             (3,),
-            torch.int64,
+            np.dtype(np.int64),
             "eV/Å",
             migrates=False,
             halo=False,
@@ -79,17 +84,17 @@ FIELDS: dict[str, Field] = {
             scale=FORCE_SCALE,
         ),
         # shift: integer lattice translation to where this copy of the atom sits in the rank's frame.
-        Field("shift", (3,), torch.int32, "", migrates=False, halo=True, checkpoint=False, trajectory=False),
+        Field("shift", (3,), np.dtype(np.int32), "", migrates=False, halo=True, checkpoint=False, trajectory=False),
     )
 }
 
-GROUP = Field("group", (), torch.int64, "", migrates=True, halo=False, checkpoint=True, trajectory=False)
+GROUP = Field("group", (), np.dtype(np.int64), "", migrates=True, halo=False, checkpoint=True, trajectory=False)
 """Bit k is set for atoms of group k of the input; a state has it where the input has groups."""
 
 FIXED_IN_FILE = 1 << 62
 """Bit of `GROUP` of the atoms that a structure file fixes."""
 
-WORK = Field("work", (), torch.float64, "eV", migrates=True, halo=False, checkpoint=True, trajectory=False)
+WORK = Field("work", (), np.dtype(np.float64), "eV", migrates=True, halo=False, checkpoint=True, trajectory=False)
 """Work that the forces have done on an atom with a prescribed velocity; a state has it where the input has such atoms.
 
 `StepFunctions.kick` adds to it.
@@ -111,6 +116,9 @@ class SpeciesTable:
     masses: NDArray[np.float64]
 
 
+HOST = "cpu"
+"""Name of the device that is the host."""
+
 EXACT_FIT_ABOVE = 1_000_000
 """Above this many atoms arrays grow to what is needed (plus 2 %) instead of doubling."""
 
@@ -124,28 +132,24 @@ class AtomState:
         cell: the current cell (replaced, never modified, when it changes).
         species_table: meaning of `species`.
         n_total: atoms of the whole system.
-        device: where the tensors live.
+        device: where the arrays live, as torch names it: "cpu", "cuda:1".
         held: bits of the groups whose atoms no integrator may accelerate: they keep their velocity.
         lattices: how often the cell was replaced by another one of the same lattice, which makes all shifts wrong.
     """
 
-    def __init__(
-        self, cell: Cell, species_table: SpeciesTable, n_total: int, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, cell: Cell, species_table: SpeciesTable, n_total: int, device: str = "cpu") -> None:
         self.cell = cell
         self.species_table = species_table
         self.n_total = n_total
-        self.device = torch.device(device)
+        self.device = device
         self.held = 0
         self.lattices = 0
         self.n_local = 0
         self.n_ghost = 0
         self._fields = dict(FIELDS)
-        self._storage = {
-            name: torch.empty((0, *f.shape), dtype=f.dtype, device=self.device) for name, f in FIELDS.items()
-        }
-        self._views: dict[tuple[str, int], torch.Tensor] = {}
-        self._arrays: dict[tuple[str, int], NDArray[Any]] = {}
+        self._storage: dict[str, DeviceArray] = {name: self._empty(field, 0) for name, field in FIELDS.items()}
+        self._arrays: dict[tuple[str, int], DeviceArray] = {}
+        self._tensors: dict[tuple[str, int], torch.Tensor] = {}
 
     @staticmethod
     def from_arrays(
@@ -176,11 +180,7 @@ class AtomState:
         given |= {"velocity": velocities} if velocities is not None else {}
         state.resize(n, 0)
         for name in FIELDS:
-            rows = state.local(name)
-            if name in given:
-                rows.copy_(torch.from_numpy(np.array(given[name])))
-            else:
-                rows.zero_()
+            state.host_local(name)[...] = given.get(name, 0)
         return state
 
     @property
@@ -191,9 +191,9 @@ class AtomState:
     def add_field(self, field: Field) -> None:
         """Adds a per-atom array of zeros; nothing happens where the state has it."""
         if field.name not in self._fields:
-            shape = (len(self._storage["id"]), *field.shape)
             self._fields[field.name] = field
-            self._storage[field.name] = torch.zeros(shape, dtype=field.dtype, device=self.device)
+            self._storage[field.name] = self._empty(field, len(self._storage["id"]))
+            self._storage[field.name][...] = 0
 
     def remove_field(self, field: Field) -> None:
         """Removes an array that was added, and frees its memory."""
@@ -213,7 +213,7 @@ class AtomState:
             grown = max(needed, 2 * capacity, 64) if needed <= EXACT_FIT_ABOVE else needed + needed // 50
             self._forget_views()  # they hold on to the old storage
             for name, old in self._storage.items():  # field by field: only one is ever held twice
-                new = torch.empty((grown, *old.shape[1:]), dtype=old.dtype, device=self.device)
+                new = self._empty(self._fields[name], grown)
                 new[: self.n_all] = old[: self.n_all]
                 self._storage[name] = new
                 del old
@@ -221,52 +221,75 @@ class AtomState:
         self._forget_views()
 
     def all(self, name: str) -> torch.Tensor:
-        """The field of local atoms and ghosts, (n_all, …); a view."""
-        return self._view(name, self.n_all)
+        """The field of local atoms and ghosts, (n_all, …), as a tensor; a view. Loads torch."""
+        return self._tensor(name, self.n_all)
 
     def local(self, name: str) -> torch.Tensor:
-        """The field of local atoms, (n_local, …); a view."""
-        return self._view(name, self.n_local)
+        """The field of local atoms, (n_local, …); likewise."""
+        return self._tensor(name, self.n_local)
+
+    def array_all(self, name: str) -> DeviceArray:
+        """The field of local atoms and ghosts, (n_all, …), as an array of the device; a view."""
+        return self._array(name, self.n_all)
+
+    def array_local(self, name: str) -> DeviceArray:
+        """The field of local atoms, (n_local, …); likewise."""
+        return self._array(name, self.n_local)
 
     def host_all(self, name: str) -> NDArray[Any]:
-        """The field of local atoms and ghosts, (n_all, …), for kernels that run on the host.
+        """The field of local atoms and ghosts, (n_all, …), for what runs on the host.
 
         The same memory where the state is on the host; else a copy, which is not written back.
         """
-        return self._host(name, self.n_all)
+        return on_host(self._array(name, self.n_all))
 
     def host_local(self, name: str) -> NDArray[Any]:
         """The field of local atoms, (n_local, …); likewise."""
-        return self._host(name, self.n_local)
+        return on_host(self._array(name, self.n_local))
 
-    def _host(self, name: str, n: int) -> NDArray[Any]:
-        if self.device.type != "cpu":
-            return self._view(name, n).cpu().numpy()
+    def device_array(self, values: NDArray[Any]) -> DeviceArray:
+        """An array of the host on the device of this state: itself where that is the host."""
+        if self.device == HOST:
+            return values
+        import torch
+
+        return torch.from_numpy(values).to(self.device)
+
+    def _empty(self, field: Field, n: int) -> DeviceArray:
+        """Memory of a field of n atoms."""
+        shape = (n, *field.shape)
+        if self.device == HOST:
+            return np.empty(shape, field.dtype)
+        import torch
+
+        return torch.empty(shape, dtype=getattr(torch, field.dtype.name), device=self.device)
+
+    def _array(self, name: str, n: int) -> DeviceArray:
         array = self._arrays.get((name, n))
         if array is None:
-            array = self._arrays[name, n] = self._view(name, n).numpy()
+            array = self._arrays[name, n] = self._storage[name][:n]
         return array
+
+    def _tensor(self, name: str, n: int) -> torch.Tensor:
+        tensor = self._tensors.get((name, n))
+        if tensor is None:
+            tensor = self._tensors[name, n] = as_tensor(self._array(name, n))
+        return tensor
 
     def _forget_views(self) -> None:
         """Drops all views: they are of another size now, or of another array."""
-        self._views.clear()
         self._arrays.clear()
+        self._tensors.clear()
 
-    def _view(self, name: str, n: int) -> torch.Tensor:
-        view = self._views.get((name, n))
-        if view is None:
-            view = self._views[name, n] = self._storage[name][:n]
-        return view
-
-    def set_local(self, values: dict[str, torch.Tensor]) -> None:
+    def set_local(self, values: Mapping[str, DeviceArray]) -> None:
         """Replaces the local atoms by the given rows (all fields that migrate, equal lengths); ghosts are dropped."""
         n = len(values["id"])
         self.n_ghost = 0
         self.resize(n, 0)
         for name, value in values.items():
-            self.local(name)[:] = value
+            self.array_local(name)[...] = value
 
-    def permute(self, order: torch.Tensor) -> None:
+    def permute(self, order: DeviceArray) -> None:
         """Reorders the local atoms: atom ``order[i]`` becomes number i; ghosts are dropped.
 
         One field after the other, so that only one is in memory twice. The next evaluation replaces
@@ -278,5 +301,17 @@ class AtomState:
         self.resize(self.n_local, 0)
         for name, field in self._fields.items():
             if field.migrates or name == "shift":
-                rows = self.local(name)
-                rows.copy_(rows.index_select(0, order))
+                rows = self.array_local(name)
+                rows[...] = rows[order]
+
+
+def on_host(values: DeviceArray) -> NDArray[Any]:
+    """The array itself where it is on the host, else a copy."""
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
+
+
+def as_tensor(values: DeviceArray) -> torch.Tensor:
+    """The same memory as a tensor; loads torch."""
+    import torch
+
+    return torch.from_numpy(values) if isinstance(values, np.ndarray) else values

@@ -101,8 +101,8 @@ def kernel(source: Path, assignments: list[str]) -> dict[str, Any]:
 def edges_per_atom(state: Any, neighbors: Any, cutoff: float) -> float:
     """Pairs of the list within the cutoff, mean over some atoms."""
     n = min(state.n_local, 10_000)
-    i = np.repeat(np.arange(n), np.diff(neighbors.offsets[: n + 1].numpy()))
-    j = neighbors.neighbors[: len(i)].numpy()
+    i = np.repeat(np.arange(n), np.diff(neighbors.offsets[: n + 1]))
+    j = neighbors.neighbors[: len(i)]
     place = state.all("position").numpy() + state.all("shift").numpy() @ state.cell.matrix
     return float((np.linalg.norm(place[j] - place[i], axis=1) < cutoff).sum() / n)
 

@@ -94,7 +94,7 @@ class Adf(Blocked[_Sums]):
     def add(self, sample: Sample) -> None:
         """Counts the angles of a sample."""
         state, held = near(sample, float(self._limits.max()))
-        ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
+        ids, species, wrapped = (state.host_all(name) for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
         self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])), sample.number)
         sums = self._blocks.at(sample.number)

@@ -14,7 +14,7 @@ from allegro_md.analysis.surroundings import bytes_of_ghosts, with_ghosts
 from allegro_md.backends import backend_for
 from allegro_md.backends.cpu.lanes import lowest
 from allegro_md.kernels.geometry import pair_vector
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, on_host
 
 MARGIN = 1.0 + 1e-9
 """Lists reach that much farther than a cutoff: what is a bond is decided by the pair vector."""
@@ -53,8 +53,8 @@ def near(sample: Sample, cutoff: float, of_ghosts: bool = False) -> tuple[AtomSt
     state = with_ghosts(sample, 2.0 * reach if of_ghosts else reach)
     n_centers = state.n_all if of_ghosts else state.n_local
     offsets, neighbors = backend_for(state.device).lists.find_pairs(state, n_centers, reach)
-    position, shift = state.all("position").cpu().numpy(), state.all("shift").cpu().numpy()
-    return state, Near(position, shift, np.array(state.cell.matrix), offsets.cpu().numpy(), neighbors.cpu().numpy())
+    position, shift = state.host_all("position"), state.host_all("shift")
+    return state, Near(position, shift, np.array(state.cell.matrix), on_host(offsets), on_host(neighbors))
 
 
 @numba.njit(cache=True)

@@ -64,7 +64,7 @@ class Coordination(Blocked[Counts]):
             PhysicsError: an atom has more than `MOST`.
         """
         state, held = near(sample, float(self._limits.max()))
-        ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
+        ids, species, wrapped = (state.host_all(name) for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
         self._groups.require_members(sample.comm.sum(self._groups.members(bits[: state.n_local])), sample.number)
         found = np.zeros((len(self.pairs), MOST + 2), np.int64)

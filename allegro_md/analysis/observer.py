@@ -21,6 +21,7 @@ from allegro_md.errors import AllegroError, InputError, ResourceError, one_line,
 from allegro_md.evaluation import Needs
 from allegro_md.io.disk import disk_errors
 from allegro_md.reporting import OBSERVE, PRIORITY, ObserverSetting, Snapshot
+from allegro_md.state import on_host
 from allegro_md.triggers import After, Every, Trigger
 
 PICTURE_SHARE = 0.02
@@ -164,7 +165,7 @@ def sample_of(snapshot: Snapshot, number: int, wanted: Wants, comm: Comm) -> Sam
     state = snapshot.state
 
     def host(name: str) -> NDArray[Any]:
-        rows: NDArray[Any] = state.local(name).cpu().numpy()
+        rows: NDArray[Any] = state.host_local(name)
         return rows
 
     evaluation = snapshot.evaluation
@@ -174,7 +175,7 @@ def sample_of(snapshot: Snapshot, number: int, wanted: Wants, comm: Comm) -> Sam
         number=number, step=snapshot.step, time=snapshot.time, cell=state.cell, species_table=state.species_table,
         n_total=state.n_total, comm=comm, ids=host("id"), species=host("species"), position=host("position"),
         velocity=velocity, thermo=snapshot.thermo,
-        energy=evaluation.energy.cpu().numpy() if has_flux and evaluation.energy is not None else None,
+        energy=on_host(evaluation.energy) if has_flux and evaluation.energy is not None else None,
         centroid_virial=evaluation.centroid_virial if has_flux else None,
     )  # fmt: skip
 

@@ -95,7 +95,7 @@ class Rdf(Blocked[_Sums]):
     def add(self, sample: Sample) -> None:
         """Counts the pairs of a sample."""
         state = with_ghosts(sample, float(self._edges[-1]))
-        ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
+        ids, species, wrapped = (state.host_all(name) for name in ("id", "species", "position"))
         bits = self._groups.bits(ids, species, wrapped)
         total = np.uint64(len(self.pairs))
         centers, neighbors = (marked(bits, self._kinds[:, side]) | (np.uint64(1) << total) for side in (0, 1))

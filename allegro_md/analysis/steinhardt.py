@@ -135,7 +135,7 @@ class Steinhardt(Blocked[_Sums]):
         table = self._table
         while True:
             state, held = near(sample, self._reach, of_ghosts=table.averaged)
-            ids, species, wrapped = (state.all(name).cpu().numpy() for name in ("id", "species", "position"))
+            ids, species, wrapped = (state.host_all(name) for name in ("id", "species", "position"))
             bits = self._groups.bits(ids, species, wrapped)
             sums = np.empty((len(held.offsets) - 1, sum(2 * l + 1 for l in table.l)))  # noqa: E741
             nearest = table.neighbors or 0

@@ -10,23 +10,23 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-import torch
-
 from allegro_md.backends.base import Backend
+from allegro_md.state import HOST
 
-BACKENDS: dict[str, str] = {"cpu": "allegro_md.backends.cpu"}
-"""By torch's name of the kind of device: the module that has the `base.Backend` as ``BACKEND``."""
+BACKENDS: dict[str, str] = {HOST: "allegro_md.backends.cpu"}
+"""By torch's name of the kind of device ("cuda" of "cuda:1"): the module that has the `base.Backend` as ``BACKEND``."""
 
 
-def backend_for(device: torch.device) -> Backend:
-    """Returns the backend of a device.
+def backend_for(device: str) -> Backend:
+    """Returns the backend of a device, `AtomState.device`.
 
     Raises:
         ValueError: there is none for this kind of device.
     """
-    if device.type not in BACKENDS:
-        raise ValueError(f"there is no backend for {device.type}, only for {', '.join(BACKENDS)}")
-    return _load(BACKENDS[device.type])
+    kind = device.partition(":")[0]
+    if kind not in BACKENDS:
+        raise ValueError(f"there is no backend for {kind}, only for {', '.join(BACKENDS)}")
+    return _load(BACKENDS[kind])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The functions of a backend. Tensors are those of the state and live on its device; numpy arrays are small.
+"""The functions of a backend. A `DeviceArray` is on the device of the state; other arrays are small, or on the host.
 
 Results do not depend on the order of atoms in the arrays nor on the number of ranks, bit for bit, and not on the
 backend: every operation is rounded on its own, in the order in which it is written in `cpu`. What decides only when a
@@ -8,21 +8,14 @@ list is built anew, or where the box is cut, is exempt: no result depends on it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import ExactSum
 from allegro_md.rng import Draw
-from allegro_md.state import AtomState
-
-Array: TypeAlias = Any
-"""Rows of atoms or ghosts: a numpy array where the device is the host, else a tensor."""
-
-Rows: TypeAlias = Any
-"""Indices of atoms, int32, likewise."""
+from allegro_md.state import AtomState, DeviceArray
 
 
 class StepFunctions(Protocol):
@@ -90,7 +83,7 @@ class StepFunctions(Protocol):
             flight: (3, 3) T, fs.
         """
 
-    def combine(self, rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None:
+    def combine(self, rows: DeviceArray, factors: NDArray[np.float64], into: int) -> None:
         """Replaces one of k vectors of each atom by a linear combination of all of them.
 
         Args:
@@ -115,10 +108,10 @@ class SumFunctions(Protocol):
     def total_mass(self, state: AtomState) -> ExactSum:
         """Σ m, amu; one component."""
 
-    def summed(self, values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
+    def summed(self, values: DeviceArray, kind: str, state: AtomState) -> ExactSum:
         """Σ of a quantity: `values` (n_local,) or (n_local, k) float64, in the unit of the exact sum's `kind`."""
 
-    def products(self, rows: torch.Tensor, chosen: Sequence[int], state: AtomState) -> ExactSum:
+    def products(self, rows: DeviceArray, chosen: Sequence[int], state: AtomState) -> ExactSum:
         """Σ of the scalar products of some of k vectors of each atom with all k.
 
         Args:
@@ -134,11 +127,11 @@ class SumFunctions(Protocol):
 class LimitFunctions(Protocol):
     """The extremes that guards look at."""
 
-    def largest_length(self, rows: torch.Tensor) -> float:
+    def largest_length(self, rows: DeviceArray) -> float:
         """Largest length of `rows` (n, 3) float64 or int64, in their unit; infinite if one is not finite."""
 
     def least_clearance(
-        self, state: AtomState, lists: tuple[torch.Tensor, torch.Tensor], shortest: NDArray[np.float64]
+        self, state: AtomState, lists: tuple[DeviceArray, DeviceArray], shortest: NDArray[np.float64]
     ) -> tuple[float, int, int]:
         """Finds the listed pair that is closest to its limit.
 
@@ -155,12 +148,12 @@ class LimitFunctions(Protocol):
 class ListFunctions(Protocol):
     """Neighbor lists, and how far atoms have moved since one was built."""
 
-    def sort_order(self, state: AtomState, distance: float) -> torch.Tensor | None:
+    def sort_order(self, state: AtomState, distance: float) -> DeviceArray | None:
         """Returns the order of the local atoms by cells for pairs within `distance` (Å), (n_local,); None: they are."""
 
     def find_pairs(
-        self, state: AtomState, n_centers: int, distance: float, order: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, state: AtomState, n_centers: int, distance: float, order: DeviceArray | None = None
+    ) -> tuple[DeviceArray, DeviceArray]:
         """Finds all neighbors of some atoms.
 
         Args:
@@ -177,11 +170,11 @@ class ListFunctions(Protocol):
     def farthest(self, state: AtomState) -> float:
         """Largest absolute coordinate of a wrapped position of the local atoms, Å."""
 
-    def wrapped(self, state: AtomState, dtype: torch.dtype) -> torch.Tensor:
+    def wrapped(self, state: AtomState, dtype: type[np.floating[Any]]) -> DeviceArray:
         """Positions of the local atoms in the rank's frame, x + shift · h, (n_local, 3) of a floating-point type, Å."""
 
     def largest_displacement(
-        self, state: AtomState, reference: torch.Tensor, deformation: NDArray[np.float64] | None
+        self, state: AtomState, reference: DeviceArray, deformation: NDArray[np.float64] | None
     ) -> float:
         """Largest displacement of a local atom beyond the deformation of the cell, Å; infinite if one is not finite.
 
@@ -214,7 +207,7 @@ class DomainFunctions(Protocol):
 
     def assign_owners(
         self, state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-    ) -> torch.Tensor:
+    ) -> DeviceArray:
         """Finds the rank that owns each local atom, and sets the lattice shifts that wrap them into the box.
 
         Args:
@@ -227,7 +220,7 @@ class DomainFunctions(Protocol):
 
     def within(
         self, state: AtomState, inner: NDArray[np.float64], boxes: NDArray[np.float64]
-    ) -> tuple[Rows, NDArray[np.int64]]:
+    ) -> tuple[DeviceArray, NDArray[np.int64]]:
         """Finds the local atoms in each of several boxes, by their wrapped fractional coordinates.
 
         Args:
@@ -240,7 +233,7 @@ class DomainFunctions(Protocol):
             each box, (m,).
         """
 
-    def gather(self, values: Array, rows: Rows, out: Array) -> None:
+    def gather(self, values: DeviceArray, rows: DeviceArray, out: DeviceArray) -> None:
         """Copies rows of a per-atom array: out[k] = values[rows[k]].
 
         Args:
@@ -249,7 +242,7 @@ class DomainFunctions(Protocol):
             out: (m, …), contiguous, of the same type; may be other rows of `values`.
         """
 
-    def scatter_add(self, values: Array, rows: Rows, addends: Array) -> None:
+    def scatter_add(self, values: DeviceArray, rows: DeviceArray, addends: DeviceArray) -> None:
         """Adds to rows of a per-atom array, values[rows[k]] += addends[k], some of them several times.
 
         Args:

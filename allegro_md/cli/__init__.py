@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from allegro_md.stopping import interrupt_on_signals
 
-SILENT_COMMANDS = ("check", "eval", "info", "import", "doctor", "verify")
+SILENT_COMMANDS = ("check", "eval", "info", "import", "doctor", "plan", "tune", "verify")
 """Subcommands whose standard output is a result that other programs may read."""
 
 

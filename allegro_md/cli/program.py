@@ -26,9 +26,12 @@ from allegro_md.cli import (
     importing,
     info,
     launcher_rank,
+    plan,
     report,
     run,
+    scale,
     train,
+    tune,
     verify,
 )
 from allegro_md.comm import PATIENCE, Comm
@@ -39,13 +42,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
     "analyze": analyze.analyze, "report": report.report, "convert": convert.convert,
+    "scale": scale.scale, "tune": tune.tune, "plan": plan.plan,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT = ("scale", "plan")
+UNBUILT: tuple[str, ...] = ()
 """Subcommands of the contract that are not built yet."""
 
-RANKLESS = ("info", "report")
+RANKLESS = ("info", "report", "plan")
 """Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
 
 EXAMPLES = {
@@ -59,6 +63,9 @@ EXAMPLES = {
     "import": "Example: allegro-md import trained_model/ cu.allegro",
     "analyze": "Example: mpirun -n 4 allegro-md analyze rdf run/trajectory.h5 --out analysis --rmax 10",
     "report": "Example: allegro-md report run/",
+    "scale": "Example: allegro-md scale strong argon.toml --ranks 1,2,4",
+    "tune": "Example: mpirun -n 4 allegro-md tune argon.toml --out faster.toml",
+    "plan": "Example: allegro-md plan argon.toml --ranks 128 --device h100 --network infiniband-ndr",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
 }
 

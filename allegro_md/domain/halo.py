@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
-from allegro_md.backends.base import Array, DomainFunctions, Rows
+from allegro_md.backends.base import DomainFunctions
 from allegro_md.comm import Comm, Pending, SendRecv
 from allegro_md.domain.decomposition import Decomposition
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray, on_host
 
 _SLACK = 1e-6  # Å, far above rounding
 
@@ -54,7 +54,7 @@ class HaloExchange:
     """
 
     def __init__(
-        self, comm: Comm, functions: DomainFunctions, own: Rows, sent: Rows, first: tuple[int, int],
+        self, comm: Comm, functions: DomainFunctions, own: DeviceArray, sent: DeviceArray, first: tuple[int, int],
         partners: list[_Partner],
     ) -> None:
         """Takes the routes; see `build`.
@@ -72,7 +72,7 @@ class HaloExchange:
         self.first_own, self.first_remote = first
         self._partners = partners
         self._buffers: dict[tuple[int, tuple[int, ...]], Any] = {}
-        self._under_way: tuple[Pending, Array, NDArray[Any]] | None = None
+        self._under_way: tuple[Pending, DeviceArray, NDArray[Any]] | None = None
 
     @staticmethod
     def build(state: AtomState, decomposition: Decomposition, comm: Comm, width: float) -> HaloExchange:
@@ -96,22 +96,22 @@ class HaloExchange:
         halo = HaloExchange(comm, functions, rows[:n_copies], rows[n_copies:], first, partners)
         for name, field in state.fields.items():
             if field.halo and name != "shift":
-                halo.forward(state.all(name))
-        halo._forward_shifts(state.all("shift"), images, counts, n_own)
+                halo.forward(state.array_all(name))
+        halo._forward_shifts(state.array_all("shift"), images, counts, n_own)
         halo._buffers.clear()
         return halo
 
-    def forward(self, values: Array) -> None:
+    def forward(self, values: DeviceArray) -> None:
         """Fills the ghost rows of a per-atom field, `values` (n_all, …), from their owners, in place."""
         self.begin_forward(values)
         self.end_forward()
 
-    def reverse_add(self, values: Array) -> None:
+    def reverse_add(self, values: DeviceArray) -> None:
         """Adds the ghost rows of an integer field, `values` (n_all, …), into the rows of their owners, in place."""
         self.begin_reverse(values)
         self.end_reverse()
 
-    def begin_forward(self, values: Array) -> None:
+    def begin_forward(self, values: DeviceArray) -> None:
         """Sends rows of own atoms, and fills the ghosts that are images of own atoms.
 
         Args:
@@ -133,14 +133,14 @@ class HaloExchange:
         """Tells if all that is under way has arrived; MPI moves large messages only while it is asked."""
         return self._under_way is None or self._under_way[0].test()
 
-    def begin_reverse(self, values: Array) -> None:
+    def begin_reverse(self, values: DeviceArray) -> None:
         """Sends the rows of other ranks' ghosts, which must be complete.
 
         Args:
             values: (n_all, …) integer field; its other rows may still be added to until `end_reverse`.
         """
         values = _on_host(values)
-        ghosts = _host(values[self.first_remote :])
+        ghosts = on_host(values[self.first_remote :])
         shape = (len(self._sent), *values.shape[1:])
         arrived = self._buffer(values) if isinstance(values, np.ndarray) else np.empty(shape, dtype=ghosts.dtype)
         legs = [
@@ -156,7 +156,9 @@ class HaloExchange:
         addends = arrived if isinstance(values, np.ndarray) else values.new_tensor(arrived)
         self._functions.scatter_add(values, self._sent, addends)
 
-    def _forward_shifts(self, values: Array, images: NDArray[np.int64], counts: NDArray[np.int64], n_own: int) -> None:
+    def _forward_shifts(
+        self, values: DeviceArray, images: NDArray[np.int64], counts: NDArray[np.int64], n_own: int
+    ) -> None:
         """Gives each ghost the shift of its owner's atom, less the translation of the image it was sent to.
 
         Args:
@@ -175,7 +177,7 @@ class HaloExchange:
         _translate(own, images[:n_own], counts[:n_own])
         self.end_forward()
 
-    def _send(self, values: Array, outgoing: Array) -> None:
+    def _send(self, values: DeviceArray, outgoing: DeviceArray) -> None:
         """Sends one message to each partner; receives into the ghost rows, or a copy of them.
 
         Args:
@@ -183,15 +185,15 @@ class HaloExchange:
             outgoing: (m, …) rows to be sent, in the order of partners.
         """
         ghosts = values[self.first_remote :]
-        target = ghosts if isinstance(ghosts, np.ndarray) else np.empty_like(_host(ghosts))
-        rows = _host(outgoing)
+        target = ghosts if isinstance(ghosts, np.ndarray) else np.empty_like(on_host(ghosts))
+        rows = on_host(outgoing)
         legs = [
             SendRecv(rows[p.outgoing], p.rank, target[_from(p.ghosts, self.first_remote)], p.rank)
             for p in self._partners
         ]
         self._under_way = self._comm.begin(legs), values, target
 
-    def _finish(self) -> tuple[Array, NDArray[Any]]:
+    def _finish(self) -> tuple[DeviceArray, NDArray[Any]]:
         """Waits for what is under way: the array it belongs to, and what has arrived."""
         assert self._under_way is not None
         pending, values, arrived = self._under_way
@@ -199,14 +201,14 @@ class HaloExchange:
         self._under_way = None
         return values, arrived
 
-    def _buffer(self, values: Array) -> Array:
+    def _buffer(self, values: DeviceArray) -> DeviceArray:
         """Rows to be sent of a field `values` (n_all, …): kept, and shared by types of the same size."""
         key = values.dtype.itemsize, tuple(values.shape[1:])
         if key not in self._buffers:
             shape = (len(self._sent), *values.shape[1:])
             is_host = isinstance(values, np.ndarray)
             self._buffers[key] = np.empty(shape, values.dtype) if is_host else values.new_empty(shape)
-        buffer: Array = self._buffers[key].view(values.dtype)
+        buffer: DeviceArray = self._buffers[key].view(values.dtype)
         return buffer
 
 
@@ -235,7 +237,7 @@ def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm, firs
     ]
 
 
-def _translate(shifts: Array, images: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+def _translate(shifts: DeviceArray, images: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
     """Subtracts the translations of `images` (m, 4) from consecutive `shifts` (n, 3), `counts` (m,) of them each."""
     last = 0
     for (_, *translation), n in zip(images.tolist(), counts.tolist(), strict=True):
@@ -249,11 +251,6 @@ def _from(rows: slice, first: int) -> slice:
     return slice(rows.start - first, rows.stop - first)
 
 
-def _on_host(values: Array) -> Array:
+def _on_host(values: DeviceArray) -> DeviceArray:
     """The `values` (n, …) as a numpy array of the same memory where that is on the host, else as they are."""
-    return values if isinstance(values, np.ndarray) or values.device.type != "cpu" else _host(values)
-
-
-def _host(values: Array) -> NDArray[Any]:
-    """The `values` (n, …) in host memory: the same memory, or a copy."""
-    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
+    return values if isinstance(values, np.ndarray) or values.device.type != "cpu" else on_host(values)

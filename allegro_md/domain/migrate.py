@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
 from allegro_md.comm import Comm
 from allegro_md.domain.decomposition import Decomposition, Grid, choose_grid
 from allegro_md.errors import PhysicsError
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray, on_host
 
 _MOST_BOXES = 1e9  # an atom may be so many boxes away: its shift fits into int32
 
@@ -72,7 +71,7 @@ def migrate(state: AtomState, decomposition: Decomposition, comm: Comm) -> int:
     state.resize(state.n_local, 0)
     with comm.collective_errors():
         _require_finite(state)
-    owner = backend_for(state.device).domain.assign_owners(state, decomposition.planes)
+    owner = on_host(backend_for(state.device).domain.assign_owners(state, decomposition.planes))
     moved = int((owner != comm.rank).sum())
     if comm.any(moved > 0):
         _exchange_atoms(state, owner, comm)
@@ -88,7 +87,7 @@ def assign_initial_owners(state: AtomState, decomposition: Decomposition, comm: 
         PhysicsError: the ranks together do not hold every atom once.
     """
     mine = backend_for(state.device).domain.assign_owners(state, decomposition.planes) == comm.rank
-    state.set_local({name: state.local(name)[mine] for name, field in state.fields.items() if field.migrates})
+    state.set_local({name: state.array_local(name)[mine] for name, field in state.fields.items() if field.migrates})
     _set_shifts(state, decomposition, comm)
 
 
@@ -104,11 +103,11 @@ def _require_finite(state: AtomState) -> None:
     farthest = _MOST_BOXES * float(state.cell.heights.min())
     worst = backend_for(state.device).domain.first_beyond(state, farthest)
     if worst >= 0:
-        atom, position = int(state.local("id")[worst]), state.local("position")[worst].tolist()
+        atom, position = int(state.array_local("id")[worst]), state.array_local("position")[worst].tolist()
         raise PhysicsError(f"the position of atom {atom} is not finite, or beyond any box: {position} Å", [atom])
 
 
-def _exchange_atoms(state: AtomState, owner: torch.Tensor, comm: Comm) -> None:
+def _exchange_atoms(state: AtomState, owner: NDArray[np.int32], comm: Comm) -> None:
     """Exchanges the atoms owned elsewhere, field by field: what arrives takes the rows of what has left.
 
     Rows that stay free are filled from the end; no field is held twice.
@@ -118,26 +117,26 @@ def _exchange_atoms(state: AtomState, owner: torch.Tensor, comm: Comm) -> None:
         owner: (n_local,) int32 ranks.
         comm: all ranks.
     """
-    leaving = (owner != comm.rank).nonzero().flatten()
+    leaving = np.flatnonzero(owner != comm.rank)
     to = owner[leaving]
-    by_owner = leaving[torch.argsort(to, stable=True)]
-    counts = torch.bincount(to, minlength=comm.size).cpu().numpy()
-    arrived: dict[str, torch.Tensor] = {}
+    by_owner = leaving[np.argsort(to, kind="stable")]
+    counts = np.bincount(to, minlength=comm.size)
+    arrived: dict[str, DeviceArray] = {}
     for name, field in state.fields.items():
         if field.migrates:
-            received, _ = comm.exchange(state.local(name).index_select(0, by_owner).cpu().numpy(), counts)
-            arrived[name] = torch.from_numpy(received).to(state.device)
+            received, _ = comm.exchange(on_host(state.array_local(name)[by_owner]), counts)
+            arrived[name] = state.device_array(received)
     n_before, n_arrived = state.n_local, len(arrived["id"])
     n_after = n_before - len(leaving) + n_arrived
     state.resize(max(n_before, n_after), 0)
-    free = torch.cat([leaving, torch.arange(n_before, max(n_before, n_after), device=state.device)])
+    free = np.concatenate([leaving, np.arange(n_before, max(n_before, n_after))])
     for name, rows in arrived.items():
-        state.local(name)[free[:n_arrived]] = rows
+        state.array_local(name)[free[:n_arrived]] = rows
     free = free[n_arrived:]
-    taken = torch.ones(max(0, n_before - n_after), dtype=torch.bool, device=state.device)
+    taken = np.ones(max(0, n_before - n_after), dtype=np.bool_)
     taken[free[free >= n_after] - n_after] = False
-    last = n_after + taken.nonzero().flatten()  # the rows to be filled are as many as are moved up
+    last = n_after + np.flatnonzero(taken)  # the rows to be filled are as many as are moved up
     for name in arrived:
-        values = state.local(name)
+        values = state.array_local(name)
         values[free[free < n_after]] = values[last]
     state.resize(n_after, 0)

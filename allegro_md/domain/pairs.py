@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-
 from allegro_md.comm import Comm
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.state import FIELDS, AtomState
+from allegro_md.state import FIELDS, AtomState, DeviceArray
 
 
 class Pairs(NamedTuple):
@@ -23,8 +21,8 @@ class Pairs(NamedTuple):
     """
 
     state: AtomState
-    offsets: torch.Tensor
-    neighbors: torch.Tensor
+    offsets: DeviceArray
+    neighbors: DeviceArray
 
 
 def find_pairs(
@@ -49,6 +47,6 @@ def find_pairs(
     wide.resize(state.n_local, 0)
     for name, field in FIELDS.items():
         if field.halo:
-            wide.local(name).copy_(state.local(name))
+            wide.array_local(name)[...] = state.array_local(name)
     HaloExchange.build(wide, decomposition, comm, distance + 2.0 * moved)
     return Pairs(wide, *NeighborList(distance, 0.0).pairs(wide, distance))

@@ -23,7 +23,7 @@ class EvaluateForces(Protocol):
     """Evaluates forces at the present positions."""
 
     def __call__(self, state: AtomState, needs: Needs) -> Evaluation:
-        """Writes ``state.local("force")``; local atoms may be others afterwards, in another order.
+        """Writes the forces of the local atoms; these may be others afterwards, in another order.
 
         Args:
             state: atoms of this rank.

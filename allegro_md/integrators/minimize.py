@@ -114,7 +114,7 @@ class Minimizer:
 
     def prepare(self, state: AtomState, evaluation: Evaluation) -> None:
         """Measures the start. The atoms are at rest from then on."""
-        state.local("velocity").zero_()
+        state.array_local("velocity")[...] = 0.0
         self.force_calls = max(1, self.force_calls)
         self._measure(state, evaluation)
 
@@ -163,7 +163,7 @@ class Minimizer:
         self.method.load_state_dict(state["method"])
 
     def _measure(self, state: AtomState, evaluation: Evaluation) -> None:
-        row = state.local(self.method.field.name)[:, self.method.force_row]
+        row = state.array_local(self.method.field.name)[:, self.method.force_row]
         self.relaxation.measure(state, evaluation, row)
         self.finished = self.relaxation.converged
 

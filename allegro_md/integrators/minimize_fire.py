@@ -22,7 +22,6 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from allegro_md.backends import backend_for
 from allegro_md.integrators.base import Collective
@@ -47,7 +46,7 @@ class Fire:
     """
 
     field: ClassVar[Field] = Field(
-        "fire", (2, 3), torch.float64, "", migrates=True, halo=False, checkpoint=True, trajectory=False
+        "fire", (2, 3), np.dtype(np.float64), "", migrates=True, halo=False, checkpoint=True, trajectory=False
     )
     force_row: ClassVar[int] = FORCE
 
@@ -59,7 +58,7 @@ class Fire:
 
     def move(self, state: AtomState) -> None:
         """Makes one move; see the module."""
-        relaxation, rows, backend = self._relaxation, state.local("fire"), backend_for(state.device)
+        relaxation, rows, backend = self._relaxation, state.array_local("fire"), backend_for(state.device)
         packed = self._collective.reduce(backend.sums.products(rows, BOTH, state))
         found = self._collective.on_root(lambda: self._decided(packed))
         uphill, keep, push, self._time, self._mixing, self._downhill, cell_velocity = found
@@ -67,7 +66,7 @@ class Fire:
             half = 0.5 * self._moved
             relaxation.move_back(state, rows[:, VELOCITY], half * self._scale, half * self._cell_velocity)
         backend.steps.combine(rows, np.array([keep, push * relaxation.scale / self._scale]), VELOCITY)
-        grown, longest = normalized(rows[:, VELOCITY], self._collective.max)
+        grown, longest = normalized(state, rows[:, VELOCITY], self._collective.max)
         self._scale, self._cell_velocity = self._scale * grown, cell_velocity
         part = relaxation.largest_part(self._time * longest * self._scale, self._time * cell_velocity)
         self._moved = part * self._time

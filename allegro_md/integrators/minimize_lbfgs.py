@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from allegro_md.backends import backend_for
 from allegro_md.integrators.base import Collective
@@ -108,7 +107,7 @@ class Lbfgs:
     """
 
     field: ClassVar[Field] = Field(
-        "lbfgs", (ROWS, 3), torch.float64, "", migrates=True, halo=False, checkpoint=True, trajectory=False
+        "lbfgs", (ROWS, 3), np.dtype(np.float64), "", migrates=True, halo=False, checkpoint=True, trajectory=False
     )
     force_row: ClassVar[int] = FORCE
 
@@ -119,7 +118,7 @@ class Lbfgs:
 
     def move(self, state: AtomState) -> None:
         """Makes one move; see the module."""
-        history, relaxation, rows = self.history, self._relaxation, state.local("lbfgs")
+        history, relaxation, rows = self.history, self._relaxation, state.array_local("lbfgs")
         history.scales[FORCE], history.cells[FORCE] = relaxation.scale, relaxation.cell_force.ravel()
         chosen = (FORCE,) if history.open < 0 else (FORCE, history.open)
         packed = self._collective.reduce(backend_for(state.device).sums.products(rows, chosen, state))
@@ -151,7 +150,7 @@ class Lbfgs:
     def _backtrack(self, state: AtomState, part: float) -> None:
         """Goes back to the beginning of the last move, and makes a part of it."""
         history, slot = self.history, self.history.open
-        row, whole, cell = state.local("lbfgs")[:, slot], history.scales[slot], history.cells[slot].reshape(3, 3)
+        row, whole, cell = state.array_local("lbfgs")[:, slot], history.scales[slot], history.cells[slot].reshape(3, 3)
         self._relaxation.move_back(state, row, whole, cell)
         self._relaxation.move(state, row, part * whole, part * cell)
         history.scales[slot] *= part
@@ -160,7 +159,7 @@ class Lbfgs:
 
     def _advance(self, state: AtomState, decision: Decision) -> None:
         """Completes the last pair, then moves in the new direction."""
-        history, rows, combine = self.history, state.local("lbfgs"), backend_for(state.device).steps.combine
+        history, rows, combine = self.history, state.array_local("lbfgs"), backend_for(state.device).steps.combine
         if history.open >= 0:
             change, factors = PAIRS + history.open, np.zeros(ROWS)
             unit = 2.0 * max(history.scales[change], history.scales[FORCE])
@@ -169,7 +168,7 @@ class Lbfgs:
             history.scales[change], history.cells[change] = unit, decision.change
         slot, history.order, history.open, history.gram = decision.slot, decision.order, decision.slot, decision.gram
         combine(rows, decision.direction * history.scales, slot)
-        unit, longest = normalized(rows[:, slot], self._collective.max)
+        unit, longest = normalized(state, rows[:, slot], self._collective.max)
         part = self._relaxation.largest_part(longest * unit, decision.cell)
         history.scales[slot], history.cells[slot] = part * unit, part * decision.cell
         rows[:, PAIRS + slot] = rows[:, FORCE]

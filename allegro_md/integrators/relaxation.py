@@ -25,7 +25,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
@@ -36,7 +35,7 @@ from allegro_md.integrators.base import Setting
 from allegro_md.integrators.cell_strain import Strains, tensor_of
 from allegro_md.integrators.steps import reduce_cell, strain
 from allegro_md.observables import summed
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray
 from allegro_md.units import EV_PER_A3_IN_GPA
 
 Array = NDArray[np.float64]
@@ -102,7 +101,7 @@ class Relaxation:
         """All forces, and the stress that the cell can relax, are small enough."""
         return self.max_force <= self.criteria.max_force and self.max_stress <= self.criteria.max_stress
 
-    def measure(self, state: AtomState, evaluation: Evaluation, row: torch.Tensor) -> None:
+    def measure(self, state: AtomState, evaluation: Evaluation, row: DeviceArray) -> None:
         """Takes up an evaluation of the present positions (collective).
 
         Args:
@@ -112,10 +111,10 @@ class Relaxation:
         """
         assert evaluation.energy is not None
         self.enthalpy = float(self._collective.reduce(summed(evaluation.energy, "energy", state))[0])
-        row.copy_(state.local("force"))
+        row[...] = state.array_local("force")
         if state.held:
-            row[(state.local("group") & state.held) != 0] = 0.0
-        self.scale, largest = normalized(row, self._collective.max)
+            row[(state.host_local("group") & state.held) != 0] = 0.0
+        self.scale, largest = normalized(state, row, self._collective.max)
         self.scale /= FORCE_SCALE
         self.max_force = largest * self.scale
         self.max_stress = 0.0
@@ -130,7 +129,7 @@ class Relaxation:
         self.cell_force = drive / self.weight
         self.max_stress = float(np.abs(drive).max()) / volume * EV_PER_A3_IN_GPA
 
-    def move(self, state: AtomState, row: torch.Tensor, factor: float, cell_move: Array) -> None:
+    def move(self, state: AtomState, row: DeviceArray, factor: float, cell_move: Array) -> None:
         """Moves the atoms, then strains the cell with them (collective).
 
         Args:
@@ -139,10 +138,11 @@ class Relaxation:
             factor: see `row`.
             cell_move: (3, 3) symmetric, w ε, Å.
         """
-        state.local("position").add_(row * factor)
+        position = state.array_local("position")
+        position += row * factor
         self._strain(state, lambda matrix: matrix @ (np.eye(3) + cell_move / self.weight))
 
-    def move_back(self, state: AtomState, row: torch.Tensor, factor: float, cell_move: Array) -> None:
+    def move_back(self, state: AtomState, row: DeviceArray, factor: float, cell_move: Array) -> None:
         """Takes a move back, but for rounding (collective).
 
         Args:
@@ -152,7 +152,8 @@ class Relaxation:
             cell_move: (3, 3) symmetric, w ε, Å.
         """
         self._strain(state, lambda matrix: matrix @ np.linalg.inv(np.eye(3) + cell_move / self.weight))
-        state.local("position").sub_(row * factor)
+        position = state.array_local("position")
+        position -= row * factor
 
     def largest_part(self, longest: float, cell_move: Array) -> float:
         """The part of a move that may be made, at most 1.
@@ -186,19 +187,22 @@ def products(packed: Array, chosen: Sequence[int], scales: Array, cells: Array) 
     return np.asarray(atoms + cells[list(chosen)] @ cells.T)
 
 
-def normalized(row: torch.Tensor, largest_of_ranks: Callable[[float], float]) -> tuple[float, float]:
+def normalized(
+    state: AtomState, row: DeviceArray, largest_of_ranks: Callable[[float], float]
+) -> tuple[float, float]:
     """Divides vectors, in place, by the power of two that makes the longest of them 0.5 to 1 long (collective).
 
     Args:
+        state: of the atoms.
         row: (n_local, 3) float64, one vector of each atom.
         largest_of_ranks: see `Collective.max`.
 
     Returns:
         The power of two, 1 where all are zero, and the largest length after the division.
     """
-    largest = largest_of_ranks(backend_for(row.device).limits.largest_length(row))
+    largest = largest_of_ranks(backend_for(state.device).limits.largest_length(row))
     fraction, exponent = math.frexp(largest)
-    row.mul_(math.ldexp(1.0, -exponent))
+    row *= math.ldexp(1.0, -exponent)
     return math.ldexp(1.0, exponent), fraction
 
 

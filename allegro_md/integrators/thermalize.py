@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from allegro_md.integrators.base import Collective
 from allegro_md.observables import momentum, total_mass
@@ -23,18 +22,14 @@ def maxwell_boltzmann(state: AtomState, temperature: float, seed: int, collectiv
     width = np.sqrt(BOLTZMANN * temperature / (AMU_A2_PER_FS2 * state.species_table.masses))
     for start in range(0, state.n_local, _CHUNK):
         rows = slice(start, start + _CHUNK)
-        ids, species = (state.local(name)[rows].cpu().numpy() for name in ("id", "species"))
+        ids, species = (state.host_local(name)[rows] for name in ("id", "species"))
         drawn = width[species][:, None] * normals(ids, Draw(seed, Stream.VELOCITIES, 0))
-        free = _free(state, rows)
-        state.local("velocity")[rows][free] = torch.from_numpy(drawn).to(state.device)[free]
+        if state.held:
+            free = (state.host_local(GROUP.name)[rows] & state.held) == 0
+            drawn = np.where(free[:, None], drawn, state.host_local("velocity")[rows])
+        state.array_local("velocity")[rows] = state.device_array(drawn)
     if state.held:
         return
     mean = collective.reduce(momentum(state)) / collective.reduce(total_mass(state))
-    state.local("velocity").sub_(torch.from_numpy(mean).to(state.device))
-
-
-def _free(state: AtomState, rows: slice) -> torch.Tensor:
-    """Tells which local atoms of some rows are not held, (n,) bool."""
-    if not state.held:
-        return torch.ones(len(state.local("id")[rows]), dtype=torch.bool, device=state.device)
-    return (state.local(GROUP.name)[rows] & state.held) == 0
+    velocity = state.array_local("velocity")
+    velocity -= state.device_array(mean)

@@ -31,7 +31,7 @@ BLOCK = 16384
 
 def _columns(fields: Iterable[Field]) -> tuple[Column, ...]:
     """The datasets of per-atom fields that checkpoints hold."""
-    return tuple(Column(f.name, f.shape, str(f.dtype).removeprefix("torch."), f.unit) for f in fields if f.checkpoint)
+    return tuple(Column(f.name, f.shape, f.dtype.name, f.unit) for f in fields if f.checkpoint)
 
 
 COLUMNS = _columns(FIELDS.values())
@@ -146,7 +146,7 @@ def _write_rows(part: Path, path: Path, state: AtomState, comm: Comm) -> dict[st
     """Puts this rank's range of ids into the file that was laid out; returns the checksums of its blocks."""
     columns = _columns(state.fields.values())
     digests: dict[str, list[str]] = {c.name: [] for c in columns}
-    held = {c.name: state.local(c.name).cpu().numpy() for c in columns}
+    held = {c.name: state.host_local(c.name) for c in columns}
     slabs = IdPartition(state.n_total, comm, BLOCK)
     with ExitStack() as stack:
         with comm.collective_errors(), disk_errors(path):

@@ -240,7 +240,7 @@ class TrajectoryWriter:
         self._slabs = IdPartition(state.n_total, self._comm)
         cell = state.cell
         self._box = Box(cell.periodic, cell.bounded)
-        species, ids = state.local("species").cpu().numpy(), state.local("id").cpu().numpy()
+        species, ids = state.host_local("species"), state.host_local("id")
         numbers, masses = state.species_table.numbers.astype(np.int32), state.species_table.masses
         path = self._folder / ATOMS
         with self._comm.collective_errors(), disk_errors(path):
@@ -268,7 +268,7 @@ class TrajectoryWriter:
 
     def _pieces_of(self, state: AtomState) -> Iterator[tuple[int, dict[str, NDArray[Any]], bool]]:
         """This rank's range of ids of every field of a frame; see `IdPartition.pieces`."""
-        local = {name: state.local(name).cpu().numpy() for name in ("id", *UNITS) if name in FIELDS}
+        local = {name: state.host_local(name) for name in ("id", *UNITS) if name in FIELDS}
         made: dict[str, Rows] = {
             name: partial(_in_units, values, FIELDS[name].scale, self._dtype) for name, values in local.items()
         }

@@ -111,9 +111,9 @@ class UncertainWriter:
                 with _opened(path) as fd:
                     os.ftruncate(fd, self._size)
                     _write(fd, self._size, head)
-        fields = {name: state.local(name).cpu().numpy() for name in ("species", "position")} | {"std": std}
+        fields = {name: state.host_local(name) for name in ("species", "position")} | {"std": std}
         columns = {name: values.__getitem__ for name, values in fields.items()}
-        for first, piece, _ in slabs.pieces(state.local("id").cpu().numpy(), columns):
+        for first, piece, _ in slabs.pieces(state.host_local("id"), columns):
             with comm.collective_errors(), _opened(path) as fd:
                 for start in range(0, len(piece["std"]), CHUNK):
                     part = {name: values[start : start + CHUNK] for name, values in piece.items()}

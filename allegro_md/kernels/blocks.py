@@ -10,9 +10,20 @@ from allegro_md.kernels.arguments import Atoms, Block, Lists
 from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
+BLOCK_ROWS = 512
+"""Rows of a tile, and of every matrix product at inference."""
+
+TILES = 8
+"""Tiles per block: large enough to hide the cost of calls, small enough to stay near the cache."""
+
 LIMIT = CENTER_BOUND / 16.0
 """Largest component of an edge gradient, and of what one potential adds up on one copy of an atom, eV/Å: a sixteenth
 of `fixed.CENTER_BOUND`, for the copies of an atom that its owner adds up."""
+
+
+def padded(rows: int) -> int:
+    """The smallest whole number of tiles that holds the rows, in rows (at least one tile)."""
+    return max(1, -(-rows // BLOCK_ROWS)) * BLOCK_ROWS
 
 
 @numba.njit(cache=True)

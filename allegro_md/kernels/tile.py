@@ -13,16 +13,10 @@ from typing import Any
 
 import torch
 
-BLOCK_ROWS = 512
-"""Rows of every matrix product at inference."""
+from allegro_md.kernels.blocks import BLOCK_ROWS
 
 COLUMNS = 16
 """Inner and outer dimensions of every matrix product at inference are multiples of this."""
-
-
-def padded(rows: int) -> int:
-    """The smallest whole number of tiles that holds the rows, in rows (at least one tile)."""
-    return max(1, -(-rows // BLOCK_ROWS)) * BLOCK_ROWS
 
 
 def widened(x: torch.Tensor) -> torch.Tensor:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray, on_host
 
 _MARGIN = 1e-6  # Å, far above rounding: with skin 0 a pair at the cutoff must not be lost to the last bit
 _SHARE = 0.01  # of the skin, that may be lost to rounding of the reference positions
@@ -57,12 +56,12 @@ class NeighborList:
             raise ValueError(f"{hops} hops of {cutoff} Å need ghosts as far away, not only {self.reach} Å")
         self.cutoff = cutoff
         self.skin = skin
-        self.offsets = torch.zeros(1, dtype=torch.int64)
+        self.offsets: DeviceArray = np.zeros(1, dtype=np.int64)
         self.displacement = np.inf
-        self.neighbors = torch.zeros(0, dtype=torch.int32)
+        self.neighbors: DeviceArray = np.zeros(0, dtype=np.int32)
         self.max_approach = self.max_separation = np.inf
         self._distance = cutoff + skin + _MARGIN
-        self._reference = torch.zeros((0, 3), dtype=torch.float64)
+        self._reference: DeviceArray = np.zeros((0, 3))
         self._rounding = 0.0
         self._reference_inverse = np.eye(3)
         self._reference_matrix: NDArray[np.float64] | None = None
@@ -76,7 +75,7 @@ class NeighborList:
 
     def clear(self) -> None:
         """Forgets the pairs, the largest array of a run, so that its memory is free while atoms migrate."""
-        self.offsets, self.neighbors = torch.zeros(1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32)
+        self.offsets, self.neighbors = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
         self._reference_matrix, self._virials = None, np.empty((0, 6))
 
     def virials(self, n_centers: int) -> NDArray[np.float64]:
@@ -100,9 +99,9 @@ class NeighborList:
         state.resize(state.n_local, 0)
         order = backend_for(state.device).lists.sort_order(state, self._distance)
         if first is not None:
-            order = torch.arange(state.n_local) if order is None else order
-            ahead = torch.from_numpy(first)[order]
-            order = torch.cat([order[ahead], order[~ahead]])
+            by_cell = np.arange(state.n_local) if order is None else on_host(order)
+            ahead = first[by_cell]
+            order = state.device_array(np.concatenate([by_cell[ahead], by_cell[~ahead]]))
         if order is not None:
             state.permute(order)
 
@@ -118,7 +117,7 @@ class NeighborList:
         self._lattices = state.lattices
         self.max_approach = self.max_separation = self.displacement = 0.0
 
-    def pairs(self, state: AtomState, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def pairs(self, state: AtomState, distance: float) -> tuple[DeviceArray, DeviceArray]:
         """Finds the neighbors that local atoms have within a distance now, which may be more than the cutoff.
 
         Args:
@@ -136,7 +135,7 @@ class NeighborList:
         return self._find(state, distance)
 
     @staticmethod
-    def _find(state: AtomState, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _find(state: AtomState, distance: float) -> tuple[DeviceArray, DeviceArray]:
         return backend_for(state.device).lists.find_pairs(state, state.n_local, distance)
 
     def _add_ghosts(self, state: AtomState) -> None:
@@ -145,18 +144,20 @@ class NeighborList:
         The lists of local atoms stay as they are. Any atom within the cutoff of such a ghost is held: through the same
         chain of pairs it is within reach of a local atom.
         """
-        listed = torch.zeros(state.n_all, dtype=torch.bool, device=state.device)
-        listed[self.neighbors.long()] = True
+        of_local, neighbors = on_host(self.offsets)[: state.n_local + 1], on_host(self.neighbors)
+        listed = np.zeros(state.n_all, dtype=np.bool_)
+        listed[neighbors] = True
         listed[: state.n_local] = False
-        centers = listed.nonzero().flatten()
-        order = torch.cat([centers, (~listed).nonzero().flatten()])
-        offsets, neighbors = backend_for(state.device).lists.find_pairs(state, len(centers), self._distance, order)
-        counts = torch.zeros(state.n_ghost, dtype=torch.int64, device=state.device)
-        counts[centers - state.n_local] = offsets.diff()
-        of_local = self.offsets[: state.n_local + 1]
-        of_ghosts = order[neighbors.long()].to(torch.int32)
-        self.neighbors = torch.cat([self.neighbors[: int(of_local[-1])], of_ghosts])
-        self.offsets = torch.cat([of_local, of_local[-1] + counts.cumsum(0)])
+        centers = np.flatnonzero(listed)
+        order = np.concatenate([centers, np.flatnonzero(~listed)])
+        found = backend_for(state.device).lists.find_pairs(
+            state, len(centers), self._distance, state.device_array(order)
+        )
+        offsets, of_ghosts = on_host(found[0]), order.astype(np.int32)[on_host(found[1])]
+        counts = np.zeros(state.n_ghost, dtype=np.int64)
+        counts[centers - state.n_local] = np.diff(offsets)
+        self.neighbors = state.device_array(np.concatenate([neighbors[: of_local[-1]], of_ghosts]))
+        self.offsets = state.device_array(np.concatenate([of_local, of_local[-1] + counts.cumsum()]))
 
     def _remember(self, state: AtomState) -> None:
         """Keeps the wrapped positions of the local atoms, as float32 unless rounding would use up the skin.
@@ -167,7 +168,7 @@ class NeighborList:
         rounding = np.sqrt(3.0) * 2.0**-24 * lists.farthest(state)
         fits = 2.0 * rounding <= _SHARE * self.skin
         self._rounding = rounding if fits else 0.0
-        self._reference = lists.wrapped(state, torch.float32 if fits else torch.float64)
+        self._reference = lists.wrapped(state, np.float32 if fits else np.float64)
 
     def skin_excess(self, state: AtomState) -> float:
         """Distance by which atoms have moved beyond the skin of this rank's list, Å; stale if positive on any rank.

@@ -5,6 +5,7 @@ Each builder takes the validated table and the species of the system.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,8 +26,17 @@ def build_potential(terms: Sequence[Any], species: SpeciesTable) -> Potential:
     Raises:
         InputError: a term does not fit the system, or its files are wrong.
     """
-    built: list[Potential] = [POTENTIALS.builder(term.kind)(term, species) for term in terms]
+    builders = [POTENTIALS.builder(term.kind) for term in terms]
+    _use_one_thread()
+    built: list[Potential] = [build(term, species) for build, term in zip(builders, terms, strict=True)]
+    _use_one_thread()  # a calculator may have loaded it
     return built[0] if len(built) == 1 else SumPotential(built)
+
+
+def _use_one_thread() -> None:
+    """Makes torch, where a potential has loaded it, sum in one constant way: see kernels/tile.py."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def descriptions(potential: Potential) -> dict[str, str]:

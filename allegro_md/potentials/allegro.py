@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
 from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo, TrainedModel, centroid_rows, wants_virial
 from allegro_md.kernels.arguments import Atoms, Block, Lists, Out
-from allegro_md.kernels.blocks import fill_block, spread_block
+from allegro_md.kernels.blocks import BLOCK_ROWS, TILES, fill_block, padded, spread_block
 from allegro_md.kernels.centroid import spread_virials
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.tile import BLOCK_ROWS, padded
 from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.allegro.network import Evaluator, Network
 from allegro_md.models.fused.fold import UnfoldableError
@@ -30,10 +29,7 @@ from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.pair import PACKED
 from allegro_md.potentials.parts import Parts
 from allegro_md.potentials.trained import trained
-from allegro_md.state import AtomState
-
-TILES = 8
-"""Tiles per block: large enough to hide the cost of calls, small enough to stay near the cache."""
+from allegro_md.state import AtomState, on_host
 
 PRECISIONS = {"mixed": torch.float32, "double": torch.float64}
 
@@ -99,21 +95,21 @@ class AllegroPotential:
 
     def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
         """Evaluates part by part, see `parts.InParts`."""
-        force = state.all("force")
-        host_force = force.cpu()  # the same memory where the state is on the host
+        force = state.array_all("force")
+        host_force = on_host(force)  # the same memory where the state is on the host
         n = state.n_local
         energy, virials = np.empty(n), np.zeros((n if wants_virial(needs) else 0, 6))
         centroid = centroid_rows(state, needs)
-        out = Out(host_force.numpy(), energy, virials, centroid)
+        out = Out(host_force, energy, virials, centroid)
         atoms, pairs = host_arguments(state, lists)
         atoms = atoms._replace(species=self._species[atoms.species])
         for part in parts:
             status = self._evaluate_centers(part.centers, atoms, pairs, out)
             if status != FINE:
-                atom = int(state.all("id")[status])
+                atom = int(state.array_all("id")[status])
                 raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
         if host_force is not force:
-            force.copy_(host_force)
+            force[...] = state.device_array(host_force)
         return Evaluation.of(state, needs, energy, virials, centroid)
 
     def _evaluate_centers(self, centers: tuple[int, int], atoms: Atoms, lists: Lists, out: Out) -> int:
@@ -204,7 +200,7 @@ def described(
             info,
             files=(Path(model),),
             min_distance=read_document(model)["shortest_distance"],
-            model=TrainedModel(Path(model), weight, rebuild),
+            model=TrainedModel(Path(model), weight, rebuild, lambda: read_document(model)["test"]),
         )
     potential.info = info
     return potential

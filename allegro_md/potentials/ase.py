@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from allegro_md.config import AseTerm
 from allegro_md.errors import InputError, PhysicsError
@@ -76,9 +75,10 @@ class AsePotential:
             raise PhysicsError(f"ase: the calculator failed ({_reason(error)})") from error
         bad = np.flatnonzero(~(np.abs(force) < CENTER_BOUND).all(axis=1) | ~np.isfinite(energy))
         if len(bad):
-            atom = int(state.all("id")[bad[0]])
+            atom = int(state.array_all("id")[bad[0]])
             raise PhysicsError(f"ase: the energy or the force of atom {atom} is not finite or out of range", [atom])
-        state.local("force").add_(torch.from_numpy(np.rint(force * FORCE_SCALE).astype(np.int64)).to(state.device))
+        total = state.array_local("force")
+        total += state.device_array(np.rint(force * FORCE_SCALE).astype(np.int64))
         virial = None
         if stresses and wants_virial(needs):  # of the atoms add up to the stress of the box they were handed in
             virial = -atoms.get_stresses()[:n] * atoms.get_volume()
@@ -89,9 +89,9 @@ def _cluster(state: AtomState, margin: float) -> Any:
     """Own atoms and ghosts as a free ASE cluster in a box of its own (stresses need a volume)."""
     from ase import Atoms
 
-    position = state.all("position").cpu().numpy() + state.all("shift").cpu().numpy() @ state.cell.matrix
+    position = state.host_all("position") + state.host_all("shift") @ state.cell.matrix
     lower = position.min(axis=0) - margin
-    numbers = state.species_table.numbers[state.all("species").cpu().numpy()]
+    numbers = state.species_table.numbers[state.host_all("species")]
     return Atoms(numbers, position - lower, cell=position.max(axis=0) + margin - lower, pbc=False)
 
 

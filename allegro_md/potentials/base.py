@@ -8,7 +8,7 @@ from typing import Protocol
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.neighbors.list import NeighborList
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, on_host
 
 
 class Potential(Protocol):
@@ -28,7 +28,7 @@ class Potential(Protocol):
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         """Evaluates the local atoms.
 
-        Adds the forces to ``state.all("force")`` (fixed point; local atoms and ghosts; zeroed by the caller).
+        Adds the forces to the field "force" (fixed point; local atoms and ghosts; zeroed by the caller).
 
         Args:
             state: local atoms and ghosts.
@@ -42,9 +42,9 @@ class Potential(Protocol):
 
 def host_arguments(state: AtomState, lists: NeighborList) -> tuple[Atoms, Lists]:
     """All atoms, and the lists of the local ones, in the arguments of kernels that run on the host."""
-    position, shift, species = (state.all(name).cpu().numpy() for name in ("position", "shift", "species"))
-    offsets = lists.offsets[: state.n_local + 1].cpu().numpy()
-    return Atoms(position, shift, species, state.cell.matrix), Lists(offsets, lists.neighbors.cpu().numpy())
+    position, shift, species = (state.host_all(name) for name in ("position", "shift", "species"))
+    offsets = on_host(lists.offsets[: state.n_local + 1])
+    return Atoms(position, shift, species, state.cell.matrix), Lists(offsets, on_host(lists.neighbors))
 
 
 def leaves(potential: Potential) -> Iterator[Potential]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from allegro_md.backends import backend_for
 from allegro_md.config import AllegroTerm
@@ -25,7 +25,7 @@ from allegro_md.potentials.allegro import AllegroPotential, choose, described
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.parts import Parts
 from allegro_md.potentials.sum import add_up, info_of_sum
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState, DeviceArray, SpeciesTable, on_host
 
 
 class Committee:
@@ -77,13 +77,13 @@ class Committee:
     def _mean(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts | None) -> Evaluation:
         limit = LIMIT / len(self.members) * FORCE_SCALE  # so that all of them stay within what one potential may add
         shape = (state.n_all, len(self.members), 3)
-        kept = torch.empty(shape, dtype=torch.int64, device=state.device) if "member_force" in needs else None
+        kept = state.device_array(np.empty(shape, dtype=np.int64)) if "member_force" in needs else None
 
-        def look(index: int, first: int, force: torch.Tensor) -> None:
+        def look(index: int, first: int, force: DeviceArray) -> None:
             """Checks, and keeps if asked, the forces of a member on atoms from `first` on: (n, 3) fixed-point units."""
-            if not backend_for(force.device).limits.largest_length(force) <= limit:
-                worst = first + int(torch.argmax(force.double().abs().amax(dim=1)))
-                atom = int(state.all("id")[worst])
+            if not backend_for(state.device).limits.largest_length(force) <= limit:
+                worst = first + int(np.argmax(np.abs(on_host(force).astype(np.float64)).max(axis=1)))
+                atom = int(state.array_all("id")[worst])
                 raise PhysicsError(f"{self.info.name}: the forces on atom {atom} are out of range", [atom])
             if kept is not None:
                 kept[first : first + len(force), index] = force

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from allegro_md.errors import PhysicsError
-from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo, centroid_rows, wants_virial
+from allegro_md.evaluation import OF_EDGES, TOLERANCE, Evaluation, Needs, PotentialInfo, centroid_rows, wants_virial
 from allegro_md.exact import ExactSum
 from allegro_md.kernels.arguments import Out
 from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS
 from allegro_md.kernels.fixed import FINE
 from allegro_md.models.allegro.network import Network
-from allegro_md.models.fused.accuracy import TOLERANCE
 from allegro_md.models.fused.block_size import size_blocks
 from allegro_md.models.fused.fold import UnfoldableError, class_reason, fold, obstacle
 from allegro_md.models.fused.packing import FusedEvaluator
@@ -120,19 +118,19 @@ class FusedPotential:
         n, virial, per_atom = state.n_local, wants_virial(needs), "virial_per_atom" in needs
         energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
         virials, centroid = np.zeros((n if per_atom else 0, 6)), centroid_rows(state, needs)
-        ids = state.all("id").numpy()
+        ids = state.host_all("id")
         atoms, pairs = host_arguments(state, lists)
         for first, last in (block for part in parts for block in spans(part.centers, CENTERS)):
             own = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))
-            out = Out(state.all("force").numpy(), energy[first:last], own, centroid)
+            out = Out(state.host_all("force"), energy[first:last], own, centroid)
             status = self._evaluate(atoms, pairs, (first, last), out)
             if status != FINE:
                 atom = int(ids[status])
                 raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
             total = total.plus(ExactSum.of(own, "virial", ids[first:last]))
-        result = Evaluation({"energy": torch.from_numpy(energy)}, {"virial": total} if virial else {})
+        result = Evaluation({"energy": energy}, {"virial": total} if virial else {})
         if per_atom:
-            result.per_atom["virial_per_atom"] = torch.from_numpy(virials)
+            result.per_atom["virial_per_atom"] = virials
         if "centroid_virial" in needs:
-            result.per_atom["centroid_virial"] = torch.from_numpy(centroid)
+            result.per_atom["centroid_virial"] = centroid
         return result

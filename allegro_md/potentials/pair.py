@@ -15,7 +15,7 @@ from allegro_md.kernels.pair import pack
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import host_arguments
 from allegro_md.potentials.parts import Parts
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, on_host
 
 PACKED = 32.0
 """Bytes per local + ghost atom that the kernels pack for an evaluation."""
@@ -44,8 +44,8 @@ def evaluate(
     Raises:
         PhysicsError: a force is not finite or out of range; names the atom.
     """
-    force = state.all("force")
-    host_force = force.cpu()  # the same memory where the state is on the host
+    force = state.array_all("force")
+    host_force = on_host(force)  # the same memory where the state is on the host
     n = state.n_local
     energy, virial = np.empty(n), np.empty((0, 6))
     if wants_virial(needs):
@@ -56,13 +56,13 @@ def evaluate(
     for centers, come in parts:
         pack(atoms, come, rows)
         own = slice(*centers)
-        out = Out(host_force.numpy(), energy[own], virial[own], centroid)
+        out = Out(host_force, energy[own], virial[own], centroid)
         status = kernel(atoms, pairs, rows, centers, *parameters, out)
         if status != FINE:
             center = int(status)
-            raise PhysicsError(_complaint(name, center, state, atoms, pairs), [int(state.all("id")[center])])
+            raise PhysicsError(_complaint(name, center, state, atoms, pairs), [int(state.array_all("id")[center])])
     if host_force is not force:
-        force.copy_(host_force)
+        force[...] = state.device_array(host_force)
     return Evaluation.of(state, needs, energy, virial, centroid)
 
 
@@ -74,5 +74,5 @@ def _complaint(name: str, center: int, state: AtomState, atoms: Atoms, lists: Li
     where = ""
     if len(r) and np.isfinite(r).all():
         other = near[int(np.argmin(r))]
-        where = f"; its nearest neighbor, atom {int(state.all('id')[other])}, is {r.min():.4g} Å away"
-    return f"{name}: the forces on atom {int(state.all('id')[center])} are not finite or out of range{where}"
+        where = f"; its nearest neighbor, atom {int(state.array_all('id')[other])}, is {r.min():.4g} Å away"
+    return f"{name}: the forces on atom {int(state.array_all('id')[center])} are not finite or out of range{where}"

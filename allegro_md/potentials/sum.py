@@ -6,15 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
-
 from allegro_md.errors import InputError
 from allegro_md.evaluation import QUANTITIES, Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.fixed import MOST_TERMS
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.parts import InParts, Parts
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray
 
 OF_ONE = frozenset(name for name, quantity in QUANTITIES.items() if quantity.of_one)
 """Quantities that a sum has of the one term that has them."""
@@ -88,7 +86,7 @@ def add_up(
     lists: NeighborList,
     needs: Needs,
     parts: Parts | None,
-    look: Callable[[int, int, torch.Tensor], None] | None = None,
+    look: Callable[[int, int, DeviceArray], None] | None = None,
 ) -> Evaluation:
     """Evaluates potentials one after the other.
 
@@ -99,7 +97,7 @@ def add_up(
         look: called for all atoms and ghosts, if not at once, with the index of a member, that of the first atom, and
             the forces that the member adds to these atoms, (n, 3) int64, fixed point; they must not be changed or kept.
     """
-    force = state.all("force")
+    force = state.array_all("force")
     result, before = None, None
 
     def settle(index: int, first: int, stop: int) -> None:
@@ -107,12 +105,12 @@ def add_up(
         if look is not None:
             look(index, first, force[first:stop])
         if before is not None:
-            force[first:stop].add_(before[first:stop])
+            force[first:stop] += before[first:stop]
 
     for index, member in enumerate(members):
         if result is not None:
-            before = force.clone()  # each adds to zeros: the bounds of its sums are its own
-            force.zero_()
+            before = force + 0  # each adds to zeros: the bounds of its sums are its own
+            force[...] = 0
         unsettled = state.n_all
         if isinstance(member, InParts) and parts is not None:
             last, remote = index + 1 == len(members), parts.first_remote

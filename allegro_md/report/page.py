@@ -111,6 +111,7 @@ def build_page(directory: Path, live: Live | None = None) -> str:
         certificate=record.verify,
         checks=None if record.verify is None else (HEADINGS, verification(record.verify)),
         phases=phases(record.ranks),
+        time=record.time,
         ranks=(RANK_HEADINGS, rank_rows(record.ranks), max(0, len(record.ranks) - MOST_RANKS)),
         structure=_structure(run),
         input=as_toml(record.raw_input),

@@ -125,12 +125,21 @@ class Rollback(_Part):
     parts: int
 
 
+class Time(_Part):
+    """The account of the time of a process, see `allegro_md.simulation.time_account.TimeAccount`."""
+
+    floor_us_per_atom_step: float | None = None
+    measured_us_per_atom_step: float | None = None
+    advice: list[str] = []
+
+
 class Record(_Part):
     """The content of ``run.json``, see `allegro_md.simulation.record.describe`.
 
     Attributes:
         degrees_of_freedom: those that the temperature is made of, in the stage that the run has reached; records of
             earlier versions lack them.
+        time: of the process that ran last, once it has ended.
         raw_input: the input as it stands in the file.
     """
 
@@ -151,6 +160,7 @@ class Record(_Part):
     system: System | None = None
     degrees_of_freedom: int | None = None
     stages: list[Stage] = []
+    time: Time | None = None
     raw_input: dict[str, Any]
 
     @model_validator(mode="after")

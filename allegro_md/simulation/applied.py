@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
@@ -64,16 +63,16 @@ class AppliedForces:
 
     def energy(self, state: AtomState) -> ExactSum:
         """−Σ F·x of the local atoms over unwrapped positions, eV: its change is minus the work done on them."""
-        terms = -(self._on_atoms(state) * state.local("position").cpu().numpy())
-        return summed(torch.from_numpy(terms[:, 0] + terms[:, 1] + terms[:, 2]), "energy", state)
+        terms = -(self._on_atoms(state) * state.host_local("position"))
+        return summed(state.device_array(terms[:, 0] + terms[:, 1] + terms[:, 2]), "energy", state)
 
     def net(self, state: AtomState, comm: Comm) -> NDArray[np.float64]:
         """(3,) the sum of the forces over all atoms, eV/Å (collective)."""
-        return comm.reduce(summed(torch.from_numpy(self._on_atoms(state)), "force", state))
+        return comm.reduce(summed(state.device_array(self._on_atoms(state)), "force", state))
 
     def _on_atoms(self, state: AtomState) -> NDArray[np.float64]:
         """(n_local, 3) eV/Å."""
-        bits, species = (state.local(name).cpu().numpy() for name in (GROUP.name, "species"))
+        bits, species = (state.host_local(name) for name in (GROUP.name, "species"))
         total = np.zeros((len(bits), 3), dtype=np.int64)
         for force in self._forces:
             total += np.where(((bits & force.bit) != 0)[:, None], force.fixed[species], 0)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.allocator import return_large_arrays
@@ -61,7 +60,6 @@ def build_parts(config: Input, comm: Comm) -> Parts:
         InputError: the system or its potential cannot be made.
     """
     return_large_arrays()
-    torch.set_num_threads(1)  # one constant way to sum: see kernels/tile.py
     system = build_structure(config.system, comm)
     with comm.collective_errors():
         potential = build_potential(config.potential, system.species_table)
@@ -185,7 +183,7 @@ def create_atoms(
         if system.fixes_atoms or (config is not None and config.group):
             state.add_field(GROUP)
             part[GROUP.name] = system.fixed(part["id"]) * np.int64(FIXED_IN_FILE)
-        state.set_local({name: torch.from_numpy(values) for name, values in part.items()})
+        state.set_local({name: state.device_array(values) for name, values in part.items()})
     del part
     assign_initial_owners(state, decomposition, comm)
     if config is not None:

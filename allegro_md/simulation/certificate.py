@@ -8,24 +8,21 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input
 from allegro_md.config.dynamics import DeformableConfig
-from allegro_md.evaluation import Evaluation, PotentialInfo, TrainedModel
+from allegro_md.evaluation import TOLERANCE, Evaluation, PotentialInfo, TrainedModel
 from allegro_md.integrators.base import Integrator
 from allegro_md.integrators.nve import VelocityVerlet
-from allegro_md.models.fused.accuracy import TOLERANCE
-from allegro_md.models.modelfile import read_document
 from allegro_md.potentials import Potential, leaves
 from allegro_md.simulation.build import build_engine, build_parts, new_integrator
 from allegro_md.simulation.engine import WholeEngine, gathered
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.simulation.resource_estimate import ResourceEstimate
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState, SpeciesTable, on_host
 from allegro_md.timers import Timers
 from allegro_md.verify.drift import check_drift
 from allegro_md.verify.environment import Environment, gather
@@ -183,7 +180,7 @@ class _Checks:
             with comm.collective_errors():
                 for environment, row in zip(environments, rows, strict=True):
                     local(environment, run_values(self._loop.evaluation, state, int(row)))
-            total = comm.sum(state.local("force").sum(dim=0).cpu().numpy())
+            total = comm.sum(state.host_local("force").sum(axis=0))
         self.all_stats += [*local.all_stats, check_net_force(total, self._info)]
 
     def whole(self, make_integrator: Callable[[], Integrator]) -> None:
@@ -272,8 +269,7 @@ def check_vectors(stats: CheckStats, potential: Potential, table: SpeciesTable) 
     if not models:
         stats.leave_out("no model file")
     for leaf, model in models:
-        vector = read_document(model.path)["test"]
-        check_vector(stats, vector, table, _makers(leaf, model, table), atomic_numbers)
+        check_vector(stats, model.test_vector(), table, _makers(leaf, model, table), atomic_numbers)
 
 
 def _makers(leaf: Potential, model: TrainedModel, table: SpeciesTable) -> list[Maker]:
@@ -303,8 +299,8 @@ def run_values(evaluation: Evaluation, state: AtomState, row: int) -> RunValues:
     energy, virials = evaluation.energy, evaluation.virial_per_atom
     return RunValues(
         None if energy is None else float(energy[row]),
-        state.local("force")[row].cpu().numpy(),
-        None if virials is None else virials[row].cpu().numpy(),
+        state.host_local("force")[row],
+        None if virials is None else on_host(virials[row]),
     )
 
 
@@ -314,9 +310,9 @@ def fingerprint(state: AtomState, evaluation: Evaluation, comm: Comm) -> NDArray
     Returns:
         (4,) int64.
     """
-    ids, force = state.local("id").cpu().numpy(), state.local("force").cpu().numpy()
+    ids, force = state.host_local("id"), state.host_local("force")
     energies = evaluation.energy
-    energy = np.zeros(len(ids), np.int64) if energies is None else energies.cpu().numpy().view(np.int64)
+    energy = np.zeros(len(ids), np.int64) if energies is None else on_host(energies).view(np.int64)
     total = np.zeros(4, dtype=np.int64)
     for start in range(0, state.n_local, CHUNK):
         rows = slice(start, start + CHUNK)
@@ -332,16 +328,13 @@ def _displaced(
     """Moves the atoms of all environments by at most `most` (Å) along each axis, on the ranks that own them."""
     touched = np.unique(np.concatenate([e.id for e in environments])) if environments else np.zeros(0, np.int64)
     touched = np.unique(np.concatenate(comm.allgather(touched)))
-    ids = state.local("id").cpu().numpy()
+    ids = state.host_local("id")
     chunks = range(0, len(ids), CHUNK)
-    rows = torch.from_numpy(
-        np.concatenate([np.flatnonzero(np.isin(ids[k : k + CHUNK], touched)) + k for k in chunks] or [touched[:0]])
-    ).to(state.device)
-    position = state.local("position")
-    kept = position[rows].clone()
-    away = most * directions(state.local("id")[rows].cpu().numpy())
-    position[rows] = kept + torch.from_numpy(away).to(state.device)
+    rows = np.concatenate([np.flatnonzero(np.isin(ids[k : k + CHUNK], touched)) + k for k in chunks] or [touched[:0]])
+    position = state.array_local("position")
+    kept = position[rows]
+    position[rows] = kept + state.device_array(most * directions(ids[rows]))
     try:
         yield [e.displaced(most * directions(e.id)) for e in environments]
     finally:
-        state.local("position")[rows] = kept
+        state.array_local("position")[rows] = kept

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-
 from allegro_md.errors import InputError
 from allegro_md.io.checkpoint import Checkpoint
 from allegro_md.state import GROUP, WORK, AtomState, Field
@@ -66,8 +64,9 @@ def restore(state: AtomState, checkpoint: Checkpoint) -> None:
     for field in (GROUP, WORK):
         if field.name in checkpoint.slab:
             state.add_field(field)
-    rows = {name: torch.from_numpy(values) for name, values in checkpoint.slab.items() if name in state.fields}
-    state.set_local(rows)
+    state.set_local(
+        {name: state.device_array(values) for name, values in checkpoint.slab.items() if name in state.fields}
+    )
 
 
 def restore_fields(state: AtomState, checkpoint: Checkpoint, fields: Iterable[Field]) -> None:
@@ -75,7 +74,7 @@ def restore_fields(state: AtomState, checkpoint: Checkpoint, fields: Iterable[Fi
     for field in fields:
         state.add_field(field)
         if field.name in checkpoint.slab:
-            state.local(field.name)[:] = torch.from_numpy(checkpoint.slab[field.name])
+            state.array_local(field.name)[...] = state.device_array(checkpoint.slab[field.name])
 
 
 def _flat(tables: Any, prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
@@ -14,7 +13,7 @@ from allegro_md.observables import summed
 from allegro_md.potentials import Potential
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop, Substepping
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, on_host
 from allegro_md.timers import Timers
 from allegro_md.verify.whole import Evaluated, System
 
@@ -33,13 +32,13 @@ class WholeEngine:
         comm = self._comm
         forces, state = self._forces(skin), self._state(system, order)
         result = forces(state, frozenset({"virial", "virial_per_atom"}))
-        fields = {name: state.local(name) for name in ("id", "position", "force")}
+        fields = {name: state.host_local(name) for name in ("id", "position", "force")}
         total = np.zeros(0)
         if result.energy is not None:
-            fields["energy"] = result.energy
+            fields["energy"] = on_host(result.energy)
             total = comm.reduce(summed(result.energy, "energy", state))
         if result.virial is not None and result.virial_per_atom is not None:
-            fields["virial"] = result.virial_per_atom
+            fields["virial"] = on_host(result.virial_per_atom)
             total = np.append(total, comm.reduce(result.virial))
         atoms = _by_id(fields, comm)
         return Evaluated(atoms["position"], atoms.get("energy"), atoms["force"], atoms.get("virial"), total)
@@ -52,7 +51,7 @@ class WholeEngine:
         `velocity` (n_total, 3) Å/fs, in the order of ids.
         """
         state = self._state(system, None)
-        state.local("velocity")[:] = torch.from_numpy(velocity).to(state.device)[state.local("id")]
+        state.array_local("velocity")[...] = state.device_array(velocity[state.host_local("id")])
         loop = StepLoop(state, self._forces(None), integrator, self._comm, Timers())
         loop.resume(0, 0.0, Substepping(parts, steps))
         loop.start()
@@ -76,11 +75,11 @@ class WholeEngine:
 
 def gathered(state: AtomState, comm: Comm) -> dict[str, NDArray[Any]]:
     """Species, positions and velocities of all atoms in id order, on every rank."""
-    return _by_id({name: state.local(name) for name in ("id", "species", "position", "velocity")}, comm)
+    return _by_id({name: state.host_local(name) for name in ("id", "species", "position", "velocity")}, comm)
 
 
-def _by_id(fields: dict[str, torch.Tensor], comm: Comm) -> dict[str, NDArray[Any]]:
-    """Per-atom tensors of all ranks in id order."""
-    parts = comm.allgather({name: tensor.cpu().numpy() for name, tensor in fields.items()})
+def _by_id(fields: dict[str, NDArray[Any]], comm: Comm) -> dict[str, NDArray[Any]]:
+    """Per-atom arrays of all ranks in id order."""
+    parts = comm.allgather(fields)
     order = np.argsort(np.concatenate([part["id"] for part in parts]))
     return {name: np.concatenate([part[name] for part in parts])[order] for name in fields}

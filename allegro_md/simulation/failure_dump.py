@@ -60,7 +60,7 @@ def dump_failure(
 
 def _frame(atom: int, state: AtomState, radius: float, comm: Comm) -> dict[str, NDArray[Any]]:
     """An atom, first, and all others within the radius by distance, as columns; on all ranks. Empty: nobody has it."""
-    ids, positions = state.local("id").cpu().numpy(), state.local("position").cpu().numpy()
+    ids, positions = state.host_local("id"), state.host_local("position")
     mine = np.flatnonzero(ids == atom)
     columns: dict[str, NDArray[Any]] = {"id": ids[mine], "place": positions[mine], "distance": np.zeros(len(mine))}
     around = mine[np.isfinite(positions[mine]).all(axis=1)]
@@ -73,7 +73,7 @@ def _frame(atom: int, state: AtomState, radius: float, comm: Comm) -> dict[str, 
     parts = comm.allgather(columns)
     columns = next((part for part in parts if len(part["id"])), columns)
     held = np.flatnonzero(np.isin(ids, columns["id"]))
-    rows = comm.allgather({name: state.local(name).cpu().numpy()[held] for name in KEPT})
+    rows = comm.allgather({name: state.host_local(name)[held] for name in KEPT})
     joined = {name: np.concatenate([part[name] for part in rows]) for name in KEPT}
     back = np.argsort(joined["id"])
     at = back[np.searchsorted(joined["id"][back], columns["id"])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
@@ -17,7 +16,7 @@ from allegro_md.potentials.base import Potential
 from allegro_md.potentials.parts import InParts, has_parts
 from allegro_md.simulation.applied import AppliedForces
 from allegro_md.simulation.overlap import LEAST, Exchange, interior
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, on_host
 from allegro_md.timers import Timers
 
 
@@ -155,7 +154,7 @@ class ForceEvaluator:
         exchange = Exchange(state, self._halo, self._timers, moved)
         try:
             with self._timers.phase("potential"):
-                state.all("force").zero_()
+                state.array_all("force")[...] = 0
                 if isinstance(self.potential, InParts) and interior > 0:
                     evaluation = self.potential.in_parts(state, self.neighbors, asked, exchange.parts(interior))
                 else:
@@ -176,8 +175,8 @@ class ForceEvaluator:
                 evaluation.per_atom[name] = values[: state.n_local]
         for name, (source, make) in DERIVED.items():
             if source in evaluation.per_atom:
-                rows = evaluation.per_atom.pop(source).cpu().numpy()
-                evaluation.per_atom[name] = torch.from_numpy(make(rows)).to(state.device)
+                rows = on_host(evaluation.per_atom.pop(source))
+                evaluation.per_atom[name] = state.device_array(make(rows))
         if self.applied is not None:
             self.applied.add(state)
 

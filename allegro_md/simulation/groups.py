@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
@@ -90,7 +89,7 @@ def assign_groups(state: AtomState, groups: Sequence[GroupConfig], comm: Comm) -
     with comm.collective_errors():
         for start in range(0, state.n_local, CHUNK):
             rows = slice(start, start + CHUNK)
-            ids, species, position = (state.local(name)[rows].cpu().numpy() for name in ("id", "species", "position"))
+            ids, species, position = (state.host_local(name)[rows] for name in ("id", "species", "position"))
             wrapped, _ = wrap(position, state.cell, np.float64)
             fraction = fractions(wrapped, state.cell)
             arrays = {"id": ids.astype(np.float64), "element": symbols[species], "mass": table.masses[species]}
@@ -102,7 +101,7 @@ def assign_groups(state: AtomState, groups: Sequence[GroupConfig], comm: Comm) -
                 member = member if condition is None else member & condition(arrays)
                 bits |= member.astype(np.int64) << k
                 counts[k] += np.count_nonzero(member)
-            state.local(GROUP.name)[rows] |= torch.from_numpy(bits).to(state.device)
+            state.array_local(GROUP.name)[rows] |= state.device_array(bits)
     for k, (group, count) in enumerate(zip(groups, comm.sum(counts).tolist(), strict=True)):
         if count == 0:
             raise InputError(
@@ -162,13 +161,13 @@ def hold(state: AtomState, groups: Sequence[GroupConfig], dynamics: DynamicsConf
     """
     if GROUP.name not in state.fields:
         return
-    bits = state.local(GROUP.name)
+    bits, velocity = state.host_local(GROUP.name), state.array_local("velocity")
     state.held = held_bits(groups, dynamics) | (FIXED_IN_FILE if _count(state, [FIXED_IN_FILE], comm) else 0)
-    state.local("velocity")[(bits & state.held) != 0] = 0.0
+    velocity[(bits & state.held) != 0] = 0.0
     for each in _applied(dynamics):
         if each.velocity is not None:
             rows = (bits & bits_of([each.group], groups)) != 0
-            state.local("velocity")[rows] = torch.tensor(each.velocity, dtype=torch.float64, device=state.device)
+            velocity[rows] = state.device_array(np.array(each.velocity, dtype=np.float64))
             state.add_field(WORK)
 
 
@@ -236,7 +235,7 @@ def _applied(dynamics: DynamicsConfig) -> tuple[ApplyConfig, ...]:
 
 def _count(state: AtomState, all_of: Sequence[int], comm: Comm) -> int:
     """Atoms of the system with a bit of each of some masks (collective)."""
-    bits: NDArray[np.int64] = state.local(GROUP.name).cpu().numpy()
+    bits: NDArray[np.int64] = state.host_local(GROUP.name)
     member = np.ones(len(bits), np.bool_)
     for mask in all_of:
         member &= (bits & mask) != 0

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from allegro_md.comm import Comm
 
@@ -23,12 +22,13 @@ def host_info(comm: Comm) -> list[dict[str, Any]]:
         Per rank ``rank``, ``host``, ``cores`` (list of their numbers), ``threads``, ``device``, ``memory`` (bytes,
         None where the system does not tell) and ``resident`` (bytes this process has already).
     """
+    torch = sys.modules.get("torch")  # where no model has loaded it, it would cost a second to do so
     here = {
         "rank": comm.rank,
         "host": socket.gethostname(),
         "cores": usable_cores(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": 1 if torch is None else torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "cpu",
         "memory": available_memory(),
         "resident": resident_memory()[0],
     }

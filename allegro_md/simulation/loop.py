@@ -18,7 +18,7 @@ from allegro_md.observables import kinetic_tensor, summed, thermo, total_mass
 from allegro_md.reporting import Observer, Snapshot, Thermo, needs_of
 from allegro_md.simulation.forces import ForceEvaluator, LocalFaultError
 from allegro_md.simulation.windows import MOST_ATOMS, Fault, SavedState, Windows
-from allegro_md.state import WORK, AtomState
+from allegro_md.state import HOST, WORK, AtomState
 from allegro_md.stopping import REASONS
 from allegro_md.timers import Timers
 
@@ -210,7 +210,7 @@ class StepLoop:
     def _unchecked_steps(self, last_step: int) -> int:
         """Number of steps from here that may be made in a window; the same on all ranks."""
         integrator, exact = self.integrator, self.forces.potential.info.bit_exact
-        if self.comm.size == 1 or self.state.n_total > MOST_ATOMS * self.comm.size or str(self.state.device) != "cpu":
+        if self.comm.size == 1 or self.state.n_total > MOST_ATOMS * self.comm.size or self.state.device != HOST:
             return 0
         if not (exact and isinstance(integrator, LocalSteps) and integrator.steps_are_local):
             return 0
@@ -296,7 +296,7 @@ class StepLoop:
         if applied is not None:
             energy += float(self.comm.reduce(applied.energy(self.state))[0])
         if WORK.name in self.state.fields:
-            energy += float(self.comm.reduce(summed(self.state.local(WORK.name), "energy", self.state))[0])
+            energy += float(self.comm.reduce(summed(self.state.array_local(WORK.name), "energy", self.state))[0])
         return energy
 
     def _total_mass(self) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from allegro_md.backends import backend_for
 from allegro_md.comm import Comm
@@ -55,7 +54,8 @@ def remove_momentum(
     share = 0.5 * mass * speed**2 * AMU_A2_PER_FS2
     if temperature(share, 3 * state.n_total) <= DRIFT:
         return []
-    state.local("velocity").sub_(torch.from_numpy(velocity).to(state.device))
+    velocities = state.array_local("velocity")
+    velocities -= state.device_array(velocity)
     counted = " and counts 3N degrees of freedom" if table.keeps_momentum else ""
     return [
         f"{REMOVED}: the system moved as a whole at {speed:.4g} Å/fs "
@@ -86,7 +86,7 @@ def require_motion(
     if integrator.heats_atoms_at_rest or float(comm.reduce(kinetic_energy(state))[0]) > 0.0:
         return []
     forces(state, frozenset())
-    force = float(comm.max(backend_for(state.device).limits.largest_length(state.local("force")) / FORCE_SCALE))
+    force = float(comm.max(backend_for(state.device).limits.largest_length(state.array_local("force")) / FORCE_SCALE))
     remedy = f"set {key}, for example {max(integrator.max_temperature, 1.0):g} K"
     removed = any(line.startswith(REMOVED) for line in remarks)
     rest = "all atoms are at rest" + (" once the net momentum is removed" if removed else "")

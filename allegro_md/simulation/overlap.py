@@ -9,7 +9,7 @@ from allegro_md.backends import backend_for
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
 from allegro_md.potentials.parts import Parts
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, on_host
 from allegro_md.timers import Timers
 
 LEAST = 2000
@@ -33,7 +33,7 @@ def interior(state: AtomState, decomposition: Decomposition, rank: int, width: f
     if (lower < upper).all():
         nowhere = np.array([[np.inf] * 3, [-np.inf] * 3])
         rows, _ = backend_for(state.device).domain.within(state, nowhere, np.array([[lower, upper]]))
-        inside[np.asarray(rows)] = True
+        inside[on_host(rows)] = True
     return inside
 
 
@@ -49,7 +49,7 @@ class Exchange:
         self._arriving, self._departed = moved, False
         if moved:
             with timers.phase("halo"):
-                halo.begin_forward(state.all("position"))
+                halo.begin_forward(state.array_all("position"))
 
     def parts(self, n_interior: int) -> Parts:
         """The centers of the evaluation, the first `n_interior` of which have no neighbor from another rank."""
@@ -69,7 +69,7 @@ class Exchange:
         """Sends the forces on ghosts, which are complete."""
         if not self._departed:
             with self._timers.phase("halo"):
-                self._halo.begin_reverse(self._state.all("force"))
+                self._halo.begin_reverse(self._state.array_all("force"))
             self._departed = True
 
     def complete(self, ghost_forces: bool) -> None:

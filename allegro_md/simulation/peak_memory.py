@@ -5,16 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.errors import PhysicsError
 from allegro_md.io.structure import SystemBuilder
-from allegro_md.kernels.tile import BLOCK_ROWS
+from allegro_md.kernels.blocks import BLOCK_ROWS, TILES
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials import Potential
-from allegro_md.potentials.allegro import TILES
 from allegro_md.simulation.host_info import resident_memory
 from allegro_md.state import AtomState
 
@@ -54,10 +52,10 @@ def _cluster(system: SystemBuilder, centers: int, half: float) -> AtomState:
     order = np.argsort(np.linalg.norm(place, axis=1), kind="stable")
     n = len(order)
     state = AtomState(Cell.from_rows(np.zeros((3, 3)), (False, False, False)), system.species_table, n)
-    state.set_local({name: torch.from_numpy(rows[order[:centers]]) for name, rows in part.items()})
+    state.set_local({name: rows[order[:centers]] for name, rows in part.items()})
     state.resize(min(centers, n), max(0, n - centers))
     for name, rows in (("id", part["id"]), ("species", part["species"]), ("position", place)):
-        state.all(name)[:] = torch.from_numpy(rows[order])
-    state.all("shift").zero_()
-    state.all("force").zero_()
+        state.host_all(name)[...] = rows[order]
+    state.host_all("shift")[...] = 0
+    state.host_all("force")[...] = 0
     return state

@@ -6,7 +6,7 @@ import hashlib
 import os
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def describe(
 def _system(loop: StepLoop) -> dict[str, Any]:
     """The atoms and the cell at the present step (collective)."""
     state, table = loop.state, loop.state.species_table
-    species = state.local("species").cpu().numpy()
+    species = state.host_local("species")
     counts = loop.comm.sum(np.bincount(species, minlength=len(table.symbols)).astype(np.int64))
     elements = dict.fromkeys(table.symbols, 0)
     for symbol, count in zip(table.symbols, counts.tolist(), strict=True):
@@ -112,18 +112,3 @@ def _system(loop: StepLoop) -> dict[str, Any]:
         "cell": state.cell.given_rows.tolist(),
         "periodic": list(state.cell.periodic),
     }
-
-
-def time_by_phase(ranks: Sequence[Mapping[str, float]], wall: float) -> str:
-    """The line of the log about where the time went: per cent of `wall` seconds, the mean of all ranks, largest first.
-
-    Args:
-        ranks: of each rank the seconds per phase of this process; phases do not overlap (`Timers`).
-        wall: seconds of this process for the run, from building it to its end.
-    """
-    names = dict.fromkeys(name for seconds in ranks for name in seconds)
-    share = {name: 100.0 * sum(s.get(name, 0.0) for s in ranks) / (len(ranks) * max(wall, 1e-9)) for name in names}
-    share["other"] = max(0.0, 100.0 - sum(share.values()))
-    largest = sorted(share.items(), key=lambda item: -item[1])
-    parts = ", ".join(f"{name} {value:.0f} %" for name, value in largest if value >= 0.5)
-    return f"time: {parts} of {wall:.1f} s" + (", mean of the ranks" if len(ranks) > 1 else "")

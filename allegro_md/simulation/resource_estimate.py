@@ -84,6 +84,7 @@ class ResourceEstimate:
     Attributes:
         config: the input.
         system: its atoms.
+        potential_info: of the potential.
         neighbors: length of an atom's neighbor list, the mean.
         program: bytes of a rank before any atom, the libraries and kernels loaded.
         block: bytes that evaluating the potential takes for a moment, whatever the number of atoms.
@@ -91,12 +92,22 @@ class ResourceEstimate:
         runs_on_host: of those in the memory of a host at the same time.
     """
 
-    def __init__(self, config: Input, system: SystemBuilder, potential: Potential, comm: Comm) -> None:
-        """Counts atoms and neighbors, and measures what the program itself takes (collective)."""
+    def __init__(
+        self, config: Input, system: SystemBuilder, potential: Potential, comm: Comm, elsewhere: bool = False
+    ) -> None:
+        """Counts atoms and neighbors, and measures what the program itself takes (collective).
+
+        Args:
+            config: the input.
+            system: its atoms.
+            potential: of all terms.
+            comm: all ranks.
+            elsewhere: the run is to be made on other machines, so that the memory of this one does not matter.
+        """
         self.config, self.system = config, system
         self.runs, self.runs_on_host = 1, 1.0
         skin = config.parallel.skin
-        self._info, self._copies = potential.info, 2.0 if potential.members else 1.0
+        self.potential_info, self._copies = potential.info, 2.0 if potential.members else 1.0
         self._halo = potential.info.halo + skin
         self.neighbors = system.neighbors(potential.info.cutoff + skin)
         self._remarks = descriptions(potential)
@@ -105,7 +116,7 @@ class ResourceEstimate:
         self._loads: dict[int, Load] = {}
         now, self._most = comm.max(np.array(resident_memory(), dtype=np.float64))
         self.program, self.block = float(now), 0.0
-        if comm.on_root(self._short_of_memory) is None:  # else that is all there is to say, and soon
+        if elsewhere or comm.on_root(self._short_of_memory) is None:  # else that is all there is to say, and soon
             with comm.collective_errors():
                 after, most = measure_peak_memory(system, potential, skin, self.neighbors)
             self.program, self.block, self._most = comm.max(np.array([after, most - after, most], dtype=np.float64))
@@ -190,10 +201,10 @@ class ResourceEstimate:
         at_start = VIRIALS * self._copies if load.own <= MOST_VIRIALS else 0.0  # one by one, for the certificate
         holders = [observer for observer in stage.observers if isinstance(observer, HoldsMemory)]
         held = sum(observer.bytes_held(load.own) for observer in holders)
-        virials = max(self._info.virial_bytes, at_start) * load.own
+        virials = max(self.potential_info.virial_bytes, at_start) * load.own
         if any("centroid_virial" in observer.needs for observer in stage.observers):
             held += CENTROID_VIRIALS * self._copies * load.held
-        packed = self._info.bytes_per_atom * load.held
+        packed = self.potential_info.bytes_per_atom * load.held
         moments = (
             MIGRATING * load.own - lists,
             SAVING * piece + ORDERING * load.own,
@@ -222,16 +233,16 @@ class ResourceEstimate:
         """Describes a run on a number of ranks, line by line."""
         load, grid = self.load(n_ranks), self.grid(n_ranks)
         left = {host: ranks[0]["memory"] for host, ranks in by_host(self._places).items()}
-        here = ", ".join(f"{_text(memory)} on {host}" for host, memory in left.items() if memory is not None)
+        here = ", ".join(f"{size_text(memory)} on {host}" for host, memory in left.items() if memory is not None)
         return {
             **self._remarks,
             "atoms": str(self.system.n_total),
             "rank grid": f"{grid[0]} x {grid[1]} x {grid[2]} ({_ranks(n_ranks)})",
             "atoms per rank": f"at most {load.own}, and {load.held - load.own} ghosts",
             "neighbors per atom within cutoff + skin": f"{self.neighbors:.1f}",
-            "memory per rank": f"{_text(self.memory(n_ranks))}, {_text(self.program)} of it the program",
+            "memory per rank": f"{size_text(self.memory(n_ranks))}, {size_text(self.program)} of it the program",
             "memory available": here or "unknown",
-            "disk": f"{_text(self.disk())}, {_text(free_disk(self.config.output.directory))} are free",
+            "disk": f"{size_text(self.disk())}, {size_text(free_disk(self.config.output.directory))} are free",
         }
 
     def require(self, first_step: int = 0, replaces: bool = False) -> None:
@@ -279,7 +290,7 @@ class ResourceEstimate:
         if needed <= free:
             return None
         return (
-            f"{directory}: {_text(needed)} will be written, but {_text(free)} of the disk are free — raise "
+            f"{directory}: {size_text(needed)} will be written, but {size_text(free)} of the disk are free — raise "
             "output.trajectory.every, write fewer fields, or choose an output.directory on a larger disk"
         )
 
@@ -293,12 +304,12 @@ class ResourceEstimate:
                 continue
             share = left / (self.runs_on_host * len(ranks)) + ranks[0]["resident"]  # of one rank
             complaint = (
-                f"{n_atoms} atoms on {_ranks(n_ranks)} need {_text(needed)} of memory per rank, but on {host} "
-                f"{_ranks(len(ranks))} can have {_text(share)} each — "
+                f"{n_atoms} atoms on {_ranks(n_ranks)} need {size_text(needed)} of memory per rank, but on {host} "
+                f"{_ranks(len(ranks))} can have {size_text(share)} each — "
             )
             name, taken = self._most_of_observers(n_ranks)
             if taken > 0.5 * needed:
-                return complaint + f"{_text(taken)} of it are for '{name}': shorten its range, or the like"
+                return complaint + f"{size_text(taken)} of it are for '{name}': shorten its range, or the like"
             if share <= self.program:
                 return complaint + f"use at most {_ranks(max(1, int(left / self.program)))} per host"
             fitting = 0.9 * n_atoms * (share - self.program) / (needed - self.program)
@@ -346,7 +357,7 @@ def _size(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-def _text(size: float) -> str:
+def size_text(size: float) -> str:
     """Bytes for people."""
     if math.isinf(size):  # a file system that does not count them
         return "an unknown number of bytes"

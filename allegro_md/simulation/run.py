@@ -41,6 +41,7 @@ from allegro_md.simulation.progress import Log, Progress
 from allegro_md.simulation.replica_context import ReplicaContext
 from allegro_md.simulation.resource_estimate import ResourceEstimate
 from allegro_md.simulation.stages import StageEnd, begin_stage, conclusion, introduction, last_words, reason_of_end
+from allegro_md.simulation.time_account import TimeAccount
 from allegro_md.stopping import Stop, StopRequest
 from allegro_md.triggers import Every
 from allegro_md.verify.result import VerifyReport
@@ -85,7 +86,7 @@ class Simulation:
             require_same_physics(checkpoint, record.physics(config, self._digests))
         self.loop, self._remarks = build_engine(parts, comm, compilation.timers, checkpoint)
         self._structure = log_lines(parts.system)
-        self.state = self.loop.state
+        self.state, self._first_step = self.loop.state, self.loop.step
         if self.loop.step == 0:
             self._remarks += require_motion(self.state, self.loop.forces, self.loop.integrator, self._remarks, comm)
         self._checkpoint = None if checkpoint is None else replace(checkpoint, slab={})  # now in the state
@@ -223,9 +224,13 @@ class Simulation:
         if faults and status == "done":
             status = f"{type(faults[0]).__name__}: {faults[0]}"
         story = self._record(status, began)
-        directory.write_record(story)
-        seconds = self._building + time.time() - began
-        log.say(record.time_by_phase([rank["seconds"] for rank in story["ranks"]], seconds))
+        account = TimeAccount(
+            [rank["seconds"] for rank in story["ranks"]], self._building + time.time() - began,
+            self.loop.step - self._first_step, self.state.n_total, story["rebuilds"], self.config.parallel.skin,
+        )  # fmt: skip
+        directory.write_record(story | {"time": account.as_dict()})
+        for line in account.lines():
+            log.say(line)
         if self.comm.size > 1:
             log.say(traffic.in_words(story["communication"]))
         if faults:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
@@ -20,7 +19,7 @@ from allegro_md.comm import Comm
 from allegro_md.evaluation import PotentialInfo
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState, SpeciesTable, on_host
 from allegro_md.verify.samples import CHUNK
 
 MARGIN = 0.05
@@ -160,14 +159,14 @@ class Cluster:
         state.resize(len(rows) * n_centers, len(atoms) - len(rows) * n_centers)
         fields = {"id": own.id[atoms], "species": own.species[atoms], "position": position, "shift": shift}
         for name, values in fields.items():
-            state.all(name)[:] = torch.from_numpy(values)
-        state.all("force").zero_()
+            state.host_all(name)[...] = values
+        state.host_all("force")[...] = 0
         result = potential(state, self._lists(rows, n_centers), frozenset({"virial", "virial_per_atom"}))
         energy, virial = result.energy, result.virial_per_atom
         return ClusterResult(
-            None if energy is None else energy.cpu().numpy(),
-            state.all("force").cpu().numpy(),
-            None if virial is None else virial.cpu().numpy(),
+            None if energy is None else on_host(energy),
+            state.host_all("force"),
+            None if virial is None else on_host(virial),
         )
 
     def _lists(self, rows: NDArray[np.int64], n_centers: int) -> NeighborList:
@@ -185,7 +184,7 @@ class Cluster:
         offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
         entry = np.repeat(first - offsets[:-1], count) + np.arange(offsets[-1])
         neighbors = rows[np.repeat(copy, count), self._neighbors_of[entry]].astype(np.int32)
-        lists.offsets, lists.neighbors = torch.from_numpy(offsets), torch.from_numpy(neighbors)
+        lists.offsets, lists.neighbors = offsets, neighbors
         return lists
 
 
@@ -215,7 +214,7 @@ def gather(state: AtomState, rows: NDArray[np.int64], radius: float, comm: Comm)
 
     Every rank looks for all samples among its local atoms, a chunk at a time: memory does not grow with the system.
     """
-    mine = state.local("position").cpu().numpy()[rows]
+    mine = state.host_local("position")[rows]
     centers = comm.allgather(mine)
     counts = [len(part) for part in centers]
     with comm.collective_errors():
@@ -223,7 +222,7 @@ def gather(state: AtomState, rows: NDArray[np.int64], radius: float, comm: Comm)
     owner = np.repeat(np.arange(comm.size), counts)[found["sample"]]
     arrived, _ = comm.exchange(found, np.bincount(owner, minlength=comm.size).astype(np.int64))
     first = sum(counts[: comm.rank])
-    ids = state.local("id").cpu().numpy()
+    ids = state.host_local("id")
     return [_environment(state, arrived[arrived["sample"] == first + k], int(ids[row])) for k, row in enumerate(rows)]
 
 
@@ -245,7 +244,7 @@ def _copies_around(state: AtomState, centers: NDArray[np.float64], radius: float
     found: list[list[NDArray[Any]]] = [[] for _ in centers]
     for start in range(0, state.n_local, CHUNK):
         rows = slice(start, min(start + CHUNK, state.n_local))
-        position = state.local("position")[rows].cpu().numpy()
+        position = state.host_local("position")[rows]
         fraction = position @ inverse
         for k, center in enumerate(centers):
             near, shift = _images(fraction - middle[k], widths, periodic)
@@ -255,7 +254,7 @@ def _copies_around(state: AtomState, centers: NDArray[np.float64], radius: float
             chosen = near[inside] + start
             copies["sample"], copies["shift"] = k, shift[inside]
             for name in ("id", "species", "position"):
-                copies[name] = state.local(name).cpu().numpy()[chosen]
+                copies[name] = state.host_local(name)[chosen]
             found[k].append(copies)
     parts: Sequence[NDArray[Any]] = [part for parts in found for part in parts]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=COPY)

@@ -59,8 +59,8 @@ def choose(
         return np.zeros(0, dtype=np.int64)
     beside = _beside(state, lower, upper)
     spread = np.arange(0, state.n_local, max(1, state.n_local // 4096))
-    spread = spread[np.argsort(scrambled(state.local("id").cpu().numpy()[spread], 0), kind="stable")]
-    species = state.local("species").cpu().numpy()
+    spread = spread[np.argsort(scrambled(state.host_local("id")[spread], 0), kind="stable")]
+    species = state.host_local("species")
     firsts = [int(np.argmax(species == s)) for s in np.flatnonzero(np.bincount(species))]
     hardest = _hardest(state)
     candidates = [beside[0], hardest, *firsts, *beside[1:], *spread.tolist()]
@@ -71,7 +71,7 @@ def choose(
 
 def _hardest(state: AtomState) -> int:
     """The local atom with the largest component of force."""
-    force = state.local("force").cpu().numpy()
+    force = state.host_local("force")
     peaks = [int(np.abs(force[start : start + CHUNK]).max()) for start in range(0, len(force), CHUNK)]
     start = int(np.argmax(peaks)) * CHUNK
     return start + int(np.argmax(np.abs(force[start : start + CHUNK]).max(axis=1)))
@@ -102,6 +102,6 @@ def _beside(state: AtomState, lower: NDArray[np.float64], upper: NDArray[np.floa
 def _fraction(state: AtomState, start: int) -> NDArray[np.float64]:
     """Fractional places of a chunk of local atoms."""
     rows = slice(start, min(start + CHUNK, state.n_local))
-    position, shift = state.local("position")[rows].cpu().numpy(), state.local("shift")[rows].cpu().numpy()
+    position, shift = state.host_local("position")[rows], state.host_local("shift")[rows]
     fraction = np.linalg.solve(state.cell.matrix.T, (position - state.cell.origin).T).T + shift
     return np.asarray(fraction, dtype=np.float64)

@@ -13,7 +13,7 @@ from allegro_md.cell import Cell
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState, SpeciesTable, on_host
 from allegro_md.verify.local import Tolerance
 from allegro_md.verify.result import CheckStats
 
@@ -100,5 +100,5 @@ def _evaluate(
     result = potential(state, lists, frozenset({"virial", "virial_per_atom"}))
     assert result.energy is not None  # of a network
     virials = result.virial_per_atom
-    virial = None if virials is None else virials.cpu().numpy().sum(axis=0) / weight
-    return result.energy.cpu().numpy() / weight, state.local("force").cpu().numpy() / FORCE_SCALE / weight, virial
+    virial = None if virials is None else on_host(virials).sum(axis=0) / weight
+    return on_host(result.energy) / weight, state.host_local("force") / FORCE_SCALE / weight, virial

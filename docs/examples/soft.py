@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
 
 from allegro_md.config.fields import Energy, Length, Table
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
@@ -35,9 +34,9 @@ class Soft:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         n, h, cutoff = state.n_local, state.cell.matrix, self.info.cutoff
-        i = np.repeat(np.arange(n), np.diff(lists.offsets[: n + 1].numpy()))
-        j = lists.neighbors[: len(i)].numpy()
-        x, shift = state.all("position").numpy(), state.all("shift").numpy().astype(np.float64)
+        i = np.repeat(np.arange(n), np.diff(lists.offsets[: n + 1]))
+        j = lists.neighbors[: len(i)]
+        x, shift = state.host_all("position"), state.host_all("shift").astype(np.float64)
         s = shift[j] - shift[i]
         d = (x[j] - x[i]) + (s[:, :1] * h[0] + s[:, 1:2] * h[1] + s[:, 2:] * h[2])  # elementwise: the same bits always
         t = 1.0 - (d[:, 0] ** 2 + d[:, 1] ** 2 + d[:, 2] ** 2) / cutoff**2
@@ -48,7 +47,8 @@ class Soft:
         force = np.zeros((state.n_all, 3), dtype=np.int64)
         np.add.at(force, i, pull)
         np.subtract.at(force, j, pull)
-        state.all("force").add_(torch.from_numpy(force))
+        total = state.host_all("force")
+        total += force
         energy = np.bincount(i, 0.5 * self._epsilon * t**3, minlength=n)
         terms = [np.bincount(i, -slope * d[:, a] * d[:, b], minlength=n) for a, b in VOIGT]
         return Evaluation.of(state, needs, energy, np.stack(terms, axis=1))

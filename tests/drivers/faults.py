@@ -23,6 +23,7 @@ from unittest import mock
 import numpy as np
 import torch
 from mutants import FloatSum, _float_reduce, wrap_in_place
+from numpy.typing import NDArray
 
 from allegro_md.backends.cpu import domain, lists
 from allegro_md.cell import Cell
@@ -64,13 +65,13 @@ def weighted_virial(weights: list[float]) -> Callable[[Any, Any, Evaluation], Ev
         limbs = result.virial.limbs * np.array(weights, dtype=np.int64)[:, None]
         result.totals["virial"] = replace(result.virial, limbs=limbs)
         if result.virial_per_atom is not None:
-            result.per_atom["virial_per_atom"] = result.virial_per_atom * torch.tensor(weights)
+            result.per_atom["virial_per_atom"] = result.virial_per_atom * np.array(weights)
         return result
 
     return change
 
 
-def with_energy(result: Evaluation, energy: torch.Tensor) -> Evaluation:
+def with_energy(result: Evaluation, energy: NDArray[np.float64]) -> Evaluation:
     result.per_atom["energy"] = energy
     return result
 
@@ -80,7 +81,7 @@ def shifted(self: Any, state: Any, result: Evaluation) -> Evaluation:
 
 
 def by_parity(self: Any, state: Any, result: Evaluation) -> Evaluation:
-    return with_energy(result, result.per_atom["energy"] * (1.0 + 1e-4 * (state.local("id") % 2)))
+    return with_energy(result, result.per_atom["energy"] * (1.0 + 1e-4 * (state.host_local("id") % 2)))
 
 
 def remembering() -> Callable[[Any, Any, Evaluation], Evaluation]:

@@ -9,6 +9,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from allegro_md.backends.cpu import domain
 from allegro_md.comm import Comm
@@ -41,8 +42,8 @@ class FloatLennardJones:
         self._a, self._b, self._c = potential._table[0, 0]
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
-        i = np.repeat(np.arange(state.n_local), np.diff(lists.offsets.numpy()))
-        j = lists.neighbors.numpy()
+        i = np.repeat(np.arange(state.n_local), np.diff(lists.offsets))
+        j = lists.neighbors
         x, s = state.all("position").numpy(), state.all("shift").numpy()
         d = (x[j] - x[i]) + (s[j] - s[i]) @ state.cell.matrix
         r2 = (d * d).sum(axis=1)
@@ -65,8 +66,8 @@ class _FloatHalo:
         self.forward = halo.forward
         self._reverse_add = halo.reverse_add
 
-    def reverse_add(self, values: torch.Tensor) -> None:
-        self._reverse_add(values.view(torch.float64))
+    def reverse_add(self, values: NDArray[np.int64]) -> None:
+        self._reverse_add(values.view(np.float64))
 
 
 class FloatForces(ForceEvaluator):
@@ -83,10 +84,10 @@ class FloatForces(ForceEvaluator):
         self._halo = _FloatHalo(self._halo)  # type: ignore[assignment]
 
 
-def wrap_in_place(right: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+def wrap_in_place(right: Callable[..., Any]) -> Callable[..., Any]:
     """Positions are moved into the box when owners are found, instead of keeping a shift beside them."""
 
-    def assign_owners(state: AtomState, planes: Any) -> torch.Tensor:
+    def assign_owners(state: AtomState, planes: Any) -> Any:
         owner = right(state, planes)
         x, s = state.local("position").numpy(), state.local("shift").numpy()
         x += s @ state.cell.matrix

@@ -81,7 +81,7 @@ def own_sample(state: AtomState, potential: LennardJones) -> Sample:
         number=0, step=0, time=0.0, cell=state.cell, species_table=state.species_table, n_total=state.n_total,
         comm=Comm.serial(), ids=state.local("id").numpy(), species=state.local("species").numpy(),
         position=state.local("position").numpy(), velocity=state.local("velocity").numpy(),
-        energy=found.energy.numpy(), centroid_virial=found.centroid_virial,
+        energy=found.energy, centroid_virial=found.centroid_virial,
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
 
 from allegro_md.config.fields import Length, Table
 from allegro_md.evaluation import Evaluation, Needs, PotentialInfo
@@ -36,9 +35,9 @@ class Crowded:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         n, h = state.n_local, state.cell.matrix
-        i = np.repeat(np.arange(n), np.diff(lists.offsets[: n + 1].numpy()))
-        j = lists.neighbors[: len(i)].numpy()
-        x, shift = state.all("position").numpy(), state.all("shift").numpy().astype(np.float64)
+        i = np.repeat(np.arange(n), np.diff(lists.offsets[: n + 1]))
+        j = lists.neighbors[: len(i)]
+        x, shift = state.host_all("position"), state.host_all("shift").astype(np.float64)
         s = shift[j] - shift[i]
         d = (x[j] - x[i]) + (s[:, :1] * h[0] + s[:, 1:2] * h[1] + s[:, 2:] * h[2])
         r2 = d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2]
@@ -46,7 +45,8 @@ class Crowded:
         pull = -(np.bincount(i, weight, minlength=n)[i] * weight)[:, None] * d
         force = np.zeros((state.n_all, 3), dtype=np.int64)
         np.add.at(force, i, np.rint(pull * FORCE_SCALE).astype(np.int64))
-        state.all("force").add_(torch.from_numpy(force))
+        total = state.host_all("force")
+        total += force
         return Evaluation()
 
 

@@ -1,4 +1,7 @@
-"""A second backend in plain torch operations: short and slow, all pairs tried."""
+"""A second backend in plain torch operations: short and slow, all pairs tried.
+
+It stands in for that of the host, so that arrays come and go as those of numpy.
+"""
 
 from __future__ import annotations
 
@@ -103,12 +106,13 @@ class Steps:
         mapped = d[:, :1] * f[0] + d[:, 1:2] * f[1] + d[:, 2:] * f[2]
         state.local("position").copy_(origin + (mapped + (v[:, :1] * t[0] + v[:, 1:2] * t[1] + v[:, 2:] * t[2])))
 
-    def combine(self, rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None:
+    def combine(self, rows: NDArray[np.float64], factors: NDArray[np.float64], into: int) -> None:
         CALLS.add("combine")
+        vectors = torch.from_numpy(rows)
         total = torch.zeros(len(rows), 3, dtype=torch.float64)
         for k, factor in enumerate(factors.tolist()):
-            total += rows[:, k] * factor
-        rows[:, into] = total
+            total += vectors[:, k] * factor
+        vectors[:, into] = total
 
 
 class Sums:
@@ -128,12 +132,13 @@ class Sums:
     def total_mass(self, state: AtomState) -> ExactSum:
         return self.summed(self._mass(state), "mass", state)
 
-    def summed(self, values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
+    def summed(self, values: NDArray[np.float64] | torch.Tensor, kind: str, state: AtomState) -> ExactSum:
         CALLS.add(kind)
-        return ExactSum.of(values.numpy(), kind, state.local("id").numpy())
+        return ExactSum.of(torch.as_tensor(values).numpy(), kind, state.local("id").numpy())
 
-    def products(self, rows: torch.Tensor, chosen: Sequence[int], state: AtomState) -> ExactSum:
-        pairs = [(rows[:, a], rows[:, b]) for a in chosen for b in range(rows.shape[1])]
+    def products(self, rows: NDArray[np.float64], chosen: Sequence[int], state: AtomState) -> ExactSum:
+        vectors = torch.from_numpy(rows).unbind(1)
+        pairs = [(vectors[a], q) for a in chosen for q in vectors]
         terms = [p[:, 0] * q[:, 0] + p[:, 1] * q[:, 1] + p[:, 2] * q[:, 2] for p, q in pairs]
         return self.summed(torch.stack(terms, dim=1), "product", state)
 
@@ -142,15 +147,15 @@ class Sums:
 
 
 class Limits:
-    def largest_length(self, rows: torch.Tensor) -> float:
+    def largest_length(self, rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
         CALLS.add("largest_length")
-        return float(torch.linalg.vector_norm(rows.double(), dim=1).max()) if len(rows) else 0.0
+        return float(torch.linalg.vector_norm(torch.from_numpy(rows).double(), dim=1).max()) if len(rows) else 0.0
 
     def least_clearance(
-        self, state: AtomState, lists: tuple[torch.Tensor, torch.Tensor], shortest: NDArray[np.float64]
+        self, state: AtomState, lists: tuple[NDArray[np.int64], NDArray[np.int32]], shortest: NDArray[np.float64]
     ) -> tuple[float, int, int]:
         CALLS.add("least_clearance")
-        offsets, neighbors = lists
+        offsets, neighbors = (torch.from_numpy(array) for array in lists)
         center = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
         where, other, species = place(state, state.n_all), neighbors.long(), state.all("species").long()
         limit = torch.from_numpy(shortest)[species[center], species[other]]
@@ -163,36 +168,37 @@ class Limits:
 
 
 class Lists:
-    def sort_order(self, state: AtomState, distance: float) -> torch.Tensor | None:
+    def sort_order(self, state: AtomState, distance: float) -> NDArray[np.int64] | None:
         CALLS.add("sort_order")
-        return torch.argsort(-state.local("id")) if state.n_local else None  # any order will do
+        return torch.argsort(-state.local("id")).numpy() if state.n_local else None  # any order will do
 
     def find_pairs(
-        self, state: AtomState, n_centers: int, distance: float, order: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, state: AtomState, n_centers: int, distance: float, order: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         CALLS.add("find_pairs")
-        chosen = torch.arange(state.n_all) if order is None else order
+        chosen = torch.arange(state.n_all) if order is None else torch.from_numpy(order)
         where, ids, shift = place(state, state.n_all)[chosen], state.all("id")[chosen], state.all("shift")[chosen]
         key = np.lexsort((*(shift[:, k].numpy() for k in (2, 1, 0)), ids.numpy()))
         near = torch.cdist(where[:n_centers], where[key], compute_mode="donot_use_mm_for_euclid_dist") < distance
         near[torch.from_numpy(key) == torch.arange(n_centers)[:, None]] = False
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), near.sum(1).cumsum(0)])
-        return offsets, torch.from_numpy(key)[near.nonzero()[:, 1]].to(torch.int32)
+        return offsets.numpy(), key[near.nonzero()[:, 1].numpy()].astype(np.int32)
 
     def farthest(self, state: AtomState) -> float:
         CALLS.add("farthest")
         return float(place(state, state.n_local).abs().max()) if state.n_local else 0.0
 
-    def wrapped(self, state: AtomState, dtype: torch.dtype) -> torch.Tensor:
+    def wrapped(self, state: AtomState, dtype: type[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         CALLS.add("wrapped")
-        return place(state, state.n_local).to(dtype)
+        return place(state, state.n_local).numpy().astype(dtype)
 
     def largest_displacement(
-        self, state: AtomState, reference: torch.Tensor, deformation: NDArray[np.float64] | None
+        self, state: AtomState, reference: NDArray[np.floating[Any]], deformation: NDArray[np.float64] | None
     ) -> float:
         CALLS.add("largest_displacement")
         stretch = torch.eye(3, dtype=torch.float64) if deformation is None else torch.from_numpy(deformation)
-        moved = torch.linalg.vector_norm(place(state, state.n_local) - reference.double() @ stretch, dim=1)
+        start = torch.from_numpy(reference).double() @ stretch
+        moved = torch.linalg.vector_norm(place(state, state.n_local) - start, dim=1)
         return float(moved.max()) if len(moved) else 0.0
 
 
@@ -218,7 +224,7 @@ class Domain:
 
     def assign_owners(
         self, state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-    ) -> torch.Tensor:
+    ) -> NDArray[np.int32]:
         CALLS.add("assign_owners")
         f = torch.stack([fraction(state, axis) for axis in range(3)])
         wraps = -f.floor() * torch.tensor(state.cell.periodic)[:, None]
@@ -229,7 +235,7 @@ class Domain:
         for rank, (i, j, k) in enumerate(np.ndindex(grid)):  # the last one whose lower planes are below owns it
             low = planes[0][i], planes[1][i, j], planes[2][i, j, k]
             owner[(place >= np.array(low)[:, None]).all(axis=0)] = rank
-        return torch.from_numpy(owner)
+        return owner
 
     def within(
         self, state: AtomState, inner: NDArray[np.float64], boxes: NDArray[np.float64]

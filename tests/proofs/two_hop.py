@@ -50,8 +50,8 @@ class PassingEam:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         tables, h, n = self._tables, state.cell.matrix, state.n_local
-        i = np.repeat(np.arange(len(lists.offsets) - 1), np.diff(lists.offsets.numpy()))
-        j = lists.neighbors[: len(i)].numpy()
+        i = np.repeat(np.arange(len(lists.offsets) - 1), np.diff(lists.offsets))
+        j = lists.neighbors[: len(i)]
         x, shift = state.all("position").numpy(), state.all("shift").numpy().astype(np.float64)
         s = shift[j] - shift[i]
         d = (x[j] - x[i]) + (s[:, :1] * h[0] + s[:, 1:2] * h[1] + s[:, 2:] * h[2])
@@ -67,7 +67,7 @@ class PassingEam:
         pull = np.rint((change / r)[own, None] * d[own] * FORCE_SCALE).astype(np.int64)
         np.add.at(state.all("force").numpy(), i[own], pull)
         energy = embedded[:n] + 0.5 * np.bincount(i[own], phi[own], minlength=n)
-        return Evaluation({"energy": torch.from_numpy(energy)})
+        return Evaluation({"energy": energy})
 
 
 def evaluated(potential: Potential, comm: Comm) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def evaluated(potential: Potential, comm: Comm) -> dict[str, Any]:
     for step in range(STEPS):
         evaluation = forces(state)
         rows = (state.local("id"), evaluation.per_atom["energy"], state.local("force"))
-        parts = comm.allgather([row.numpy().copy() for row in rows])
+        parts = comm.allgather([np.array(row) for row in rows])
         ids, energy, force = (np.concatenate(each) for each in zip(*parts, strict=True))
         out[f"energy-{step}"], out[f"force-{step}"] = energy[np.argsort(ids)], force[np.argsort(ids)]
         wave = np.sin(state.local("id").numpy()[:, None] * np.array([1.0, 2.0, 3.0]) + step)

@@ -58,10 +58,11 @@ NUMBA = {"backends", "kernels", "exact", "rng", "io", "accumulators", "analysis"
 WATCHES_NUMBA = {"compilation"}  # compiles nothing
 GROUND_PACKAGES = {"numpy", "scipy", "torch", "numba"} | set(sys.stdlib_module_names)
 
-# Imported inside functions because they are optional, or slow to load and needed at the edge only.
+# Imported inside functions because they are optional, or slow to load and needed at the edge only. Torch takes a
+# second, and a run with a classical potential needs none of it (tests/unit/test_startup.py).
 LAZY_PACKAGES = {
     "MDAnalysis", "allegro", "ase", "ase_db_backends", "e3nn", "jinja2", "lmdb", "matplotlib", "mpi4py", "nequip",
-    "tensorboardX", "triton",
+    "tensorboardX", "torch", "triton",
 }  # fmt: skip
 LAZY_COMPONENTS = {"cli", "__main__", "__init__"}
 

@@ -1,4 +1,4 @@
-"""The backend of CPUs: numba on the memory of the tensors, one thread."""
+"""The backend of CPUs: numba, one thread."""
 
 from allegro_md.backends.base import Backend
 from allegro_md.backends.cpu import domain, limits, lists, steps, sums

@@ -7,7 +7,6 @@ from typing import Any
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.state import AtomState
@@ -33,11 +32,11 @@ def histogram(state: AtomState, axis: int, lower: float, width: float, n_bins: i
 
 def assign_owners(
     state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-) -> torch.Tensor:
+) -> NDArray[np.int32]:
     """Finds the rank that owns each local atom, (n_local,) int32, by fractional planes; sets the lattice shifts."""
-    owner, cell = torch.empty(state.n_local, dtype=torch.int32), state.cell
+    owner, cell = np.empty(state.n_local, dtype=np.int32), state.cell
     _assign_owners(
-        state.host_local("position"), cell.origin, cell.inverse, np.array(cell.periodic), planes, owner.numpy(),
+        state.host_local("position"), cell.origin, cell.inverse, np.array(cell.periodic), planes, owner,
         state.host_local("shift"),
     )  # fmt: skip
     return owner

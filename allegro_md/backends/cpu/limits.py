@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Lists
@@ -13,19 +12,18 @@ from allegro_md.kernels.no_refcount import no_refcount
 from allegro_md.state import AtomState
 
 
-def largest_length(rows: torch.Tensor) -> float:
+def largest_length(rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
     """Largest length of `rows` (n, 3) float64 or int64, in their unit; infinite if one is not finite."""
-    return float(_largest_length(rows.numpy()))
+    return float(_largest_length(rows))
 
 
 def least_clearance(
-    state: AtomState, lists: tuple[torch.Tensor, torch.Tensor], shortest: NDArray[np.float64]
+    state: AtomState, lists: tuple[NDArray[np.int64], NDArray[np.int32]], shortest: NDArray[np.float64]
 ) -> tuple[float, int, int]:
     """Finds the listed pair that is closest to its limit; `shortest` (n_species, n_species) Å."""
-    position, shift, species = (state.all(name).numpy() for name in ("position", "shift", "species"))
-    offsets, neighbors = lists
+    position, shift, species = (state.host_all(name) for name in ("position", "shift", "species"))
     atoms = Atoms(position, shift, species, state.cell.matrix)
-    least, i, j = _least_clearance(atoms, Lists(offsets.numpy(), neighbors.numpy()), shortest)
+    least, i, j = _least_clearance(atoms, Lists(*lists), shortest)
     return float(least), int(i), int(j)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.backends.cpu.cell_list import build_pairs
@@ -14,25 +13,24 @@ from allegro_md.backends.cpu.grid import cells_around, place_of, sorted_into
 from allegro_md.state import AtomState
 
 
-def sort_order(state: AtomState, distance: float) -> torch.Tensor | None:
+def sort_order(state: AtomState, distance: float) -> NDArray[np.int64] | None:
     """Returns the order of the local atoms by cells for pairs within `distance` (Å), (n_local,); None: they are."""
     if state.n_local == 0:
         return None
-    position, shift = state.local("position").numpy(), state.local("shift").numpy()
+    position, shift = state.host_local("position"), state.host_local("shift")
     grid = cells_around(position, shift, state.cell, distance)
     _, members = sorted_into(grid, position, shift, 0, state.n_local)
-    return torch.from_numpy(members) if len(members) else None
+    return members if len(members) else None
 
 
 def find_pairs(
-    state: AtomState, n_centers: int, distance: float, order: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+    state: AtomState, n_centers: int, distance: float, order: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Finds the neighbors within `distance` (Å) of the first atoms of the order, (n_all,) int64."""
-    position, shift, ids = (state.all(name).numpy() for name in ("position", "shift", "id"))
+    position, shift, ids = (state.host_all(name) for name in ("position", "shift", "id"))
     if order is not None:
-        position, shift, ids = (rows[order.numpy()] for rows in (position, shift, ids))
-    offsets, neighbors = build_pairs(position, shift, ids, state.cell, n_centers, distance)
-    return torch.from_numpy(offsets), torch.from_numpy(neighbors)
+        position, shift, ids = (rows[order] for rows in (position, shift, ids))
+    return build_pairs(position, shift, ids, state.cell, n_centers, distance)
 
 
 def farthest(state: AtomState) -> float:
@@ -40,25 +38,25 @@ def farthest(state: AtomState) -> float:
     return float(_farthest(*_where(state)))
 
 
-def wrapped(state: AtomState, dtype: torch.dtype) -> torch.Tensor:
+def wrapped(state: AtomState, dtype: type[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Positions of the local atoms in the rank's frame, x + shift · h, (n_local, 3) of a floating-point type, Å."""
-    places = torch.empty((state.n_local, 3), dtype=dtype)
-    _places(*_where(state), places.numpy())
+    places = np.empty((state.n_local, 3), dtype=dtype)
+    _places(*_where(state), places)
     return places
 
 
 def largest_displacement(
-    state: AtomState, reference: torch.Tensor, deformation: NDArray[np.float64] | None
+    state: AtomState, reference: NDArray[np.floating[Any]], deformation: NDArray[np.float64] | None
 ) -> float:
     """Largest displacement beyond a deformation (3, 3) from `reference` (n_local, 3) Å, wrapped, Å."""
     fixed = deformation is None
     stretch = np.eye(3) if deformation is None else deformation
-    return float(_largest_displacement(*_where(state), reference.numpy(), stretch, fixed))
+    return float(_largest_displacement(*_where(state), reference, stretch, fixed))
 
 
 def _where(state: AtomState) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.float64]]:
     """Unwrapped positions (n_local, 3) Å, shifts (n_local, 3), and lattice rows (3, 3) Å."""
-    return state.local("position").numpy(), state.local("shift").numpy(), np.array(state.cell.matrix)
+    return state.host_local("position"), state.host_local("shift"), np.array(state.cell.matrix)
 
 
 @numba.njit(cache=True)

@@ -54,13 +54,13 @@ def count_pairs(
     counts = np.zeros((64, len(edges) - 1), dtype=np.int64)
     if state.n_local == 0:
         return counts
-    position, shift = state.all("position").numpy(), state.all("shift").numpy()
+    position, shift = state.host_all("position"), state.host_all("shift")
     grid = cells_around(position, shift, state.cell, float(edges[-1]))
     own = sorted_into(grid, position, shift, 0, state.n_local)
     binned = Binned(*own, *sorted_into(grid, position, shift, state.n_local, len(position)))
     nothing = np.zeros(0, dtype=np.int64)
     zeros, ones = np.zeros(3, dtype=np.int64), np.ones(3, dtype=np.int64)
-    held = Held(position, shift, state.all("id").numpy(), zeros, ones, nothing)
+    held = Held(position, shift, state.host_all("id"), zeros, ones, nothing)
     _count(held, grid, binned, Counted(edges, of_center, of_neighbor, counts))
     return counts
 

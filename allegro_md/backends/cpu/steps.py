@@ -10,7 +10,6 @@ from functools import reduce
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import ExactSum
@@ -24,44 +23,44 @@ CHUNK = 1 << 14
 
 def kick(state: AtomState, factors: NDArray[np.float64]) -> None:
     """Adds force · factor of the species to the velocities; `factors` (n_species,) Å/fs per fixed-point unit."""
-    arrays = tuple(state.local(name).numpy() for name in ("force", "species", "velocity"))
+    arrays = tuple(state.host_local(name) for name in ("force", "species", "velocity"))
     _kick(*arrays, factors, _groups(state), state.held)
 
 
 def work(state: AtomState, time: float) -> None:
     """Adds force · velocity · time (fs per fixed-point unit) to the work done on atoms that are held."""
-    force, velocity, group, done = (state.local(name).numpy() for name in ("force", "velocity", "group", "work"))
+    force, velocity, group, done = (state.host_local(name) for name in ("force", "velocity", "group", "work"))
     _work(force, velocity, group, state.held, time, done)
 
 
 def scale_velocities(state: AtomState, factor: float, within: int = 0) -> None:
     """Multiplies the velocities of atoms that are not held, and with `within` only of these groups' atoms."""
-    velocity = state.local("velocity")
+    velocity = state.host_local("velocity")
     if state.held or within:
-        _scale_some(velocity.numpy(), factor, state.local("group").numpy(), state.held, within)
+        _scale_some(velocity, factor, state.host_local("group"), state.held, within)
     else:
-        velocity.mul_(factor)
+        velocity *= factor
 
 
 def add_forces(state: AtomState, forces: NDArray[np.int64], within: int) -> None:
     """Adds forces (n_species, 3), fixed point, to those of atoms of groups `within` that are not held."""
-    force, species, group = (state.local(name).numpy() for name in ("force", "species", "group"))
+    force, species, group = (state.host_local(name) for name in ("force", "species", "group"))
     _add_forces(force, species, group, forces, state.held, within)
 
 
 def drift(state: AtomState, time: float) -> None:
     """Adds velocity · time (fs) to the positions."""
-    _drift(state.local("velocity").numpy(), time, state.local("position").numpy())
+    _drift(state.host_local("velocity"), time, state.host_local("position"))
 
 
 def thermalize(
     state: AtomState, keep: NDArray[np.float64], width: NDArray[np.float64], draw: Draw, within: int = 0
 ) -> ExactSum:
     """Replaces v by keep · v + width · R; `keep` (n_species,), `width` (n_species,) Å/fs. Returns the heat, eV."""
-    ids, species, velocity = (state.local(name).numpy() for name in ("id", "species", "velocity"))
+    ids, species, velocity = (state.host_local(name) for name in ("id", "species", "velocity"))
     masses = state.species_table.masses * AMU_A2_PER_FS2
     grouped, chosen = state.held or within, (state.held, within)
-    group = state.local("group" if grouped else "id").numpy()  # where nothing is chosen any numbers will do
+    group = state.host_local("group" if grouped else "id")  # where nothing is chosen any numbers will do
     parts = []
     for start in range(0, max(1, state.n_local), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -72,7 +71,7 @@ def thermalize(
 
 def strain(state: AtomState, deformation: NDArray[np.float64]) -> None:
     """Maps the positions about the cell's origin, x → x₀ + (x − x₀) F; `deformation` (3, 3) is F."""
-    _strain(state.local("position").numpy(), state.cell.origin, np.ascontiguousarray(deformation))
+    _strain(state.host_local("position"), state.cell.origin, np.ascontiguousarray(deformation))
 
 
 def kick_with_cell(
@@ -86,26 +85,26 @@ def kick_with_cell(
         damping: (3, 3) D.
         gain: (3, 3) G.
     """
-    arrays = tuple(state.local(name).numpy() for name in ("force", "species", "velocity"))
+    arrays = tuple(state.host_local(name) for name in ("force", "species", "velocity"))
     maps = np.ascontiguousarray(damping), np.ascontiguousarray(gain)
     _kick_with_cell(*arrays, factors, *maps, _groups(state), state.held)
 
 
 def drift_with_cell(state: AtomState, deformation: NDArray[np.float64], flight: NDArray[np.float64]) -> None:
     """Maps the positions, x → x₀ + (x − x₀) F + v T: `deformation` (3, 3) is F, `flight` (3, 3) T in fs."""
-    arrays = tuple(state.local(name).numpy() for name in ("velocity", "position"))
+    arrays = tuple(state.host_local(name) for name in ("velocity", "position"))
     _drift_with_cell(*arrays, state.cell.origin, np.ascontiguousarray(deformation), np.ascontiguousarray(flight))
 
 
-def combine(rows: torch.Tensor, factors: NDArray[np.float64], into: int) -> None:
+def combine(rows: NDArray[np.float64], factors: NDArray[np.float64], into: int) -> None:
     """Replaces one of k vectors of each atom by a linear combination of all: `rows` (n, k, 3), `factors` (k,)."""
     used = np.flatnonzero(factors)
-    _combine(rows.numpy(), used, factors[used], into)
+    _combine(rows, used, factors[used], into)
 
 
 def _groups(state: AtomState) -> NDArray[np.int64]:
     """(n_local,) bits of the groups of each atom; (0,) where none is held, so that nobody asks."""
-    groups: NDArray[np.int64] = state.local("group").numpy() if state.held else np.empty(0, dtype=np.int64)
+    groups: NDArray[np.int64] = state.host_local("group") if state.held else np.empty(0, dtype=np.int64)
     return groups
 
 

@@ -7,7 +7,6 @@ from functools import reduce
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from allegro_md.exact import ExactSum
@@ -45,14 +44,14 @@ def total_mass(state: AtomState) -> ExactSum:
     return _in_chunks(state, "mass", lambda species, _: masses[species])
 
 
-def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
+def summed(values: NDArray[np.float64], kind: str, state: AtomState) -> ExactSum:
     """Exact sum of a quantity of the local atoms: `values` (n_local,) or (n_local, k), in the unit of `kind`."""
-    return ExactSum.of(values.numpy(), kind, _ids(state))
+    return ExactSum.of(values, kind, _ids(state))
 
 
-def products(rows: torch.Tensor, chosen: Sequence[int], state: AtomState) -> ExactSum:
+def products(rows: NDArray[np.float64], chosen: Sequence[int], state: AtomState) -> ExactSum:
     """Σ of the scalar products of the chosen of k vectors of each local atom with all k: `rows` (n_local, k, 3)."""
-    ids, vectors, indices, parts = _ids(state), rows.numpy(), np.array(chosen), []
+    ids, vectors, indices, parts = _ids(state), rows, np.array(chosen), []
     chunk = max(1, CHUNK // (len(indices) * vectors.shape[1]))
     for start in range(0, max(1, state.n_local), chunk):
         part = slice(start, start + chunk)
@@ -61,7 +60,7 @@ def products(rows: torch.Tensor, chosen: Sequence[int], state: AtomState) -> Exa
 
 
 def _ids(state: AtomState) -> NDArray[np.int64]:
-    ids: NDArray[np.int64] = state.local("id").numpy()
+    ids: NDArray[np.int64] = state.host_local("id")
     return ids
 
 
@@ -69,7 +68,7 @@ def _free(state: AtomState, within: int = 0) -> Callable[[slice], NDArray[np.boo
     """Tells which rows take part in a sum of atoms that are not held (and are in groups `within`); None: all do."""
     if not state.held and not within:
         return None
-    group, held = state.local("group").numpy(), state.held
+    group, held = state.host_local("group"), state.held
     return lambda rows: ((group[rows] & held) == 0) & ((group[rows] & within != 0) | (within == 0))
 
 
@@ -80,7 +79,7 @@ def _in_chunks(
     chosen: Callable[[slice], NDArray[np.bool_]] | None = None,
 ) -> ExactSum:
     """Exact sum of the terms that a function makes of species and velocities of some local atoms; None: of all."""
-    ids, species, velocity = _ids(state), state.local("species").numpy(), state.local("velocity").numpy()
+    ids, species, velocity = _ids(state), state.host_local("species"), state.host_local("velocity")
     parts = []
     for start in range(0, max(1, state.n_local), CHUNK):
         rows = slice(start, start + CHUNK)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from allegro_md.evaluation import TOLERANCE
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.models.allegro.edges import Edges
@@ -19,11 +20,8 @@ from allegro_md.models.fused.splines import tabulate
 
 Array = NDArray[np.float64]
 
-TOLERANCE = 1e-5
-"""Of a force component: eV/Å, and relative to it, whichever is larger."""
-
 MARGIN = 0.25
-"""Fraction of it that one center may take: an atom feels its own center and those of its neighbors."""
+"""Fraction of `TOLERANCE` that one center may take: an atom feels its own center and those of its neighbors."""
 
 COARSEST, FINEST = 256, 8192
 """Intervals of a table."""

@@ -22,7 +22,7 @@ ALL = (True, True, True)
 def owners(decomposition: Decomposition, x: np.ndarray, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     state = AtomState.from_arrays(cell, SpeciesTable(("Ar",), np.array([18]), np.array([39.95])), x)
     owner = backend_for(state.device).domain.assign_owners(state, decomposition.planes)
-    return owner.numpy(), state.local("shift").numpy()
+    return owner, state.local("shift").numpy()
 
 
 def even(grid: Grid, periodic: tuple[bool, bool, bool] = ALL) -> Decomposition:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from allegro_md.kernels import contract, segment, tile
+from allegro_md.kernels.blocks import BLOCK_ROWS
 from allegro_md.kernels.contract import Rows, Terms, product, trace, weighting
 
 E, C, U = 7, 3, 11
@@ -141,7 +142,7 @@ def test_segment_sum() -> None:
     assert torch.autograd.gradgradcheck(lambda v: segment.gather(v, CENTER), (per_center,))
 
 
-@pytest.mark.parametrize("rows", [5, 2 * tile.BLOCK_ROWS])
+@pytest.mark.parametrize("rows", [5, 2 * BLOCK_ROWS])
 def test_products(rows: Any) -> None:
     x, z, v, w = tensors((rows, 4), (rows, 3), (4, 2), (3, 2))
     assert torch.allclose(tile.matmul(x, v), x @ v, rtol=0, atol=1e-13)
@@ -160,8 +161,8 @@ def test_rows_of_a_tile_do_not_depend_on_their_place() -> None:
     """The premise of the constant tile, measured on this machine's libraries."""
     generator = torch.Generator().manual_seed(3)
     for dtype in (torch.float32, torch.float64):
-        x = torch.randn((tile.BLOCK_ROWS, 72), generator=generator, dtype=dtype)
-        order = torch.randperm(tile.BLOCK_ROWS, generator=generator)
+        x = torch.randn((BLOCK_ROWS, 72), generator=generator, dtype=dtype)
+        order = torch.randperm(BLOCK_ROWS, generator=generator)
         for width in (1, 16, 33, 64, 160):
             w = torch.randn((72, width), generator=generator, dtype=dtype)
             for matrix in (w, w.t().contiguous().t()):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from allegro_md.kernels.tile import BLOCK_ROWS, fanned_matmul, gathered_matmul
+from allegro_md.kernels.blocks import BLOCK_ROWS
+from allegro_md.kernels.tile import fanned_matmul, gathered_matmul
 
 WIDTHS = (1, 2, 3, 5, 8, 9, 15, 16, 17, 24, 33, 64)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from allegro_md.evaluation import TOLERANCE
 from allegro_md.kernels.cpu_harmonics import harmonics, harmonics_backward
 from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
 from allegro_md.models.allegro.edges import Edges
@@ -17,7 +18,7 @@ from allegro_md.models.allegro.geometry import spherical_harmonics
 from allegro_md.models.allegro.mlp import ACTIVATIONS
 from allegro_md.models.allegro.network import Network
 from allegro_md.models.convert.importer import load_foreign
-from allegro_md.models.fused.accuracy import TOLERANCE, environments, excess, network_forces
+from allegro_md.models.fused.accuracy import environments, excess, network_forces
 from allegro_md.models.fused.fold import fold, obstacle
 from allegro_md.models.fused.splines import splines, tabulate
 

@@ -88,7 +88,7 @@ def test_all_centers_have_all_neighbors(box: str, periodic: tuple[bool, bool, bo
     for _ in range(hops):
         reached: set[int] = set()
         for center in layer:
-            row = lists.neighbors[lists.offsets[center] : lists.offsets[center + 1]].numpy()
+            row = lists.neighbors[lists.offsets[center] : lists.offsets[center + 1]]
             assert neighbors_of(state, center, row, CUTOFF) == wanted[int(state.all("id")[center])]
             place = (state.all("position") + state.all("shift").double() @ torch.tensor(state.cell.matrix)).numpy()
             reached |= {int(j) for j in row if np.linalg.norm(place[j] - place[center]) < CUTOFF}
@@ -118,11 +118,11 @@ def test_pairs_within_any_distance(box: str, distance: float) -> None:
     lists.build(state)
     moved(state)
     assert lists.skin_excess(state) <= 0.0
-    before = state.n_ghost, lists.neighbors.clone()
+    before = state.n_ghost, lists.neighbors.copy()
     found = find_pairs(state, lists, decomposition, Comm.serial(), distance)
     wanted = all_images(state, distance)
     for i in range(state.n_local):
-        row = found.neighbors[found.offsets[i] : found.offsets[i + 1]].numpy()
+        row = found.neighbors[found.offsets[i] : found.offsets[i + 1]]
         assert neighbors_of(found.state, i, row, distance) == wanted[int(state.all("id")[i])]
         assert len(row) == len(wanted[int(state.all("id")[i])])
     assert state.n_ghost == before[0] and np.array_equal(lists.neighbors, before[1])

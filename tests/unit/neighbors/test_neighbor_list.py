@@ -96,7 +96,7 @@ def pairs_within(state: AtomState, distance: float) -> set[tuple[int, int]]:
 
 
 def listed(neighbors: NeighborList) -> set[tuple[int, int]]:
-    return {(i, j) for i, row in enumerate(rows(neighbors.offsets.numpy(), neighbors.neighbors.numpy())) for j in row}
+    return {(i, j) for i, row in enumerate(rows(neighbors.offsets, neighbors.neighbors)) for j in row}
 
 
 @settings(max_examples=80, deadline=None)

@@ -105,11 +105,11 @@ def run(
         neighbors.build(state)
         result = potential(state, neighbors, frozenset({"virial", "virial_per_atom"}) if virial else frozenset())
         np.add.at(fixed, state.all("id").numpy(), state.all("force").numpy())
-        energy[own] = result.energy.numpy()
+        energy[own] = result.energy
         if result.virial_per_atom is None:
             virial = False
         else:
-            virials[own] = result.virial_per_atom.numpy()
+            virials[own] = result.virial_per_atom
     return Result(energy, fixed, virials if virial else None)
 
 

@@ -11,9 +11,8 @@ import torch
 from allegro_md.cell import Cell
 from allegro_md.errors import InputError, PhysicsError, ResourceError
 from allegro_md.exact import FORCE_RANGE, FORCE_SCALE
-from allegro_md.kernels.blocks import LIMIT
+from allegro_md.kernels.blocks import BLOCK_ROWS, LIMIT
 from allegro_md.kernels.fixed import CENTER_BOUND, MOST_TERMS
-from allegro_md.kernels.tile import BLOCK_ROWS
 from allegro_md.models.allegro.architecture import Bessel, Dense, Mlp, Residual, Spline
 from allegro_md.models.allegro.edges import Edges
 from allegro_md.models.allegro.network import Network

@@ -98,7 +98,7 @@ def test_close_approach_is_an_error(lab: Any, x: Any) -> None:
     state = lab.hold(lab.System(np.zeros((2, 3)), system.cell, ("Ar",), system.kind), np.arange(2), 0.0)
     state.all("position")[:2] = torch.from_numpy(system.x)
     neighbors = NeighborList(8.5, 0.0)
-    neighbors.offsets, neighbors.neighbors = torch.tensor([0, 1, 2]), torch.tensor([1, 0], dtype=torch.int32)
+    neighbors.offsets, neighbors.neighbors = np.array([0, 1, 2]), np.array([1, 0], dtype=np.int32)
     with pytest.raises(PhysicsError, match="atom 0"):
         potential(state, neighbors, frozenset({"virial"}))
 

@@ -1,0 +1,65 @@
+"""``allegro-md plan INPUT.toml --ranks N``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allegro_md.cli import launcher_rank
+from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, write_document
+from allegro_md.cli.loading import Assignments, InputFile, load
+from allegro_md.comm import Comm
+
+
+def plan(
+    input_file: InputFile,
+    ranks: Annotated[int, typer.Option("--ranks", metavar="N", min=1, help="Number of ranks.")],
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="NAME", help="What a rank runs on: a core or GPU of the table; this machine "
+                     "if not given."),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option("--network", metavar="NAME", help="Between nodes; infiniband-hdr if not given.")
+    ] = None,
+    launcher: Annotated[
+        str | None,
+        typer.Option("--launcher", metavar="COMMAND", help='Measure messages between ranks that it starts here, for '
+                     'example "mpirun -n 2".'),
+    ] = None,
+    assignments: Assignments = None,
+    json_file: JsonFile = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw time and efficiency to 10⁵ ranks, 10¹² atoms.")
+    ] = None,
+) -> None:
+    """Predict memory per rank, time per step by part, communication and efficiency of a run on N ranks.
+
+    Measures the input's potential, list and integrator for some seconds on one core of this machine, with a few copies
+    of its system. Times on a device of the table follow from that; they are a forecast. Only --launcher starts MPI.
+    """
+    if launcher_rank() > 0:
+        return
+    check_folder(json_file)
+    check_folder(plot)
+    config = load(Comm.serial(), input_file, assignments, check_grid=False)
+    from allegro_md.figures import png
+    from allegro_md.io.disk import write_whole
+    from allegro_md.scaling.links import measure_link
+    from allegro_md.scaling.machine import require_known
+    from allegro_md.scaling.plan import document, make_plan
+    from allegro_md.scaling.plan_plot import draw
+    from allegro_md.scaling.wording import lines
+
+    require_known(device, network)
+    measured = None if launcher is None else measure_link(launcher)
+    made = make_plan(config if config.replicas is None else config.replica(0), device, network, measured)
+    if json_file != TERMINAL:
+        typer.echo("\n".join(lines(made, ranks)))
+    write_document(document(made, ranks) if json_file else {}, json_file)
+    if plot is not None:
+        write_whole(plot, png(draw(made)))
+        if json_file != TERMINAL:
+            typer.echo(f"picture written to {plot}")

@@ -1,0 +1,96 @@
+"""``allegro-md scale strong|weak INPUT.toml`` and ``allegro-md scale collect DIR``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allegro_md.cli.loading import Assignments
+from allegro_md.errors import InputError
+
+KINDS = ("strong", "weak")
+COLLECT = "collect"
+
+SRUN = "srun -n {n}"
+"""Launcher in job scripts, unless another is given."""
+
+MOST_COUNTS = 64
+"""Numbers of ranks of one study."""
+
+Folder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the study; default: "
+                                             "scaling-KIND-NAME of the input.")]
+Ranks = Annotated[str, typer.Option("--ranks", metavar="N,N,…", help="Numbers of ranks.")]
+LauncherText = Annotated[str | None, typer.Option("--launcher", metavar="WORDS", help="Starts {n} ranks, for example "
+                                                  "\"srun --overlap -n {n}\"; default: mpirun -n {n}.")]
+
+
+def scale(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="strong|weak|collect", help="strong: the same system on all ranks; "
+                                        "weak: the system of the input on each rank; collect: the results of jobs.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT.toml|DIR", help="The input file; of collect the folder of "
+                                           "the study.")],
+    ranks: Ranks = "1,2,4",
+    launcher: LauncherText = None,
+    steps: Annotated[int, typer.Option(min=1, help="Timed steps of a turn.")] = 100,
+    warmup: Annotated[int, typer.Option(min=1, help="Steps before the first turn.")] = 20,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each number of ranks; medians count.")] = 5,
+    out: Folder = None,
+    assignments: Assignments = None,
+    with_output: Annotated[bool, typer.Option("--with-output", help="Write the files of the input within the timed "
+                                              "steps; else they are without any output.")] = False,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Write job scripts instead of measuring.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier study in the folder.")] = False,
+) -> None:
+    """Measure how a simulation scales with the number of ranks: table, CSV, plot, advice.
+
+    Starts its ranks by itself, so it is not started with mpirun. The numbers of ranks take turns in making steps.
+    """
+    if context.obj.size > 1:
+        raise InputError("starts its ranks by itself", "allegro-md scale", "start it without mpirun")
+    if kind == COLLECT:
+        from allegro_md.scaling.report import report
+
+        _print(report(source))
+        return
+    if kind not in KINDS:
+        raise InputError(f"there is no study '{kind}'", "scale", f"choose {', '.join((*KINDS, COLLECT))}")
+    counts, folder = numbers(ranks), Path(f"scaling-{kind}-{source.stem}") if out is None else out
+    from allegro_md.scaling.launching import Launcher
+    from allegro_md.scaling.measure import Timing
+    from allegro_md.scaling.report import report
+    from allegro_md.scaling.sizes import Kind
+    from allegro_md.scaling.slurm import write_scripts
+    from allegro_md.scaling.study import Study, measure_all
+
+    starter = Launcher(SRUN if slurm and launcher is None else launcher, here=not slurm)
+    timing = Timing(steps, warmup, repeats, with_output)
+    which: Kind = "weak" if kind == "weak" else "strong"
+    study = Study(which, source, tuple(assignments or ()), counts, starter, timing, folder)
+    sizes = study.prepare(overwrite)
+    if slurm:
+        _print(write_scripts(study, sizes))
+        return
+    measure_all(study, sizes, typer.echo)
+    _print(report(folder))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Reads numbers of ranks, in ascending order.
+
+    Raises:
+        InputError: it is not a list of different positive numbers.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words) or len({int(w) for w in words}) < len(words):
+        raise InputError(f"expected different numbers of ranks, got '{text}'", "--ranks", "write for example 1,2,4")
+    if len(words) > MOST_COUNTS:
+        raise InputError(f"{len(words)} numbers of ranks are too many", "--ranks", f"give at most {MOST_COUNTS}")
+    return tuple(sorted(int(word) for word in words))
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)

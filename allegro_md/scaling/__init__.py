@@ -1,0 +1,1 @@
+"""Scaling: studies on several numbers of ranks, short trials of settings, and forecasts."""

@@ -1,0 +1,121 @@
+"""Conclusions from a study, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from allegro_md.scaling.results import Results, Row
+from allegro_md.scaling.study import ranks_named
+
+ENOUGH = 0.8
+"""Efficiency from which on more ranks are worth their cost."""
+
+NOISY = 0.1
+"""Spread of the turns from which on small differences mean nothing."""
+
+SHARED = 0.9
+"""Share of a core below which something else ran on it."""
+
+UNEVEN = 1.1
+"""Imbalance of the ranks from which on it is named."""
+
+SMALL = 0.03
+"""Share of a step that is worth a sentence."""
+
+CAUSES: dict[str, tuple[str, ...]] = {
+    "messages between ranks and waiting for them": ("halo", "wait", "guard"),
+    "rebuilding neighbor lists": ("rebuild",),
+    "output": ("output", "checkpoint"),
+    "the integrator": ("integrate",),
+    "the potential itself": ("potential",),
+}
+"""Parts of a step, by what is said of them."""
+
+
+def advice(results: Results) -> list[str]:
+    """Sentences about what the study shows; the most important ones first."""
+    rows = results.rows
+    if not rows:
+        return ["there is no result; see the reasons above"]
+    found = [*_conclusion(results)]
+    low = next((row for row in rows if row.efficiency < ENOUGH), None)
+    if low is not None and low.cpu_share >= SHARED:  # else the reason lies outside
+        found.append(_loss(rows[0], low))
+    return [*found, *_doubts(rows)]
+
+
+def _conclusion(results: Results) -> Iterator[str]:
+    """The best number of ranks for this system, or for its size per rank."""
+    rows = results.rows
+    if len(rows) == 1:
+        yield "one number of ranks tells nothing about scaling: give several, for example --ranks 1,2,4"
+        return
+    good = [row for row in rows if row.efficiency >= ENOUGH]
+    best = good[-1]
+    more = [row for row in rows if row.ranks > best.ranks]
+    if results.kind == "weak":
+        last = rows[-1]
+        yield (
+            f"{last.atoms:,} atoms on {ranks_named(last.ranks)} take {1 / last.efficiency:.2f} times as long as "
+            f"{rows[0].atoms:,} on {ranks_named(rows[0].ranks)}: efficiency {last.efficiency:.2f}"
+        )
+        return
+    if not more:
+        yield (
+            f"efficiency is {best.efficiency:.2f} on {ranks_named(best.ranks)}, the most that were tried: "
+            "more ranks may pay"
+        )
+        return
+    ratio = best.seconds_per_step / more[0].seconds_per_step
+    cost = more[0].us_rank_per_atom_step / best.us_rank_per_atom_step
+    faster = f"{ratio:.2g} times as fast" if ratio > 1.02 else "no faster"
+    yield (
+        f"{ranks_named(best.ranks)} {'is' if best.ranks == 1 else 'are'} the optimum for this system: "
+        f"{ranks_named(more[0].ranks)} are {faster} at {cost:.2g} times the cost"
+    )
+
+
+def _loss(base: Row, row: Row) -> str:
+    """Names the part of a step to which most of the time beyond ideal scaling goes."""
+    start = f"efficiency is {row.efficiency:.2f} on {ranks_named(row.ranks)}"
+    parts = {cause: _cost(row, names) - _cost(base, names) for cause, names in CAUSES.items()}
+    cause, lost = max(parts.items(), key=lambda item: item[1])
+    share = lost / row.us_rank_per_atom_step
+    if share < SMALL:
+        return start
+    more = f"{start}: {100 * share:.0f} % of the time there goes into {cause}, beyond what {base.ranks} "
+    more += "rank needs for it" if base.ranks == 1 else "ranks need for it"
+    if cause.startswith("messages") and row.imbalance > UNEVEN:
+        more += f"; the busiest rank has {row.imbalance:.2f} times the mean work, and the others wait for it"
+    elif cause.startswith("messages"):
+        more += f"; a rank has {row.atoms // row.ranks:,} atoms there"
+    elif cause.startswith("the potential"):
+        more += ": cores that share memory, cache or clock slow each other down"
+    return more
+
+
+def _cost(row: Row, phases: tuple[str, ...]) -> float:
+    """µs·rank per atom and step that go into some phases."""
+    return 1e6 * _sum(row.mean, phases) * row.ranks / row.atoms
+
+
+def _sum(seconds: Mapping[str, float], phases: tuple[str, ...]) -> float:
+    return sum(seconds.get(name, 0.0) for name in phases)
+
+
+def _doubts(rows: list[Row]) -> Iterator[str]:
+    """Reasons not to trust the numbers."""
+    noisy = max(rows, key=lambda row: row.spread)
+    if noisy.spread > NOISY:
+        yield (
+            f"the turns of {ranks_named(noisy.ranks)} differ by {100 * noisy.spread:.0f} %: the machine was not quiet, "
+            "and differences below that mean little"
+        )
+    busy = min(rows, key=lambda row: row.cpu_share)
+    if busy.cpu_share < SHARED:
+        yield (
+            f"a rank of {ranks_named(busy.ranks)} had its core for {100 * busy.cpu_share:.0f} % of the time only: "
+            "other programs or other ranks ran there, so these times are too long"
+        )
+    if min(row.turns for row in rows) < 3:
+        yield "fewer than 3 turns: the spread is unknown"

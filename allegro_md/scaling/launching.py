@@ -1,0 +1,145 @@
+"""Launchers, and processes that a study has started with them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from allegro_md.errors import InputError
+from allegro_md.scaling.measure import READY
+
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Set to 1 for the ranks where the user has not set them: a run computes on one thread per rank."""
+
+PATIENCE = 20.0
+"""Seconds that a process gets to end by itself."""
+
+LAST_WORDS = 160
+"""Characters of the last line of a process that failed."""
+
+KILLED = (137, -9, 9)
+"""Exit statuses of a process that was killed, often by the system for want of memory."""
+
+
+class Launcher:
+    """The words that start a program on n ranks.
+
+    Attributes:
+        text: as the user gave it, with ``{n}``.
+        alternates: several programs started with it can be there at the same time.
+    """
+
+    def __init__(self, text: str | None, here: bool = True) -> None:
+        """Reads it.
+
+        Args:
+            text: its words; None: the mpirun beside this Python, else the one on the path.
+            here: it is called on this machine, so it must be there.
+
+        Raises:
+            InputError: it does not say where the number of ranks stands, or is not to be found.
+        """
+        if text is None:
+            beside = Path(sys.executable).parent / "mpirun"
+            found = str(beside) if beside.exists() else shutil.which("mpirun")
+            if found is None:
+                remedy = "pip install 'allegro-md[mpi]', or name yours: --launcher \"srun -n {n}\""
+                raise InputError("there is no mpirun", "--launcher", remedy)
+            text = f"{shlex.quote(found)} -n {{n}}"
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise InputError(f"cannot be read ({error})", f"--launcher {text}", "close the quotes") from None
+        if not any("{n}" in word for word in words):
+            raise InputError("does not say where the number of ranks stands", f"--launcher {text}", "write {n} for it")
+        if here and shutil.which(words[0]) is None:
+            raise InputError(f"there is no program '{words[0]}'", f"--launcher {text}", "name one that is installed")
+        self.text, self._words = text, words
+        self.alternates = Path(words[0]).name != "srun" or "--overlap" in words
+
+    def words(self, n: int) -> list[str]:
+        """The command line in front of a program's."""
+        return [word.replace("{n}", str(n)) for word in self._words]
+
+
+class Side:
+    """A process, on its ranks, that takes part in alternating measurements; it sleeps while others have their turn.
+
+    Attributes:
+        fault: why it ended before its last turn; empty while all is well.
+        lacked_memory: it ended because memory was short, or it was killed.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        """Starts it; what it says goes into a file."""
+        self.fault, self.lacked_memory, self._log = "", False, log
+        environment = dict.fromkeys(ONE_THREAD, "1") | dict(os.environ)
+        with log.open("w") as file:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=environment
+            )
+
+    def wait(self) -> bool:
+        """Waits until it is ready for its next turn; False: it has ended."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.strip() == READY:
+                return True
+            with self._log.open("a") as file:
+                file.write(line)
+        self._explain(self._process.wait())
+        return False
+
+    def turn(self) -> bool:
+        """Lets it have a turn and waits for the end of it; False: it has ended."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended: `wait` says why
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        return self.wait()
+
+    def _explain(self, status: int) -> None:
+        lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines()]
+        told = [line.removeprefix("allegro-md: ") for line in lines if line.startswith("allegro-md: ")]
+        self.lacked_memory = status == 4 or status in KILLED
+        if told:
+            self.fault = told[-1]
+        elif status in KILLED:
+            self.fault = "it was killed, often a sign that the system ran out of memory"
+        else:
+            last = next((line for line in reversed(lines) if line), "it said nothing")
+            self.fault = f"it ended with status {status}: {last[:LAST_WORDS]}"
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends it: without a reader of its standard input there are no more turns."""
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        if not _ended(process):
+            process.terminate()
+        if not _ended(process):
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def _ended(process: subprocess.Popen[str]) -> bool:
+    """Waits for the end of a process, but not for ever."""
+    try:
+        process.wait(PATIENCE)
+        return True
+    except subprocess.TimeoutExpired:
+        return False

@@ -1,0 +1,43 @@
+"""The files that show the results of a study, and what is printed of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from allegro_md.io.disk import write_whole
+from allegro_md.scaling.advice import advice
+from allegro_md.scaling.plot import scaling_png
+from allegro_md.scaling.results import read_results
+from allegro_md.scaling.table import csv_text, phase_lines, table_lines
+
+
+def report(folder: Path) -> list[str]:
+    """Writes ``scaling.json``, ``scaling.csv`` and ``scaling.png`` of what the folder of a study holds.
+
+    Returns:
+        Lines for the terminal: table, notes, advice, and where the files are.
+
+    Raises:
+        InputError: it is not the folder of a study.
+        ResourceError: a file cannot be written.
+    """
+    results = read_results(folder)
+    sentences = advice(results)
+    document = json.dumps(results.document(sentences), indent=1, ensure_ascii=False)
+    write_whole(folder / "scaling.json", f"{document}\n".encode())
+    write_whole(folder / "scaling.csv", csv_text(results).encode())
+    files = ["scaling.json", "scaling.csv"]
+    if len(results.rows) > 1:
+        write_whole(folder / "scaling.png", scaling_png(results))
+        files.append("scaling.png")
+    settings = results.settings
+    output = "with the files of the input" if settings["with_output"] else "without trajectory, thermo and checkpoints"
+    return [
+        *table_lines(results),
+        *phase_lines(results),
+        f"medians of turns of {settings['steps']} steps {output}; spread: largest less smallest turn, over the median",
+        *(f"note: {note}" for note in results.notes),
+        *(f"advice: {sentence}" for sentence in sentences),
+        f"{', '.join(files)} are in {folder}",
+    ]

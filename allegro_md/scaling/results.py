@@ -1,0 +1,184 @@
+"""Results of a study: one row per number of ranks, from the turns it has made."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from allegro_md.errors import InputError
+from allegro_md.io.disk import damage
+from allegro_md.scaling.study import STUDY
+
+DAY = 86400.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of ranks. Times are medians of its turns.
+
+    Attributes:
+        ranks: number of them.
+        atoms: of the system.
+        seconds_per_step: of the slowest rank.
+        us_per_atom_step: µs per atom and step, of all ranks together.
+        us_rank_per_atom_step: the same times the number of ranks: the cost.
+        ns_per_day: simulated time per day; NaN where steps have no length.
+        efficiency: cost on the fewest ranks over the cost here.
+        efficiency_range: lowest and highest of single turns, each against the turn of the fewest ranks beside it.
+        spread: largest less smallest time of a turn, over the median.
+        turns: number of them.
+        steps_per_rebuild: of the neighbor list; NaN without any.
+        peak_memory_MB: of the rank with the most.
+        imbalance: largest over mean time of the potential.
+        cpu_share: processor time over real time, of the rank with the least.
+        slowest: share of a step by phase, of the rank that works longest.
+        mean: seconds per step by phase, mean of the ranks.
+        grid: ranks along the axes.
+    """
+
+    ranks: int
+    atoms: int
+    seconds_per_step: float
+    us_per_atom_step: float
+    us_rank_per_atom_step: float
+    ns_per_day: float
+    efficiency: float
+    efficiency_range: tuple[float, float]
+    spread: float
+    turns: int
+    steps_per_rebuild: float
+    peak_memory_MB: float  # noqa: N815  the entry's name
+    imbalance: float
+    cpu_share: float
+    slowest: Mapping[str, float]
+    mean: Mapping[str, float]
+    grid: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A number of ranks without a result."""
+
+    ranks: int
+    atoms: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a study has found.
+
+    Attributes:
+        settings: content of ``study.json``.
+        about: entries that all sizes share: system, date, machine, versions; of the most ranks.
+        rows: sizes with a result, ascending in ranks.
+        failures: sizes without.
+        notes: about the machine, each once.
+    """
+
+    settings: Mapping[str, Any]
+    about: Mapping[str, Any]
+    rows: list[Row]
+    failures: list[Failure]
+    notes: list[str]
+
+    @property
+    def kind(self) -> str:
+        """Kind of the study."""
+        return str(self.settings["kind"])
+
+    def document(self, advice: Sequence[str]) -> dict[str, Any]:
+        """The content of ``scaling.json``; NaN is null there."""
+        about = {key: self.about[key] for key in ("system", "date", "machine", "versions") if key in self.about}
+        settings = {key: value for key, value in self.settings.items() if key not in ("kind", "sizes")}
+        document = {
+            "kind": self.kind, **about, **settings, "rows": [asdict(row) for row in self.rows],
+            "failed": [asdict(failure) for failure in self.failures], "notes": self.notes, "advice": list(advice),
+        }  # fmt: skip
+        finite: dict[str, Any] = _without_nan(document)
+        return finite
+
+
+def read_results(folder: Path) -> Results:
+    """Reads what a study has left in its folder, complete or not.
+
+    Raises:
+        InputError: it is not the folder of a study, or a file is damaged.
+    """
+    if not (folder / STUDY).is_file():
+        raise InputError(f"holds no {STUDY}", str(folder), "give the folder that allegro-md scale has made")
+    settings = _read(folder / STUDY)
+    documents, failures = [], []
+    for size in settings["sizes"]:
+        ranks, atoms = int(size["ranks"]), int(size["atoms"])
+        path = folder / f"ranks-{ranks}.json"
+        found = _read(path) if path.exists() else {"error": "there is no result yet"}
+        if "error" in found or not found["turns"]:
+            failures.append(Failure(ranks, atoms, found.get("error", "it has made no turn")))
+        else:
+            documents.append(found)
+    documents.sort(key=lambda document: document["ranks"])
+    rows = [_row(document, documents[0]) for document in documents]
+    notes = dict.fromkeys(note for document in documents for note in document["notes"])
+    return Results(settings, documents[-1] if documents else {}, rows, failures, list(notes))
+
+
+def _row(document: Mapping[str, Any], base: Mapping[str, Any]) -> Row:
+    """The row of a size.
+
+    Args:
+        document: its result.
+        base: the result of the fewest ranks.
+    """
+    turns, atoms, ranks = document["turns"], document["atoms"], document["ranks"]
+    seconds = [turn["seconds_per_step"] for turn in turns]
+    median = statistics.median(seconds)
+    gain = atoms / base["atoms"] * base["ranks"] / ranks  # efficiency per ratio of times, base over here
+    of_base = [turn["seconds_per_step"] for turn in base["turns"]]
+    paired = [gain * there / here for there, here in zip(of_base, seconds, strict=False)]
+    rebuilds = sum(turn["rebuilds"] for turn in turns)
+    slowest = _medians([turn["slowest"] for turn in turns])
+    timestep = document["timestep_fs"]
+    return Row(
+        ranks=ranks, atoms=atoms, seconds_per_step=median,
+        us_per_atom_step=1e6 * median / atoms,
+        us_rank_per_atom_step=1e6 * median / atoms * ranks,
+        ns_per_day=1e-6 * timestep * DAY / median if timestep else math.nan,
+        efficiency=gain * statistics.median(of_base) / median,
+        efficiency_range=(min(paired), max(paired)),
+        spread=(max(seconds) - min(seconds)) / median,
+        turns=len(turns),
+        steps_per_rebuild=document["steps"] * len(turns) / rebuilds if rebuilds else math.nan,
+        peak_memory_MB=document["peak_memory_MB"],
+        imbalance=statistics.median(turn["imbalance"] for turn in turns),
+        cpu_share=statistics.median(turn["cpu_share"] for turn in turns),
+        slowest={name: spent / median for name, spent in slowest.items()},
+        mean=_medians([turn["mean"] for turn in turns]),
+        grid=tuple(document["grid"] or ()),
+    )  # fmt: skip
+
+
+def _medians(phases: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Median of every phase."""
+    names = sorted({name for turn in phases for name in turn})
+    return {name: statistics.median(turn.get(name, 0.0) for turn in phases) for name in names}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with damage(path, "make the measurement again"):
+        document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,75 @@
+"""Job scripts of a study for Slurm: one job per number of ranks, so that none holds nodes it does not need."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from allegro_md.io.disk import write_whole
+from allegro_md.scaling.launching import ONE_THREAD
+from allegro_md.scaling.sizes import Size
+from allegro_md.scaling.study import Study
+
+SUBMIT = "submit.sh"
+"""Script that submits all jobs."""
+
+_JOB = """\
+#!/bin/bash
+#SBATCH --job-name={kind}-{ranks}
+#SBATCH --ntasks={ranks}
+#SBATCH --cpus-per-task=1
+#SBATCH --hint=nomultithread
+#SBATCH --exclusive
+#SBATCH --time=01:00:00
+#SBATCH --output={log}
+# {atoms} atoms on {ranks} ranks. One rank per core; nothing else runs on these nodes.
+export {threads}
+{command}
+"""
+
+_SUBMIT = """\
+#!/bin/bash
+# Submits the jobs of this study; options go to sbatch, for example: bash {name} --account=A --partition=P
+set -e
+cd {folder}
+{jobs}
+echo "when all jobs are done: allegro-md scale collect {folder}"
+"""
+
+
+def write_scripts(study: Study, sizes: Sequence[Size]) -> list[str]:
+    """Writes the scripts into the folder of the study, and returns lines about what to do with them.
+
+    Raises:
+        ResourceError: they cannot be written.
+    """
+    scripts = job_scripts(study, sizes)
+    for name, text in scripts.items():
+        write_whole(study.folder / name, text.encode())
+    folder = shlex.quote(str(study.folder))
+    return [
+        f"{', '.join(scripts)} are in {folder}; look at time limit and nodes in them",
+        f"submit them:                 bash {folder}/{SUBMIT}     (options for sbatch may follow)",
+        f"when all jobs are done:      allegro-md scale collect {folder}",
+    ]
+
+
+def job_scripts(study: Study, sizes: Sequence[Size]) -> dict[str, str]:
+    """The scripts of a study, text by file name; the jobs leave their results in the folder of the study.
+
+    Args:
+        study: its settings; the launcher stands in the scripts as it was given.
+        sizes: one job each.
+    """
+    folder = shlex.quote(str(study.folder.absolute()))
+    scripts = {}
+    for size in sizes:
+        words = [*study.launcher.words(size.ranks), sys.executable, *study.job(size, ask=False).words()]
+        scripts[f"job-{size.ranks}.sh"] = _JOB.format(
+            kind=study.kind, ranks=size.ranks, atoms=size.atoms, command=shlex.join(words),
+            log=study.folder.absolute() / f"ranks-{size.ranks}.log",
+            threads=" ".join(f"{name}=1" for name in ONE_THREAD),
+        )  # fmt: skip
+    jobs = "\n".join(f'sbatch "$@" {name}' for name in scripts)
+    return scripts | {SUBMIT: _SUBMIT.format(name=SUBMIT, folder=folder, jobs=jobs)}

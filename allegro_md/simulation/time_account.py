@@ -1,0 +1,201 @@
+"""The last lines of a run: where its time went, the floor below which it could not be, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+STEPPING = ("potential", "halo", "rebuild", "wait", "integrate", "guard", "output", "checkpoint")
+"""Phases of the steps; the rest of a run is its start."""
+
+WAITING = ("wait", "halo", "guard")
+"""Phases in which a rank may be waiting for others."""
+
+FEW_STEPS = 10
+"""Below, nothing is said of a step."""
+
+FEW_ATOMS = 2000
+"""Per rank, below which what surrounds the potential counts."""
+
+MOST_SENTENCES = 2
+"""Of advice, those about the largest shares of the time."""
+
+
+@dataclass(frozen=True)
+class TimeAccount:
+    """Work of one process per rank, from its start to its end.
+
+    Attributes:
+        ranks: of each rank the seconds per phase; phases do not overlap (`Timers`).
+        wall: seconds, from building the simulation to its end.
+        steps: made by this process.
+        atoms: of the whole system.
+        rebuilds: of the neighbor lists.
+        skin: Å.
+    """
+
+    ranks: Sequence[Mapping[str, float]]
+    wall: float
+    steps: int
+    atoms: int
+    rebuilds: int
+    skin: float
+
+    def seconds(self, *phases: str) -> float:
+        """Seconds in some phases, mean of the ranks."""
+        return sum(rank.get(name, 0.0) for rank in self.ranks for name in phases) / len(self.ranks)
+
+    def share(self, *phases: str) -> float:
+        """Of the time of all steps that goes into some phases."""
+        return self.seconds(*phases) / max(self.seconds(*STEPPING), 1e-9)
+
+    def per_atom_step(self, *phases: str) -> float:
+        """µs per atom and step."""
+        return 1e6 * self.seconds(*phases) / (self.atoms * self.steps)
+
+    @property
+    def atoms_per_rank(self) -> float:
+        """The mean."""
+        return self.atoms / len(self.ranks)
+
+    @property
+    def steps_per_rebuild(self) -> float:
+        """The mean; the rebuild of the start does not count."""
+        return self.steps / max(1, self.rebuilds - 1)
+
+    @property
+    def imbalance(self) -> float:
+        """Largest over mean time of the potential."""
+        mean = self.seconds("potential")
+        return max(rank.get("potential", 0.0) for rank in self.ranks) / mean if mean > 0.0 else 1.0
+
+    def lines(self) -> list[str]:
+        """Three lines for the log; one where hardly a step was made."""
+        if self.steps < FEW_STEPS:
+            return [self._by_phase()]
+        return [self._by_phase(), self._floor(), f"advice: {'; '.join(self.advice()[:MOST_SENTENCES])}"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of ``run.json``."""
+        if self.steps < FEW_STEPS:
+            return {"steps": self.steps, "advice": []}
+        return {
+            "steps": self.steps,
+            "floor_us_per_atom_step": self.per_atom_step("potential"),
+            "measured_us_per_atom_step": self.per_atom_step(*STEPPING),
+            "imbalance": self.imbalance,
+            "advice": self.advice(),
+        }
+
+    def advice(self) -> list[str]:
+        """Sentences about what would make such a run faster, those about the most time first."""
+        told = [said for rule in RULES if (said := rule(self)) is not None]
+        found = [sentence for _, sentence in sorted(told, key=lambda said: -said[0])]
+        return found or ["nothing stands out; allegro-md tune tries other skins and grids"]
+
+    def _by_phase(self) -> str:
+        """Per cent of `wall` seconds, the mean of all ranks, largest first."""
+        names = dict.fromkeys(name for seconds in self.ranks for name in seconds)
+        share = {name: 100.0 * self.seconds(name) / max(self.wall, 1e-9) for name in names}
+        share["other"] = max(0.0, 100.0 - sum(share.values()))
+        largest = sorted(share.items(), key=lambda item: -item[1])
+        parts = ", ".join(f"{name} {value:.0f} %" for name, value in largest if value >= 0.5)
+        return f"time: {parts} of {self.wall:.1f} s" + (", mean of the ranks" if len(self.ranks) > 1 else "")
+
+    def _floor(self) -> str:
+        floor, measured = self.per_atom_step("potential"), self.per_atom_step(*STEPPING)
+        return (
+            f"floor: the potential alone takes {floor:.3g} µs per atom and step, all parts of the steps together "
+            f"{measured:.3g}"
+        )
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+Said = tuple[float, str] | None
+"""The share of the time that a sentence is about, and the sentence; None: the rule does not apply."""
+
+
+def _start(work: TimeAccount) -> Said:
+    """Most of the time went into the start."""
+    start = work.wall - work.seconds(*STEPPING)
+    if start < 0.5 * work.wall:
+        return None
+    compiling = work.seconds("compile")
+    sentence = f"the start took {start:.0f} s of {work.wall:.0f} s: a longer run spends a smaller part on it"
+    if compiling > 0.2 * start:
+        sentence += f", and the {compiling:.0f} s of compiling come once per machine"
+    return start / work.wall, sentence
+
+
+def _output(work: TimeAccount) -> Said:
+    """Output takes long."""
+    share = work.share("output", "checkpoint")
+    if share < 0.15:
+        return None
+    if work.share("checkpoint") > work.share("output"):
+        return share, f"checkpoints take {100 * share:.0f} % of the steps: raise output.checkpoint.every"
+    return share, (
+        f"output takes {100 * share:.0f} % of the steps: raise the intervals of trajectory, thermo and observe"
+    )
+
+
+def _frequent_rebuilds(work: TimeAccount) -> Said:
+    """The skin is too thin."""
+    share = work.share("rebuild")
+    if share < 0.15 or work.steps_per_rebuild > 25:
+        return None
+    return share, (
+        f"neighbor lists are rebuilt every {work.steps_per_rebuild:.1f} steps, which takes {100 * share:.0f} % of the "
+        f"time: a skin above {work.skin:g} Å may help (allegro-md tune)"
+    )
+
+
+def _rare_rebuilds(work: TimeAccount) -> Said:
+    """The skin is too thick."""
+    share = work.share("potential")
+    if share < 0.4 or work.steps < 200 or work.steps_per_rebuild < 100 or work.skin < 0.2:
+        return None
+    return 0.1 * share, (
+        f"neighbor lists last for {work.steps_per_rebuild:.0f} steps: a skin below {work.skin:g} Å makes them shorter "
+        "(allegro-md tune)"
+    )
+
+
+def _waiting(work: TimeAccount) -> Said:
+    """Ranks wait for each other or for messages."""
+    share = work.share(*WAITING)
+    if len(work.ranks) == 1 or share < 0.2:
+        return None
+    start = f"messages between ranks and waiting for them take {100 * share:.0f} % of the steps"
+    if work.imbalance > 1.15:
+        return share, f"{start}; the busiest rank has {work.imbalance:.2f} times the mean work: try another grid"
+    if work.atoms_per_rank < FEW_ATOMS:
+        few = f"{work.atoms_per_rank:.0f} atoms per rank"
+        return share, f"{start}, with {few}: try fewer ranks (allegro-md scale strong)"
+    return share, f"{start}: see that no two ranks share a core (allegro-md doctor)"
+
+
+def _small(work: TimeAccount) -> Said:
+    """The system is so small that the program around the potential counts."""
+    share = 1.0 - work.share("potential", "output", "checkpoint", "rebuild")
+    if len(work.ranks) > 1 or work.atoms_per_rank >= FEW_ATOMS or share < 0.4:
+        return None
+    return share, (
+        f"{100 * share:.0f} % of the steps does not depend on the number of atoms, since {work.atoms} are few: several "
+        "runs side by side use cores better ([replicas])"
+    )
+
+
+def _bound(work: TimeAccount) -> Said:
+    """The potential is all."""
+    share = work.share("potential")
+    if share < 0.8:
+        return None
+    return 0.05, f"the potential takes {100 * share:.0f} % of the steps: more ranks or a cheaper model, little else"
+
+
+RULES: tuple[Callable[[TimeAccount], Said], ...] = (
+    _start, _output, _frequent_rebuilds, _rare_rebuilds, _waiting, _small, _bound,
+)  # fmt: skip

@@ -1,0 +1,60 @@
+"""Conclusions from studies whose answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studies import turn, write_study
+
+from allegro_md.scaling.advice import advice
+from allegro_md.scaling.results import read_results
+
+BUSY = {"potential": 0.9, "halo": 0.1}
+
+
+def told(folder: Path, turns: dict[int, list[object]], kind: str = "strong", atoms: int = 100_000) -> str:
+    """The advice on a study, in one text."""
+    sizes = {n: atoms * n if kind == "weak" else atoms for n in turns}
+    return "\n".join(advice(read_results(write_study(folder, turns, sizes, kind=kind))))
+
+
+def test_the_optimum(tmp_path: Path) -> None:
+    """From 4 to 8 ranks 1.1 times as fast: twice the ranks for 1.8 times the cost."""
+    turns = {n: [turn(s, BUSY)] * 5 for n, s in ((1, 1.0), (2, 0.51), (4, 0.27), (8, 0.27 / 1.1))}
+    text = told(tmp_path, turns)
+    assert "4 ranks are the optimum for this system: 8 ranks are 1.1 times as fast at 1.8 times the cost" in text
+
+
+def test_no_optimum_among_those_tried(tmp_path: Path) -> None:
+    text = told(tmp_path, {1: [turn(1.0)] * 5, 2: [turn(0.51)] * 5})
+    assert "efficiency is 0.98 on 2 ranks, the most that were tried" in text
+
+
+def test_the_cause_of_a_loss(tmp_path: Path) -> None:
+    """By hand: two ranks spend 40 % of 0.8 s waiting, one rank nothing, so that is what is lost."""
+    turns = {1: [turn(1.0)] * 5, 2: [turn(0.8, {"potential": 0.6, "wait": 0.3, "halo": 0.1})] * 5}
+    text = told(tmp_path, turns)
+    assert "efficiency is 0.62 on 2 ranks: 40 % of the time there goes into messages between ranks" in text
+    assert "a rank has 50,000 atoms there" in text
+    uneven = {1: turns[1], 2: [turn(0.8, {"potential": 0.6, "wait": 0.4}, even=1.5)] * 5}
+    assert "the busiest rank has 1.50 times the mean work" in told(tmp_path, uneven)
+    slower = {1: [turn(1.0)] * 5, 2: [turn(0.9)] * 5}
+    assert "goes into the potential itself" in told(tmp_path, slower)
+
+
+def test_a_weak_study(tmp_path: Path) -> None:
+    text = told(tmp_path, {1: [turn(1.0)] * 5, 4: [turn(1.04)] * 5}, "weak")
+    assert "400,000 atoms on 4 ranks take 1.04 times as long as 100,000 on 1 rank: efficiency 0.96" in text
+
+
+def test_doubts(tmp_path: Path) -> None:
+    noisy = told(tmp_path, {1: [turn(1.0), turn(1.5)], 2: [turn(0.5)] * 2})
+    assert "the turns of 1 rank differ by 40 %" in noisy and "fewer than 3 turns" in noisy
+    shared = told(tmp_path, {1: [turn(1.0)] * 3, 2: [turn(1.0, cpu=0.5)] * 3})
+    assert "had its core for 50 % of the time only" in shared and "goes into" not in shared
+    quiet = told(tmp_path, {1: [turn(1.0)] * 3, 2: [turn(0.5)] * 3})
+    assert "differ by" not in quiet and "only" not in quiet
+
+
+def test_one_number_of_ranks(tmp_path: Path) -> None:
+    assert "tells nothing about scaling" in told(tmp_path, {2: [turn(1.0)] * 3})

@@ -1,0 +1,219 @@
+"""Plans of an input: measured times are positive, memory is that of `check`, and words say where scaling ends."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from allegro_md.cli import main
+from allegro_md.comm import Comm
+from allegro_md.config import load_input
+from allegro_md.errors import InputError
+from allegro_md.scaling import calibration
+from allegro_md.scaling.devices import DEVICES, LINKS, find_device, find_link, least_bytes, seconds_on
+from allegro_md.scaling.plan import CAUSES, Plan, document, make_plan
+from allegro_md.scaling.plan_plot import draw
+from allegro_md.scaling.published import ROWS, forecast, one_gpu_costs
+from allegro_md.scaling.rebuild_interval import largest_speed, rebuild_interval
+from allegro_md.scaling.wording import lines
+from allegro_md.simulation.resource_estimate import ResourceEstimate
+from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
+
+INPUT = """
+[system]
+crystal = { symbol = "Ar", lattice = "fcc", a = 5.4, repeat = [20, 20, 40] }
+[system.velocities]
+temperature = 60.0
+[potential]
+kind = "lj"
+epsilon = 0.0103
+sigma = 3.4
+cutoff = 6.0
+[dynamics]
+ensemble = "nve"
+timestep = 4.0
+steps = 100
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plan") / "argon.toml"
+    path.write_text(INPUT)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_samples() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration, "SIZES", (500, 2_000))
+        yield
+
+
+@pytest.fixture(scope="module")
+def plan(source: Path) -> Plan:
+    return make_plan(load_input(source), None, None, None)
+
+
+def test_measured_times_are_positive(plan: Plan) -> None:
+    small, large = plan.calibration.samples
+    assert (small.own, large.own) == (500, 2_048)
+    for sample in (small, large):
+        assert min(sample.seconds[name] for name in ("potential", "integrate", "rebuild")) > 0.0
+        assert sample.ghosts > 0 and sample.reductions >= 0.0
+    costs = plan.calibration.costs
+    assert costs.per_atom > 0.0 and costs.rebuild.seconds(1000, 1000) > 0.0
+    assert all(value >= 0.0 for line in vars(costs).values() for value in vars(line).values())
+    assert 1e9 < plan.calibration.rate < 1e12
+
+
+def test_samples_are_met(plan: Plan) -> None:
+    """The fit gives back what was measured, where one line can."""
+    for sample in plan.calibration.samples:
+        fitted = plan.calibration.costs.potential.seconds(sample.own, sample.ghosts)
+        assert fitted == pytest.approx(sample.seconds["potential"], rel=0.3)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 64, 1000])
+def test_memory_is_that_of_check(plan: Plan, n_ranks: int) -> None:
+    estimate: ResourceEstimate = plan.estimate
+    mpi = plan.machine.mpi_bytes if n_ranks > 1 else 0.0
+    assert plan.memory(n_ranks) == estimate.memory(n_ranks) + mpi
+    assert plan.bricks(n_ranks).own == estimate.load(n_ranks).own
+    assert plan.bricks(n_ranks).ghosts == estimate.load(n_ranks).held - estimate.load(n_ranks).own
+
+
+def test_one_rank_is_its_own_measure(plan: Plan) -> None:
+    assert plan.efficiency(1) == plan.weak_efficiency(64_000, 1) == 1.0
+    step = plan.step(1)
+    assert step.latency == step.bandwidth == step.reductions == 0.0
+    assert sum(step.parts.values()) == pytest.approx(step.total)
+
+
+def test_more_ranks_are_less_efficient(plan: Plan) -> None:
+    found = [plan.efficiency(n) for n in (1, 2, 8, 64, 512, 4096)]
+    assert found == sorted(found, reverse=True) and found[-1] < 0.5
+
+
+def test_words(plan: Plan) -> None:
+    ending = plan.ending()
+    assert ending.ranks is not None and ending.cause in CAUSES
+    assert plan.efficiency(ending.ranks) < 0.5 <= plan.efficiency(ending.ranks // 2)
+    text = "\n".join(lines(plan, 64))
+    assert CAUSES[ending.cause] in text and f"beyond {ending.ranks // 2} ranks" in text
+    assert "simulated" in text and "estimate" in text
+
+
+def test_simulation_beside_the_closed_form(plan: Plan) -> None:
+    found = document(plan, 64)["exchange"]
+    for exchange in ("direct", "staged"):
+        assert found[exchange]["simulated_s"] == pytest.approx(found[exchange]["closed_form_s"], rel=0.15)
+    assert json.loads(json.dumps(document(plan, 64), allow_nan=False))["ranks"] == 64
+
+
+def test_picture(plan: Plan) -> None:
+    left, right, _ = draw(plan).axes
+    assert right.get_xlim()[1] > 1e5 and right.get_ylim()[1] >= 1e12
+    assert {"step", "ideal", "potential"} <= {text.get_text() for text in left.get_legend().get_texts()}
+
+
+@pytest.mark.parametrize("name", list(DEVICES))
+def test_devices_of_the_table(plan: Plan, name: str) -> None:
+    there = plan.on(name, "infiniband-ndr")
+    assert 0.0 < there.step(8).total < math.inf and there.machine.memory > 1e9
+    assert any("forecast" in remark for remark in there.machine.remarks)
+    assert any("data sheet" in remark or "product page" in remark for remark in there.machine.remarks)
+    if DEVICES[name].kind == "gpu":
+        assert there.step(1).total < plan.step(1).total
+
+
+def test_a_device_is_never_faster_than_its_memory() -> None:
+    h200 = DEVICES["h200"]
+    assert seconds_on(h200, 1e-12, 1e11, 20.0) == least_bytes(20.0) / h200.bandwidth
+    assert seconds_on(h200, 3e-6, 1e11, 20.0) == pytest.approx(3e-6 * 1e11 / (0.25 * 67e12))
+
+
+def test_every_figure_has_a_source() -> None:
+    assert all(device.source and device.inside in LINKS for device in DEVICES.values())
+    assert all(entry.source for entry in LINKS.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--device", "h10"], ["--device", "h100"]),
+        (["--device", "epyc"], ["epyc-7763-core"]),
+        (["--network", "infiniband-hrd"], ["--network", "infiniband-hdr"]),
+        (["--launcher", "no-such-launcher -n 2"], ["--launcher", "mpirun -n 2"]),
+        (["--json", "no/such/folder/f.json"], ["no such folder"]),
+        (["--plot", "no/such/folder/f.png"], ["no such folder"]),
+    ],
+)
+def test_bad_names_are_refused(
+    source: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
+) -> None:
+    assert main(["plan", str(source), "--ranks", "4", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and all(word in err for word in words)
+
+
+def test_unknown_names_in_python() -> None:
+    with pytest.raises(InputError, match="did you mean 'b200'"):
+        find_device("b20")
+    with pytest.raises(InputError, match="known: shared-memory"):
+        find_link("carrier pigeon")
+
+
+def test_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "plan.json"
+    assert main(["plan", str(source), "--ranks", "16", "--json", str(place)]) == 0
+    out = capsys.readouterr().out
+    found = json.loads(place.read_text())
+    assert found["ranks"] == 16 and found["grid"] == [2, 2, 4]
+    assert re.search(r"64000 atoms on 16 ranks of this machine, grid 2 x 2 x 4", out)
+
+
+def test_largest_speed() -> None:
+    """Against the largest of many samples of many Maxwell–Boltzmann speeds."""
+    speeds = np.linalg.norm(np.random.default_rng(1).standard_normal((3000, 1000, 3)), axis=2).max(axis=1)
+    assert largest_speed(1000) == pytest.approx(float(np.median(speeds)), rel=0.01)
+
+
+def test_rebuild_interval() -> None:
+    """Free flight of the fastest atom through half the skin."""
+    speed = math.sqrt(BOLTZMANN * 300.0 / (107.87 * AMU_A2_PER_FS2)) * largest_speed(1e6)
+    assert rebuild_interval(0.6, 5.0, 300.0, 107.87, 1e6) == pytest.approx(0.3 / (5.0 * speed) + 0.5)
+    assert rebuild_interval(0.6, 5.0, 0.0, 107.87, 1e6) == math.inf
+    assert rebuild_interval(0.0, 5.0, 300.0, 107.87, 1e6) == 1.0
+
+
+def test_counted_reductions() -> None:
+    comm = calibration.CountingComm()
+    comm.max(1.0)
+    comm.sum(np.zeros(2, np.int64))
+    comm.any(True)  # a maximum
+    assert comm.count == 3 and comm.size == Comm.serial().size
+
+
+def test_published_rows() -> None:
+    """The rows on one GPU are met; the 13 strong-scaling rows on several are forecast within 20 %."""
+    several = [row for row in ROWS if row.gpus > 1 and row.atoms < 10_000_000]
+    assert len(several) == 13
+    for row in ROWS:
+        error = forecast(row).total / row.seconds - 1.0
+        assert abs(error) < (1e-9 if row.gpus == 1 else 0.20 if row in several else 0.55)
+    assert one_gpu_costs("Ag").potential.fixed == pytest.approx(4.77e-3, rel=0.01)
+
+
+def test_printed_inconsistency() -> None:
+    """The µs column of the 421,824-atom rows is 0.70 of what ns/day gives; all other rows agree."""
+    for row in ROWS:
+        wanted = 0.6975 if row.atoms == 421_824 else 1.0
+        digits = 0.5e-3 / row.printed_us
+        assert row.printed_us / row.us_per_atom == pytest.approx(wanted, rel=0.005 + digits)

@@ -1,0 +1,199 @@
+"""Sizes of a study, launchers, job scripts, and what the command line refuses."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from allegro_md.cli import main
+from allegro_md.config import load_input
+from allegro_md.errors import InputError
+from allegro_md.scaling.launching import Launcher, Side
+from allegro_md.scaling.measure import Job, Timing
+from allegro_md.scaling.sizes import Kind, copies, factors
+from allegro_md.scaling.slurm import SUBMIT, job_scripts
+from allegro_md.scaling.study import Study
+from allegro_md.scaling.turns import described
+
+ARGON = """
+[system]
+crystal = { symbol = "Ar", lattice = "fcc", a = 5.26, repeat = [4, 4, 4] }
+repeat = [1, 2, 1]
+[potential]
+kind = "lj"
+epsilon = 0.0103
+sigma = 3.405
+cutoff = 8.5
+[dynamics]
+ensemble = "nve"
+timestep = 2.0
+steps = 10
+"""
+TIMING = Timing(steps=50, warmup=10, turns=3, with_output=False)
+
+
+@pytest.fixture
+def argon(tmp_path: Path) -> Path:
+    path = tmp_path / "argon.toml"
+    path.write_text(ARGON)
+    return path
+
+
+def study(argon: Path, kind: Kind, ranks: tuple[int, ...], *assignments: str, launcher: str = "srun -n {n}") -> Study:
+    folder = argon.parent / "study"
+    return Study(kind, argon, assignments, ranks, Launcher(launcher, here=False), TIMING, folder)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 8, 30, 64, 97])
+def test_copies_make_the_most_cubic_box(n: int) -> None:
+    """Against all products that make n, by their longest over shortest edge."""
+    heights = np.array([10.0, 14.0, 31.0])
+    best = min(max(heights * t) / min(heights * t) for t in map(np.array, factors(n)))
+    chosen = copies(n, heights, (True, True, True))
+    assert math.prod(chosen) == n
+    edges = heights * np.array(chosen)
+    assert max(edges) / min(edges) == pytest.approx(best if n > 1 else 3.1)
+
+
+def test_copies_along_periodic_axes_only() -> None:
+    assert copies(8, np.array([10.0, 10.0, 5.0]), (True, True, False)) in ((2, 4, 1), (4, 2, 1))
+    with pytest.raises(InputError, match="use allegro-md scale strong"):
+        copies(2, np.ones(3), (False, False, False))
+
+
+def test_factors_of_a_number() -> None:
+    assert set(factors(4)) == {(1, 1, 4), (1, 4, 1), (4, 1, 1), (1, 2, 2), (2, 1, 2), (2, 2, 1)}
+
+
+def test_atoms_per_rank_stay_the_same(argon: Path) -> None:
+    """The input holds 4 x 8 x 4 cells of 4 atoms; twice that is 8 x 8 x 4 or 4 x 8 x 8."""
+    found = study(argon, "weak", (1, 2, 8)).prepare(overwrite=False)
+    assert [size.atoms for size in found] == [512, 1024, 4096]
+    for size in found:
+        config = load_input(argon, size.assignments)
+        assert config.system.crystal is not None
+        repeats = np.array(config.system.repeat) * config.system.crystal.repeat
+        assert 4 * math.prod(repeats) == size.atoms
+    assert sorted(np.array(load_input(argon, found[1].assignments).system.repeat) * 4) == [4, 8, 8]
+
+
+def test_a_grid_for_another_number_of_ranks_is_left_out(argon: Path) -> None:
+    found = study(argon, "strong", (1, 2, 4), "parallel.grid=[2, 1, 1]").prepare(overwrite=False)
+    assert [size.assignments for size in found] == [('parallel.grid="auto"',), (), ('parallel.grid="auto"',)]
+    assert [size.atoms for size in found] == [512, 512, 512]
+
+
+def test_an_earlier_study_is_replaced_only_if_asked(argon: Path) -> None:
+    one = study(argon, "strong", (1,))
+    one.prepare(overwrite=False)
+    one.result(1).write_text("{}")
+    with pytest.raises(InputError, match="holds a study already"):
+        one.prepare(overwrite=False)
+    one.prepare(overwrite=True)
+    assert not one.result(1).exists()
+    (one.folder / "study.json").unlink()
+    (one.folder / "thesis.txt").touch()
+    with pytest.raises(InputError, match="not the folder of a study"):
+        one.prepare(overwrite=True)
+
+
+def test_the_order_of_a_process_is_read_as_it_was_given() -> None:
+    job = Job(Path("/a b/in.toml"), Path("/r.json"), ("system.repeat=[1, 1, 2]", "x.y=z"), TIMING, True)
+    assert Job.parse(job.words()[2:]) == job
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("srun -n {n} --label", ["srun", "-n", "4", "--label"]), ("mpirun -np={n}", ["mpirun", "-np=4"])],
+)
+def test_words_of_a_launcher(text: str, words: list[str]) -> None:
+    assert Launcher(text, here=False).words(4) == words
+
+
+def test_steps_of_srun_need_room_for_each_other() -> None:
+    assert not Launcher("srun -n {n}", here=False).alternates
+    assert Launcher("srun --overlap -n {n}", here=False).alternates
+    assert Launcher("mpirun -n {n}", here=False).alternates
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
+    fails = "import sys; print('noise'); print('allegro-md: it is too hot', file=sys.stderr); sys.exit(4)"
+    with Side([sys.executable, "-c", fails], tmp_path / "log") as side:
+        assert not side.wait()
+        assert side.fault == "it is too hot" and side.lacked_memory
+    with Side([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], tmp_path / "log") as side:
+        assert not side.wait()
+        assert "killed" in side.fault and side.lacked_memory
+    with Side([sys.executable, "-c", "1 / 0"], tmp_path / "log") as side:
+        assert not side.wait()
+        assert "status 1: ZeroDivisionError" in side.fault and not side.lacked_memory
+
+
+def test_turns_of_a_process(tmp_path: Path) -> None:
+    """It is asked as often as it has turns, and ends when nobody asks any more."""
+    ready = "print('allegro-md: ready', flush=True)"
+    answers = f"import sys\n{ready}\nfor _ in sys.stdin: {ready}"
+    with Side([sys.executable, "-c", answers], tmp_path / "log") as side:
+        assert side.wait() and side.turn() and side.turn()
+
+
+def test_job_scripts(argon: Path) -> None:
+    whole = study(argon, "weak", (1, 8), launcher="srun --mpi=pmi2 -n {n}")
+    scripts = job_scripts(whole, whole.prepare(overwrite=False))
+    assert set(scripts) == {"job-1.sh", "job-8.sh", SUBMIT}
+    for text in scripts.values():
+        subprocess.run(["bash", "-n"], input=text, text=True, check=True)  # its grammar
+    lines = scripts["job-8.sh"].splitlines()
+    assert "#SBATCH --ntasks=8" in lines
+    words = shlex.split(lines[-1])
+    assert words[:4] == ["srun", "--mpi=pmi2", "-n", "8"]
+    job = Job.parse(words[words.index("allegro_md.scaling.measure") + 1 :])
+    assert job.timing == TIMING and not job.ask and job.result == whole.result(8).absolute()
+    assert load_input(job.source, job.assignments).system.repeat != (1, 2, 1)
+    assert 'sbatch "$@" job-8.sh' in scripts[SUBMIT]
+
+
+def test_a_turn_is_described_by_its_slowest_rank() -> None:
+    """By hand: the second rank computes 3 of 4 s, the first one 1 and waits."""
+    ranks = [
+        {"seconds": 4.0, "cpu": 4.0, "phases": {"potential": 1.0, "wait": 3.0}},
+        {"seconds": 4.2, "cpu": 2.1, "phases": {"potential": 3.0, "halo": 1.0}},
+    ]
+    turn = described(ranks, steps=10, rebuilds=2)
+    assert turn["seconds_per_step"] == pytest.approx(0.42) and turn["cpu_share"] == 0.5
+    assert turn["imbalance"] == pytest.approx(1.5)
+    assert turn["slowest"] == pytest.approx({"potential": 0.3, "halo": 0.1, "wait": 0.0})
+    assert turn["mean"] == pytest.approx({"potential": 0.2, "halo": 0.05, "wait": 0.15})
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sideways", "argon.toml"], "choose strong, weak, collect"),
+        (["strong", "nothing.toml"], "no such input file"),
+        (["strong", "argon.toml", "--ranks", "1,two"], "--ranks"),
+        (["strong", "argon.toml", "--ranks", "1,1"], "--ranks"),
+        (["strong", "argon.toml", "--launcher", "mpirun"], "write {n}"),
+        (["strong", "argon.toml", "--launcher", "no-such-launcher -n {n}"], "no program 'no-such-launcher'"),
+        (["strong", "argon.toml", "--set", "dynamics.timestep=-1"], "dynamics.timestep"),
+        (["weak", "argon.toml", "--set", "system.periodic=[false, false, false]"], "scale strong"),
+        (["strong", "argon.toml", "--out", "argon.toml"], "is a file"),
+        (["strong", "argon.toml", "--set", "replicas.count=2"], "study one of them"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_what_is_refused(
+    argon: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    monkeypatch.chdir(argon.parent)
+    launcher = [] if "--launcher" in words else ["--launcher", f"{sys.executable} {{n}}"]
+    assert main(["scale", *words, *launcher]) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.count("\n") == 1
+    assert sorted(path.name for path in argon.parent.iterdir()) == ["argon.toml"]
