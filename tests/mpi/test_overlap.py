@@ -1,4 +1,4 @@
-"""Atoms evaluated while messages travel: the same bits as one rank's, of every potential, and no hang where one fails."""
+"""Atoms evaluated while messages travel: the same bits of every potential, and no hang where one fails."""
 
 from __future__ import annotations
 
