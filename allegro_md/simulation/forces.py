@@ -39,6 +39,7 @@ class ForceEvaluator:
         potential: what gives them.
         decomposition: of the latest rebuild; None before the first evaluation.
         neighbors: lists of the latest evaluation.
+        halo: exchange with ghosts, of the latest rebuild.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
         n_interior: of the first local atoms, which have no neighbor from another rank; 0: messages are waited for.
@@ -79,7 +80,7 @@ class ForceEvaluator:
         self._grid = grid
         self._timers = timers
         self._balancer, self._busy_before = balancer, 0.0
-        self._halo: HaloExchange
+        self.halo: HaloExchange
         self._least_interior = least_interior
         self.neighbors = self._new_lists()
 
@@ -123,7 +124,7 @@ class ForceEvaluator:
 
     def exchange_only(self, state: AtomState) -> None:
         """Takes part in the messages of an evaluation without making it."""
-        Exchange(state, self._halo, self._timers, moved=True).complete(self.potential.info.ghost_forces)
+        Exchange(state, self.halo, self._timers, moved=True).complete(self.potential.info.ghost_forces)
 
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
@@ -151,7 +152,7 @@ class ForceEvaluator:
         info, interior = self.potential.info, self.n_interior
         sources = {DERIVED[name][0] for name in needs if name in DERIVED}
         asked = frozenset(needs | sources) & info.provides
-        exchange = Exchange(state, self._halo, self._timers, moved)
+        exchange = Exchange(state, self.halo, self._timers, moved)
         try:
             with self._timers.phase("potential"):
                 state.array_all("force")[...] = 0
@@ -171,7 +172,7 @@ class ForceEvaluator:
         for name, values in evaluation.per_atom.items():
             if QUANTITIES[name].ghosts:
                 with self._timers.phase("halo"):
-                    self._halo.reverse_add(values)
+                    self.halo.reverse_add(values)
                 evaluation.per_atom[name] = values[: state.n_local]
         for name, (source, make) in DERIVED.items():
             if source in evaluation.per_atom:
@@ -188,7 +189,7 @@ class ForceEvaluator:
         inside = self._interior(state)
         self.neighbors.sort_atoms(state, inside)
         self.n_interior = 0 if inside is None else int(inside.sum())
-        self._halo = HaloExchange.build(state, self.decomposition, self._comm, self.potential.info.halo + self._skin)
+        self.halo = HaloExchange.build(state, self.decomposition, self._comm, self.potential.info.halo + self._skin)
         self.neighbors.build(state)
         self.excess = -self._skin
         self.rebuilds += 1
