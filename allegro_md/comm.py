@@ -235,13 +235,15 @@ class Comm:
         counts = np.asarray(counts, dtype=np.int64)
         if self._mpi is None:
             return rows, counts
-        received = np.empty(self.size, dtype=np.int64)
+        told = np.column_stack([counts, np.full(self.size, counts.max())])  # with the largest of all, for the rounds
+        heard = np.empty_like(told)
         with self._together("collectives"):
-            self._mpi.Alltoall(counts, received)
+            self._mpi.Alltoall(told, heard)
+        received, most = heard[:, 0].copy(), int(heard[:, 1].max())
         out = np.empty((int(received.sum()), *rows.shape[1:]), dtype=rows.dtype)
         row_bytes = max(1, rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64)))
         per_round = max(1, ROUND_BYTES // (row_bytes * self.size))  # rows per pair of ranks and round
-        rounds = int(self.max(float(np.ceil(max(counts.max(), received.max()) / per_round))))
+        rounds = -(-most // per_round)
         to_others = np.delete(counts, self.rank)
         self._count_messages(int(np.count_nonzero(to_others)), row_bytes * int(to_others.sum()))
         send_bytes = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)

@@ -129,6 +129,10 @@ class HaloExchange:
         if not isinstance(values, np.ndarray):
             values[self.first_remote :] = values.new_tensor(arrived)
 
+    def progress(self) -> bool:
+        """Tells if all that is under way has arrived; MPI moves large messages only while it is asked."""
+        return self._under_way is None or self._under_way[0].test()
+
     def begin_reverse(self, values: DeviceArray) -> None:
         """Sends the rows of other ranks' ghosts, which must be complete.
 

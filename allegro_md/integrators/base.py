@@ -183,6 +183,18 @@ class Integrator(Protocol):
 
 
 @runtime_checkable
+class LocalSteps(Protocol):
+    """An integrator some of whose steps ask nothing of other ranks but forces, once: several may be made unchecked.
+
+    Attributes:
+        steps_are_local: this one's do; each needs no quantity of the evaluation, and the cell stays as it is.
+    """
+
+    @property
+    def steps_are_local(self) -> bool: ...
+
+
+@runtime_checkable
 class Prepared(Protocol):
     """An integrator that needs an evaluation before its first step."""
 

@@ -32,6 +32,11 @@ class VelocityVerlet(Deformable):
         self.max_temperature = 0.0
         self.finished = False
 
+    @property
+    def steps_are_local(self) -> bool:
+        """Unless the cell is deformed; see `base.LocalSteps`."""
+        return not self._flow.moves
+
     def step(self, state: AtomState, forces: EvaluateForces, clock: Clock) -> Evaluation:
         """Makes one step; see the module."""
         return self._flow.verlet(state, forces, clock.dt)

@@ -87,13 +87,21 @@ class NeighborList:
             self._virials = np.empty((n_centers, 6))
         return self._virials
 
-    def sort_atoms(self, state: AtomState) -> None:
+    def sort_atoms(self, state: AtomState, first: NDArray[np.bool_] | None = None) -> None:
         """Puts the local atoms in the order of cells, which makes building fast and neighbors near in memory.
 
         Shifts must be set; ghosts are dropped.
+
+        Args:
+            state: its local atoms are sorted.
+            first: (n_local,) atoms that come before all others; None: there is no such difference.
         """
         state.resize(state.n_local, 0)
         order = backend_for(state.device).lists.sort_order(state, self._distance)
+        if first is not None:
+            by_cell = np.arange(state.n_local) if order is None else on_host(order)
+            ahead = first[by_cell]
+            order = state.device_array(np.concatenate([by_cell[ahead], by_cell[~ahead]]))
         if order is not None:
             state.permute(order)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import InputError, PhysicsError, ResourceError, out_of_memory
 from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo, TrainedModel, centroid_rows, wants_virial
-from allegro_md.kernels.arguments import Atoms, Block, Lists
+from allegro_md.kernels.arguments import Atoms, Block, Lists, Out
 from allegro_md.kernels.blocks import BLOCK_ROWS, TILES, fill_block, padded, spread_block
 from allegro_md.kernels.centroid import spread_virials
 from allegro_md.kernels.fixed import FINE
@@ -27,6 +27,7 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential, host_arguments
 from allegro_md.potentials.fused import FusedPotential
 from allegro_md.potentials.pair import PACKED
+from allegro_md.potentials.parts import Parts
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState, on_host
 
@@ -90,35 +91,56 @@ class AllegroPotential:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
+        return self.in_parts(state, lists, needs, Parts.whole(state))
+
+    def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
+        """Evaluates part by part, see `parts.InParts`."""
         force = state.array_all("force")
         host_force = on_host(force)  # the same memory where the state is on the host
         n = state.n_local
         energy, virials = np.empty(n), np.zeros((n if wants_virial(needs) else 0, 6))
         centroid = centroid_rows(state, needs)
+        out = Out(host_force, energy, virials, centroid)
         atoms, pairs = host_arguments(state, lists)
-        species = self._species[atoms.species]
-        atoms = atoms._replace(species=species)
-        first = 0
-        while first < n:
-            taken = 0
-            try:
-                block, taken, edges = self._gather(first, atoms, pairs)
-                values, gradient = self._block(block, species[first : first + taken], species)
-            except (RuntimeError, MemoryError) as error:
-                self._halve(taken, error)
-                continue
-            part = virials[first : first + taken] if len(virials) else virials
-            status = spread_block(first, edges, block, gradient, host_force, part)
-            if status == FINE and len(centroid):
-                status = spread_virials(first, edges, block, gradient, centroid)
+        atoms = atoms._replace(species=self._species[atoms.species])
+        for part in parts:
+            status = self._evaluate_centers(part.centers, atoms, pairs, out)
             if status != FINE:
-                atom = int(state.array_all("id")[int(status)])
+                atom = int(state.array_all("id")[status])
                 raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
-            energy[first : first + taken] = values[:taken]
-            first += taken
         if host_force is not force:
             force[...] = state.device_array(host_force)
         return Evaluation.of(state, needs, energy, virials, centroid)
+
+    def _evaluate_centers(self, centers: tuple[int, int], atoms: Atoms, lists: Lists, out: Out) -> int:
+        """Evaluates a range of centers block after block.
+
+        Args:
+            centers: the first, and the one after the last.
+            atoms, lists, out: see `arguments`; species are those of the model.
+
+        Returns:
+            `FINE`, or an atom whose forces are out of range.
+        """
+        first, last = centers
+        lists = lists._replace(offsets=lists.offsets[: last + 1])
+        while first < last:
+            taken = 0
+            try:
+                block, taken, edges = self._gather(first, atoms, lists)
+                values, gradient = self._block(block, atoms.species[first : first + taken], atoms.species)
+            except (RuntimeError, MemoryError) as error:
+                self._halve(taken, error)
+                continue
+            virial = out.virial[first : first + taken] if len(out.virial) else out.virial
+            status = spread_block(first, edges, block, gradient, out.force, virial)
+            if status == FINE and len(out.centroid):
+                status = spread_virials(first, edges, block, gradient, out.centroid)
+            if status != FINE:
+                return int(status)
+            out.energy[first : first + taken] = values[:taken]
+            first += taken
+        return FINE
 
     def _gather(self, first: int, atoms: Atoms, lists: Lists) -> tuple[Block, int, int]:
         """The next block, its number of centers and of edges; more tiles where one center fills them all."""

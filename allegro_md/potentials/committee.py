@@ -23,6 +23,7 @@ from allegro_md.models.modelfile import read_document
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.allegro import AllegroPotential, choose, described
 from allegro_md.potentials.base import Potential
+from allegro_md.potentials.parts import Parts
 from allegro_md.potentials.sum import add_up, info_of_sum
 from allegro_md.state import AtomState, DeviceArray, SpeciesTable, on_host
 
@@ -67,20 +68,27 @@ class Committee:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
+        return self._mean(state, lists, needs, None)
+
+    def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
+        """Evaluates part by part, see `parts.InParts`."""
+        return self._mean(state, lists, needs, parts)
+
+    def _mean(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts | None) -> Evaluation:
         limit = LIMIT / len(self.members) * FORCE_SCALE  # so that all of them stay within what one potential may add
         shape = (state.n_all, len(self.members), 3)
         kept = state.device_array(np.empty(shape, dtype=np.int64)) if "member_force" in needs else None
 
-        def look(index: int, force: DeviceArray) -> None:
-            """Checks, and keeps if asked, the forces of a member: `force` (n_all, 3) fixed-point units."""
+        def look(index: int, first: int, force: DeviceArray) -> None:
+            """Checks, and keeps if asked, the forces of a member on atoms from `first` on: (n, 3) fixed-point units."""
             if not backend_for(state.device).limits.largest_length(force) <= limit:
-                worst = int(np.argmax(np.abs(on_host(force).astype(np.float64)).max(axis=1)))
+                worst = first + int(np.argmax(np.abs(on_host(force).astype(np.float64)).max(axis=1)))
                 atom = int(state.array_all("id")[worst])
                 raise PhysicsError(f"{self.info.name}: the forces on atom {atom} are out of range", [atom])
             if kept is not None:
-                kept[:, index] = force
+                kept[first : first + len(force), index] = force
 
-        result = add_up(self.members, state, lists, needs, look)
+        result = add_up(self.members, state, lists, needs, parts, look)
         if kept is not None:
             result.per_atom["member_force"] = kept
         return result

@@ -14,6 +14,7 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.eam_file import EamTables, read_eam
 from allegro_md.potentials.pair import PACKED, evaluate
+from allegro_md.potentials.parts import Parts
 from allegro_md.state import AtomState, SpeciesTable
 
 
@@ -57,7 +58,11 @@ class Eam:
         self._functions = Functions(tables.cutoff, tables.rho_spacing, embedding, tables.r_spacing, pairs)
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
-        return evaluate(self.info.name, eam, (self._functions,), state, lists, needs)
+        return self.in_parts(state, lists, needs, Parts.whole(state))
+
+    def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
+        """Evaluates part by part, see `parts.InParts`."""
+        return evaluate(self.info.name, eam, (self._functions,), state, lists, needs, parts)
 
 
 def _row(tables: EamTables, symbol: str, number: int) -> int:

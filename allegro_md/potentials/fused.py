@@ -22,6 +22,7 @@ from allegro_md.models.fused.splines import scaled
 from allegro_md.models.fused.tables import Tables
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential, host_arguments
+from allegro_md.potentials.parts import Parts, spans
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState
 
@@ -110,20 +111,23 @@ class FusedPotential:
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         """Evaluates the local atoms; adds the forces to the state (see `base.Potential`)."""
+        return self.in_parts(state, lists, needs, Parts.whole(state))
+
+    def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
+        """Evaluates part by part, see `parts.InParts`."""
         n, virial, per_atom = state.n_local, wants_virial(needs), "virial_per_atom" in needs
         energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
         virials, centroid = np.zeros((n if per_atom else 0, 6)), centroid_rows(state, needs)
         ids = state.host_all("id")
         atoms, pairs = host_arguments(state, lists)
-        for first in range(0, n, CENTERS):
-            last = min(n, first + CENTERS)
-            part = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))
-            out = Out(state.host_all("force"), energy[first:last], part, centroid)
+        for first, last in (block for part in parts for block in spans(part.centers, CENTERS)):
+            own = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))
+            out = Out(state.host_all("force"), energy[first:last], own, centroid)
             status = self._evaluate(atoms, pairs, (first, last), out)
             if status != FINE:
                 atom = int(ids[status])
                 raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
-            total = total.plus(ExactSum.of(part, "virial", ids[first:last]))
+            total = total.plus(ExactSum.of(own, "virial", ids[first:last]))
         result = Evaluation({"energy": energy}, {"virial": total} if virial else {})
         if per_atom:
             result.per_atom["virial_per_atom"] = virials

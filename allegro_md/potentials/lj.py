@@ -12,6 +12,7 @@ from allegro_md.kernels.lj import lj
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.pair import PACKED, evaluate
+from allegro_md.potentials.parts import Parts
 from allegro_md.state import AtomState, SpeciesTable
 
 
@@ -40,7 +41,11 @@ class LennardJones:
         self._table = np.stack([repulsion, attraction, at_cutoff if shift else np.zeros_like(epsilon)], axis=-1)
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
-        return evaluate(self.info.name, lj, (self.info.cutoff, self._table), state, lists, needs)
+        return self.in_parts(state, lists, needs, Parts.whole(state))
+
+    def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
+        """Evaluates part by part, see `parts.InParts`."""
+        return evaluate(self.info.name, lj, (self.info.cutoff, self._table), state, lists, needs, parts)
 
 
 def build(term: LennardJonesTerm, species: SpeciesTable) -> LennardJones:

@@ -14,6 +14,7 @@ from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.pair import pack
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import host_arguments
+from allegro_md.potentials.parts import Parts
 from allegro_md.state import AtomState, on_host
 
 PACKED = 32.0
@@ -27,8 +28,9 @@ def evaluate(
     state: AtomState,
     lists: NeighborList,
     needs: Needs,
+    parts: Parts,
 ) -> Evaluation:
-    """Calls ``kernel(atoms, lists, rows, centers, *parameters, out)``.
+    """Calls ``kernel(atoms, lists, rows, centers, *parameters, out)`` for each part.
 
     Args:
         name: of the potential, for the error message.
@@ -37,6 +39,7 @@ def evaluate(
         state: receives the forces.
         lists: neighbors of the local atoms.
         needs: of the evaluation.
+        parts: the centers.
 
     Raises:
         PhysicsError: a force is not finite or out of range; names the atom.
@@ -50,11 +53,14 @@ def evaluate(
     centroid = centroid_rows(state, needs)
     atoms, pairs = host_arguments(state, lists)
     rows = np.empty((len(atoms.position), 4))
-    pack(atoms, (0, len(rows)), rows)
-    status = kernel(atoms, pairs, rows, (0, n), *parameters, Out(host_force, energy, virial, centroid))
-    if status != FINE:
-        center = int(status)
-        raise PhysicsError(_complaint(name, center, state, atoms, pairs), [int(state.array_all("id")[center])])
+    for centers, come in parts:
+        pack(atoms, come, rows)
+        own = slice(*centers)
+        out = Out(host_force, energy[own], virial[own], centroid)
+        status = kernel(atoms, pairs, rows, centers, *parameters, out)
+        if status != FINE:
+            center = int(status)
+            raise PhysicsError(_complaint(name, center, state, atoms, pairs), [int(state.array_all("id")[center])])
     if host_force is not force:
         force[...] = state.device_array(host_force)
     return Evaluation.of(state, needs, energy, virial, centroid)

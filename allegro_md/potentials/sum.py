@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from allegro_md.errors import InputError
 from allegro_md.evaluation import QUANTITIES, Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.fixed import MOST_TERMS
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
+from allegro_md.potentials.parts import InParts, Parts
 from allegro_md.state import AtomState, DeviceArray
 
 OF_ONE = frozenset(name for name, quantity in QUANTITIES.items() if quantity.of_one)
@@ -37,7 +39,11 @@ class SumPotential:
         self.info = info_of_sum("sum", terms)
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
-        return add_up(self.members, state, lists, needs)
+        return add_up(self.members, state, lists, needs, None)
+
+    def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
+        """Evaluates part by part, see `parts.InParts`; `parts.has_parts` tells if all terms can."""
+        return add_up(self.members, state, lists, needs, parts)
 
 
 def info_of_sum(name: str, members: Sequence[Potential]) -> PotentialInfo:
@@ -79,27 +85,41 @@ def add_up(
     state: AtomState,
     lists: NeighborList,
     needs: Needs,
-    look: Callable[[int, DeviceArray], None] | None = None,
+    parts: Parts | None,
+    look: Callable[[int, int, DeviceArray], None] | None = None,
 ) -> Evaluation:
     """Evaluates potentials one after the other.
 
     Args:
         members: at least one.
         state, lists, needs: as of `base.Potential`.
-        look: called with the index of each member and the forces it adds, (n_all, 3) int64, fixed point; these must
-            not be changed or kept.
+        parts: of the evaluation, if all members can be evaluated in parts; None: they are called.
+        look: called for all atoms and ghosts, if not at once, with the index of a member, that of the first atom, and
+            the forces that the member adds to these atoms, (n, 3) int64, fixed point; they must not be changed or kept.
     """
     force = state.array_all("force")
     result, before = None, None
+
+    def settle(index: int, first: int, stop: int) -> None:
+        """Adds what the members before have given to the forces of a member on some atoms, which are complete."""
+        if look is not None:
+            look(index, first, force[first:stop])
+        if before is not None:
+            force[first:stop] += before[first:stop]
+
     for index, member in enumerate(members):
         if result is not None:
             before = force + 0  # each adds to zeros: the bounds of its sums are its own
             force[...] = 0
-        found = member(state, lists, needs)
-        if look is not None:
-            look(index, force)
-        if before is not None:
-            force += before
+        unsettled = state.n_all
+        if isinstance(member, InParts) and parts is not None:
+            last, remote = index + 1 == len(members), parts.first_remote
+            own = parts.of_term(index == 0, last, partial(settle, index, remote, state.n_all))
+            found = member.in_parts(state, lists, needs, own)
+            unsettled = remote if last else state.n_all
+        else:
+            found = member(state, lists, needs)
+        settle(index, 0, unsettled)
         result = found if result is None else result.plus(found)
     assert result is not None
     return result

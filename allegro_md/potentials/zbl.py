@@ -11,6 +11,7 @@ from allegro_md.kernels.zbl import EXPONENT, LENGTH, zbl
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.pair import PACKED, evaluate
+from allegro_md.potentials.parts import Parts
 from allegro_md.state import AtomState, SpeciesTable
 from allegro_md.units import COULOMB_EV_A
 
@@ -33,7 +34,11 @@ class Zbl:
         self._table = np.stack([COULOMB_EV_A * np.outer(z, z), np.add.outer(screened, screened) / LENGTH])
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
-        return evaluate(self.info.name, zbl, (self.info.cutoff, self._table), state, lists, needs)
+        return self.in_parts(state, lists, needs, Parts.whole(state))
+
+    def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
+        """Evaluates part by part, see `parts.InParts`."""
+        return evaluate(self.info.name, zbl, (self.info.cutoff, self._table), state, lists, needs, parts)
 
 
 def build(term: ZblTerm, species: SpeciesTable) -> Zbl:

@@ -78,6 +78,7 @@ def build_engine(
     Raises:
         InputError: the parts do not fit each other, or the checkpoint is of another system.
     """
+    comm.timers = timers
     index = 0 if checkpoint is None else stage_of(checkpoint)
     changes_cell = parts.config.changes_cell
     parts = replace(parts, config=parts.config.of_stage(index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.domain.balance import Balancer
@@ -12,9 +13,23 @@ from allegro_md.domain.migrate import decompose, migrate
 from allegro_md.evaluation import DERIVED, NOTHING_MORE, QUANTITIES, Evaluation, Needs
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
+from allegro_md.potentials.parts import InParts, has_parts
 from allegro_md.simulation.applied import AppliedForces
+from allegro_md.simulation.overlap import LEAST, Exchange, interior
 from allegro_md.state import AtomState, on_host
 from allegro_md.timers import Timers
+
+
+class LocalFaultError(Exception):
+    """An unchecked evaluation that this rank could not make, while the others went on.
+
+    Attributes:
+        error: that the potential has raised; None: the lists were out of date.
+    """
+
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__("the forces could not be evaluated")
+        self.error = error
 
 
 class ForceEvaluator:
@@ -24,8 +39,11 @@ class ForceEvaluator:
         potential: what gives them.
         decomposition: of the latest rebuild; None before the first evaluation.
         neighbors: lists of the latest evaluation.
+        halo: exchange with ghosts, of the latest rebuild.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
+        n_interior: of the first local atoms, which have no neighbor from another rank; 0: messages are waited for.
+        excess: distance, Å, by which atoms of this rank have moved beyond the skin in the latest evaluation.
         applied: constant forces on groups of atoms, in addition to those of the potential; None: none.
     """
 
@@ -37,6 +55,7 @@ class ForceEvaluator:
         grid: tuple[int, int, int] | None,
         timers: Timers,
         balancer: Balancer | None = None,
+        least_interior: int = LEAST,
     ) -> None:
         """Joins the parts.
 
@@ -47,18 +66,22 @@ class ForceEvaluator:
             grid: ranks along each axis; None for the one with the least surface.
             timers: of this rank.
             balancer: moves planes at rebuilds; None: they stay, and follow the atoms along free axes.
+            least_interior: atoms in the interior of a brick from which on these are evaluated while messages travel.
         """
         self.potential = potential
         self.decomposition: Decomposition | None = None
         self.rebuilds = 0
         self.migrations = 0
+        self.n_interior = 0
+        self.excess = np.inf
         self.applied: AppliedForces | None = None
         self._comm = comm
         self._skin = skin
         self._grid = grid
         self._timers = timers
         self._balancer, self._busy_before = balancer, 0.0
-        self._halo: HaloExchange
+        self.halo: HaloExchange
+        self._least_interior = least_interior
         self.neighbors = self._new_lists()
 
     def __call__(self, state: AtomState, needs: Needs = NOTHING_MORE) -> Evaluation:
@@ -68,25 +91,40 @@ class ForceEvaluator:
             state: its forces are replaced.
             needs: names of `QUANTITIES` to return beside the energies; what the potential cannot provide is left out.
         """
-        with self._timers.phase("wait"):
-            excess = self._comm.max(self.neighbors.skin_excess(state))
-        if excess > 0.0:
+        self.excess = self.neighbors.skin_excess(state)
+        stale = self._comm.max(self.excess) > 0.0
+        if stale:
             with self._timers.phase("rebuild"):
                 self._rebuild(state)
-        else:
-            with self._timers.phase("halo"):
-                self._halo.forward(state.array_all("position"))
-        provides = self.potential.info.provides
-        sources = {DERIVED[name][0] for name in needs if name in DERIVED}
-        with self._timers.phase("potential"):
-            state.array_all("force")[...] = 0
-            with self._comm.collective_errors():
-                evaluation = self.potential(state, self.neighbors, frozenset(needs | sources) & provides)
-        with self._timers.phase("halo"):
-            self._send_home(state, evaluation)
-            if self.applied is not None:
-                self.applied.add(state)
+        evaluation, error = self._evaluate(state, needs, moved=not stale)
+        self._comm.raise_together(error)
+        assert evaluation is not None
+        self._finish(state, evaluation)
         return evaluation
+
+    def unchecked(self, state: AtomState, needs: Needs) -> Evaluation:
+        """The same without asking other ranks if the lists are out of date or the potential has failed there.
+
+        Args:
+            state: its forces are replaced; no atom migrates.
+            needs: no quantity with contributions to ghosts.
+
+        Raises:
+            LocalFaultError: this rank could not make it. Its messages to other ranks were sent and received.
+        """
+        self.excess = self.neighbors.skin_excess(state)
+        if self.excess > 0.0:
+            self.exchange_only(state)
+            raise LocalFaultError(None)
+        evaluation, error = self._evaluate(state, needs, moved=True)
+        if evaluation is None:
+            raise LocalFaultError(error)
+        self._finish(state, evaluation)
+        return evaluation
+
+    def exchange_only(self, state: AtomState) -> None:
+        """Takes part in the messages of an evaluation without making it."""
+        Exchange(state, self.halo, self._timers, moved=True).complete(self.potential.info.ghost_forces)
 
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
@@ -96,28 +134,74 @@ class ForceEvaluator:
         info = self.potential.info
         return NeighborList(info.cutoff, self._skin, info.halo, info.hops)
 
-    def _send_home(self, state: AtomState, evaluation: Evaluation) -> None:
-        """Adds what ghosts were given to their owners' rows, and makes what follows from these sums."""
-        if self.potential.info.ghost_forces:
-            self._halo.reverse_add(state.array_all("force"))
+    def _evaluate(
+        self, state: AtomState, needs: Needs, moved: bool
+    ) -> tuple[Evaluation, None] | tuple[None, Exception]:
+        """Replaces the forces by those of the potential, complete on local atoms.
+
+        Takes part in all messages, also where the potential fails.
+
+        Args:
+            state: with ghosts.
+            needs: as of a call.
+            moved: atoms have moved since the ghosts have come.
+
+        Returns:
+            The evaluation, or the error that was raised; quantities with contributions to ghosts are incomplete.
+        """
+        info, interior = self.potential.info, self.n_interior
+        sources = {DERIVED[name][0] for name in needs if name in DERIVED}
+        asked = frozenset(needs | sources) & info.provides
+        exchange = Exchange(state, self.halo, self._timers, moved)
+        try:
+            with self._timers.phase("potential"):
+                state.array_all("force")[...] = 0
+                if isinstance(self.potential, InParts) and interior > 0:
+                    evaluation = self.potential.in_parts(state, self.neighbors, asked, exchange.parts(interior))
+                else:
+                    exchange.arrive()
+                    evaluation = self.potential(state, self.neighbors, asked)
+        except Exception as error:  # other ranks must not wait for the forces on their atoms
+            exchange.complete(info.ghost_forces)
+            return None, error
+        exchange.complete(info.ghost_forces)
+        return evaluation, None
+
+    def _finish(self, state: AtomState, evaluation: Evaluation) -> None:
+        """Sends home what else ghosts were given, makes what follows from these sums, and adds applied forces."""
         for name, values in evaluation.per_atom.items():
             if QUANTITIES[name].ghosts:
-                self._halo.reverse_add(values)
+                with self._timers.phase("halo"):
+                    self.halo.reverse_add(values)
                 evaluation.per_atom[name] = values[: state.n_local]
         for name, (source, make) in DERIVED.items():
             if source in evaluation.per_atom:
                 rows = on_host(evaluation.per_atom.pop(source))
                 evaluation.per_atom[name] = state.device_array(make(rows))
+        if self.applied is not None:
+            self.applied.add(state)
 
     def _rebuild(self, state: AtomState) -> None:
         self.neighbors.clear()
         self.decomposition = self._cut(state)
         self._grid = self.decomposition.grid
         self.migrations += migrate(state, self.decomposition, self._comm)
-        self.neighbors.sort_atoms(state)
-        self._halo = HaloExchange.build(state, self.decomposition, self._comm, self.potential.info.halo + self._skin)
+        inside = self._interior(state)
+        self.neighbors.sort_atoms(state, inside)
+        self.n_interior = 0 if inside is None else int(inside.sum())
+        self.halo = HaloExchange.build(state, self.decomposition, self._comm, self.potential.info.halo + self._skin)
         self.neighbors.build(state)
+        self.excess = -self._skin
         self.rebuilds += 1
+
+    def _interior(self, state: AtomState) -> NDArray[np.bool_] | None:
+        """Tells which local atoms have no neighbor from another rank, (n_local,); None where there is no use for it."""
+        info, few = self.potential.info, state.n_local < self._least_interior
+        if few or self._comm.size == 1 or not (info.hops == 1 and info.ghost_forces and has_parts(self.potential)):
+            return None
+        assert self.decomposition is not None
+        inside = interior(state, self.decomposition, self._comm.rank, info.halo + self._skin)
+        return inside if int(inside.sum()) >= self._least_interior else None
 
     def _cut(self, state: AtomState) -> Decomposition:
         """Cuts the box for the present positions, or as the balancer wants it from the second time on (collective)."""

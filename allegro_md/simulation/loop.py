@@ -7,16 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InterruptedRun
-from allegro_md.evaluation import Evaluation, Needs
+from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.guards import Guard
-from allegro_md.integrators.base import Clock, Integrator, Prepared
+from allegro_md.integrators.base import Clock, Integrator, LocalSteps, Prepared
 from allegro_md.observables import kinetic_tensor, summed, thermo, total_mass
 from allegro_md.reporting import Observer, Snapshot, Thermo, needs_of
-from allegro_md.simulation.forces import ForceEvaluator
-from allegro_md.state import WORK, AtomState
+from allegro_md.simulation.forces import ForceEvaluator, LocalFaultError
+from allegro_md.simulation.windows import MOST_ATOMS, Fault, SavedState, Windows
+from allegro_md.state import HOST, WORK, AtomState
 from allegro_md.stopping import REASONS
 from allegro_md.timers import Timers
 
@@ -73,6 +75,7 @@ class StepLoop:
         observers: look at it now and then; called in the order of their priority.
         guard: looks at every step.
         substepping: steps to be made in parts.
+        windows: chooses which steps are made without a look at other ranks.
         changes_cell: the cell changes in some stage of the run: observables hold the density.
         ended: asked after every step on all ranks alike; True ends the present stage.
         stop_wanted: asked on every rank after every step; not 0: a reason to end the run (`stopping.REASONS`).
@@ -99,12 +102,14 @@ class StepLoop:
         self.stage_start = StageStart(volume=state.cell.volume)
         self.guard = guard
         self.substepping = Substepping()
+        self.windows = Windows()
         self.changes_cell = integrator.changes_cell
         self.ended: Callable[[], bool] = bool
         self.stop_wanted: Callable[[], int] = int
         self._stopping = 0
         self._mass: float | None = None
-        self._began = time.perf_counter()
+        self._began = self._met = time.perf_counter()
+        self._rebuilds = 0  # when ranks last met
         self._add_fields()
 
     @property
@@ -172,23 +177,92 @@ class StepLoop:
             PhysicsError: as in `start`.
         """
         while self.step < last_step and not self.stage_is_over:
-            self.current_step = self.step + 1
-            due = self._due(self.current_step)
-            needs = needs_of(due)
-            asked = (needs - {"thermo"}) | (THERMO if "thermo" in needs else frozenset())
-            parts = self.substepping.of(self.current_step)
-            dt = self.integrator.timestep / parts
-            for part in range(parts):
-                with self.timers.phase("integrate"):
-                    clock = Clock(self.current_step, dt, part, parts, self.stage_start.step)
-                    self.evaluation = self.integrator.step(
-                        self.state, lambda state, needed: self.forces(state, needed | asked), clock  # noqa: B023
-                    )
-                self._look(dt)
-            self.step = self.current_step
-            self._report(due)
+            self._met = time.perf_counter()
+            unchecked = self._unchecked_steps(last_step)
+            if unchecked > 0:
+                self._make_window(unchecked)
+            else:
+                self._make_step()
             if self._stopping:
                 raise InterruptedRun(f"{REASONS[self._stopping]}; stopped after step {self.step}")
+
+    def _make_step(self) -> None:
+        """Makes the next step and its reports."""
+        due = self._due(self.step + 1)
+        needs = needs_of(due)
+        self._move((needs - {"thermo"}) | (THERMO if "thermo" in needs else frozenset()))
+        self.step = self.current_step
+        self._report(due)
+
+    def _move(self, asked: Needs) -> None:
+        """Makes the next step and looks at all ranks; `asked` is needed beside what the integrator needs."""
+        self.current_step = self.step + 1
+        parts = self.substepping.of(self.current_step)
+        dt = self.integrator.timestep / parts
+        for part in range(parts):
+            with self.timers.phase("integrate"):
+                clock = Clock(self.current_step, dt, part, parts, self.stage_start.step)
+                self.evaluation = self.integrator.step(
+                    self.state, lambda state, needed: self.forces(state, needed | asked), clock
+                )
+            self._look(dt)
+
+    def _unchecked_steps(self, last_step: int) -> int:
+        """Number of steps from here that may be made in a window; the same on all ranks."""
+        integrator, exact = self.integrator, self.forces.potential.info.bit_exact
+        if self.comm.size == 1 or self.state.n_total > MOST_ATOMS * self.comm.size or self.state.device != HOST:
+            return 0
+        if not (exact and isinstance(integrator, LocalSteps) and integrator.steps_are_local):
+            return 0
+        most = min(self.windows.length(), last_step - self.step)
+        for k in range(most):
+            step = self.step + 1 + k
+            if self.substepping.of(step) > 1 or self._due(step):
+                return k
+        return most
+
+    def _make_window(self, n_steps: int) -> None:
+        """Makes steps without a look at other ranks, or the first ones up to a fault.
+
+        Raises:
+            PhysicsError: as of `start`.
+        """
+        first, saved = self.step, SavedState(self.state, self.integrator)
+        fault = self._make_unchecked(n_steps)
+        reached = first + n_steps if fault is None else fault.step - 1
+        worst = self._meet(np.array([-float(reached)]), n_steps)
+        reached = -int(worst[0])
+        if reached == first + n_steps:
+            self.step = reached
+            return
+        saved.restore()
+        again = self._make_unchecked(reached - first)
+        self.comm.raise_together(None if again is None else again.error or RuntimeError("a step cannot be repeated"))
+        self.step = reached
+        self._move(NOTHING_MORE)
+        # An error that does not come again is no better for that.
+        self.comm.raise_together(fault.error if fault is not None and fault.step == self.current_step else None)
+        self.step = self.current_step
+
+    def _make_unchecked(self, n_steps: int) -> Fault | None:
+        """Makes steps without a look at other ranks; after a fault of this rank only its messages."""
+        fault, dt = None, self.integrator.timestep
+        for step in range(self.step + 1, self.step + n_steps + 1):
+            self.current_step = step
+            if fault is not None:
+                self.forces.exchange_only(self.state)
+                continue
+            try:
+                with self.timers.phase("integrate"):
+                    clock = Clock(step, dt, first=self.stage_start.step)
+                    self.evaluation = self.integrator.step(self.state, self.forces.unchecked, clock)
+            except LocalFaultError as found:
+                fault = Fault(step, found.error)
+            else:
+                self.windows.note(self.forces.excess)
+                if (self._excesses(dt) > 0.0).any():
+                    fault = Fault(step)
+        return fault
 
     def potential_energy(self) -> float:
         """Potential energy of the present step, eV; NaN of a potential without energies (collective)."""
@@ -231,17 +305,43 @@ class StepLoop:
             self._mass = float(self.comm.reduce(total_mass(self.state))[0])
         return self._mass
 
-    def _look(self, dt: float) -> None:
-        """The one reduction at the end of a step: guards, and requests to stop."""
+    def _excesses(self, dt: float) -> NDArray[np.float64]:
+        """What the guard finds on this rank after a step of `dt` fs, (3,); not positive within its limits."""
         with self.timers.phase("guard"):
-            lists = self.forces.neighbors
-            beyond = Guard.FINE if self.guard is None else self.guard.measure(self.state, lists, dt)
-            worst = self.comm.max(np.append(beyond, float(self.stop_wanted())))
+            return Guard.FINE if self.guard is None else self.guard.measure(self.state, self.forces.neighbors, dt)
+
+    def _meet(self, found: NDArray[np.float64], n_steps: int) -> NDArray[np.float64]:
+        """The one reduction after a step or a window: what was found, requests to stop, and what windows depend on.
+
+        Args:
+            found: (k,) float64.
+            n_steps: since the last time.
+
+        Returns:
+            (k,) the largest of what the ranks have found.
+        """
+        if self.comm.size == 1:
+            self._stopping = int(self.stop_wanted())
+            return found
+        forces, seconds = self.forces, (time.perf_counter() - self._met) / n_steps
+        told = np.concatenate([found, [float(self.stop_wanted())], self.windows.report(n_steps, seconds)])
+        with self.timers.phase("guard"):
+            worst: NDArray[np.float64] = self.comm.max(told)
+        self._stopping = int(worst[len(found)])
+        self.windows.learn(worst[len(found) + 1 :], rebuilt=forces.rebuilds > self._rebuilds)
+        self._rebuilds = forces.rebuilds
+        return worst[: len(found)]
+
+    def _look(self, dt: float) -> None:
+        """Looks at the end of a step, or a part of one, of `dt` fs at all ranks: guards, and requests to stop."""
+        lists = self.forces.neighbors
+        self.windows.note(self.forces.excess)
+        worst = self._meet(self._excesses(dt), 1)
+        with self.timers.phase("guard"):
             if self.guard is not None:
-                self.guard.require(worst[:-1], self.state, lists, dt)
+                self.guard.require(worst, self.state, lists, dt)
                 if self.integrator.changes_cell:
                     self.guard.cell(self.stage_start.volume, self.state.cell.volume, self.measure)
-            self._stopping = int(worst[-1])
 
     def _due(self, step: int) -> list[Observer]:
         return sorted((o for o in self.observers if o.trigger(step)), key=lambda o: o.priority)

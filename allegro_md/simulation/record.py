@@ -14,6 +14,7 @@ import numpy as np
 
 from allegro_md.config import Input
 from allegro_md.simulation.loop import StepLoop
+from allegro_md.simulation.traffic import communication
 from allegro_md.versions import installed
 
 
@@ -72,6 +73,7 @@ def describe(
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": {name: round(value, 3) for name, value in loop.timers.seconds.items()},
     }
+    counts = comm.allgather({phase: dict(kinds) for phase, kinds in comm.timers.counts.items()})
     return {
         "status": status,
         "step": loop.step,
@@ -88,6 +90,7 @@ def describe(
             {key: place[key] for key in ("host", "cores", "threads")} | rank
             for place, rank in zip(places, comm.allgather(here), strict=True)
         ],
+        "communication": communication(counts),
         "rebuilds": forces.rebuilds,
         "migrations": int(comm.sum(np.array([forces.migrations]))[0]),
         "bit_exact": forces.potential.info.bit_exact,

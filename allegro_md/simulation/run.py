@@ -30,7 +30,7 @@ from allegro_md.io.structure import log_lines
 from allegro_md.lost_ranks import ends_when_lost
 from allegro_md.potentials import release_tables
 from allegro_md.reporting import HoldsRows, Observer, Stateful, Writes
-from allegro_md.simulation import host_info, record
+from allegro_md.simulation import host_info, record, traffic
 from allegro_md.simulation.build import Parts, build_engine, build_observers, build_parts, require_whole, stage_of
 from allegro_md.simulation.certificate import verify_start
 from allegro_md.simulation.continuation import changed_keys, require_same_physics, restore
@@ -233,6 +233,8 @@ class Simulation:
         directory.write_record(story | {"time": account.as_dict()})
         for line in account.lines():
             log.say(line)
+        if self.comm.size > 1:
+            log.say(traffic.in_words(story["communication"]))
         if faults:
             raise faults[0]
 

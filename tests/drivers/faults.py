@@ -287,7 +287,9 @@ FAULTS: dict[str, Fault] = {
         "small", "environment", patch(Decomposition, "images", first_images), ranks=BOTH
     ),
     "lost-reverse": Fault(
-        "allegro", "environment", patch(HaloExchange, "reverse_add", lambda f: lambda self, x: None), ranks=BOTH
+        "allegro", "environment",
+        lambda: [mock.patch.object(HaloExchange, name, lambda *a: None) for name in ("begin_reverse", "end_reverse")],
+        ranks=BOTH,
     ),
     "short-list": Fault("lj", "environment", patch(lists, "build_pairs", short_sighted), ranks=BOTH),
     "cell-inverse": Fault(

@@ -63,11 +63,13 @@ class FloatLennardJones:
 
 class _FloatHalo:
     def __init__(self, halo: Any) -> None:
-        self.forward = halo.forward
-        self._reverse_add = halo.reverse_add
+        self._halo = halo
 
-    def reverse_add(self, values: NDArray[np.int64]) -> None:
-        self._reverse_add(values.view(np.float64))
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._halo, name)
+
+    def begin_reverse(self, values: NDArray[np.int64]) -> None:
+        self._halo.begin_reverse(values.view(np.float64))
 
 
 class FloatForces(ForceEvaluator):
@@ -81,7 +83,7 @@ class FloatForces(ForceEvaluator):
 
     def _rebuild(self, state: AtomState) -> None:
         super()._rebuild(state)
-        self._halo = _FloatHalo(self._halo)  # type: ignore[assignment]
+        self.halo = _FloatHalo(self.halo)  # type: ignore[assignment]
 
 
 def wrap_in_place(right: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,85 @@
+"""Overlap of communication with work: atoms in the interior of a brick are evaluated while ghosts and forces travel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allegro_md.backends import backend_for
+from allegro_md.domain.decomposition import Decomposition
+from allegro_md.domain.halo import HaloExchange
+from allegro_md.potentials.parts import Parts
+from allegro_md.state import AtomState, on_host
+from allegro_md.timers import Timers
+
+LEAST = 2000
+"""Atoms in the interior of a brick below which it is not worth the calls."""
+
+_SLACK = 1e-6  # Å, far above rounding
+
+
+def interior(state: AtomState, decomposition: Decomposition, rank: int, width: float) -> NDArray[np.bool_]:
+    """Tells which local atoms are farther than `width` (Å) from all other ranks' bricks, (n_local,).
+
+    Two bricks are apart along an axis that is cut, whatever their periodic images: the faces across the other axes do
+    not count. Shifts must be set.
+    """
+    lower, upper = (np.array(bound) for bound in decomposition.brick(rank))
+    margin = (width + _SLACK) / state.cell.heights
+    for axis, n in enumerate(decomposition.grid):
+        lower[axis] = lower[axis] + margin[axis] if n > 1 else -np.inf
+        upper[axis] = upper[axis] - margin[axis] if n > 1 else np.inf
+    inside = np.zeros(state.n_local, dtype=np.bool_)
+    if (lower < upper).all():
+        nowhere = np.array([[np.inf] * 3, [-np.inf] * 3])
+        rows, _ = backend_for(state.device).domain.within(state, nowhere, np.array([[lower, upper]]))
+        inside[on_host(rows)] = True
+    return inside
+
+
+class Exchange:
+    """The messages of one evaluation: positions to ghosts, unless they are there, and forces on ghosts home.
+
+    All of them are sent and received, whatever happens to the potential in between.
+    """
+
+    def __init__(self, state: AtomState, halo: HaloExchange, timers: Timers, moved: bool) -> None:
+        """Begins; `moved`: atoms have moved since the ghosts have come."""
+        self._state, self._halo, self._timers = state, halo, timers
+        self._arriving, self._departed = moved, False
+        if moved:
+            with timers.phase("halo"):
+                halo.begin_forward(state.array_all("position"))
+
+    def parts(self, n_interior: int) -> Parts:
+        """The centers of the evaluation, the first `n_interior` of which have no neighbor from another rank."""
+        n, half = self._state.n_local, n_interior // 2 if self._arriving else 0
+        early, middle, late = (0, half), (n_interior, n), (half, n_interior)
+        remote, n_all = self._halo.first_remote, self._state.n_all
+        return Parts(early, middle, late, remote, n_all, self.arrive, self.depart, self._halo.progress)
+
+    def arrive(self) -> None:
+        """Waits for the ghosts."""
+        if self._arriving:
+            with self._timers.phase("halo"):
+                self._halo.end_forward()
+            self._arriving = False
+
+    def depart(self) -> None:
+        """Sends the forces on ghosts, which are complete."""
+        if not self._departed:
+            with self._timers.phase("halo"):
+                self._halo.begin_reverse(self._state.array_all("force"))
+            self._departed = True
+
+    def complete(self, ghost_forces: bool) -> None:
+        """Does what is left.
+
+        Args:
+            ghost_forces: forces on ghosts go home, and are added to those on local atoms.
+        """
+        self.arrive()
+        if ghost_forces:
+            self.depart()
+            with self._timers.phase("halo"):
+                self._halo.end_reverse()
