@@ -51,8 +51,8 @@ _ROWS = 512  # summed in registers at a time: they stay in the cache while one c
 
 
 @numba.njit(cache=True)
-def _accumulate(values: NDArray[np.float64], scale: float, words: NDArray[np.int64]) -> int:
-    """Adds `values` (n, k), times `scale`, into `words` (k, 2).
+def _accumulate(values: NDArray[np.float64], scale: float, limbs: NDArray[np.int64]) -> int:
+    """Writes the sums of `values` (n, k), times `scale`, to `limbs` (k, 3), which are zeros.
 
     Returns:
         The index of the first row with a value out of range, or −1.
@@ -71,8 +71,11 @@ def _accumulate(values: NDArray[np.float64], scale: float, words: NDArray[np.int
                 low_sum += np.int64(np.rint((scaled - high) * 4294967296.0))
             if not fits:
                 return _first_bad(values, high_scale, first)
-            words[c, 0] += high_sum
-            words[c, 1] += low_sum
+            limbs[c, 1] += high_sum
+            limbs[c, 2] += low_sum
+    for c in range(k):  # two words become three limbs
+        high, low = limbs[c, 1] + (limbs[c, 2] >> 32), limbs[c, 2]
+        limbs[c, 0], limbs[c, 1], limbs[c, 2] = high >> 32, high & 0xFFFFFFFF, low & 0xFFFFFFFF
     return -1
 
 
@@ -114,16 +117,13 @@ class ExactSum:
         """
         table = np.ascontiguousarray(values, dtype=np.float64)
         table = table[:, None] if table.ndim == 1 else table
-        words = np.zeros((table.shape[1], 2), dtype=np.int64)
+        limbs = np.zeros((table.shape[1], 3), dtype=np.int64)
         fault = f"more than {_TERMS_LIMIT} terms on one rank" if len(table) > _TERMS_LIMIT else ""
-        bad = -1 if fault else _accumulate(table, 2.0 ** GLOBAL_BITS[kind], words)
+        bad = -1 if fault else _accumulate(table, 2.0 ** GLOBAL_BITS[kind], limbs)
         culprit = int(ids[bad]) if bad >= 0 and ids is not None else None
         if bad >= 0:
             owner = f"row {bad}" if culprit is None else f"atom {culprit}"
             fault = f"the {kind} of {owner} is not finite or out of range: {table[bad].tolist()}"
-        high = words[:, 0] + (words[:, 1] >> 32)
-        limbs = np.empty((len(words), 3), dtype=np.int64)
-        limbs[:, 0], limbs[:, 1], limbs[:, 2] = high >> 32, high & 0xFFFFFFFF, words[:, 1] & 0xFFFFFFFF
         return ExactSum(limbs, kind, fault, culprit)
 
     def plus(self, other: ExactSum) -> ExactSum:

@@ -241,11 +241,15 @@ class AtomState:
 
         The same memory where the state is on the host; else a copy, which is not written back.
         """
-        return on_host(self._array(name, self.n_all))
+        return self._host(name, self.n_all)
 
     def host_local(self, name: str) -> NDArray[Any]:
         """The field of local atoms, (n_local, …); likewise."""
-        return on_host(self._array(name, self.n_local))
+        return self._host(name, self.n_local)
+
+    def _host(self, name: str, n: int) -> NDArray[Any]:
+        array = self._arrays.get((name, n))  # in every step for every field: nothing more where it is there
+        return array if isinstance(array, np.ndarray) else on_host(self._array(name, n))
 
     def device_array(self, values: NDArray[Any]) -> DeviceArray:
         """Puts an array of the host, `values` (…), on the device of this state: itself where that is the host."""

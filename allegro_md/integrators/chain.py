@@ -115,25 +115,25 @@ class NoseHooverChain:
         """
         x, v = list(self.positions), list(self.velocities)
         twice_kinetic, factor = 2.0 * kinetic, 1.0
-        last = len(v) - 1
+        upwards = range(len(v))
         for weight in self._weights:
             part = weight * time
-            for k in range(last, -1, -1):
-                self._push(v, k, twice_kinetic, part)
+            self._push(v, upwards[::-1], twice_kinetic, part)
             scale = math.exp(-v[0] * part)
             factor *= scale
             twice_kinetic *= scale * scale
-            for k in range(last + 1):
+            for k in upwards:
                 x[k] += v[k] * part
-            for k in range(last + 1):
-                self._push(v, k, twice_kinetic, part)
+            self._push(v, upwards, twice_kinetic, part)
         return factor, x, v
 
-    def _push(self, v: list[float], k: int, twice_kinetic: float, time: float) -> None:
-        """Half a factor's time on thermostat k: damped by the next one, driven by the one before (or the atoms)."""
-        if k == 0:
-            drive = twice_kinetic - self.degrees_of_freedom * self.kT
-        else:
-            drive = self.masses[k - 1] * v[k - 1] ** 2 - self.kT
-        damping = math.exp(-0.25 * time * v[k + 1]) if k + 1 < len(v) else 1.0
-        v[k] = (v[k] * damping + 0.5 * time * drive / self.masses[k]) * damping
+    def _push(self, v: list[float], order: range, twice_kinetic: float, time: float) -> None:
+        """Half a factor's time on thermostats in an order: damped by the next one, driven by the one before.
+
+        The first is driven by the atoms. Twice for each factor, in every step: a loop over plain numbers.
+        """
+        masses, kT, last, damp, half = self.masses, self.kT, len(v) - 1, -0.25 * time, 0.5 * time
+        for k in order:
+            drive = masses[k - 1] * v[k - 1] ** 2 - kT if k else twice_kinetic - self.degrees_of_freedom * kT
+            damping = math.exp(damp * v[k + 1]) if k < last else 1.0
+            v[k] = (v[k] * damping + half * drive / masses[k]) * damping

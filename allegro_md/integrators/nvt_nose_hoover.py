@@ -138,6 +138,8 @@ class NoseHoover(Deformable):
 
     def _set_target(self, end: float) -> None:
         kT = BOLTZMANN * self.target(end)
+        if kT == self.chain.kT:
+            return
         self._ramp_work += (kT - self.chain.kT) * self.chain.winding
         self.chain.kT = kT
 

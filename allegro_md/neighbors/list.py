@@ -183,7 +183,8 @@ class NeighborList:
         """
         if self._reference_matrix is None or self._lattices != state.lattices:
             return np.inf
-        fixed = np.array_equal(state.cell.matrix, self._reference_matrix)
+        matrix = state.cell.matrix
+        fixed = matrix is self._reference_matrix or np.array_equal(matrix, self._reference_matrix)
         deformation = None if fixed else self._reference_inverse @ state.cell.matrix
         displacement = backend_for(state.device).lists.largest_displacement(state, self._reference, deformation)
         if deformation is None:

@@ -12,6 +12,8 @@ from allegro_md.backends.cpu.cell_list import build_pairs
 from allegro_md.backends.cpu.grid import cells_around, place_of, sorted_into
 from allegro_md.state import AtomState
 
+_IDENTITY = np.eye(3)
+
 
 def sort_order(state: AtomState, distance: float) -> NDArray[np.int64] | None:
     """Returns the order of the local atoms by cells for pairs within `distance` (Å), (n_local,); None: they are."""
@@ -50,7 +52,7 @@ def largest_displacement(
 ) -> float:
     """Largest displacement beyond a deformation (3, 3) from `reference` (n_local, 3) Å, wrapped, Å."""
     fixed = deformation is None
-    stretch = np.eye(3) if deformation is None else deformation
+    stretch = _IDENTITY if deformation is None else deformation
     return float(_largest_displacement(*_where(state), reference, stretch, fixed))
 
 

@@ -20,11 +20,13 @@ from allegro_md.units import AMU_A2_PER_FS2
 CHUNK = 1 << 14
 """Atoms whose velocities are thermalized at a time: their heat stays in the cache."""
 
+_NOBODY = np.empty(0, dtype=np.int64)
+
 
 def kick(state: AtomState, factors: NDArray[np.float64]) -> None:
     """Adds force · factor of the species to the velocities; `factors` (n_species,) Å/fs per fixed-point unit."""
-    arrays = tuple(state.host_local(name) for name in ("force", "species", "velocity"))
-    _kick(*arrays, factors, _groups(state), state.held)
+    force, species, velocity = state.host_local("force"), state.host_local("species"), state.host_local("velocity")
+    _kick(force, species, velocity, factors, _groups(state), state.held)
 
 
 def work(state: AtomState, time: float) -> None:
@@ -104,8 +106,7 @@ def combine(rows: NDArray[np.float64], factors: NDArray[np.float64], into: int) 
 
 def _groups(state: AtomState) -> NDArray[np.int64]:
     """(n_local,) bits of the groups of each atom; (0,) where none is held, so that nobody asks."""
-    groups: NDArray[np.int64] = state.host_local("group") if state.held else np.empty(0, dtype=np.int64)
-    return groups
+    return state.host_local("group") if state.held else _NOBODY
 
 
 @numba.njit(cache=True)
