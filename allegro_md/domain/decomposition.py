@@ -115,7 +115,7 @@ def choose_grid(n_ranks: int, cell: Cell, lower: NDArray[np.float64], upper: NDA
                 continue
             grid = (nx, ny, n_ranks // (nx * ny))
             brick = extent / np.array(grid)
-            # Atoms that end within the box have no halo there; else a brick has one on both sides, if of its own images.
+            # Atoms that end within the box have no halo there; else there is one on both sides, be it of own images.
             sides = [2 if closed[axis] else min(grid[axis] - 1, 2) for axis in range(3)]
             areas = brick[1] * brick[2], brick[0] * brick[2], brick[0] * brick[1]
             surface = sum(n * area for n, area in zip(sides, areas, strict=True))
