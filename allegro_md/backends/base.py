@@ -55,7 +55,7 @@ class AtomCost(NamedTuple):
         scale: cost of one neighbor.
     """
 
-    offsets: Array | None
+    offsets: DeviceArray | None
     constant: float
     scale: float
 

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.backends.base import Array, AtomCost
+from allegro_md.backends.base import AtomCost
 from allegro_md.comm import Comm
 from allegro_md.config.output import BALANCERS, BalanceTable
 from allegro_md.config.registry import load
 from allegro_md.domain.costs import Costs
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.planes import EACH, balanced, costs_of_bricks
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray
 
 ENOUGH = 10
 """Evaluations measured before a decision."""
@@ -88,7 +88,7 @@ class Situation(NamedTuple):
     """
 
     state: AtomState
-    offsets: Array | None
+    offsets: DeviceArray | None
     costs: Costs
     comm: Comm
     width: float
