@@ -109,6 +109,27 @@ class Cell:
         return alpha, beta, gamma
 
 
+VACUUM = 5.0
+"""Å; a gap between atoms of this width along an axis counts as vacuum: no layers of a crystal are so far apart."""
+
+
+def occupied_span(counts: NDArray[np.int64], height: float) -> float:
+    """Finds the part of a periodic axis that atoms take up, which is all of it but the longest vacuum.
+
+    Args:
+        counts: (bins,) number of atoms in equal parts of the axis.
+        height: Å, distance of the faces it is between.
+
+    Returns:
+        Fraction of the axis; 1 where no gap is as wide as `VACUUM`.
+    """
+    taken = np.flatnonzero(counts)
+    if len(taken) == 0:
+        return 1.0
+    gap = np.diff(np.append(taken, taken[0] + len(counts))).max() - 1
+    return 1.0 if gap * height < VACUUM * len(counts) else float(1.0 - gap / len(counts))
+
+
 def product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
     """Matrix product (3, 3) of `left` (3, 3) and `right` (3, 3), by plain products and sums.
 

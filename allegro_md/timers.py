@@ -6,6 +6,9 @@ import time
 from collections import defaultdict
 from types import TracebackType
 
+POTENTIAL = "potential"
+"""Phase whose CPU time is measured, too."""
+
 WAIT = "wait"
 """Phase in which a rank waits for others; who it waited for is counted for the phase around it."""
 
@@ -15,6 +18,7 @@ class Timers:
 
     Attributes:
         seconds: name → time spent in this phase and in no inner one.
+        cpu_seconds: CPU time in the phase `POTENTIAL` and in no inner one: other programs on the core do not change it.
         counts: name → what was counted in this phase and in no inner one, by name; "waited" is the time, s, in `WAIT`.
     """
 
@@ -22,7 +26,7 @@ class Timers:
         self.seconds: dict[str, float] = defaultdict(float)
         self.counts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._open: list[str] = []
-        self._since = 0.0
+        self._since = self._cpu_since = self.cpu_seconds = 0.0
         self._phases: dict[str, _Phase] = {}
 
     def phase(self, name: str) -> _Phase:
@@ -39,12 +43,14 @@ class Timers:
         """Opens a phase."""
         self._switch()
         self._open.append(name)
+        self._resume()
 
     def leave(self) -> None:
         """Closes the innermost phase."""
         spent = self._switch()
         if self._open.pop() == WAIT:
             self.count("waited", spent)
+        self._resume()
 
     def _switch(self) -> float:
         """Adds the time since the last switch to the innermost open phase, and returns it."""
@@ -52,8 +58,16 @@ class Timers:
         spent = now - self._since
         if self._open:
             self.seconds[self._open[-1]] += spent
+            if self._open[-1] == POTENTIAL:
+                self.cpu_seconds += time.process_time() - self._cpu_since
         self._since = now
         return spent
+
+
+    def _resume(self) -> None:
+        """Begins to measure the CPU time of the phase that is now the innermost."""
+        if self._open and self._open[-1] == POTENTIAL:
+            self._cpu_since = time.process_time()
 
 
 class _Phase:

@@ -6,7 +6,8 @@ from allegro_md.analysis.base import Sample
 from allegro_md.backends import backend_for
 from allegro_md.cell import Cell
 from allegro_md.domain.halo import HaloExchange
-from allegro_md.domain.migrate import decompose, migrate
+from allegro_md.domain.migrate import migrate
+from allegro_md.domain.planes import decompose
 from allegro_md.errors import InputError
 from allegro_md.state import FIELDS, AtomState
 

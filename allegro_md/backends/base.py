@@ -18,6 +18,48 @@ from allegro_md.rng import Draw
 from allegro_md.state import AtomState, DeviceArray
 
 
+class Columns(NamedTuple):
+    """Parts of the box between planes across x, and across y between two of these.
+
+    Attributes:
+        x: (n + 1,) fractional, ascending; atoms outside belong to the nearest part.
+        y: (n, m + 1), likewise.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+
+class Bins(NamedTuple):
+    """Intervals of a fractional coordinate; what is outside of all of them counts in the nearest.
+
+    Attributes:
+        axis: 0, 1 or 2.
+        lower: where the first one begins.
+        width: of each.
+        n: their number.
+    """
+
+    axis: int
+    lower: float
+    width: float
+    n: int
+
+
+class AtomCost(NamedTuple):
+    """What an atom costs: (number of its listed neighbors + constant) · scale.
+
+    Attributes:
+        offsets: (n_local + 1 or more,) int64, of the neighbor list; None where there is none: neighbors do not count.
+        constant: in neighbors.
+        scale: cost of one neighbor.
+    """
+
+    offsets: DeviceArray | None
+    constant: float
+    scale: float
+
+
 class StepFunctions(Protocol):
     """Sub-steps of integrators on the local atoms, in place."""
 
@@ -194,15 +236,14 @@ class DomainFunctions(Protocol):
     def extremes(self, state: AtomState) -> NDArray[np.float64]:
         """(6,) the largest −f, then the largest f, of the fractional coordinates f; −infinity without atoms."""
 
-    def histogram(self, state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
-        """Number of local atoms by their fractional coordinate along an axis, (n_bins,).
+    def costs_along(self, state: AtomState, columns: Columns, bins: Bins, cost: AtomCost) -> NDArray[np.int64]:
+        """Costs of the local atoms by their wrapped fractional coordinate along an axis, (columns, bins.n).
 
         Args:
             state: local atoms.
-            axis: 0, 1 or 2.
-            lower: where the first bin begins; what is below counts there, what is above the last bin in the last.
-            width: of a bin.
-            n_bins: their number.
+            columns: each has a histogram of its own.
+            bins: along the axis.
+            cost: of an atom, rounded to an integer: sums over ranks are exact.
         """
 
     def assign_owners(

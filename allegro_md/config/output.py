@@ -20,7 +20,6 @@ from allegro_md.config.fields import (
     Triple,
     Whole,
     choose,
-    later,
     problem,
     show,
 )
@@ -31,14 +30,31 @@ FIELDS = ("position", "velocity", "force", "image")
 
 
 BALANCERS: dict[str, str] = {}
-"""Balancers by their name in ``parallel.balance``: "module:class" of a `domain.balance.Balancer`. None is built yet."""
+"""Further balancers by their name in ``parallel.balance``: "module:class" of a `domain.balance.Balancer`."""
+
+
+class _Ratio(Marker):
+    def parse(self, value: Any, info: ValidationInfo) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1.0 <= value < math.inf:
+            raise problem(f"expected a number of at least 1, got {show(value)}", "for example 1.1")
+        return float(value)
+
+
+class BalanceTable(Table):
+    """When planes between ranks move.
+
+    Attributes:
+        threshold: largest cost of a rank, in means of all ranks, with which they stay.
+    """
+
+    threshold: Annotated[float, _Ratio()] = 1.1
 
 
 class _Balance(Marker):
-    def parse(self, value: Any, info: ValidationInfo) -> str:
-        if isinstance(value, str) and (value == "auto" or value in BALANCERS):
-            return value
-        raise later(f"balance = {show(value)} (moving the planes between ranks)")
+    def parse(self, value: Any, info: ValidationInfo) -> str | BalanceTable:
+        if isinstance(value, (dict, BalanceTable)):
+            return BalanceTable.model_validate(value)
+        return choose(value, ("auto", "off", *BALANCERS))
 
 
 class ParallelConfig(Table):
@@ -47,14 +63,14 @@ class ParallelConfig(Table):
     Attributes:
         grid: ranks along the three axes, or ``"auto"`` (least surface).
         skin: how far the neighbor list reaches beyond the cutoff, Å.
-        balance: ``"auto"``: bricks of equal width, or of equal numbers of atoms along free axes; or a name of
-            `BALANCERS`.
+        balance: ``"auto"``: planes are moved so that all ranks are busy alike; a table says when; ``"off"``: bricks of
+            equal width, or of equal numbers of atoms along free axes; or a name of `BALANCERS`.
         patience: seconds that a rank may wait for others before they are taken for lost and the run ends; 0: no limit.
     """
 
     grid: Annotated[Literal["auto"] | tuple[int, int, int], Triple(word="auto")] = "auto"
     skin: LengthOrZero = 0.5
-    balance: Annotated[str, _Balance()] = "auto"
+    balance: Annotated[str | BalanceTable, _Balance()] = "auto"
     patience: Annotated[float, Quantity("wall time", zero=True)] = 600.0
 
     def ranks_wanted(self, size: int) -> int:

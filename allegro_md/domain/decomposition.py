@@ -101,10 +101,11 @@ def choose_grid(n_ranks: int, cell: Cell, lower: NDArray[np.float64], upper: NDA
     Args:
         n_ranks: number of bricks.
         cell: the cell.
-        lower: (3,) fractional bounds of the atoms, used on free axes (periodic ones span 0 to 1).
-        upper: (3,) likewise.
+        lower: (3,) fractional bounds of the atoms; 0 on periodic axes.
+        upper: (3,) likewise; on periodic axes less than 1 where there is vacuum, see `cell.occupied_span`.
     """
-    extent = np.where(cell.periodic, 1.0, np.maximum(upper - lower, 1e-9)) * cell.heights
+    extent = np.maximum(upper - lower, 1e-9) * cell.heights
+    closed = np.array(cell.periodic) & (upper - lower >= 1.0)
     best: tuple[float, Grid] | None = None
     for nx in range(1, n_ranks + 1):
         if n_ranks % nx:
@@ -114,13 +115,10 @@ def choose_grid(n_ranks: int, cell: Cell, lower: NDArray[np.float64], upper: NDA
                 continue
             grid = (nx, ny, n_ranks // (nx * ny))
             brick = extent / np.array(grid)
-            # An axis cut nowhere and free has no halo; a periodic one has its own images as halo either way.
-            faces = [
-                (brick[1] * brick[2], 0),
-                (brick[0] * brick[2], 1),
-                (brick[0] * brick[1], 2),
-            ]
-            surface = sum(area for area, axis in faces if grid[axis] > 1 or cell.periodic[axis])
+            # Atoms that end within the box have no halo there; else there is one on both sides, be it of own images.
+            sides = [2 if closed[axis] else min(grid[axis] - 1, 2) for axis in range(3)]
+            areas = brick[1] * brick[2], brick[0] * brick[2], brick[0] * brick[1]
+            surface = sum(n * area for n, area in zip(sides, areas, strict=True))
             candidate = (round(float(surface), 9), grid)
             if best is None or candidate < best:
                 best = candidate

@@ -7,13 +7,11 @@ from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
 from allegro_md.comm import Comm
-from allegro_md.domain.decomposition import Decomposition, Grid, choose_grid
+from allegro_md.domain.decomposition import Decomposition
 from allegro_md.errors import PhysicsError
 from allegro_md.state import AtomState, DeviceArray, on_host
 
 _MOST_BOXES = 1e9  # an atom may be so many boxes away: its shift fits into int32
-
-_HISTOGRAM_BINS = 4096  # resolution of the cut planes on free axes
 
 
 def fractional_bounds(state: AtomState, comm: Comm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -22,39 +20,6 @@ def fractional_bounds(state: AtomState, comm: Comm) -> tuple[NDArray[np.float64]
         _require_finite(state)
     extremes = comm.max(backend_for(state.device).domain.extremes(state))
     return (-extremes[:3], extremes[3:]) if np.all(np.isfinite(extremes)) else (np.zeros(3), np.zeros(3))
-
-
-def decompose(state: AtomState, comm: Comm, grid: Grid | None) -> Decomposition:
-    """Cuts the box for the present positions: into equal widths, and into equal numbers of atoms along free axes.
-
-    Collective.
-
-    Args:
-        state: local atoms; any rank may hold any.
-        comm: all ranks.
-        grid: ranks along each axis; None chooses the one with the least surface.
-    """
-    periodic = state.cell.periodic
-    if all(periodic):
-        lower, upper = np.zeros(3), np.ones(3)
-    else:
-        lower, upper = fractional_bounds(state, comm)
-    if grid is None:
-        grid = comm.bcast(choose_grid(comm.size, state.cell, lower, upper))
-    return Decomposition.even(
-        grid, periodic, lambda axis, n: _even_cuts(state, comm, axis, n, lower[axis], upper[axis])
-    )
-
-
-def _even_cuts(
-    state: AtomState, comm: Comm, axis: int, n_bricks: int, lower: float, upper: float
-) -> NDArray[np.float64]:
-    """Inner planes of a free axis with about as many atoms between each two, however unevenly they lie."""
-    width = max(upper - lower, 1e-12) / _HISTOGRAM_BINS
-    counts = backend_for(state.device).domain.histogram(state, axis, lower, width, _HISTOGRAM_BINS)
-    below = np.cumsum(comm.sum(counts))
-    wanted = state.n_total * np.arange(1, n_bricks) / n_bricks
-    return np.asarray(lower + width * (np.searchsorted(below, wanted) + 1.0), dtype=np.float64)
 
 
 def migrate(state: AtomState, decomposition: Decomposition, comm: Comm) -> int:

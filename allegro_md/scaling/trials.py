@@ -124,7 +124,7 @@ class Trials:
         average, so half of one is taken off.
         """
         loop, old = self._loop, self._loop.forces
-        balancer = build_balancer(self._config.parallel.balance)
+        balancer = build_balancer(self._config.parallel.balance, self._comm.size)
         forces = ForceEvaluator(old.potential, self._comm, setting.skin, setting.grid, loop.timers, balancer)
         forces.applied = old.applied
         loop.forces = forces

@@ -88,7 +88,7 @@ def build_engine(
         create_atoms(state, parts.system, config.system, config.parallel, comm, config)
     else:
         restore(state, checkpoint)
-    grid, balancer = config.parallel.grid_for(comm.size), build_balancer(config.parallel.balance)
+    grid, balancer = config.parallel.grid_for(comm.size), build_balancer(config.parallel.balance, comm.size)
     forces = ForceEvaluator(parts.potential, comm, config.parallel.skin, grid, timers, balancer)
     integrator, guard, grouping = build_dynamics(parts, state, forces, comm)
     if checkpoint is None:
@@ -175,8 +175,7 @@ def create_atoms(
     Raises:
         InputError: a group has no atoms, or groups exclude each other but have common atoms.
     """
-    nowhere, everywhere = np.zeros(3), np.ones(3)
-    shape = parallel.grid_for(comm.size) or comm.bcast(choose_grid(comm.size, state.cell, nowhere, everywhere))
+    shape = parallel.grid_for(comm.size) or comm.bcast(choose_grid(comm.size, state.cell, *system.extent))
     decomposition = Decomposition.even(shape, state.cell.periodic)
     with comm.collective_errors():
         part = system.select(*decomposition.brick(comm.rank))

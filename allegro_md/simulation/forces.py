@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.comm import Comm
-from allegro_md.domain.balance import Balancer
+from allegro_md.domain.balance import Balancer, Situation
+from allegro_md.domain.costs import Costs
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
-from allegro_md.domain.migrate import decompose, migrate
+from allegro_md.domain.migrate import migrate
+from allegro_md.domain.planes import decompose
 from allegro_md.evaluation import DERIVED, NOTHING_MORE, QUANTITIES, Evaluation, Needs
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
@@ -42,6 +44,8 @@ class ForceEvaluator:
         halo: exchange with ghosts, of the latest rebuild.
         rebuilds: how often neighbor list and halo were made.
         migrations: how many atoms this rank sent to another.
+        balancer: moves planes at rebuilds; None: they stay, and follow the atoms along free axes.
+        costs: what the potential takes of this rank's time.
         n_interior: of the first local atoms, which have no neighbor from another rank; 0: messages are waited for.
         excess: distance, Å, by which atoms of this rank have moved beyond the skin in the latest evaluation.
         applied: constant forces on groups of atoms, in addition to those of the potential; None: none.
@@ -79,7 +83,7 @@ class ForceEvaluator:
         self._skin = skin
         self._grid = grid
         self._timers = timers
-        self._balancer, self._busy_before = balancer, 0.0
+        self.balancer, self.costs = balancer, Costs()
         self.halo: HaloExchange
         self._least_interior = least_interior
         self.neighbors = self._new_lists()
@@ -93,6 +97,8 @@ class ForceEvaluator:
         """
         self.excess = self.neighbors.skin_excess(state)
         stale = self._comm.max(self.excess) > 0.0
+        if not stale and self.balancer is not None:
+            stale = self.balancer.wants_rebuild(self.costs, self._comm)
         if stale:
             with self._timers.phase("rebuild"):
                 self._rebuild(state)
@@ -165,6 +171,7 @@ class ForceEvaluator:
             exchange.complete(info.ghost_forces)
             return None, error
         exchange.complete(info.ghost_forces)
+        self.costs.end_evaluation(self._timers.cpu_seconds)
         return evaluation, None
 
     def _finish(self, state: AtomState, evaluation: Evaluation) -> None:
@@ -182,17 +189,25 @@ class ForceEvaluator:
             self.applied.add(state)
 
     def _rebuild(self, state: AtomState) -> None:
+        first = self.decomposition is None
+        self._divide(state, self._cut(state))
+        if first and self.balancer is not None:  # now there are lists to judge by
+            before, better = self.decomposition, self._cut(state)
+            if better is not before:
+                self._divide(state, better)
+        self.rebuilds += 1
+
+    def _divide(self, state: AtomState, decomposition: Decomposition) -> None:
+        """Brings all atoms to the ranks of a decomposition, with ghosts and lists (collective)."""
         self.neighbors.clear()
-        self.decomposition = self._cut(state)
-        self._grid = self.decomposition.grid
-        self.migrations += migrate(state, self.decomposition, self._comm)
+        self.decomposition, self._grid = decomposition, decomposition.grid
+        self.migrations += migrate(state, decomposition, self._comm)
         inside = self._interior(state)
         self.neighbors.sort_atoms(state, inside)
         self.n_interior = 0 if inside is None else int(inside.sum())
-        self.halo = HaloExchange.build(state, self.decomposition, self._comm, self.potential.info.halo + self._skin)
+        self.halo = HaloExchange.build(state, decomposition, self._comm, self.potential.info.halo + self._skin)
         self.neighbors.build(state)
         self.excess = -self._skin
-        self.rebuilds += 1
 
     def _interior(self, state: AtomState) -> NDArray[np.bool_] | None:
         """Tells which local atoms have no neighbor from another rank, (n_local,); None where there is no use for it."""
@@ -204,11 +219,12 @@ class ForceEvaluator:
         return inside if int(inside.sum()) >= self._least_interior else None
 
     def _cut(self, state: AtomState) -> Decomposition:
-        """Cuts the box for the present positions, or as the balancer wants it from the second time on (collective)."""
-        balancer, before = self._balancer, self.decomposition
-        if balancer is None or before is None:
+        """Cuts the box for the present positions, or as the balancer wants it (collective)."""
+        if self.balancer is None:
             return decompose(state, self._comm, self._grid)
-        busy = self._timers.seconds["potential"]
-        loads = np.array(self._comm.allgather(busy - self._busy_before))
-        self._busy_before = busy
-        return self._comm.on_root(lambda: balancer.planes(before, loads))
+        before = self.decomposition or decompose(state, self._comm, self._grid)
+        unlisted = self._comm.any(len(self.neighbors.offsets) <= state.n_local)
+        offsets = None if unlisted else self.neighbors.offsets
+        effort = self._timers.seconds["rebuild"] / max(1, self.rebuilds)
+        width = self.potential.info.halo + self._skin
+        return self.balancer.cut(Situation(state, offsets, self.costs, self._comm, width, effort), before)

@@ -72,6 +72,7 @@ def describe(
         "atoms": loop.state.n_local,
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": {name: round(value, 3) for name, value in loop.timers.seconds.items()},
+        "potential_cpu_ms": round(1e3 * forces.costs.typical, 4),
     }
     counts = comm.allgather({phase: dict(kinds) for phase, kinds in comm.timers.counts.items()})
     return {
@@ -91,6 +92,7 @@ def describe(
             for place, rank in zip(places, comm.allgather(here), strict=True)
         ],
         "communication": communication(counts),
+        "balance": None if forces.balancer is None else forces.balancer.record.as_dict(),
         "rebuilds": forces.rebuilds,
         "migrations": int(comm.sum(np.array([forces.migrations]))[0]),
         "bit_exact": forces.potential.info.bit_exact,

@@ -235,6 +235,9 @@ class Simulation:
             log.say(line)
         if self.comm.size > 1:
             log.say(traffic.in_words(story["communication"]))
+        balancer = self.loop.forces.balancer
+        if balancer is not None and (line := balancer.record.line()):
+            log.say(line)
         if faults:
             raise faults[0]
 

@@ -24,7 +24,8 @@ from allegro_md import comm as comm_module
 from allegro_md.comm import Comm, SendRecv
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
-from allegro_md.domain.migrate import assign_initial_owners, decompose, migrate
+from allegro_md.domain.migrate import assign_initial_owners, migrate
+from allegro_md.domain.planes import decompose
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.exact import ExactSum
 from allegro_md.state import AtomState

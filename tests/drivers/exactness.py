@@ -18,7 +18,7 @@ from mutants import FloatLennardJones, mutated
 from systems import CASES, centers_at_once
 
 from allegro_md.comm import Comm
-from allegro_md.config.output import BALANCERS
+from allegro_md.config.output import BALANCERS, ParallelConfig
 from allegro_md.domain.balance import build_balancer
 from allegro_md.evaluation import NOTHING_MORE, Evaluation, Needs
 from allegro_md.reporting import Snapshot
@@ -28,7 +28,7 @@ from allegro_md.timers import Timers
 from allegro_md.triggers import Every
 
 JOB = {
-    "skin": 0.5, "grid": None, "rebuild_every": 0, "tiles": None, "mutant": "", "balance": "auto", "steps": 100,
+    "skin": 0.5, "grid": None, "rebuild_every": 0, "tiles": None, "mutant": "", "balance": "off", "steps": 100,
     "thermo_every": 1,
 }  # fmt: skip
 """Defaults of a job; `name` and `case` are required. grid: [a, b, c], or "x", "y", "z": all cuts along that axis."""
@@ -93,7 +93,7 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
     with mutated(job["mutant"]) as kind, centers_at_once(job["tiles"]):
         case = CASES[job["case"]](comm, job["tiles"])
         potential: Any = FloatLennardJones(case.potential) if job["mutant"] == "float-forces" else case.potential
-        balancer = build_balancer(job["balance"])
+        balancer = build_balancer(ParallelConfig(balance=job["balance"]).balance, comm.size)
         forces: Any = kind(potential, comm, job["skin"], tuple(grid) if grid else None, Timers(), balancer)
         rows = Rows(job["thermo_every"])
         impatient: Any = Impatient(forces, job["rebuild_every"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from allegro_md.comm import Comm
+from allegro_md.domain.balance import BalanceRecord, Situation
+from allegro_md.domain.costs import Costs
 from allegro_md.domain.decomposition import Decomposition
 
 
@@ -13,14 +15,18 @@ class MovingPlane:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.record = BalanceRecord()
 
-    def planes(self, decomposition: Decomposition, loads: NDArray[np.float64]) -> Decomposition:
-        assert loads.shape == (decomposition.n_ranks,) and (loads >= 0.0).all()
+    def cut(self, now: Situation, decomposition: Decomposition) -> Decomposition:
         self.calls += 1
         planes = [p.copy() for p in decomposition.planes]
         for p, n in zip(planes, decomposition.grid, strict=True):
             rows = p.reshape(-1, n + 1)
             for row in range(len(rows) if n > 1 else 0):
                 share, way = (0.15, 0.5, 0.8)[(self.calls + row) % 3], (-1) ** (self.calls + row)
-                rows[row, 1] = rows[row, 2] * share if np.isfinite(rows[row, 2]) else rows[row, 1] + way * 0.1
+                last = rows[row, 2]
+                rows[row, 1] = last * share if np.isfinite(last) and last > 0.0 else min(rows[row, 1] + way * 0.1, last)
         return Decomposition(decomposition.grid, (planes[0], planes[1], planes[2]), decomposition.periodic)
+
+    def wants_rebuild(self, costs: Costs, comm: Comm) -> bool:
+        return False

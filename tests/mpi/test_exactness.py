@@ -42,7 +42,8 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "z": {"grid": "z", "rebuild_every": 7},
     "block": {"tiles": 1, "skin": 0.2},
     "blocks": {"tiles": 32, "skin": 0.2},
-    "balanced": {"balance": "moving-plane", "rebuild_every": 3},
+    "moved": {"balance": "moving-plane", "rebuild_every": 3},
+    "balanced": {"balance": {"threshold": 1.0}, "skin": 0.2},
 }
 LJ = ("argon", "triclinic", "slab", "liquid", "langevin", "breathing", "sheared")
 FUSED = ("bilinear", "single-layer")
@@ -51,11 +52,13 @@ ONE: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "thick", "forced"))
 ONE |= dict.fromkeys(("quickstart", "network"), ("block",)) | dict.fromkeys(FUSED, ("thin", "blocks", "forced"))
 TWO: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("thin", "x")) | dict.fromkeys(CROSSING, ("base",))
 TWO |= dict.fromkeys(("quickstart", "network"), ("thin",)) | dict.fromkeys(FUSED, ("block", "x"))
-TWO["triclinic"] += ("base", "balanced")
+TWO["triclinic"] += ("base", "moved", "balanced")
 ON_FOUR = ("argon", "triclinic", "slab", "liquid", "langevin", "sheared", "ideal-tilted", "bilinear")
 FOUR: dict[str, tuple[str, ...]] = dict.fromkeys(ON_FOUR, ("base",))
-FOUR["triclinic"] += ("balanced",)
-ALL: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, ("base", "thin", "thick", "forced", "x", "y", "z"))
+FOUR["triclinic"] += ("moved", "balanced")
+FOUR |= {case: (*FOUR[case], "moved") for case in ("slab", "sheared", "bilinear")}
+OF_LJ = ("base", "thin", "thick", "forced", "x", "y", "z", "moved", "balanced")
+ALL: dict[str, tuple[str, ...]] = dict.fromkeys(LJ, OF_LJ)
 ALL |= dict.fromkeys(CROSSING, ("base", "x", "z"))
 ALL |= dict.fromkeys(("quickstart", "network", *FUSED, "multi-layer"), tuple(VARIATIONS))
 
@@ -198,9 +201,10 @@ def test_straight_lines(launcher: Launcher, case: str, ranks: int) -> None:
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_a_balancer_moves_planes(launcher: Launcher, ranks: int) -> None:
-    """It comes from a file of the tests and a line in the registry; `test_same_bits` compares its run."""
+    """One is from a file of the tests and a line in the registry; `test_same_bits` compares its run."""
     runs = launcher.get(ranks, "default")
-    assert not np.array_equal(runs["triclinic-balanced"]["planes"], runs["triclinic-base"]["planes"])
+    for name in ("triclinic-moved", "triclinic-balanced"):
+        assert not np.array_equal(runs[name]["planes"], runs["triclinic-base"]["planes"])
 
 
 def test_slab_leaves_ranks_empty(launcher: Launcher) -> None:

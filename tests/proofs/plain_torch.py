@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allegro_md.backends.base import Backend
+from allegro_md.backends.base import AtomCost, Backend, Bins, Columns
 from allegro_md.exact import ExactSum
 from allegro_md.rng import Draw, normals
 from allegro_md.state import AtomState
@@ -217,10 +217,20 @@ class Domain:
                 found[axis], found[axis + 3] = float((-f).max()), float(f.max())
         return found
 
-    def histogram(self, state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
-        CALLS.add("histogram")
-        bins = ((fraction(state, axis) - lower) / width).clamp(0, n_bins - 1).long()
-        return np.asarray(torch.bincount(bins, minlength=n_bins).numpy(), dtype=np.int64)
+    def costs_along(self, state: AtomState, columns: Columns, bins: Bins, cost: AtomCost) -> NDArray[np.int64]:
+        CALLS.add("costs_along")
+        f = [fraction(state, axis) for axis in range(3)]
+        place = [v - v.floor() if flag else v for v, flag in zip(f, state.cell.periodic, strict=True)]
+        neighbors = torch.zeros(state.n_local) if cost.offsets is None else torch.diff(cost.offsets)[: state.n_local]
+        one = ((neighbors.double() + cost.constant) * cost.scale + 0.5).long()
+        n_y = columns.y.shape[1] - 1
+        total = torch.zeros((len(columns.y) * n_y, bins.n), dtype=torch.int64)
+        bin_of = ((place[bins.axis] - bins.lower) / bins.width).clamp(0, bins.n - 1).long()
+        for i in range(len(one)):
+            a = min(max(int(np.searchsorted(columns.x, float(place[0][i]), "right")) - 1, 0), len(columns.y) - 1)
+            b = min(max(int(np.searchsorted(columns.y[a], float(place[1][i]), "right")) - 1, 0), n_y - 1)
+            total[a * n_y + b, bin_of[i]] += one[i]
+        return np.asarray(total.numpy(), dtype=np.int64)
 
     def assign_owners(
         self, state: AtomState, planes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from allegro_md.backends import BACKENDS, backend_for
+from allegro_md.backends.base import AtomCost, Bins, Columns
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
@@ -100,10 +102,13 @@ def test_the_rest_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     argon = SpeciesTable(("Ar", "Kr"), np.array([18, 36]), np.array([39.948, 83.798]))
     cell = Cell.from_rows(np.array([[9.0, 0.0, 0.0], [2.0, 8.0, 0.0], [-1.0, 3.0, 7.0]]), (True, True, False))
     state = AtomState.from_arrays(cell, argon, rng.uniform(-9.0, 9.0, (60, 3)), species=np.arange(60) % 2)
-    for axis in range(3):
-        counts = [b.domain.histogram(state, axis, -0.7, 0.05, 40) for b in (numba, plain)]
-        assert np.array_equal(counts[0], counts[1]) and counts[0].sum() == 60
     lists = numba.lists.find_pairs(state, 60, 3.0)
+    columns = Columns(np.array([0.0, 0.3, 1.0]), np.array([[0.0, 0.5, 1.0], [0.0, 0.7, 1.0]]))
+    for axis, offsets in itertools.product(range(3), (None, lists[0])):
+        bins, cost = Bins(axis, -0.7, 0.05, 40), AtomCost(offsets, 8.0, 1.7)
+        costs = [b.domain.costs_along(state, columns, bins, cost) for b in (numba, plain)]
+        total = 8 * 60 + (0 if offsets is None else int(offsets[-1]))
+        assert np.array_equal(costs[0], costs[1]) and costs[0].sum() == pytest.approx(1.7 * total, abs=30.0)
     shortest = np.array([[1.0, 0.0], [0.0, 2.5]])
     found = [b.limits.least_clearance(state, lists, shortest) for b in (numba, plain)]
     assert found[0][0] == pytest.approx(found[1][0], abs=1e-12) and sorted(found[0][1:]) == sorted(found[1][1:])

@@ -17,7 +17,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "_table": "the same parameters, summed in another way",
         "_rebuild": "replaces the halo, which is made anew in each rebuild",
     },
-    "unit/domain/test_free_axes.py": {"_even_cuts": "planes that a whole run would not show"},
     "unit/io/test_h5md.py": dict.fromkeys(("_worker", "_jobs", "_thread"), "holds the writing thread at one moment"),
     "unit/kernels/test_contract.py": {"_on_device": "the path of a GPU, compared on the CPU"},
     "unit/potentials/test_allegro.py": dict.fromkeys(

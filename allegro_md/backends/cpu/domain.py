@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.backends.base import AtomCost, Bins, Columns
 from allegro_md.state import AtomState
 
 
@@ -23,11 +24,15 @@ def extremes(state: AtomState) -> NDArray[np.float64]:
     return found
 
 
-def histogram(state: AtomState, axis: int, lower: float, width: float, n_bins: int) -> NDArray[np.int64]:
-    """Number of local atoms by their fractional coordinate along an axis, (n_bins,)."""
-    counts, cell = np.zeros(n_bins, dtype=np.int64), state.cell
-    _count(state.host_local("position"), cell.origin, cell.inverse, axis, lower, width, counts)
-    return counts
+def costs_along(state: AtomState, columns: Columns, bins: Bins, cost: AtomCost) -> NDArray[np.int64]:
+    """Costs of the local atoms by their wrapped fractional coordinate along an axis, (columns, bins)."""
+    costs, cell = np.zeros((columns.y.shape[0] * (columns.y.shape[1] - 1), bins.n), dtype=np.int64), state.cell
+    offsets = np.zeros(0, dtype=np.int64) if cost.offsets is None else np.asarray(cost.offsets)
+    _add_costs(
+        state.host_local("position"), cell.origin, cell.inverse, np.array(cell.periodic), columns, bins,
+        (offsets, cost.constant, cost.scale), costs,
+    )  # fmt: skip
+    return costs
 
 
 def assign_owners(
@@ -123,24 +128,35 @@ def _extremes(
 
 
 @numba.njit(cache=True)
-def _count(
-    positions: NDArray[np.float64], origin: NDArray[np.float64], inverse: NDArray[np.float64], axis: int, lower: float,
-    width: float, counts: NDArray[np.int64],
+def _add_costs(
+    positions: NDArray[np.float64], origin: NDArray[np.float64], inverse: NDArray[np.float64],
+    periodic: NDArray[np.bool_], columns: Columns, bins: Bins, cost: tuple[NDArray[np.int64], float, float],
+    costs: NDArray[np.int64],
 ) -> None:
-    """Counts atoms by their fractional coordinate along an axis.
+    """Adds the cost of each atom to a bin of its column.
 
     Args:
         positions: (n, 3) Å.
         origin: (3,) Å, corner of the box.
         inverse: (3, 3) 1/Å, see `Cell.inverse`.
-        axis: 0, 1 or 2.
-        lower: where the first bin begins.
-        width: of a bin.
-        counts: (bins,), added to; what is below the first bin counts there, what is above the last one there.
+        periodic: (3,) flags.
+        columns: which have a histogram each.
+        bins: of a histogram.
+        cost: offsets (n + 1 or more,) of the neighbor list or none, constant, scale: see `AtomCost`.
+        costs: (columns, bins), added to.
     """
+    x, y = columns
+    axis, lower, width, n_bins = bins
+    offsets, constant, scale = cost
+    place = np.empty(3)
     for i in range(len(positions)):
-        fraction = _fraction(positions, i, origin, inverse, axis)
-        counts[int(min(max((fraction - lower) / width, 0.0), len(counts) - 1.0))] += 1
+        for k in range(3):
+            fraction = _fraction(positions, i, origin, inverse, k)
+            place[k] = fraction - np.floor(fraction) if periodic[k] else fraction
+        a = _interval(x, place[0])
+        column = a * (y.shape[1] - 1) + _interval(y[a], place[1])
+        one = constant + (offsets[i + 1] - offsets[i] if len(offsets) > 0 else 0)
+        costs[column, int(min(max((place[axis] - lower) / width, 0.0), n_bins - 1.0))] += np.int64(one * scale + 0.5)
 
 
 @numba.njit(cache=True)

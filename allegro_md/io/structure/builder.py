@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from allegro_md.cell import Cell
+from allegro_md.cell import Cell, occupied_span
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.io.overlap_check import refuse_overlaps
@@ -30,6 +31,9 @@ MARGIN = 1e-6
 
 SAMPLES, MOST_SHIFTS = 64, 20_000
 """Atoms whose neighbors are counted, and copies of the base cell in which they are looked for."""
+
+SPAN_BINS = 4096
+"""Parts of an axis of the base cell in which atoms are counted to find vacuum."""
 
 _MOST_ATOMS = 1 << 53
 """Ids beyond would be rounded where they meet floating-point numbers."""
@@ -241,10 +245,20 @@ class SystemBuilder:
 
     @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(3,) lower and upper fractional bounds of the atoms on free axes, before any rattle; 0 and 1 on others."""
+        """(3,) lower and upper fractional bounds of the atoms, before any rattle; on periodic axes 0 and their span."""
         periodic, n = np.array(self.cell.periodic), self._repeat
         lower, upper = self._fraction.min(axis=0) / n, (self._fraction.max(axis=0) + n - 1) / n
-        return np.where(periodic, 0.0, lower), np.where(periodic, 1.0, upper)
+        return np.where(periodic, 0.0, lower), np.where(periodic, self._spans, upper)
+
+    @cached_property
+    def _spans(self) -> NDArray[np.float64]:
+        """(3,) fractions of the axes that atoms take up if they are periodic."""
+        spans = np.ones(3)
+        for axis, n in enumerate(self._repeat.tolist()):
+            bins = (self._fraction[:, axis] % 1.0 * SPAN_BINS).astype(np.int64)
+            counts = np.bincount(np.minimum(bins, SPAN_BINS - 1), minlength=SPAN_BINS)
+            spans[axis] = 1.0 - (1.0 - occupied_span(counts, float(self._heights[axis]))) / n
+        return spans
 
     @property
     def middle(self) -> NDArray[np.float64]:

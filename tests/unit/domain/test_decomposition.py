@@ -138,6 +138,13 @@ def test_slab_is_cut_in_its_plane() -> None:
     assert choose_grid(4, cell, np.array([0, 0, 0.45]), np.array([1, 1, 0.55])) == (2, 2, 1)
 
 
+def test_a_droplet_in_vacuum_is_quartered() -> None:
+    """Not cut into slices, whose inner ones have neighbors on two sides, periodic or not."""
+    for periodic in ((True, True, True), (False, False, False)):
+        cell = Cell(np.diag([50.0, 50.0, 50.0]), periodic)
+        assert choose_grid(4, cell, np.zeros(3), np.full(3, 0.3)) == (1, 2, 2)
+
+
 def test_free_atoms_that_coincide_along_an_axis() -> None:
     cell = Cell(np.eye(3), (False, False, False), absent=(True,) * 3)
     at = np.array([0.3, 0.3, 0.3])

@@ -6,7 +6,7 @@ import numpy as np
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
-from allegro_md.domain.migrate import _even_cuts, fractional_bounds
+from allegro_md.domain.planes import decompose
 from allegro_md.state import AtomState, SpeciesTable
 
 
@@ -17,7 +17,6 @@ def test_each_brick_gets_its_share_of_a_lopsided_droplet() -> None:
     positions[0] = 2000.0  # one that has left
     table = SpeciesTable(("Ar",), np.array([18]), np.array([39.948]))
     state = AtomState.from_arrays(Cell.from_rows(np.zeros((3, 3)), (False, False, False)), table, positions)
-    lower, upper = fractional_bounds(state, Comm.serial())
-    cuts = _even_cuts(state, Comm.serial(), 0, 4, lower[0], upper[0])
-    counts, _ = np.histogram(positions[:, 0], bins=[-np.inf, *cuts, np.inf])
+    planes = decompose(state, Comm.serial(), (4, 1, 1)).planes
+    counts, _ = np.histogram(positions[:, 0], bins=planes[0])
     assert counts.min() > 0.8 * n / 4 and counts.max() < 1.2 * n / 4

@@ -13,8 +13,9 @@ from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
-from allegro_md.domain.migrate import decompose, migrate
+from allegro_md.domain.migrate import migrate
 from allegro_md.domain.pairs import find_pairs
+from allegro_md.domain.planes import decompose
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.state import AtomState, SpeciesTable
 

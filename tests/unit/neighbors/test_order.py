@@ -12,7 +12,8 @@ from allegro_md.backends.cpu.grid import cells_around, sorted_into
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.domain.halo import HaloExchange
-from allegro_md.domain.migrate import decompose, migrate
+from allegro_md.domain.migrate import migrate
+from allegro_md.domain.planes import decompose
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.state import AtomState, SpeciesTable
 

@@ -1,0 +1,108 @@
+"""When planes move: not for noise, not for less than it costs, and more rarely where nothing changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from allegro_md.cell import Cell
+from allegro_md.comm import Comm
+from allegro_md.config.output import BalanceTable
+from allegro_md.domain.balance import ENOUGH, FIRST_LOOK, CostBalancer, Situation, build_balancer
+from allegro_md.domain.costs import Costs
+from allegro_md.domain.decomposition import Decomposition
+from allegro_md.state import AtomState, SpeciesTable
+
+EVEN = Decomposition.even((2, 1, 1), (True, True, True))
+
+
+class TwoRanks(Comm):
+    """Rank 0 of two; the other one has no atoms, and its times are told here."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.size, self._seconds = 2, seconds
+
+    def allgather(self, value: Any) -> list[Any]:
+        if isinstance(value, tuple) and value == (pytest.approx(0.003), value[1]):
+            return [value, (self._seconds, value[1])]
+        return [value, value]
+
+
+def situation(seconds: float, evaluations: int = 64, effort: float = 0.01, edge: float = 20.0) -> Situation:
+    """This rank takes 3 ms for an evaluation, the other one `seconds`; atoms are below `edge` of 40 Å."""
+    table = SpeciesTable(("Ar",), np.array([18]), np.array([39.948]))
+    x = np.random.default_rng(1).uniform(0.0, 1.0, (3000, 3)) * [edge, 40.0, 40.0]
+    state = AtomState.from_arrays(Cell(np.diag([40.0, 40.0, 40.0])), table, x)
+    offsets: NDArray[np.int64] = 50 * np.arange(3001)
+    return Situation(state, offsets, spent(0.003, evaluations), TwoRanks(seconds), 5.0, effort)
+
+
+def spent(seconds: float, evaluations: int) -> Costs:
+    """So many evaluations of so much CPU time each."""
+    costs = Costs()
+    for n in range(1, evaluations + 1):
+        costs.end_evaluation(n * seconds)
+    return costs
+
+
+def started() -> CostBalancer:
+    """One that has cut the box and seen the first lists, which were even."""
+    balancer, now = CostBalancer(1.1), situation(0.003, edge=40.0)
+    for _ in range(2):
+        assert balancer.cut(now, EVEN) is EVEN
+    assert balancer.record.moves == 0 and balancer.record.even == pytest.approx(1.0, abs=0.05)
+    return balancer
+
+
+@pytest.mark.parametrize("seconds", [0.003, 0.0026, 0.0034])
+def test_planes_stay_within_the_threshold(seconds: float) -> None:
+    balancer = started()
+    assert balancer.cut(situation(seconds), EVEN) is EVEN
+    assert balancer.record.latest == pytest.approx(max(seconds, 0.003) / (0.5 * (0.003 + seconds)))
+
+
+def test_planes_move_by_measured_time() -> None:
+    """All the cost is in the first half, as the other rank has no atoms: the plane goes to its middle."""
+    balancer, now = started(), situation(0.001)
+    assert balancer.cut(now, EVEN).planes[0] == pytest.approx([0.0, 0.25, 1.0], abs=0.005)
+    assert balancer.record.moves == 1 and now.costs.evaluations == 0
+    assert balancer.record.first == balancer.record.latest == pytest.approx(1.5)
+    assert "planes moved once" in balancer.record.line() and balancer.record.as_dict()["moves"] == 1
+
+
+def test_planes_stay_while_little_was_measured() -> None:
+    balancer = started()
+    assert balancer.cut(situation(0.001, ENOUGH - 1), EVEN) is EVEN
+    assert balancer.cut(situation(0.001, ENOUGH), EVEN) is not EVEN
+
+
+def test_planes_stay_where_a_rebuild_costs_more() -> None:
+    """Than was lost since the latest move; this is tried again after twice as many evaluations."""
+    balancer = started()
+    assert balancer.cut(situation(0.001, 64, effort=1.0), EVEN) is EVEN
+    assert balancer.cut(situation(0.001, 127, effort=0.0), EVEN) is EVEN
+    assert balancer.cut(situation(0.001, 128, effort=0.0), EVEN) is not EVEN
+
+
+def test_looks_become_rarer() -> None:
+    balancer, costs, even = started(), spent(0.003, 64), TwoRanks(0.003)
+    looks = [k for k in range(1, 30 * FIRST_LOOK) if balancer.wants_rebuild(costs, TwoRanks(0.001))]
+    assert looks == [FIRST_LOOK, 5 * FIRST_LOOK, 21 * FIRST_LOOK]
+    assert not any(started().wants_rebuild(costs, even) for _ in range(100))
+
+
+def test_an_evaluation_that_compiles_does_not_count() -> None:
+    costs = spent(0.002, 20)
+    for total in (3.0, 5.0):
+        costs.end_evaluation(total)
+    assert costs.typical == pytest.approx(0.002) and costs.evaluations == 22
+
+
+def test_choices() -> None:
+    assert build_balancer("off", 4) is None and build_balancer("auto", 1) is None
+    assert isinstance(build_balancer("auto", 2), CostBalancer)
+    assert isinstance(build_balancer(BalanceTable(threshold=1.3), 2), CostBalancer)
