@@ -5,7 +5,6 @@ Every branch that leads to communication must be taken on a value all ranks shar
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import traceback
@@ -20,6 +19,8 @@ from numpy.typing import NDArray
 
 from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory, unusable_path
 from allegro_md.exact import ExactSum
+from allegro_md.launcher import is_rank_of_many, ranks_started
+from allegro_md.lost_ranks import NotedCommunicator, noted
 from allegro_md.timers import WAIT, Timers
 
 T = TypeVar("T")
@@ -32,9 +33,6 @@ PATIENCE = 5.0
 
 FORWARDING_SECONDS = 0.5
 """What a launcher gets to pass on the last words of a rank before it is told to end all of them."""
-
-# Variables in which launchers tell how many ranks they started.
-_LAUNCHER_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,13 @@ class Pending:
         if self._requests:
             with self._timers.phase(WAIT):
                 for request in self._requests:
-                    request.Wait()
+                    noted(request.Wait, self)()
         self._requests = []
+
+    def __str__(self) -> str:
+        """Names the ranks whose messages are awaited."""
+        ranks = {rank for leg in self._legs for rank in (leg.source, leg.to) if rank >= 0}
+        return f"messages between ranks {', '.join(map(str, sorted(ranks)))}"
 
 
 class Comm:
@@ -81,7 +84,7 @@ class Comm:
 
     def __init__(self, mpi: Any = None, api: Any = None) -> None:
         """Wraps an mpi4py communicator and the module `mpi4py.MPI`; None is the serial stand-in."""
-        self._mpi = mpi
+        self._mpi: Any = NotedCommunicator(mpi) if mpi is not None else None
         self._api = api
         self._farewell: Any = mpi.Dup() if mpi is not None else None  # of its own, so that it meets nothing else
         self._messages: list[Any] = []  # of `tell`, with their requests: MPI may read them until they have arrived
@@ -103,9 +106,9 @@ class Comm:
         Raises:
             InputError: the launcher started several ranks but the MPI in use sees only one (N copies of rank 0).
         """
-        started = max((int(os.environ[v]) for v in _LAUNCHER_SIZES if os.environ.get(v, "").isdigit()), default=1)
-        if started == 1 and not any(v in os.environ for v in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")):
+        if not is_rank_of_many():
             return Comm()
+        started = ranks_started().total
         try:
             from mpi4py import MPI  # the only place; MPI is initialized here and nowhere else
         except Exception as error:  # a missing libmpi surfaces as RuntimeError, a missing package as ImportError
@@ -118,7 +121,8 @@ class Comm:
             raise InputError(
                 f"the launcher started {started} ranks, but the MPI in use ({MPI.get_vendor()[0]}) sees only one",
                 "MPI",
-                "use the mpirun that belongs to this MPI (for the mpich wheel: the one beside this Python)",
+                "use the mpirun that belongs to this MPI (for the mpich wheel: the one beside this Python), "
+                "or srun with the interface that this MPI speaks (for the mpich wheel: srun --mpi=pmi2)",
             )
         comm = Comm(MPI.COMM_WORLD, MPI)
         # An exception nobody catches must end all ranks: the others would wait for this one for ever.

@@ -248,7 +248,7 @@ class AtomState:
         return on_host(self._array(name, self.n_local))
 
     def device_array(self, values: NDArray[Any]) -> DeviceArray:
-        """An array of the host on the device of this state: itself where that is the host."""
+        """Puts an array of the host, `values` (…), on the device of this state: itself where that is the host."""
         if self.device == HOST:
             return values
         import torch

@@ -49,9 +49,20 @@ def load(comm: Comm, path: Path, assignments: list[str] | None, check_grid: bool
     """The validated input of a simulation, see `load_with`; `check_grid` refuses one for another number of ranks."""
 
     def check(config: Input) -> None:
-        if check_grid and config.replicas is None:
-            config.parallel.grid_for(comm.size, f"{path}, parallel.grid")
-        elif check_grid and config.replicas is not None:
-            require_grid_of_groups(config.parallel, config.replicas.count, comm.size, f"{path}, parallel.grid")
+        if check_grid:
+            require_grid(config, comm.size, path)
 
     return load_with(load_input, comm, path, assignments, check)
+
+
+def require_grid(config: Input, size: int, path: Path) -> None:
+    """Refuses a rank grid that is for another number of ranks than `size`.
+
+    Raises:
+        InputError: names the file and the key.
+    """
+    where = f"{path}, parallel.grid"
+    if config.replicas is None:
+        config.parallel.grid_for(size, where)
+    else:
+        require_grid_of_groups(config.parallel, config.replicas.count, size, where)

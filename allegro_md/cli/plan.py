@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from allegro_md.cli import launcher_rank
 from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, write_document
 from allegro_md.cli.loading import Assignments, InputFile, load
 from allegro_md.comm import Comm
+from allegro_md.launcher import launcher_rank
 
 
 def plan(
     input_file: InputFile,
-    ranks: Annotated[int, typer.Option("--ranks", metavar="N", min=1, help="Number of ranks.")],
+    ranks: Annotated[int, typer.Option("--ranks", metavar="N", min=1, max=1_000_000, help="Number of ranks.")],
     device: Annotated[
         str | None,
         typer.Option("--device", metavar="NAME", help="What a rank runs on: a core or GPU of the table; this machine "
@@ -38,7 +38,8 @@ def plan(
     """Predict memory per rank, time per step by part, communication and efficiency of a run on N ranks.
 
     Measures the input's potential, list and integrator for some seconds on one core of this machine, with a few copies
-    of its system. Times on a device of the table follow from that; they are a forecast. Only --launcher starts MPI.
+    of its system. Times on a device of the table follow from that; they are a forecast. Only --launcher starts MPI. Of
+    several stages the first is planned, of replicas one.
     """
     if launcher_rank() > 0:
         return

@@ -25,7 +25,6 @@ from allegro_md.cli import (
     evaluation,
     importing,
     info,
-    launcher_rank,
     plan,
     report,
     run,
@@ -33,28 +32,30 @@ from allegro_md.cli import (
     train,
     tune,
     verify,
+    warm,
 )
 from allegro_md.comm import PATIENCE, Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory, unusable_path
+from allegro_md.launcher import launcher_rank
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run, "check": check.check, "verify": verify.verify, "info": info.info, "import": importing.import_model,
     "doctor": doctor.doctor, "train": train.train, "eval": evaluation.evaluate,
     "analyze": analyze.analyze, "report": report.report, "convert": convert.convert,
-    "scale": scale.scale, "tune": tune.tune, "plan": plan.plan,
+    "scale": scale.scale, "tune": tune.tune, "plan": plan.plan, "warm": warm.warm,
 }
 """Subcommand → function; its file holds the help text."""
 
-UNBUILT: tuple[str, ...] = ()
+UNBUILT = ("label", "distill", "blend")
 """Subcommands of the contract that are not built yet."""
 
-RANKLESS = ("info", "report", "plan")
-"""Subcommands that never need MPI, so that they run where it may not be started, as on login nodes."""
+RANKLESS = ("check", "info", "report", "scale", "plan", "warm")
+"""Subcommands that never start MPI, so that they run where it may not be started, as on login nodes."""
 
 EXAMPLES = {
     "run": "Example: mpirun -n 4 allegro-md argon.toml --set dynamics.steps=2000",
-    "check": "Example: mpirun -n 4 allegro-md check argon.toml",
+    "check": "Example: allegro-md check argon.toml --ranks 4",
     "verify": "Example: mpirun -n 2 allegro-md verify argon.toml --json certificate.json",
     "train": "Example: allegro-md train copper.toml --set training.epochs=100",
     "eval": "Example: allegro-md eval cu.allegro test.extxyz --worst 10 --out errors",
@@ -67,6 +68,7 @@ EXAMPLES = {
     "tune": "Example: mpirun -n 4 allegro-md tune argon.toml --out faster.toml",
     "plan": "Example: allegro-md plan argon.toml --ranks 128 --device h100 --network infiniband-ndr",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
+    "warm": "Example: srun --nodes 2 --ntasks-per-node 1 allegro-md warm ag.allegro",
 }
 
 app = typer.Typer(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from allegro_md.cli import launcher_rank
 from allegro_md.cli.document import check_folder
 from allegro_md.errors import InputError
+from allegro_md.launcher import launcher_rank
 
 PORT = 8000
 

@@ -9,6 +9,7 @@ import typer
 
 from allegro_md.cli.loading import Assignments
 from allegro_md.errors import InputError
+from allegro_md.launcher import is_rank_of_many
 
 KINDS = ("strong", "weak")
 COLLECT = "collect"
@@ -27,7 +28,6 @@ LauncherText = Annotated[str | None, typer.Option("--launcher", metavar="WORDS",
 
 
 def scale(
-    context: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="strong|weak|collect", help="strong: the same system on all ranks; "
                                         "weak: the system of the input on each rank; collect: the results of jobs.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT.toml|DIR", help="The input file; of collect the folder of "
@@ -48,7 +48,7 @@ def scale(
 
     Starts its ranks by itself, so it is not started with mpirun. The numbers of ranks take turns in making steps.
     """
-    if context.obj.size > 1:
+    if is_rank_of_many():
         raise InputError("starts its ranks by itself", "allegro-md scale", "start it without mpirun")
     if kind == COLLECT:
         from allegro_md.scaling.report import report

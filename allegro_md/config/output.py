@@ -15,6 +15,7 @@ from allegro_md.config.fields import (
     FilePath,
     LengthOrZero,
     Marker,
+    Quantity,
     Table,
     Triple,
     Whole,
@@ -48,11 +49,13 @@ class ParallelConfig(Table):
         skin: how far the neighbor list reaches beyond the cutoff, Å.
         balance: ``"auto"``: bricks of equal width, or of equal numbers of atoms along free axes; or a name of
             `BALANCERS`.
+        patience: seconds that a rank may wait for others before they are taken for lost and the run ends; 0: no limit.
     """
 
     grid: Annotated[Literal["auto"] | tuple[int, int, int], Triple(word="auto")] = "auto"
     skin: LengthOrZero = 0.5
     balance: Annotated[str, _Balance()] = "auto"
+    patience: Annotated[float, Quantity("wall time", zero=True)] = 600.0
 
     def ranks_wanted(self, size: int) -> int:
         """Number of ranks the grid is for; `size`, the number of ranks of this run, if the grid is "auto"."""

@@ -98,25 +98,42 @@ def spread_block(
         `FINE`, or a center whose gradient is not finite or whose forces are out of range.
     """
     vector, center, neighbor = block
-    limit = to_fixed(LIMIT)
-    for e in range(n_edges):
-        i, j = first + center[e], neighbor[e]
-        for k in range(3):
-            g = gradient[e, k]
-            if not abs(g) < LIMIT:
-                return i
-            fixed = to_fixed(g)
-            force[i, k] += fixed
-            force[j, k] -= fixed
-            if max(abs(force[i, k]), abs(force[j, k])) > limit:
-                return i
-        if len(virial) > 0:
-            d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]
+    limit, e = to_fixed(LIMIT), 0
+    while e < n_edges:
+        here, start = center[e], e
+        i = first + here
+        x, y, z = force[i, 0], force[i, 1], force[i, 2]  # no edge leads from an atom to the same copy of it
+        while e < n_edges and center[e] == here:
+            j = np.uint64(neighbor[e])
             g0, g1, g2 = gradient[e, 0], gradient[e, 1], gradient[e, 2]
-            virial[center[e], 0] -= d0 * g0
-            virial[center[e], 1] -= d1 * g1
-            virial[center[e], 2] -= d2 * g2
-            virial[center[e], 3] -= 0.5 * (d1 * g2 + d2 * g1)
-            virial[center[e], 4] -= 0.5 * (d0 * g2 + d2 * g0)
-            virial[center[e], 5] -= 0.5 * (d0 * g1 + d1 * g0)
+            if not (abs(g0) < LIMIT and abs(g1) < LIMIT and abs(g2) < LIMIT):
+                return i
+            f0, f1, f2 = to_fixed(g0), to_fixed(g1), to_fixed(g2)
+            x, y, z = x + f0, y + f1, z + f2
+            a, b, c = force[j, 0] - f0, force[j, 1] - f1, force[j, 2] - f2
+            force[j, 0], force[j, 1], force[j, 2] = a, b, c
+            if abs(x) > limit or abs(y) > limit or abs(z) > limit or abs(a) > limit or abs(b) > limit or abs(c) > limit:
+                return i
+            e += 1
+        force[i, 0], force[i, 1], force[i, 2] = x, y, z
+        if len(virial) > 0:
+            _add_virial(start, e, vector, gradient, virial[here])
     return FINE
+
+
+@numba.njit(cache=True)
+def _add_virial(
+    start: int, stop: int, vector: NDArray[np.float64], gradient: NDArray[np.float64], virial: NDArray[np.float64]
+) -> None:
+    """Adds −Σ d ⊗ gradient of a center's edges from `start` to before `stop` to its virial (6,), eV."""
+    xx, yy, zz, yz, xz, xy = virial[0], virial[1], virial[2], virial[3], virial[4], virial[5]
+    for e in range(start, stop):
+        d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]
+        g0, g1, g2 = gradient[e, 0], gradient[e, 1], gradient[e, 2]
+        xx -= d0 * g0
+        yy -= d1 * g1
+        zz -= d2 * g2
+        yz -= 0.5 * (d1 * g2 + d2 * g1)
+        xz -= 0.5 * (d0 * g2 + d2 * g0)
+        xy -= 0.5 * (d0 * g1 + d1 * g0)
+    virial[0], virial[1], virial[2], virial[3], virial[4], virial[5] = xx, yy, zz, yz, xz, xy

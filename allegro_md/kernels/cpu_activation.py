@@ -18,10 +18,10 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_vector import (
-    WIDE,
     by_mantissa,
     divide,
     fma,
+    lanes_of,
     least,
     load_wide,
     minus,
@@ -73,7 +73,7 @@ def _falling(x: Any) -> Any:
 @numba.njit(cache=True)
 def silu(z: NDArray[Any], value: NDArray[Any], slope: NDArray[Any]) -> None:
     """Computes z σ(z) and its derivative; all (n,) float32 or float64, whole wide vectors."""
-    for k in range(0, len(z), WIDE // z.itemsize):
+    for k in range(0, len(z), lanes_of(z)):
         x = load_wide(z, k)
         one = splat_as(1.0, x)
         e = falling(x)

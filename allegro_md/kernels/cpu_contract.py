@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_vector import WIDE, fma, load_first, load_same, plus, splat_as, store_first, sum_of
+from allegro_md.kernels.cpu_vector import fma, lanes_of, load_first, load_same, plus, splat_as, store_first, sum_of
 
 Index = NDArray[np.int64]
 Reals = NDArray[Any]
@@ -72,7 +72,7 @@ def multiply(coefficient: Reals, x: Reals, y: Reals, loop: Loop, out: Reals) -> 
     channels, add = x.shape[2], len(ro) > 0
     nothing = splat_as(0.0, load_first(x, 0, 0))
     for first in range(0, n_edges, BLOCK_ROWS):
-        for u in range(0, channels, WIDE // x.itemsize):
+        for u in range(0, channels, lanes_of(x)):
             count = channels - u
             for e in range(first, min(first + BLOCK_ROWS, n_edges), 4):
                 x0, x1, x2, x3 = _rows(rx, e, n_edges, x.shape[1] * channels)
@@ -106,7 +106,7 @@ def weight(x: Reals, y: Reals, loop: Loop, out: Reals) -> None:
         x0, y0 = _row(rx, e) * x.shape[1] * channels, _row(ry, e) * y.shape[1]
         o0 = _row(ro, e) * out.shape[1] * channels
         for k in range(len(starts) - 1):
-            for u in range(0, channels, WIDE // x.itemsize):
+            for u in range(0, channels, lanes_of(x)):
                 count, total = channels - u, nothing
                 for n in range(starts[k], starts[k + 1]):
                     total = fma(load_first(x, x0 + terms[n, 1] + u, count), load_same(y, y0 + terms[n, 2]), total)
@@ -124,7 +124,7 @@ def trace(x: Reals, y: Reals, loop: Loop, out: Reals) -> None:
         for k in range(len(starts) - 1):
             total = nothing
             for n in range(starts[k], starts[k + 1]):
-                for u in range(0, channels, WIDE // x.itemsize):
+                for u in range(0, channels, lanes_of(x)):
                     first, second = x0 + terms[n, 1] + u, y0 + terms[n, 2] + u
                     total = fma(load_first(x, first, channels - u), load_first(y, second, channels - u), total)
             out[_row(ro, e), k] += sum_of(total)
@@ -137,7 +137,7 @@ def coefficients_backward(grad: Reals, x: Reals, y: Reals, loop: Loop, out: Real
     channels = x.shape[2]
     nothing = splat_as(0.0, load_first(x, 0, 0))
     for first in range(0, n_edges, BLOCK_ROWS):
-        for u in range(0, channels, WIDE // x.itemsize):
+        for u in range(0, channels, lanes_of(x)):
             count = channels - u
             for e in range(first, min(first + BLOCK_ROWS, n_edges), 4):
                 x0, x1, x2, x3 = _rows(rx, e, n_edges, x.shape[1] * channels)

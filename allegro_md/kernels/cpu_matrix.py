@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_vector import WIDE, call, form_of, pointer, spread
+from allegro_md.kernels.cpu_vector import WIDE, call, form_of, lanes_of, pointer, spread
 
 _LARGE = bool(binding.get_host_cpu_features().get("avx512f", False))
 
@@ -36,12 +36,14 @@ def packed(matrix: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([matrix[:, k : k + step].ravel() for k in range(0, matrix.shape[1], step)])
 
 
-def _panel(vectors: int) -> Any:
-    """The product of `ROWS` rows of x with some vectors of columns."""
+def panel_of(height: int, vectors: int) -> Any:
+    """The product of some rows of x with some vectors of columns."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def panel(_: Any, x: Any, matrix: Any, out: Any, places: Any) -> Any:
-        """`places`: first element and stride of the rows of x, first element and rows of the matrix, and of out."""
+        """`places`, in elements, of x: first, from row to row, from term to term; of the matrix: first, from term to
+        term, and how many terms; of out: first, from row to row.
+        """
         lanes, align = BYTES * 8 // x.dtype.bitwidth, x.dtype.bitwidth // 8
         zero = ir.Constant(form_of(x.dtype, lanes), [0.0] * lanes)
 
@@ -50,17 +52,18 @@ def _panel(vectors: int) -> Any:
                 return builder.add(start, builder.mul(step, ir.Constant(step.type, count)))
 
             rows, table, result, packed_places = arguments
-            at, stride, start, n, to, width = cgutils.unpack_tuple(builder, packed_places, 6)
+            at, stride, term, start, pitch, n, to, width = cgutils.unpack_tuple(builder, packed_places, 8)
             one = ir.Constant(n.type, 1)
-            sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(ROWS)]
-            places = [moved(at, stride, r) for r in range(ROWS)]
+            sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(height)]
+            places = [moved(at, stride, r) for r in range(height)]
             with cgutils.for_range(builder, n) as loop:
-                column, factors = moved(start, loop.index, vectors * lanes), []
+                column, factors = builder.add(start, builder.mul(loop.index, pitch)), []
+                along = builder.mul(loop.index, term)
                 for v in range(vectors):
                     place = moved(column, one, v * lanes)
                     factors.append(builder.load(pointer(context, builder, matrix, table, place, lanes), align=align))
                 for place, row in zip(places, sums, strict=True):
-                    number = builder.load(pointer(context, builder, x, rows, builder.add(place, loop.index), 1))
+                    number = builder.load(pointer(context, builder, x, rows, builder.add(place, along), 1))
                     every = spread(builder, builder.extract_element(number, ir.Constant(ir.IntType(32), 0)), lanes)
                     for factor, total in zip(factors, row, strict=True):
                         builder.store(call(builder, "fma", zero.type, every, factor, builder.load(total)), total)
@@ -71,12 +74,12 @@ def _panel(vectors: int) -> Any:
                     builder.store(builder.load(total), target, align=align)
             return context.get_dummy_value()
 
-        return types.void(x, matrix, out, types.UniTuple(types.intp, 6)), code
+        return types.void(x, matrix, out, types.UniTuple(types.intp, 8)), code
 
     return panel
 
 
-_two, _one = _panel(2), _panel(1)
+_two, _one = panel_of(ROWS, 2), panel_of(ROWS, 1)
 
 
 @numba.njit(cache=True)
@@ -95,11 +98,12 @@ def multiply(
         width: of a row of `out`, whole vectors.
         rows: to multiply.
     """
-    lanes = BYTES // x.itemsize
+    lanes = lanes_of(x) * BYTES // WIDE
     for column in range(0, width, 2 * lanes):
-        at = start + column * n
+        at, vectors = start + column * n, min(2, (width - column) // lanes)
         for row in range(0, rows, ROWS):
-            if column + lanes < width:
-                _two(x, matrix, out, (row * stride, stride, at, n, row * width + column, width))
+            places = (row * stride, stride, 1, at, vectors * lanes, n, row * width + column, width)
+            if vectors == 2:
+                _two(x, matrix, out, places)
             else:
-                _one(x, matrix, out, (row * stride, stride, at, n, row * width + column, width))
+                _one(x, matrix, out, places)

@@ -48,7 +48,7 @@ from allegro_md.kernels.cpu_multi_layer_tensor import (
 from allegro_md.kernels.cpu_repulsion import add_repulsion
 from allegro_md.kernels.cpu_rows import add_columns, dots, scale
 from allegro_md.kernels.cpu_table import evaluate, locate
-from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, splat_as, store, sum_of, times
+from allegro_md.kernels.cpu_vector import fma, lanes_of, load_wide, splat_as, store, sum_of, times
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.no_refcount import no_refcount
 
@@ -131,7 +131,8 @@ def _place(
         interval[e] = ((a * n + b) * intervals + k) * size
         inverse = 1.0 / r
         harmonics(d0 * inverse, d1 * inverse, d2 * inverse, d, y, e)
-    evaluate(network.table, edges, interval, fraction, work.row, work.row_slope)
+    columns = (0, network.table.shape[3])
+    evaluate(network.table, columns, (0, edges), interval, fraction, work.row, work.row_slope)
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
@@ -190,7 +191,7 @@ def _receive(
     """Adds some columns of rows of `fan` numbers to z, times the envelope (column `cut` of row) if there is one."""
     for e in range(edges):
         factor = splat_as(row[e, cut] if cut >= 0 else row.dtype.type(1.0), load_wide(z, 0))
-        for u in range(0, width, WIDE // z.itemsize):
+        for u in range(0, width, lanes_of(z)):
             place = e * width + u
             store(z, place, fma(load_wide(given, e * fan + column + u), factor, load_wide(z, place)))
 
@@ -243,13 +244,13 @@ def _through_matrix(
     given = part(work.given, network.fan_places, n)
     multiply(given, fan, fan, network.transposed, network.matrix_places[n], gradient, width, edges)
     if network.cuts[n]:
-        dots(edges, gradient, part(work.values, network.places, n), width, work.product)
+        dots(edges, gradient, part(work.values, network.places, n), width, work.lanes, work.product)
         for e in range(edges):
             work.by_fraction[e] += work.product[e] * work.row_slope[e, column]
         scale(edges, width, gradient, work.row, column)
     if network.codes[n] != NONE:
         slopes = part(work.slopes, network.places, n)
-        for at in range(0, edges * width, WIDE // gradient.itemsize):
+        for at in range(0, edges * width, lanes_of(gradient)):
             store(gradient, at, times(load_wide(gradient, at), load_wide(slopes, at)))
 
 
@@ -265,7 +266,7 @@ def _hand_back(
         source, column = network.links[link, 0], network.links[link, 1]
         given, fan = part(work.given, network.fan_places, source), network.fans[source]
         for e in range(edges):
-            for u in range(0, width, WIDE // gradient.itemsize):
+            for u in range(0, width, lanes_of(gradient)):
                 store(given, e * fan + column + u, load_wide(gradient, e * width + u))
 
 
@@ -277,7 +278,7 @@ def _columns_backward(
     columns = slope.shape[1]
     for e in range(edges):
         total = splat_as(0.0, load_wide(gradient, 0))
-        for u in range(0, width, WIDE // gradient.itemsize):
+        for u in range(0, width, lanes_of(gradient)):
             total = fma(load_wide(gradient, e * width + u), load_wide(slope, e * columns + start + u), total)
         by_fraction[e] += sum_of(total)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_matrix import ROWS
-from allegro_md.kernels.cpu_vector import aligned_zeros
+from allegro_md.kernels.cpu_vector import WIDE, aligned_zeros
 
 SLICE = 24
 """Edges whose products are mixed at once."""
@@ -102,6 +102,7 @@ class MultiLayerWorkspace(NamedTuple):
 
     Attributes:
         bounds: first edge of each center, and the number of edges.
+        lanes: lent.
         norm: of each center.
         row, row_slope: radial functions, and their derivatives over the fraction of the interval.
         values, slopes, gradients: per node, one after the other (`part`): what it holds, the derivative of its
@@ -126,6 +127,7 @@ class MultiLayerWorkspace(NamedTuple):
     fraction: NDArray[np.float64]
     interval: NDArray[np.int64]
     product: NDArray[Any]
+    lanes: NDArray[Any]
     harmonics: NDArray[Any]
     by_harmonics: NDArray[Any]
     row: NDArray[Any]
@@ -167,7 +169,8 @@ def allocate(network: PackedMultiLayer, rows: int) -> MultiLayerWorkspace:
         vector=plain(np.float64, 3), center=plain(np.int64), neighbor=plain(np.int64),
         bounds=np.zeros(rows + 1, np.int64), norm=wide(), radius=plain(np.float64), by_vector=plain(np.float64, 3),
         by_fraction=plain(np.float64), spacing=plain(np.float64), fraction=plain(np.float64), interval=plain(np.int64),
-        product=wide(), harmonics=wide(network.degrees**2), by_harmonics=wide(network.degrees**2), row=wide(columns),
+        product=wide(), lanes=wide(WIDE // real.itemsize), harmonics=wide(network.degrees**2),
+        by_harmonics=wide(network.degrees**2), row=wide(columns),
         row_slope=wide(columns), values=flat(total), slopes=flat(total), gradients=flat(total), given=flat(fans),
         environments=wide(layers, size), grad_environments=wide(layers, size),
         readers=wide(layers, size if dense else 0),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_multi_layer_arrays import SLICE, MultiLayerWorkspace, PackedMultiLayer, part
 from allegro_md.kernels.cpu_multi_layer_tensor import clear, contract, read_scalars, readers_backward
-from allegro_md.kernels.cpu_vector import WIDE, load_wide, plus, splat_as, store, times
+from allegro_md.kernels.cpu_vector import lanes_of, load_wide, plus, splat_as, store, times
 
 _TENSOR, _ENVIRONMENT, _RESULT = 0, 1, 2
 
@@ -29,7 +29,7 @@ def make_readers(
     size, layers = d * d * c, len(network.components)
     for i in range(taken):
         _read_back(k, 0, i, network, work.environments, work.chain)
-        for u in range(0, size, WIDE // work.chain.itemsize):
+        for u in range(0, size, lanes_of(work.chain)):
             store(work.readers, (i * layers + k) * size + u, load_wide(work.chain, u))
     read_scalars(taken, work.bounds, d, c, work.harmonics, work.row, k, work.readers, scalars)
 
@@ -54,7 +54,7 @@ def _read_back(
     """chain[0, j], j = k … down_to: what V_j of an edge of center i is to be multiplied with to give scalars.k."""
     c, layers, size = network.channels, len(network.components), network.degrees * network.degrees * network.channels
     length = chain.shape[2]
-    for u in range(0, c, WIDE // chain.itemsize):
+    for u in range(0, c, lanes_of(chain)):
         store(chain, (k + 1) * length + u, splat_as(1.0, load_wide(chain, 0)))
     for j in range(k, down_to - 1, -1):
         last = network.scalar_terms[j] if j == k else network.term_starts[j + 1]
@@ -75,7 +75,7 @@ def _chain_backward(
     c, layers, size = network.channels, len(network.components), network.degrees * network.degrees * network.channels
     length = chain.shape[2]
     second = (layers + 1) * length
-    for u in range(0, size, WIDE // chain.itemsize):
+    for u in range(0, size, lanes_of(chain)):
         store(chain, second + u, load_wide(on_readers, i * size + u))
     for j in range(k + 1):
         first = network.term_starts[j]
@@ -99,7 +99,7 @@ def first_tensors(edges: int, network: PackedMultiLayer, work: MultiLayerWorkspa
     d, c, row, tensors, y = network.degrees, network.channels, work.row, work.tensors, work.harmonics
     for e in range(edges):
         for degree in range(d):
-            for u in range(0, c, WIDE // row.itemsize):
+            for u in range(0, c, lanes_of(row)):
                 weight = load_wide(row, e * row.shape[1] + degree * c + u)
                 for m in range(degree * degree, (degree + 1) * (degree + 1)):
                     store(tensors, e * (d * d * c) + m * c + u, times(weight, splat_as(y[e, m], weight)))
@@ -111,7 +111,7 @@ def _move(
 ) -> None:
     """Copies rows of `width` numbers, whole wide vectors, between places that are `stride` and `step` apart."""
     for e in range(edges):
-        for u in range(0, width, WIDE // source.itemsize):
+        for u in range(0, width, lanes_of(source)):
             store(target, to + e * step + u, load_wide(source, start + e * stride + u))
 
 
@@ -165,7 +165,7 @@ def tensors_backward(
             else:
                 clear(parts, 0, count * m * width)
             if p == first:
-                for u in range(0, count * width, WIDE // parts.itemsize):
+                for u in range(0, count * width, lanes_of(parts)):
                     store(parts, u, plus(load_wide(parts, u), load_wide(on_scalars, start * width + u)))
             for e in range(start, start + count):
                 at, gamma = e * length, (work.center[e] * layers + k) * size

@@ -21,14 +21,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, splat_as, store, sum_of, times
+from allegro_md.kernels.cpu_vector import fma, lanes_of, load_wide, splat_as, store, sum_of, times
 
 
 @numba.njit(cache=True)
 def clear(values: NDArray[Any], start: int, n: int) -> None:
     """n zeros, whole wide vectors."""
     nothing = splat_as(0.0, load_wide(values, 0))
-    for u in range(start, start + n, WIDE // values.itemsize):
+    for u in range(start, start + n, lanes_of(values)):
         store(values, u, nothing)
 
 
@@ -45,7 +45,7 @@ def sum_environments(
     environments: NDArray[Any],
 ) -> None:
     """Γ_k of each center: norm · Σ weights_lu Y_lm."""
-    size, step = d * d * c, WIDE // y.itemsize
+    size, step = d * d * c, lanes_of(y)
     for i in range(taken):
         at = (i * environments.shape[1] + k) * size
         clear(environments, at, size)
@@ -75,7 +75,7 @@ def environments_backward(
     on_weights: NDArray[Any],
 ) -> None:
     """dE/dweights of each edge; `grad_environments` (dE/dΓ_k) becomes the gradient at the sum without the norm."""
-    size, step = d * d * c, WIDE // y.itemsize
+    size, step = d * d * c, lanes_of(y)
     nothing = splat_as(0.0, load_wide(grad_environments, 0))
     for i in range(taken):
         at = (i * grad_environments.shape[1] + k) * size
@@ -107,7 +107,7 @@ def read_scalars(
     for i in range(taken):
         at = (i * readers.shape[1] + k) * (d * d * c)
         for e in range(bounds[i], bounds[i + 1]):
-            for u in range(0, c, WIDE // y.itemsize):
+            for u in range(0, c, lanes_of(y)):
                 total = nothing
                 for degree in range(d):
                     dot = nothing
@@ -135,7 +135,7 @@ def readers_backward(
         clear(on_readers, at, size)
         for e in range(bounds[i], bounds[i + 1]):
             for degree in range(d):
-                for u in range(0, c, WIDE // y.itemsize):
+                for u in range(0, c, lanes_of(y)):
                     own = load_wide(row, e * columns + degree * c + u)
                     weight = times(own, load_wide(on_scalars, e * c + u))
                     for m in range(degree * degree, (degree + 1) * (degree + 1)):
@@ -158,7 +158,7 @@ def gradients_from_readers(
     layers = readers.shape[1]
     for i in range(taken):
         for e in range(bounds[i], bounds[i + 1]):
-            for u in range(0, c, WIDE // readers.itemsize):
+            for u in range(0, c, lanes_of(readers)):
                 for m in range(u, size, c):
                     total = splat_as(0.0, load_wide(readers, 0))
                     for k in range(layers):
@@ -180,7 +180,7 @@ def first_backward(
     by_fraction: NDArray[np.float64],
 ) -> None:
     """From dE/dV_0 (rows, d² C): dE/dY (not of the constant Y_0), and what own says of the fraction."""
-    columns, step, nothing = row.shape[1], WIDE // y.itemsize, splat_as(0.0, load_wide(row, 0))
+    columns, step, nothing = row.shape[1], lanes_of(y), splat_as(0.0, load_wide(row, 0))
     for e in range(edges):
         at, by_own = e * (d * d * c), nothing
         for degree in range(d):
@@ -218,7 +218,7 @@ def environment_harmonics_backward(
                     total = splat_as(0.0, load_wide(grad_environments, 0))
                     for k in range(layers):
                         at, from_weights = (i * layers + k) * size + m * c, places[k] + e * (d * c) + degree * c
-                        for u in range(0, c, WIDE // grad_environments.itemsize):
+                        for u in range(0, c, lanes_of(grad_environments)):
                             total = fma(load_wide(values, from_weights + u), load_wide(grad_environments, at + u),
                                 total)
                     on_y[e, m] += sum_of(total)
@@ -242,6 +242,6 @@ def contract(
     """out[o, u] += coefficient[u] x[a, u] y[b, u] of some terms; `roles` are the columns of `terms` with a, b, o."""
     for n in range(first, last):
         a, b, o = x_at + terms[n, roles[0]] * c, y_at + terms[n, roles[1]] * c, out_at + terms[n, roles[2]] * c
-        for u in range(0, c, WIDE // x.itemsize):
+        for u in range(0, c, lanes_of(x)):
             product = times(load_wide(x, a + u), load_wide(y, b + u))
             store(out, o + u, fma(load_wide(coefficients, n * c + u), product, load_wide(out, o + u)))

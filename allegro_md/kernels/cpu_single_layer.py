@@ -21,13 +21,14 @@ from allegro_md.kernels.cpu_edges import edge_gradients, place_edges
 from allegro_md.kernels.cpu_matrix import multiply
 from allegro_md.kernels.cpu_repulsion import add_repulsion
 from allegro_md.kernels.cpu_rows import activation_backward, add_columns, dots, scale, spread
-from allegro_md.kernels.cpu_single_layer_arrays import PackedSingleLayer, Workspace, part
+from allegro_md.kernels.cpu_single_layer_arrays import TILE, PackedSingleLayer, Workspace
 from allegro_md.kernels.cpu_single_layer_tensor import (
+    environments,
     environments_backward,
     make_scalars,
     scalars_backward,
-    sum_environments,
 )
+from allegro_md.kernels.cpu_table import evaluate
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.no_refcount import no_refcount
 
@@ -67,11 +68,14 @@ def single_layer(
         virials = virial[start - first : start - first + taken] if len(virial) > 0 else virial
         for i in range(taken):
             energies[i] = 0.0
-        place_edges(start, edges, species, network, work)
-        _forward(taken, edges, network, work)
-        _energies(start, edges, species, network, work, energies)
-        _backward(taken, edges, network, work)
-        environments_backward(edges, network, work)
+        place_edges(start, taken, edges, species, network, work)
+        environments(taken, network, work)
+        for edge in range(0, edges, TILE):
+            tile = edge, min(edge + TILE, edges)
+            _forward(tile, network, work)
+            _energies(start, tile, species, network, work, energies)
+            _backward(tile, network, work)
+        environments_backward(taken, edges, network, work)
         edge_gradients(edges, network, work)
         if repulsion.shape[1] > 0:
             add_repulsion(start, edges, species, repulsion, block, energies, work.by_vector)
@@ -87,36 +91,44 @@ def single_layer(
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _forward(taken: int, edges: int, network: PackedSingleLayer, work: Workspace) -> None:
-    """Environments, scalars, and the inputs of all levels; leaves the slopes of the activations."""
-    work.environment[:taken] = network.table.dtype.type(0.0)
-    sum_environments(edges, network, work)
-    source, z, start = part(work.inputs, 0, network), work.gradient, 0  # z is lent
-    make_scalars(edges, network, work, source)
+def _forward(tile: tuple[int, int], network: PackedSingleLayer, work: Workspace) -> None:
+    """Radial functions, scalars, and the inputs of all levels; leaves the slopes of the activations."""
+    edges, z, start, columns = tile[1] - tile[0], work.gradient, 0, network.degrees * network.channels  # z is lent
+    evaluate(
+        network.table, (columns, network.table.shape[3]), tile, work.interval, work.fraction, work.row, work.row_slope
+    )
+    make_scalars(tile, network, work, work.inputs[0])
     for level in range(len(network.codes)):
         stride, n, width = network.widths[level], network.fan_in[level], network.widths[level + 1]
-        multiply(source, stride, n, network.matrices, start, z, width, edges)
+        multiply(work.inputs[level], stride, n, network.matrices, start, z, width, edges)
         start += n * width
         if network.cuts[level]:
             scale(edges, width, z, work.row, network.cut_column)
         if network.starts[level] >= 0:
             add_columns(edges, width, z, work.row, network.starts[level])
-        source, used = part(work.inputs, level + 1, network), edges * width
-        activate(network.codes[level], z[:used], source[:used], part(work.slopes, level + 1, network)[:used])
+        used = edges * width
+        activate(network.codes[level], z[:used], work.inputs[level + 1][:used], work.slopes[level + 1][:used])
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
 def _energies(
-    first: int, edges: int, species: NDArray[np.int16], network: PackedSingleLayer, work: Workspace,
+    first: int, tile: tuple[int, int], species: NDArray[np.int16], network: PackedSingleLayer, work: Workspace,
     energy: NDArray[np.float64]
 ) -> None:
     """Evaluates the last level: adds to energies (taken,) float64, eV; sets the gradient at its input."""
     level, start, cut, cut_column = len(network.codes), network.starts[-1], network.cuts[-1], network.cut_column
-    factors, center, row, slope, by_fraction = network.factors, work.center, work.row, work.row_slope, work.by_fraction
-    seed, product = work.seed, work.product
-    dots(edges, part(work.inputs, level, network), network.last, 0, product)
+    factors, row, slope, seed, product, edges = (
+        network.factors, work.row, work.row_slope, work.seed, work.product, tile[1] - tile[0],
+    )  # fmt: skip
+    dots(edges, work.inputs[level], network.last, 0, work.lanes, product)
+    here, factor, total = -1, 0.0, 0.0
     for e in range(edges):
-        factor, value, along = factors[species[first + center[e]]], np.float64(product[e]), 0.0
+        if work.center[tile[0] + e] != here:
+            if here >= 0:
+                energy[here] = total
+            here = work.center[tile[0] + e]
+            factor, total = factors[species[first + here]], energy[here]
+        value, along = np.float64(product[e]), 0.0
         seed[e] = factor
         if cut:
             along = factor * value * slope[e, cut_column]
@@ -125,30 +137,31 @@ def _energies(
         if start >= 0:
             value += row[e, start]
             along += factor * slope[e, start]
-        by_fraction[e] = along
-        energy[center[e]] += factor * value
+        work.by_fraction[tile[0] + e] = along
+        total += factor * value
+    energy[here] = total
     spread(edges, seed, network.last, work.gradient)
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
-def _backward(taken: int, edges: int, network: PackedSingleLayer, work: Workspace) -> None:
-    """From the gradient at the last level's input to those at the scalars; collects the slopes of radial functions."""
-    end = len(network.transposed)
+def _backward(tile: tuple[int, int], network: PackedSingleLayer, work: Workspace) -> None:
+    """From the gradient at the last level's input to those at the dots; collects the slopes of radial functions."""
+    end, edges = len(network.transposed), tile[1] - tile[0]
     gradient, below = work.gradient, work.other
+    for e in range(tile[0], tile[1]):
+        work.partial[e, 0] = 0.0
     for level in range(len(network.codes) - 1, -1, -1):
         n, width, stride = network.fan_in[level + 1], network.widths[level], network.widths[level + 1]
-        start = network.starts[level]
         activation_backward(
-            edges, stride, part(work.slopes, level + 1, network), gradient, work.row_slope, start, work.by_fraction
+            tile, stride, work.slopes[level + 1], gradient, work.row_slope, network.starts[level], work.partial
         )
         end -= n * width
         multiply(gradient, stride, n, network.transposed, end, below, width, edges)
         if network.cuts[level]:
             column = network.cut_column
-            dots(edges, below, part(work.inputs, level, network), width, work.product)
+            dots(edges, below, work.inputs[level], width, work.lanes, work.product)
             for e in range(edges):
-                work.by_fraction[e] += work.product[e] * work.row_slope[e, column]
+                work.by_fraction[tile[0] + e] += work.product[e] * work.row_slope[e, column]
             scale(edges, width, below, work.row, column)
         gradient, below = below, gradient
-    work.grad_environment[:taken] = network.table.dtype.type(0.0)
-    scalars_backward(edges, network, work, gradient)
+    scalars_backward(tile, network, work, gradient)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_matrix import ROWS
-from allegro_md.kernels.cpu_vector import aligned_zeros
+from allegro_md.kernels.cpu_vector import WIDE, aligned_zeros
 
 BLOCK_ROWS = 192
 """Rows of the smallest block."""
+
+TILE = 48
+"""Edges that go through all levels together, and back: what is kept of them is to stay in the fastest cache."""
 
 
 class PackedSingleLayer(NamedTuple):
     """A network of one layer with K levels. Real: float32 or float64, of everything that is not stated.
 
-    Channels are whole vectors (`cpu_vector.LANES`), the rows of everything else whole wide vectors, filled up with
-    zeros.
+    Channels and rows are whole wide vectors, filled up with zeros. The first columns of a table, degrees · C, are those
+    of the environment; the others are counted from there on.
 
     Attributes:
         degrees: l_max + 1.
@@ -59,70 +61,68 @@ class PackedSingleLayer(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory of one block of `rows` edges, a multiple of `BLOCK_ROWS`; see `allocate` for shapes.
+    """Memory of one block of `rows` edges, a multiple of `BLOCK_ROWS`, and of one tile of them; see `allocate`.
 
-    `inputs` and `slopes` hold, one after the other, what belongs to the input of each level (`_part`): its values, and
-    the derivatives of the activations that made them. `gradient` and `other` hold dE/dinput of two levels.
+    Of a block: `bounds` is the first edge of each center; `env` and `env_slope` are the radial functions of the
+    environment; `partial` holds vectors whose lanes are still to be added up, as they are in `sums`: dE/dY_lm, and in
+    place of that of the constant Y_0 dE/d(fraction of the interval). Of a tile: `inputs` and `slopes` hold for each
+    level its input, and the derivatives of the activations that made it; `gradient` and `other` hold dE/dinput of two
+    levels; `lanes` is lent.
     """
 
     vector: NDArray[np.float64]
     center: NDArray[np.int64]
     neighbor: NDArray[np.int64]
-    radius: NDArray[np.float64]
+    bounds: NDArray[np.int64]
+    inverse: NDArray[np.float64]
     by_vector: NDArray[np.float64]
     by_fraction: NDArray[np.float64]
     spacing: NDArray[np.float64]
     fraction: NDArray[np.float64]
     interval: NDArray[np.int64]
-    product: NDArray[Any]
-    seed: NDArray[Any]
     harmonics: NDArray[Any]
-    by_harmonics: NDArray[Any]
-    row: NDArray[Any]
-    row_slope: NDArray[Any]
+    partial: NDArray[Any]
+    sums: NDArray[Any]
+    env: NDArray[Any]
+    env_slope: NDArray[Any]
     dots: NDArray[Any]
+    on_env: NDArray[Any]
     environment: NDArray[Any]
     grad_environment: NDArray[Any]
+    row: NDArray[Any]
+    row_slope: NDArray[Any]
+    product: NDArray[Any]
+    seed: NDArray[Any]
     inputs: NDArray[Any]
     slopes: NDArray[Any]
     gradient: NDArray[Any]
     other: NDArray[Any]
+    lanes: NDArray[Any]
 
 
 def allocate(network: PackedSingleLayer, rows: int) -> Workspace:
     """Memory for blocks of at most `rows` edges and as many centers."""
     real = network.table.dtype
     c, d, columns = network.channels, network.degrees, network.table.shape[3]
-    spare = -(-rows // ROWS) * ROWS  # of rows that are multiplied beyond those in use
-    total, widest = int(network.widths.sum()), int(network.widths.max())
+    lanes, widest = WIDE // real.itemsize, int(network.widths.max())
 
     def wide(*shape: int) -> NDArray[Any]:
-        return aligned_zeros((rows, *shape), real)
+        return aligned_zeros(shape, real)
 
-    def centers() -> NDArray[Any]:
-        return aligned_zeros((rows + 1, d * d, c), real)
-
-    def levels(width: int) -> NDArray[Any]:
-        return aligned_zeros((spare * width,), real)
+    def of_edges(*shape: int) -> NDArray[Any]:
+        return aligned_zeros((rows + ROWS, *shape), real)
 
     def plain(kind: type, *shape: int) -> NDArray[Any]:
         return np.zeros((rows, *shape), dtype=kind)
 
     return Workspace(
-        vector=plain(np.float64, 3), center=plain(np.int64), neighbor=plain(np.int64), radius=plain(np.float64),
-        by_vector=plain(np.float64, 3), by_fraction=plain(np.float64), spacing=plain(np.float64),
-        fraction=plain(np.float64), interval=plain(np.int64), product=wide(), seed=wide(), harmonics=wide(d * d),
-        by_harmonics=wide(d * d), row=wide(columns), row_slope=wide(columns), dots=wide(d * c),
-        environment=centers(), grad_environment=centers(), inputs=levels(total), slopes=levels(total),
-        gradient=levels(widest),
-        other=levels(widest),
+        vector=plain(np.float64, 3), center=plain(np.int64), neighbor=plain(np.int64),
+        bounds=np.zeros(rows + 1, dtype=np.int64), inverse=plain(np.float64), by_vector=plain(np.float64, 3),
+        by_fraction=plain(np.float64), spacing=plain(np.float64), fraction=plain(np.float64),
+        interval=plain(np.int64), harmonics=of_edges(d * d), partial=wide(rows, d * d, lanes),
+        sums=wide(rows, d * d), env=of_edges(d * c), env_slope=of_edges(d * c), dots=of_edges(d * c),
+        on_env=of_edges(d * c), environment=wide(rows, d * d, c), grad_environment=wide(rows, d * d, c),
+        row=wide(TILE, columns - d * c), row_slope=wide(TILE, columns - d * c), product=wide(TILE), seed=wide(TILE),
+        inputs=wide(len(network.widths), TILE * widest), slopes=wide(len(network.widths), TILE * widest),
+        gradient=wide(TILE * widest), other=wide(TILE * widest), lanes=wide(TILE * lanes),
     )  # fmt: skip
-
-
-@numba.njit(cache=True)
-def part(values: NDArray[Any], level: int, network: PackedSingleLayer) -> NDArray[Any]:
-    """The (rows · width,) numbers of the input of a level in a buffer of a block, `values` (rows · total width,)."""
-    total = network.widths.sum()
-    rows = len(values) // total
-    start = rows * network.widths[:level].sum()
-    return values[start : start + rows * network.widths[level]]

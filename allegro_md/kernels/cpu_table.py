@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.kernels.cpu_vector import WIDE, fma, load_wide, splat_as, store
+from allegro_md.kernels.cpu_vector import fma, lanes_of, load_wide, splat_as, store
 
 
 @numba.njit(cache=True)
@@ -26,29 +26,31 @@ def locate(r: float, per_spacing: float, intervals: int) -> tuple[int, float]:
 @numba.njit(cache=True)
 def evaluate(
     table: NDArray[Any],
-    edges: int,
+    columns: tuple[int, int],
+    edges: tuple[int, int],
     interval: NDArray[np.int64],
     fraction: NDArray[np.float64],
     value: NDArray[Any],
     slope: NDArray[Any],
 ) -> None:
-    """Writes f(p) and df/dp of all columns (whole wide vectors), row by row.
+    """Writes f(p) and df/dp of some columns (whole wide vectors) of some edges, row by row.
 
     Args:
-        table: (pairs, intervals, 4, columns) float32 or float64.
-        edges: number of edges.
-        interval: (edges,) offsets of intervals.
-        fraction: (edges,) p, in the interval.
+        table: (pairs, intervals, 4, all columns) float32 or float64.
+        columns: the first, and the one after the last.
+        edges: the first, and the one after the last.
+        interval: (≥ edges,) offsets of intervals.
+        fraction: (≥ edges,) p, in the interval.
         value: (edges, columns), written.
         slope: (edges, columns), written, per interval.
     """
-    columns = table.shape[3]
-    for e in range(edges):
-        at, p = interval[e], fraction[e]
-        for c in range(0, columns, WIDE // table.itemsize):
-            cubic = load_wide(table, at + 3 * columns + c)
+    power, (first, last), width = table.shape[3], edges, columns[1] - columns[0]
+    for e in range(first, last):
+        at, to, p = interval[e] + columns[0], (e - first) * width, fraction[e]
+        for c in range(0, width, lanes_of(table)):
+            cubic = load_wide(table, at + 3 * power + c)
             place = splat_as(p, cubic)
-            square = fma(cubic, place, load_wide(table, at + 2 * columns + c))
-            linear = fma(square, place, load_wide(table, at + columns + c))
-            store(value, e * columns + c, fma(linear, place, load_wide(table, at + c)))
-            store(slope, e * columns + c, fma(fma(cubic, place, square), place, linear))
+            square = fma(cubic, place, load_wide(table, at + 2 * power + c))
+            linear = fma(square, place, load_wide(table, at + power + c))
+            store(value, to + c, fma(linear, place, load_wide(table, at + c)))
+            store(slope, to + c, fma(fma(cubic, place, square), place, linear))

@@ -114,6 +114,16 @@ def store(_: Any, array: Any, offset: Any, vector: Any) -> Any:
     return types.void(array, types.intp, vector), code
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def lanes_of(_: Any, array: Any) -> Any:
+    """Elements in a wide vector, a constant of the compiled code: `itemsize` is not, and loops would divide by it."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(ir.IntType(64), WIDE * 8 // array.dtype.bitwidth)
+
+    return types.intp(array), code
+
+
 def _masked(context: Any, builder: Any, array: Any, value: Any, offset: Any, count: Any) -> tuple[Any, Any, Any]:
     """For a wide vector whose first `count` elements exist: where it is, the alignment, which lanes exist."""
     lanes = WIDE * 8 // array.dtype.bitwidth
@@ -384,27 +394,34 @@ def transpose(_: Any, source: Any, start: Any, stride: Any, target: Any, to: Any
     return types.void(source, types.intp, types.intp, target, types.intp, types.intp), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def sums_of_eight(_: Any, source: Any, start: Any) -> Any:
-    """`sum_of` of eight vectors that lie one after the other from an offset on."""
+def _sums(wide: bool) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def sums(_: Any, source: Any, start: Any) -> Any:
+        """`sum_of` of as many vectors as each has lanes, which lie one after the other from an offset on."""
+        lanes = WIDE * 8 // source.dtype.bitwidth if wide else LANES
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first, begin = arguments
-        rows = []
-        for e in range(LANES):
-            at = builder.add(begin, ir.Constant(begin.type, e * LANES))
-            rows.append(builder.load(pointer(context, builder, source, first, at)))
-            rows[-1].align = source.dtype.bitwidth // 8
-        half = LANES // 2
-        while half:  # lanes that differ in this bit are added up; it tells from then on which of two vectors
-            low = _lanes(*[k if not k & half else LANES + k - half for k in range(LANES)])
-            high = _lanes(*[k + half if not k & half else LANES + k for k in range(LANES)])
-            pairs = [(rows[e], rows[e + half]) for e in range(half)]
-            rows = [builder.fadd(builder.shuffle_vector(*p, low), builder.shuffle_vector(*p, high)) for p in pairs]
-            half //= 2
-        return rows[0]
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            first, begin = arguments
+            rows = []
+            for e in range(lanes):
+                at = builder.add(begin, ir.Constant(begin.type, e * lanes))
+                rows.append(builder.load(pointer(context, builder, source, first, at, lanes)))
+                rows[-1].align = source.dtype.bitwidth // 8
+            half = lanes // 2
+            while half:  # lanes that differ in this bit are added up; it tells from then on which of two vectors
+                low = _lanes(*[k if not k & half else lanes + k - half for k in range(lanes)])
+                high = _lanes(*[k + half if not k & half else lanes + k for k in range(lanes)])
+                pairs = [(rows[e], rows[e + half]) for e in range(half)]
+                rows = [builder.fadd(builder.shuffle_vector(*p, low), builder.shuffle_vector(*p, high)) for p in pairs]
+                half //= 2
+            return rows[0]
 
-    return Vector(source.dtype)(source, types.intp), code
+        return Vector(source.dtype, lanes)(source, types.intp), code
+
+    return sums
+
+
+sums_of_eight, sums_of_wide = _sums(False), _sums(True)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

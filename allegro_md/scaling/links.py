@@ -29,7 +29,7 @@ SHORT, LONG = 8, 1 << 22
 ROUNDS, MANY = 10, 16
 """Exchanges of a trial, and messages that are sent together to measure the overhead of one."""
 
-TRIALS, LONG_TRIALS = 200, 20
+TRIALS, LONG_TRIALS = 60, 10
 """The least time counts: in the others one of the ranks may have had no core."""
 
 PATIENCE = 120.0

@@ -40,7 +40,7 @@ def _cells(system: str, row: Row) -> list[str]:
     return [
         system, f"{row.atoms:,}", str(row.ranks), "—" if math.isnan(row.ns_per_day) else f"{row.ns_per_day:.4g}",
         f"{row.us_per_atom_step:.4f}", f"{row.us_rank_per_atom_step:.4f}", f"{row.efficiency:.2f}",
-        f"{100.0 * row.spread:.0f} %", f"{row.peak_memory_MB:,.0f}",
+        f"{100.0 * row.spread:.0f} %" if row.turns > 1 else "—", f"{row.peak_memory_MB:,.0f}",
     ]  # fmt: skip
 
 

@@ -10,23 +10,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
 from allegro_md.comm import Comm
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def host_info(comm: Comm) -> list[dict[str, Any]]:
     """Per rank: host, cores it may use, threads it starts, its device, memory its host can still give (collective).
 
     Returns:
-        Per rank ``rank``, ``host``, ``cores`` (list of their numbers), ``threads``, ``device``, ``memory`` (bytes,
-        None where the system does not tell) and ``resident`` (bytes this process has already).
+        Per rank ``rank``, ``host``, ``cores`` (list of their numbers; a hyperthread counts as one), ``siblings`` (see
+        `siblings`), ``threads``, ``device``, ``memory`` (bytes, None where the system does not tell) and ``resident``
+        (bytes this process has already).
     """
     torch = sys.modules.get("torch")  # where no model has loaded it, it would cost a second to do so
     here = {
         "rank": comm.rank,
         "host": socket.gethostname(),
         "cores": usable_cores(),
+        "siblings": siblings(usable_cores()),
         "threads": 1 if torch is None else torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "cpu",
         "memory": available_memory(),
@@ -50,10 +57,36 @@ def warnings(places: Sequence[dict[str, Any]]) -> list[str]:
                 f"{len(ranks)} ranks with {threads} threads in all share {len(cores)} cores on {host}: "
                 "set OMP_NUM_THREADS=1"
             )
-        pinned = [tuple(place["cores"]) for place in ranks]
-        if len(cores) >= len(ranks) > len(set(pinned)) and any(len(p) == 1 for p in pinned):
-            found.append(f"several ranks are bound to one and the same core of {host}: let mpirun bind to other cores")
+        elif shared := len(ranks) - most_placed([place["cores"] for place in ranks]):
+            found.append(
+                f"{shared + 1} ranks at least are bound to one and the same core of {host}: bind each to a core of its "
+                "own (mpirun -bind-to core, srun --cpu-bind=cores)"
+            )
+        elif shared := len(ranks) - most_placed([place.get("siblings", place["cores"]) for place in ranks]):
+            found.append(
+                f"{shared} of {len(ranks)} ranks on {host} share a core with another one, as its second hyperthread: "
+                f"{len(ranks) - shared} ranks would be about as fast (srun --hint=nomultithread)"
+            )
     return found
+
+
+def most_placed(cores: Sequence[Sequence[int]]) -> int:
+    """Counts the ranks that can have a core each, for themselves.
+
+    Args:
+        cores: of each rank, those it may run on.
+    """
+    numbers = {core: index for index, core in enumerate(sorted({core for each in cores for core in each}))}
+    allowed = np.zeros((len(cores), len(numbers)), dtype=np.int8)
+    for rank, each in enumerate(cores):
+        allowed[rank, [numbers[core] for core in each]] = 1
+    return int((maximum_bipartite_matching(csr_matrix(allowed), perm_type="column") >= 0).sum())
+
+
+def siblings(cores: Sequence[int]) -> list[int]:
+    """The first hyperthread of the physical core of each hyperthread; the same numbers where the system tells none."""
+    told = [_read(_SIBLINGS.format(core)) for core in cores]
+    return [int(re.split(r"[,-]", text)[0]) if text.strip() else core for core, text in zip(cores, told, strict=True)]
 
 
 def lines(places: Sequence[dict[str, Any]]) -> list[str]:

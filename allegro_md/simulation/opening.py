@@ -7,6 +7,7 @@ from typing import Any
 
 from allegro_md.config import Input
 from allegro_md.config.dynamics import DynamicsConfig
+from allegro_md.launcher import unused_ranks
 from allegro_md.potentials import descriptions
 from allegro_md.simulation import host_info
 from allegro_md.simulation.loop import StepLoop
@@ -40,6 +41,8 @@ def opening_lines(
         yield f"{model}: {description}"
     yield from host_info.lines(places)
     yield from (f"warning: {warning}" for warning in host_info.warnings(places))
+    if unused := unused_ranks():
+        yield f"note: {unused}"
     for stage in config.stages:
         where = f"stage {stage.name}: " if stage.name else ""
         yield from (f"note: {where}{doubt}" for doubt in _doubts(stage.dynamics))

@@ -17,6 +17,7 @@ from allegro_md.domain.decomposition import Decomposition, choose_grid
 from allegro_md.errors import InputError, ResourceError
 from allegro_md.io.id_partition import ORDERING, PIECE
 from allegro_md.io.structure import SystemBuilder
+from allegro_md.launcher import Ranks
 from allegro_md.potentials import Potential, descriptions
 from allegro_md.reporting import HoldsMemory, Observer, Writes
 from allegro_md.simulation.build import Parts, build_observers, build_parts, new_integrator
@@ -46,6 +47,9 @@ VIRIALS = 48
 
 CENTROID_VIRIALS = 72
 """Per local atom and ghost, where an observer needs their virials in the centroid form."""
+
+MPI_BYTES = 16e6
+"""What MPI takes of a rank, where it is not started to measure it: seen on two ranks of one host, MPICH 5.0."""
 
 MOST_BRICKS, MOST_RANKS = 64, 100_000
 """Bricks looked at to find the one with the most atoms, and ranks tried to find a number that suffices."""
@@ -90,10 +94,12 @@ class ResourceEstimate:
         block: bytes that evaluating the potential takes for a moment, whatever the number of atoms.
         runs: number of runs like this that write to the same disk.
         runs_on_host: of those in the memory of a host at the same time.
+        n_ranks: number of ranks of the run.
     """
 
     def __init__(
-        self, config: Input, system: SystemBuilder, potential: Potential, comm: Comm, elsewhere: bool = False
+        self, config: Input, system: SystemBuilder, potential: Potential, comm: Comm, ranks: Ranks | None = None,
+        elsewhere: bool = False,
     ) -> None:
         """Counts atoms and neighbors, and measures what the program itself takes (collective).
 
@@ -101,7 +107,8 @@ class ResourceEstimate:
             config: the input.
             system: its atoms.
             potential: of all terms.
-            comm: all ranks.
+            comm: the ranks that count.
+            ranks: of the run, where `comm` is one process that stands for them all; None: those of `comm`.
             elsewhere: the run is to be made on other machines, so that the memory of this one does not matter.
         """
         self.config, self.system = config, system
@@ -112,14 +119,19 @@ class ResourceEstimate:
         self.neighbors = system.neighbors(potential.info.cutoff + skin)
         self._remarks = descriptions(potential)
         self._stages = [self._stage(index, potential, comm) for index in range(len(config.stages))]
-        self._comm, self._places = comm, host_info(comm)
+        self._comm, self._seen = comm, host_info(comm)
+        self._places, self.n_ranks, self._mpi = self._seen, comm.size, 0.0
+        if ranks is not None:
+            self._places, self.n_ranks = self._seen * ranks.here, ranks.total
+            self._mpi = MPI_BYTES if ranks.total > 1 else 0.0
         self._loads: dict[int, Load] = {}
         now, self._most = comm.max(np.array(resident_memory(), dtype=np.float64))
-        self.program, self.block = float(now), 0.0
+        self.program, self.block = float(now) + self._mpi, 0.0
         if elsewhere or comm.on_root(self._short_of_memory) is None:  # else that is all there is to say, and soon
             with comm.collective_errors():
                 after, most = measure_peak_memory(system, potential, skin, self.neighbors)
-            self.program, self.block, self._most = comm.max(np.array([after, most - after, most], dtype=np.float64))
+            measured = comm.max(np.array([after, most - after, most], dtype=np.float64))
+            self.program, self.block, self._most = measured + self._mpi * np.array([1.0, 0.0, 1.0])
 
     def _stage(self, index: int, potential: Potential, comm: Comm) -> _Stage:
         """Builds the parts of a stage: one that does not fit is refused before the run begins.
@@ -232,8 +244,10 @@ class ResourceEstimate:
     def rows(self, n_ranks: int) -> dict[str, str]:
         """Describes a run on a number of ranks, line by line."""
         load, grid = self.load(n_ranks), self.grid(n_ranks)
-        left = {host: ranks[0]["memory"] for host, ranks in by_host(self._places).items()}
+        left = {host: ranks[0]["memory"] for host, ranks in by_host(self._seen).items()}
         here = ", ".join(f"{size_text(memory)} on {host}" for host, memory in left.items() if memory is not None)
+        if here and len(self._places) < n_ranks:
+            here += f", enough for {int(min(filter(None, left.values())) / self.memory(n_ranks))} such ranks"
         return {
             **self._remarks,
             "atoms": str(self.system.n_total),
@@ -296,7 +310,7 @@ class ResourceEstimate:
 
     def _short_of_memory(self) -> str | None:
         """The complaint when the ranks of a host need more than it has left, and what would fit."""
-        n_ranks, n_atoms = self._comm.size, self.system.n_total
+        n_ranks, n_atoms = self.n_ranks, self.system.n_total
         needed = self.memory(n_ranks)
         for host, ranks in by_host(self._places).items():
             left = ranks[0]["memory"]
@@ -326,7 +340,7 @@ class ResourceEstimate:
 
     def _ranks_for(self, share: float) -> int | None:
         """Number of ranks at which the memory of each is at most `share` (bytes); None if no number is enough."""
-        n_ranks = self._comm.size
+        n_ranks = self.n_ranks
         while n_ranks < min(self.system.n_total, MOST_RANKS):
             excess = (self.memory(n_ranks) - self.program) / (share - self.program)
             if excess <= 1.0:
@@ -336,14 +350,14 @@ class ResourceEstimate:
         return None
 
 
-def estimate_resources(config: Input, comm: Comm) -> ResourceEstimate:
-    """The plan of an input (collective).
+def estimate_resources(config: Input, comm: Comm, ranks: Ranks | None = None) -> ResourceEstimate:
+    """The plan of an input (collective); `ranks` as of `ResourceEstimate`.
 
     Raises:
         InputError: the system or its potential cannot be made.
     """
     parts = build_parts(config, comm)
-    return ResourceEstimate(parts.config, parts.system, parts.potential, comm)
+    return ResourceEstimate(parts.config, parts.system, parts.potential, comm, ranks)
 
 
 def free_disk(directory: Path) -> float:

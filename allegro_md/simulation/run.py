@@ -27,6 +27,7 @@ from allegro_md.io.checkpoint import (
 )
 from allegro_md.io.run_directory import RunDirectory
 from allegro_md.io.structure import log_lines
+from allegro_md.lost_ranks import ends_when_lost
 from allegro_md.potentials import release_tables
 from allegro_md.reporting import HoldsRows, Observer, Stateful, Writes
 from allegro_md.simulation import host_info, record, traffic
@@ -168,6 +169,7 @@ class Simulation:
         with (
             self._compilation,
             RunDirectory(place, comm, resume=self._resume, overwrite=self._overwrite) as directory,
+            ends_when_lost(self.config.parallel.patience if comm.size > 1 else 0.0, comm.rank, comm.abort),
         ):
             log = Log(directory.path / "log.txt", comm.rank == 0, self._prints)
             self._compilation.say = log.say

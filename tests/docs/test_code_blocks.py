@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,7 +110,7 @@ def check_command(line: str) -> None:
         assert words[2].isdigit() or words[2] == "N"
         words = words[3:]
     elif words[:1] == ["srun"]:
-        words = words[1:]
+        words = words[words.index("allegro-md") :]
     for word in words[1:]:
         inside = word.split("/")[0] in ("inputs", "benchmarks", "docs", "tests") and "/run-" not in word
         assert not inside or PLACEHOLDER.search(word) or (ROOT / word).exists(), f"no file {word}"
@@ -129,6 +130,13 @@ def check_command(line: str) -> None:
             raise AssertionError(f"{line}: {error}") from None
 
 
+def check_script(text: str) -> None:
+    """A job script: the shell can read it, and its call of the program has options that are known."""
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    for call in re.findall(r"^.*?(allegro-md .*--set.*)$", text, re.MULTILINE):
+        check_command(re.sub(r'"\$\w+"|"\$\d"', "INPUT.toml", call).replace("${WALLTIME:-23.8 h}", "23.8 h"))
+
+
 def check(block: Block, folder: Path) -> None:
     """Raises where a block is not what it seems."""
     shown = snippet(block.text)
@@ -138,6 +146,8 @@ def check(block: Block, folder: Path) -> None:
         else:
             path = ROOT / SNIPPET.match(block.text.strip())[1]  # type: ignore[index]
             (load_training if "train" in path.parts else load_input)(path)
+    elif block.language == "bash" and shown is not None:
+        check_script(shown)
     elif block.language in ("console", "bash"):
         for line in block.text.strip().splitlines():
             if line.strip() and not line.startswith("#"):

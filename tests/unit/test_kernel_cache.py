@@ -59,7 +59,7 @@ def test_the_digest_covers_all_compiled_code() -> None:
     found, wanted = set(compiled_sources(PACKAGE)), read_by_compiled_code()
     assert len(wanted) > 35 and "backends/cpu/grid.py" in wanted and "exact.py" in wanted
     assert wanted <= found
-    assert len(found - wanted) <= 4  # edits of other files need not compile anything
+    assert len(found - wanted) <= 5  # edits of other files need not compile anything
 
 
 def test_the_digest_is_of_names_and_contents() -> None:

@@ -18,7 +18,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "allegro_md"
 LEVELS: dict[float, set[str]] = {
     0: {
         "state", "cell", "exact", "evaluation", "rng", "units", "errors", "timers", "triggers", "versions", "stopping",
-        "allocator", "cache_folder", "kernel_cache", "compilation",
+        "allocator", "cache_folder", "kernel_cache", "compilation", "launcher", "lost_ranks",
+        "kernel_files",
     },
     1: {"comm", "config"},
     1.5: {"kernels", "reporting", "accumulators", "figures"},
@@ -55,7 +56,7 @@ DOORS: dict[str, set[str]] = {"mpi4py": {"comm"}, "h5py": {"io"}, "triton": {"ke
 ON_CPUS = {"backends", "kernels", "models", "training", "potentials"}
 # On ids and host copies: exact sums, random numbers, frames.
 NUMBA = {"backends", "kernels", "exact", "rng", "io", "accumulators", "analysis"}
-WATCHES_NUMBA = {"compilation"}  # compiles nothing
+WATCHES_NUMBA = {"compilation", "kernel_files"}  # compile nothing
 GROUND_PACKAGES = {"numpy", "scipy", "torch", "numba"} | set(sys.stdlib_module_names)
 
 # Imported inside functions because they are optional, or slow to load and needed at the edge only. Torch takes a

@@ -42,13 +42,13 @@ DRIVER = """
 import sys
 from allegro_md.cli import main
 status = main(sys.argv[1:])
-print("LOADED", *sorted({name.split(".")[0] for name in sys.modules}), file=sys.stderr)
+print("LOADED", *sorted({name for name in sys.modules}), file=sys.stderr)
 raise SystemExit(status)
 """
 
 
 def loaded(folder: Path, *arguments: str) -> set[str]:
-    """Packages that a process of the program has loaded when it is done."""
+    """Modules that a process of the program has loaded when it is done."""
     done = subprocess.run([sys.executable, "-c", DRIVER, *arguments], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rsplit("LOADED", 1)[1].split())
@@ -56,9 +56,9 @@ def loaded(folder: Path, *arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("text", [LJ, EAM], ids=["lj", "eam"])
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_a_classical_potential_needs_no_torch(tmp_path: Path, text: str, command: str) -> None:
+def test_a_classical_potential_needs_little(tmp_path: Path, text: str, command: str) -> None:
     (tmp_path / "input.toml").write_text(text)
-    assert "torch" not in loaded(tmp_path, command, "input.toml")
+    assert not loaded(tmp_path, command, "input.toml") & {"torch", "matplotlib", "scipy.integrate", "ase.build"}
 
 
 def test_help_loads_little(tmp_path: Path) -> None:

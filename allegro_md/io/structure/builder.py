@@ -17,6 +17,7 @@ from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.io.overlap_check import refuse_overlaps
 from allegro_md.io.structure.contents import Contents, ReadOptions, from_ase, set_masses, settle_constraints
+from allegro_md.io.structure.crystal import unit_cell
 from allegro_md.io.structure.reading import read_structure
 from allegro_md.rng import Draw, Stream, normals
 from allegro_md.state import SpeciesTable
@@ -170,13 +171,7 @@ class SystemBuilder:
         Raises:
             InputError: a mass for another element, or a fault named by `SystemBuilder`.
         """
-        from ase.build import bulk
-
-        if lattice == "hcp":
-            atoms = bulk(symbol, "hcp", a=a, c=a * np.sqrt(8.0 / 3.0) if c is None else c)
-        else:
-            atoms = bulk(symbol, lattice, a=a, cubic=True)
-        base = from_ase(atoms, "crystal")
+        base = from_ase(unit_cell(symbol, lattice, a, c), "crystal")
         set_masses(base, masses or {}, "crystal")
         flags = (True, True, True) if periodic is None else periodic
         return SystemBuilder(base, repeat, flags, rattle=rattle, seed=seed)

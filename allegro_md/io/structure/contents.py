@@ -110,6 +110,8 @@ def from_ase(atoms: Any, where: str, silent: Sequence[str] = ()) -> Contents:
 
 def _fixed(atoms: Any) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
     """(n, 3) components that constraints of ASE fix, or None; and the names of constraints of other kinds."""
+    if not atoms.constraints:  # the module below loads a large part of ASE and scipy
+        return None, ()
     from ase.constraints import FixAtoms, FixCartesian, FixScaled
 
     fixed, unknown = np.zeros((len(atoms), 3), dtype=np.bool_), []

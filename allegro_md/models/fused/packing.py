@@ -128,9 +128,9 @@ def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> P
         table: (n · n, intervals, 4, columns) float32 or float64.
     """
     real = table.dtype
-    d, c, w = fold.degrees, fold.channels, _whole(fold.channels)
+    d, c, w = fold.degrees, fold.channels, whole(fold.channels, real)
     columns = [_filled(table[..., : 2 * d * c].reshape(*table.shape[:3], 2 * d, c), 4, w).reshape(*table.shape[:3], -1)]
-    starts, at, column = [], 2 * d * c, 2 * d * w
+    starts, at, column = [], 2 * d * c, d * w
     for level in fold.levels:
         starts.append(column if level.radial else -1)
         if level.radial:

@@ -12,7 +12,7 @@ import pytest
 
 from allegro_md.comm import Comm
 from allegro_md.simulation import host_info as module
-from allegro_md.simulation.host_info import available_memory, host_info, lines, resident_memory, warnings
+from allegro_md.simulation.host_info import available_memory, host_info, lines, resident_memory, siblings, warnings
 
 
 def place(rank: int, host: str = "a", cores: int | list[int] = 4, threads: int = 1, device: str = "cpu") -> Any:
@@ -36,7 +36,15 @@ def test_this_process() -> None:
         ([place(r) for r in range(5)], ["5 ranks share 4 cores on a", "mpirun -n 4"]),
         ([place(r, host="ab"[r > 1], cores=2) for r in range(5)], ["3 ranks share 2 cores on b"]),
         ([place(r, threads=2) for r in range(4)], ["8 threads", "OMP_NUM_THREADS=1"]),
-        ([place(0, cores=[0]), place(1, cores=[0]), place(2, cores=[1]), place(3, cores=[2, 3])], ["one and the same"]),
+        (
+            [place(0, cores=[0]), place(1, cores=[0]), place(2, cores=[1]), place(3, cores=[2, 3])],
+            ["2 ranks at least", "same core"],
+        ),
+        ([place(r, cores=[0, 1]) for r in range(3)] + [place(3, cores=[2, 3])], ["2 ranks at least", "same core"]),
+        ([place(r, cores=[r, r + 1]) for r in range(3)], None),
+        ([{**place(r, cores=8), "siblings": [0, 1, 2, 3] * 2} for r in range(4)], None),
+        ([{**place(r, cores=8), "siblings": [0, 1, 2, 3] * 2} for r in range(7)], ["3 of 7 ranks", "4 ranks would be"]),
+        ([{**place(r, cores=[2 * r]), "siblings": [0]} for r in range(2)], ["1 of 2 ranks", "hyperthread"]),
         ([place(0, cores=[0]), place(1, cores=[0])], ["2 ranks share 1 cores"]),
     ],
 )
@@ -44,6 +52,13 @@ def test_warnings(places: Any, words: Any) -> None:
     found = warnings(places)
     assert len(found) == (words is not None)
     assert all(word in found[0] for word in words or [])
+
+
+def test_hyperthreads_of_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Linux lists them: a pair of numbers, a range, or nothing in some containers."""
+    told = {"0": "0,64", "64": "0,64", "5": "4-5", "7": ""}
+    monkeypatch.setattr(module, "_read", lambda path: told[str(path).split("/cpu")[-1].split("/")[0]])
+    assert siblings([0, 64, 5, 7]) == [0, 0, 4, 7]
 
 
 def test_a_line_per_host() -> None:

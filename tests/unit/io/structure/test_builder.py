@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ase
+import ase.build
 import numpy as np
 import pytest
 from ase.build import bulk, make_supercell
@@ -17,6 +18,7 @@ from ase.io import write
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
 from allegro_md.io.structure import ReadOptions, SystemBuilder
+from allegro_md.io.structure.crystal import BASES, unit_cell
 
 SERIAL = Comm.serial()
 
@@ -99,6 +101,19 @@ def test_crystals_have_their_coordination(lattice: str, symbol: str, neighbors: 
     lengths = built.get_all_distances(mic=True)[0]
     assert np.sum((lengths > 0.1) & (lengths < 3.5 * distance * 1.001)) == neighbors
     assert np.min(lengths[1:]) == pytest.approx(3.5 * distance, rel=1e-9)
+
+
+@pytest.mark.parametrize("lattice", BASES)
+def test_unit_cells_are_those_of_ase(lattice: str) -> None:
+    """To the last bit, in the same order; hcp also with an axis of its own."""
+    for a in (2.87, 3.61, 4.09, 5.7802):
+        shape = {} if lattice == "hcp" else {"cubic": True}
+        for ours, theirs in (
+            (unit_cell("Cu", lattice, a), ase.build.bulk("Cu", lattice, a=a, **shape)),
+            (unit_cell("Cu", "hcp", a, 1.7 * a), ase.build.bulk("Cu", "hcp", a=a, c=1.7 * a)),
+        ):
+            assert np.array_equal(ours.positions, theirs.positions) and np.array_equal(ours.numbers, theirs.numbers)
+            assert np.array_equal(ours.cell.array, theirs.cell.array)
 
 
 def test_rattle_belongs_to_the_atom_not_to_the_brick() -> None:
