@@ -1,6 +1,6 @@
 """What `overlap.py` starts on two ranks: evaluations of forces, with and without overlap, taking turns.
 
-    mpirun -n 2 python overlap_side.py OUT.json ROUNDS DELAYS INPUT [KEY=VALUE ...]
+mpirun -n 2 python overlap_side.py OUT.json ROUNDS DELAYS INPUT [KEY=VALUE ...]
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def measure(comm: Comm, source: Path, assignments: list[str], delays: list[float
 
 
 def main() -> None:
+    """Measures, and writes the figures."""
     out, rounds, delays, source, *assignments = sys.argv[1:]
     comm = Comm.world()
     figures = measure(comm, Path(source), assignments, json.loads(delays), int(rounds))

@@ -98,7 +98,8 @@ def add_up(
             the forces that the member adds to these atoms, (n, 3) int64, fixed point; they must not be changed or kept.
     """
     force = state.array_all("force")
-    result, before = None, None
+    result: Evaluation | None = None
+    before: DeviceArray | None = None
 
     def settle(index: int, first: int, stop: int) -> None:
         """Adds what the members before have given to the forces of a member on some atoms, which are complete."""

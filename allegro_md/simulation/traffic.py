@@ -1,4 +1,4 @@
-"""What went between the ranks in a run: for ``run.json``, and one line of the log."""
+"""Messages and reductions between the ranks of a run: for ``run.json``, and one line of the log."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ MEMORY = 0.5
 
 @dataclass(frozen=True)
 class Fault:
-    """What went wrong with this rank in a window.
+    """The first thing that went wrong with this rank in a window.
 
     Attributes:
         step: in which it happened first.
@@ -86,7 +86,12 @@ class Windows:
         return np.array([self._last, used / n_steps, seconds])
 
     def learn(self, told: NDArray[np.float64], rebuilt: bool) -> None:
-        """Takes the largest (3,) of what the ranks have told; `rebuilt`: lists were built since they last met."""
+        """Takes what the ranks have told.
+
+        Args:
+            told: (3,) float64, the largest of their reports.
+            rebuilt: lists were built since they last met.
+        """
         self._excess, pace, self._seconds = map(float, told)
         if not rebuilt:
             self._pace = max(pace, MEMORY * self._pace) if math.isfinite(self._pace) else max(pace, 0.0)
