@@ -26,6 +26,7 @@ from allegro_md.kernels.pair import (
     add_virial,
     gather,
     half_sum,
+    room,
     widest,
 )
 
@@ -83,13 +84,13 @@ def zbl(
         `FINE`, or the first center whose forces are out of range.
     """
     atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
-    rows, codes = no_refcount(rows), no_refcount(rows.view(np.int64))
+    rows, own = no_refcount(rows), room()
     first, last = centers
     m, species, force, virial = widest(lists.offsets, first, last), atoms.species, out.force, out.virial
     work, index = np.empty((ROWS, m)), np.empty(m, np.int32)
     cutoff2 = cutoff * cutoff
     for i in range(first, last):
-        n = gather(i, rows, codes, atoms, lists, cutoff2, work, index)
+        n = gather(i, rows, atoms, lists, cutoff2, work, own, index)
         for k in range(n):
             charge, inverse_length = table[0, species[i], species[index[k]]], table[1, species[i], species[index[k]]]
             r = math.sqrt(work[R2, k])
