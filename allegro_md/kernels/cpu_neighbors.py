@@ -3,7 +3,7 @@ kernels do with lanes beyond `cpu_vector`: those within the cutoff, rounding to 
 
 A vector of eight takes four wide loads of two rows each and eight shuffles, less than a gather instruction per
 coordinate. Numbers are rounded to integers by adding 1.5 · 2⁵², half to even like `fixed.to_fixed`: the lowest bits of
-the sum are the integer, and bits are added up as integers. This holds for magnitudes below 2⁵¹ only.
+the sum are the integer, and the bits are added up as integers. This holds for magnitudes below 2⁵¹ only.
 """
 
 from __future__ import annotations
@@ -198,11 +198,12 @@ def no_bits(_: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def add_bits(_: Any, total: Any, a: Any) -> Any:
-    """The bits of float64 numbers added, as integers, to int64 numbers."""
+def add_rounded(_: Any, total: Any, a: Any) -> Any:
+    """Float64 numbers rounded to integers, added to int64 numbers together with `ROUNDING_BITS`."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.add(arguments[0], builder.bitcast(arguments[1], _WHOLE))
+        rounded = builder.fadd(arguments[1], ir.Constant(_REAL, [ROUNDING] * LANES))
+        return builder.add(arguments[0], builder.bitcast(rounded, _WHOLE))
 
     return total(total, a), code
 
@@ -220,10 +221,10 @@ def sum_of_bits(_: Any, a: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def spread_rows(_: Any, rows: Any, index: Any, at: Any, q0: Any, q1: Any, q2: Any) -> Any:
-    """Adds eight times three rounded numbers to rows of a (…, 3) int64 array, lane k to row index[at + k], int32.
+def take_rounded(_: Any, rows: Any, index: Any, at: Any, q0: Any, q1: Any, q2: Any) -> Any:
+    """Takes eight times three float64, rounded to integers, from rows of a (…, 3) int64 array.
 
-    The numbers are float64 as `ROUNDING` leaves them; the bits of `ROUNDING` are not added.
+    Lane k is taken from row index[at + k], int32.
     """
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -231,7 +232,8 @@ def spread_rows(_: Any, rows: Any, index: Any, at: Any, q0: Any, q1: Any, q2: An
         data = arrayobj.make_array(rows)(context, builder, target).data
         source = arrayobj.make_array(signature.args[1])(context, builder, index).data
         long, rounding = ir.IntType(64), ir.Constant(_WHOLE, [ROUNDING_BITS] * LANES)
-        fixed = [builder.sub(builder.bitcast(number, _WHOLE), rounding) for number in numbers]
+        moved = (builder.fsub(ir.Constant(_REAL, [ROUNDING] * LANES), number) for number in numbers)
+        fixed = [builder.sub(builder.bitcast(number, _WHOLE), rounding) for number in moved]
         places = [builder.load(builder.gep(source, [builder.add(at, ir.Constant(at.type, k))])) for k in range(LANES)]
         for k, index_of_row in enumerate(places):
             row = builder.gep(data, [builder.mul(builder.zext(index_of_row, long), ir.Constant(long, 3))])

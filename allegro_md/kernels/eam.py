@@ -3,7 +3,7 @@
 M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984). In this form the energy of an atom is strictly local: the
 gradients of F(ρ_i) need the density of the center only, and are added to both ends of each edge.
 
-Arguments of the parts: work (≥ 4, m) float64 and index (m,) int32, of the neighbors of a center;
+Arguments of the parts: work (7, m) float64 and index (m,) int32, of the neighbors of a center;
 species (n_all,) int16; pairs (n, n, intervals, …) float64, tables of ordered pairs; force (n_all, 3) int64 in
 fixed-point units, written.
 """
@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.cpu_neighbors import (
-    ROUNDING,
     SMALL,
-    add_bits,
+    add_rounded,
     no_bits,
     rows_of_eight,
-    spread_rows,
     sum_of_bits,
+    take_rounded,
 )
 from allegro_md.kernels.cpu_vector import (
     LANES,
@@ -44,20 +43,19 @@ from allegro_md.kernels.cpu_vector import (
 )
 from allegro_md.kernels.fixed import EDGE_BOUND, EDGE_TERMS, FINE, to_fixed
 from allegro_md.kernels.pair import (
+    OWN,
     R2,
-    ROWS,
     SLOPE,
-    Room,
+    Workspace,
     add_centroid,
     add_forces,
     add_virial,
+    allocate,
     gather,
-    room,
     rounding_bits,
-    widest,
 )
 
-_DENSITY = ROWS  # one more row of the work table: ρ_j'/r (1/Å²)
+_DENSITY = OWN  # row of the work table: ρ_j'/r (1/Å²)
 
 
 class Functions(NamedTuple):
@@ -111,17 +109,28 @@ def eam(
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    first, last = centers
-    species, force, virial, limit = atoms.species, out.force, out.virial, functions.cutoff * functions.cutoff
-    m, own = widest(lists.offsets, first, last), room()
-    work, index = np.empty((ROWS + 1, m)), np.zeros(m, np.int32)
-    for i in range(first, last):
-        n = gather(i, rows, atoms, lists, limit, work, own, index)
+    return int(_evaluate(atoms, lists, rows, centers, functions, allocate(lists.offsets, centers), out))
+
+
+@numba.njit(cache=True, error_model="numpy", _nrt=False)
+def _evaluate(
+    atoms: Atoms,
+    lists: Lists,
+    rows: NDArray[np.float64],
+    centers: tuple[int, int],
+    functions: Functions,
+    memory: Workspace,
+    out: Out,
+) -> int:
+    """Does it in given memory; rows (n_all, 4) float64."""
+    species, force, virial, work, index = atoms.species, out.force, out.virial, memory.edges, memory.index
+    for i in range(centers[0], centers[1]):
+        n = gather(i, rows, atoms, lists, functions.cutoff * functions.cutoff, memory)
         if n > EDGE_TERMS:
             return i
-        total, rho = _sums(i, n, species, functions.r_spacing, functions.pairs, work, index, own)
+        total, rho = _sums(i, n, species, functions.r_spacing, functions.pairs, memory)
         embedded, slope = embed(rho, functions.rho_spacing, functions.embedding[species[i]])
-        out.energy[i - first] = embedded + 0.5 * total
+        out.energy[i - centers[0]] = embedded + 0.5 * total
         if _small(n, slope, work):
             _add_small(i, n, slope, work, index, force)
         elif not add_forces(i, n, work, force) or not _add_edges(i, n, slope, work, index, force):
@@ -130,26 +139,25 @@ def eam(
             for k in range(n):
                 work[SLOPE, k] = 0.5 * work[SLOPE, k] + slope * work[_DENSITY, k]
         if len(virial) > 0:
-            add_virial(i - first, n, -1.0, work, virial)
+            add_virial(i - centers[0], n, -1.0, work, virial)
         if len(out.centroid) > 0 and not add_centroid(n, 1.0, work, index, out.centroid):
             return i
     return FINE
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _sums(
     i: int,
     n: int,
     species: NDArray[np.int16],
     spacing: float,
     pairs: NDArray[np.float64],
-    work: NDArray[np.float64],
-    index: NDArray[np.int32],
-    own: Room,
+    memory: Workspace,
 ) -> tuple[float, float]:
-    """Σ φ (eV) and ρ of center i; leaves ρ_j'/r and φ'/r of its edges in `work`."""
-    m, total, rho, one, per_spacing = work.shape[1], splat(0.0), splat(0.0), splat(1.0), splat(1.0 / spacing)
-    places, kinds, intervals = own.kinds, len(pairs), pairs.shape[2]
+    """Σ φ (eV) and ρ of center i; leaves ρ_j'/r and φ'/r of its edges in memory."""
+    work, index, places, m = memory.edges, memory.index, memory.kinds, memory.edges.shape[1]
+    total, rho, one, per_spacing = splat(0.0), splat(0.0), splat(1.0), splat(1.0 / spacing)
+    kinds, intervals = len(pairs), pairs.shape[2]
     end = splat(float(intervals - 1))
     for k in range(0, n, LANES):
         r = root(load(work, R2 * m + k))
@@ -169,7 +177,7 @@ def _sums(
     return sum_of(total), sum_of(rho)
 
 
-@numba.njit(cache=True, _nrt=False)
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _small(n: int, embedded_slope: float, work: NDArray[np.float64]) -> bool:
     """Says whether all gradients of the n edges are below `cpu_neighbors.SMALL`."""
     m, limit, factor = work.shape[1], splat(SMALL * SMALL), splat(embedded_slope)
@@ -180,7 +188,7 @@ def _small(n: int, embedded_slope: float, work: NDArray[np.float64]) -> bool:
     return True
 
 
-@numba.njit(cache=True, _nrt=False)
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _add_small(
     i: int,
     n: int,
@@ -193,16 +201,16 @@ def _add_small(
 
     Edges that fill up the last vector have a pair vector of zeros and add nothing.
     """
-    m, factor, scale, rounding = work.shape[1], splat(embedded_slope), splat(FORCE_SCALE), splat(ROUNDING)
+    m, factor, scale = work.shape[1], splat(embedded_slope), splat(FORCE_SCALE)
     f0, f1, f2 = no_bits(), no_bits(), no_bits()
     for k in range(0, n, LANES):
         d0, d1, d2 = load(work, k), load(work, m + k), load(work, 2 * m + k)
         w, v = load(work, SLOPE * m + k) * scale, factor * load(work, _DENSITY * m + k) * scale
         g0, g1, g2 = v * d0, v * d1, v * d2
-        f0 = add_bits(add_bits(f0, w * d0 + rounding), g0 + rounding)
-        f1 = add_bits(add_bits(f1, w * d1 + rounding), g1 + rounding)
-        f2 = add_bits(add_bits(f2, w * d2 + rounding), g2 + rounding)
-        spread_rows(force, index, k, rounding - g0, rounding - g1, rounding - g2)
+        f0 = add_rounded(add_rounded(f0, w * d0), g0)
+        f1 = add_rounded(add_rounded(f1, w * d1), g1)
+        f2 = add_rounded(add_rounded(f2, w * d2), g2)
+        take_rounded(force, index, k, g0, g1, g2)
     added = 2 * rounding_bits(n)
     force[i, 0] += sum_of_bits(f0) - added
     force[i, 1] += sum_of_bits(f1) - added

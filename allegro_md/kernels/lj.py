@@ -7,57 +7,62 @@ neighbor nearer than `near` takes the way of the other pair kernels, which check
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.arguments import Atoms, Lists, Out
-from allegro_md.kernels.cpu_neighbors import ROUNDING, SMALL, add_bits, no_bits, rows_of_four, sum_of_bits, within
+from allegro_md.kernels.cpu_neighbors import (
+    SMALL,
+    add_rounded,
+    count_within,
+    no_bits,
+    rows_of_four,
+    sum_of_bits,
+    within,
+)
 from allegro_md.kernels.cpu_vector import LANES, all_below, divide, splat
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.no_refcount import no_refcount
 from allegro_md.kernels.pair import (
     ENERGY,
     MOST_SMALL,
     R2,
-    ROWS,
     SLOPE,
-    Room,
+    Workspace,
     add_centroid,
     add_forces,
     add_virial,
+    allocate,
     eight_vectors,
     gather,
     half_sum,
-    room,
     rounding_bits,
-    widest,
 )
 
 _FAR2 = 1e40
 """Å², square of the distance that pairs beyond the cutoff get: their numbers round to zero and do not underflow."""
 
 
-def near2(repulsion: NDArray[np.float64], attraction: NDArray[np.float64], shift: NDArray[np.float64]) -> Any:
+def near2(
+    repulsion: NDArray[np.float64], attraction: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Square of the distance from which on |φ|, |φ'|, and |rφ'| are below `cpu_neighbors.SMALL`, Å².
 
-    At r ≥ 1 Å all are at most 12 a x² + 6 b x + |c| with x = r⁻⁶, which falls with r.
+    At r ≥ 1 Å all are at most 12 |a| x² + 6 |b| x + |c| with x = r⁻⁶, which falls with r.
 
     Args:
-        repulsion: a, (…) eV·Å¹², not negative.
-        attraction: b, (…) eV·Å⁶, not negative.
+        repulsion: a, (…) eV·Å¹².
+        attraction: b, (…) eV·Å⁶.
         shift: c, (…) eV.
 
     Returns:
         (…) float64, infinite where there is no such distance.
     """
-    left = SMALL - np.abs(shift)
+    left, a, b = SMALL - np.abs(shift), np.abs(repulsion), np.abs(attraction)
     with np.errstate(divide="ignore", invalid="ignore"):
-        x = 2.0 * left / (6.0 * attraction + np.sqrt(36.0 * attraction**2 + 48.0 * repulsion * left))
-        return np.where(left > 0.0, np.maximum(np.nan_to_num(x, nan=np.inf) ** (-1.0 / 3.0), 1.0), np.inf)
+        x = 2.0 * left / (6.0 * b + np.sqrt(36.0 * b**2 + 48.0 * a * left))
+        return np.asarray(np.where(left > 0.0, np.maximum(x ** (-1.0 / 3.0), 1.0), np.inf))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -83,50 +88,45 @@ def lj(
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    m, own = widest(lists.offsets, centers[0], centers[1]), room()
-    work, index = np.empty((ROWS, m)), np.empty(m, np.int32)
-    i = centers[0]
+    work, force, virial, first = allocate(lists.offsets, centers), out.force, out.virial, centers[0]
+    i = first
     while i < centers[1]:
-        i = _small(i, centers, rows, atoms, lists, cutoff * cutoff, table, own, out)
+        i = _small(i, centers, rows, atoms, lists, cutoff * cutoff, table, work, out)
         if i < centers[1]:
-            n = gather(i, rows, atoms, lists, cutoff * cutoff, work, own, index)
-            _formula(i, n, atoms.species, table, work, index)
-            if not add_forces(i, n, work, out.force):
+            n = _edges(i, rows, atoms, lists, cutoff * cutoff, table, work)
+            if not add_forces(i, n, work.edges, force):
                 return i
-            out.energy[i - centers[0]] = half_sum(n, work)
-            if len(out.virial) > 0:
-                add_virial(i - centers[0], n, -0.5, work, out.virial)
+            out.energy[i - first] = half_sum(n, work.edges)
+            if len(virial) > 0:
+                add_virial(i - first, n, -0.5, work.edges, virial)
             i += 1
-    for i in range(centers[0], centers[1] if len(out.centroid) > 0 else centers[0]):
-        n = gather(i, rows, atoms, lists, cutoff * cutoff, work, own, index)
-        _formula(i, n, atoms.species, table, work, index)
-        if not add_centroid(n, 0.5, work, index, out.centroid):
+    for i in range(first, centers[1] if len(out.centroid) > 0 else first):
+        n = _edges(i, rows, atoms, lists, cutoff * cutoff, table, work)
+        if not add_centroid(n, 0.5, work.edges, work.index, out.centroid):
             return i
     return FINE
 
 
 @numba.njit(cache=True, error_model="numpy", _nrt=False)
-def _formula(
-    i: int, n: int, species: NDArray[np.int16], table: NDArray[np.float64], work: NDArray[np.float64],
-    index: NDArray[np.int32],
-) -> None:
-    """Fills in energies and slopes of the n edges of center i in the work table.
-
-    Args:
-        i: the center.
-        n: number of its edges.
-        species: (n_all,) of all atoms.
-        table: (n_species, n_species, 4), of `lj`.
-        work: (≥ 6, m), with squared distances.
-        index: (≥ n,) the neighbors.
-    """
+def _edges(
+    i: int,
+    rows: NDArray[np.float64],
+    atoms: Atoms,
+    lists: Lists,
+    cutoff2: float,
+    table: NDArray[np.float64],
+    work: Workspace,
+) -> int:
+    """Collects the neighbors of center i with energies and slopes; rows (n_all, 4); returns how many there are."""
+    n, edges, species = gather(i, rows, atoms, lists, cutoff2, work), work.edges, atoms.species
     for k in range(n):
-        row = table[species[i], species[index[k]]]
-        u = 1.0 / work[R2, k]
+        row = table[species[i], species[work.index[k]]]
+        u = 1.0 / edges[R2, k]
         u3 = u * u * u
         a, b = row[0] * u3, row[1]
-        work[ENERGY, k] = u3 * (a - b) - row[2]
-        work[SLOPE, k] = u3 * (6.0 * b - 12.0 * a) * u
+        edges[ENERGY, k] = u3 * (a - b) - row[2]
+        edges[SLOPE, k] = u3 * (6.0 * b - 12.0 * a) * u
+    return n
 
 
 @numba.njit(cache=True, error_model="numpy", _nrt=False)
@@ -138,28 +138,27 @@ def _small(
     lists: Lists,
     cutoff2: float,
     table: NDArray[np.float64],
-    own: Room,
+    work: Workspace,
     out: Out,
 ) -> int:
     """Evaluates the centers from `begin` on; returns the first with a near neighbor, or the end of the range."""
-    offsets, force, virial, species, kinds = lists.offsets, out.force, out.virial, atoms.species, own.kinds
-    limit, far, zero, scale, rounding = splat(cutoff2), splat(_FAR2), splat(0.0), splat(FORCE_SCALE), splat(ROUNDING)
+    offsets, force, virial, species, kinds = lists.offsets, out.force, out.virial, atoms.species, work.kinds
+    limit, far, zero, scale = splat(cutoff2), splat(_FAR2), splat(0.0), splat(FORCE_SCALE)
     several, wanted = len(table) > 1, len(virial) > 0
     a, b, c, near = splat(table[0, 0, 0]), splat(table[0, 0, 1]), splat(table[0, 0, 2]), splat(table[0, 0, 3])
     for i in range(begin, centers[1]):
         f0, f1, f2, energy = no_bits(), no_bits(), no_bits(), no_bits()
         v0, v1, v2, v3, v4, v5 = no_bits(), no_bits(), no_bits(), no_bits(), no_bits(), no_bits()
-        end = offsets[i + 1]
-        if end - offsets[i] > MOST_SMALL:
-            return i
+        end, held = offsets[i + 1], 0
         for k in range(offsets[i], end, LANES):
-            d0, d1, d2, index, at = eight_vectors(i, k, end, rows, atoms, lists.neighbors, own)
+            d0, d1, d2, index, at = eight_vectors(i, k, end, rows, atoms, lists.neighbors, work)
             if several:
                 for lane in range(LANES):
                     kinds[lane] = species[i] * len(table) + species[index[at + lane]]
                 a, b, c, near = rows_of_four(table, kinds, 0)
             r2 = d0 * d0 + d1 * d1 + d2 * d2
             square = within(r2, far, r2, limit, end - k)
+            held += count_within(r2, limit, end - k)
             if not all_below(near, square):
                 return i
             u = divide(splat(1.0), square)
@@ -168,11 +167,13 @@ def _small(
             e = within(u3 * (p - b) - c, zero, r2, limit, end - k)
             w = u3 * (6.0 * b - 12.0 * p) * u * scale
             g0, g1, g2 = w * d0, w * d1, w * d2
-            energy = add_bits(energy, e * scale + rounding)
-            f0, f1, f2 = add_bits(f0, g0 + rounding), add_bits(f1, g1 + rounding), add_bits(f2, g2 + rounding)
+            energy = add_rounded(energy, e * scale)
+            f0, f1, f2 = add_rounded(f0, g0), add_rounded(f1, g1), add_rounded(f2, g2)
             if wanted:
-                v0, v1, v2 = add_bits(v0, g0 * d0 + rounding), add_bits(v1, g1 * d1 + rounding), add_bits(v2, g2 * d2 + rounding)
-                v3, v4, v5 = add_bits(v3, g1 * d2 + rounding), add_bits(v4, g0 * d2 + rounding), add_bits(v5, g0 * d1 + rounding)
+                v0, v1, v2 = add_rounded(v0, g0 * d0), add_rounded(v1, g1 * d1), add_rounded(v2, g2 * d2)
+                v3, v4, v5 = add_rounded(v3, g1 * d2), add_rounded(v4, g0 * d2), add_rounded(v5, g0 * d1)
+        if held > MOST_SMALL:
+            return i
         added, row = rounding_bits(end - offsets[i]), i - centers[0]
         force[i, 0] += sum_of_bits(f0) - added
         force[i, 1] += sum_of_bits(f1) - added

@@ -4,10 +4,13 @@ Gathering writes the pairs within the cutoff one after the other into a small wo
 over a dense row (which the compiler vectorizes; every operation in it is elementwise and correctly rounded, so the
 lane a pair lands in cannot be seen) and pairs beyond the cutoff contribute exactly nothing.
 
+A call of compiled code with the arrays of a kernel as arguments takes 10 to 20 ns. What runs once per center is
+therefore written into its caller (`inline`), and compiled without counting references (`_nrt`) there.
+
 A kernel evaluates a range of centers. Atoms are packed (`pack`) before, once for all ranges of an evaluation.
 
-Arguments of the parts: offsets (n_centers + 1,) int64; codes (n_all, 4) int64; work (≥ 4, m) float64, of the edges of a
-center; virial (n_centers, 6) float64 eV, written.
+Arguments of the parts: work (7, m) float64, rows of the edges of a center; virial (n_centers, 6) float64
+eV, written.
 """
 
 from __future__ import annotations
@@ -23,10 +26,9 @@ from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.arguments import Atoms, Lists
 from allegro_md.kernels.centroid import add_edge
 from allegro_md.kernels.cpu_neighbors import (
-    ROUNDING,
     ROUNDING_BITS,
     SMALL,
-    add_bits,
+    add_rounded,
     any_negative,
     count_within,
     no_bits,
@@ -40,10 +42,8 @@ from allegro_md.kernels.cpu_vector import LANES, all_below, fma, load, load_firs
 from allegro_md.kernels.fixed import CENTER_BOUND, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 
-D0, D1, D2, R2, ENERGY, SLOPE = 0, 1, 2, 3, 4, 5
-"""Rows of the work table: pair vector (Å), its square (Å²), φ (eV), slope φ'/r (eV/Å²)."""
-
-ROWS = 6
+D0, D1, D2, R2, ENERGY, SLOPE, OWN = 0, 1, 2, 3, 4, 5, 6
+"""Rows of the work table: pair vector (Å), its square (Å²), φ (eV), slope φ'/r (eV/Å²), one of the kernel's own."""
 
 _SHIFTS = 2**20  # lattice shifts of magnitude below this get a code of their own
 
@@ -52,24 +52,32 @@ MOST_SMALL = int(CENTER_BOUND / SMALL)
 """Most neighbors whose forces, below `SMALL`, need no further check."""
 
 
-class Room(NamedTuple):
-    """Memory of `eight_vectors`.
+class Workspace(NamedTuple):
+    """Memory of the edges of one center.
 
     Attributes:
-        index: (8,) int32, neighbors at the end of the lists.
-        kinds: (8,) int32, for pairs of species.
-        vector: (24,) float64, Å, pair vectors of far unwrapped atoms.
+        edges: (7, m) float64, rows D0 to OWN.
+        index: (m,) int32, the neighbors.
+        last: (8,) int32, neighbors at the end of the lists.
+        kinds: (8,) int32, rows of tables of pairs of species.
+        vectors: (24,) float64, Å, pair vectors of atoms that are very far unwrapped.
     """
 
+    edges: NDArray[np.float64]
     index: NDArray[np.int32]
+    last: NDArray[np.int32]
     kinds: NDArray[np.int32]
-    vector: NDArray[np.float64]
+    vectors: NDArray[np.float64]
 
 
 @numba.njit(cache=True)
-def room() -> Room:
-    """Allocates it."""
-    return Room(np.zeros(LANES, np.int32), np.zeros(LANES, np.int32), np.zeros(3 * LANES))
+def allocate(offsets: NDArray[np.int64], centers: tuple[int, int]) -> Workspace:
+    """Memory for any of a range of centers, and what vectors reach beyond its last edge; offsets (n_centers + 1,)."""
+    most = 0
+    for i in range(centers[0], centers[1]):
+        most = max(most, offsets[i + 1] - offsets[i])
+    m, few = most + 2 * LANES, np.zeros((2, LANES), np.int32)
+    return Workspace(np.zeros((OWN + 1, m)), np.zeros(m, np.int32), few[0], few[1], np.zeros(3 * LANES))
 
 
 @numba.njit(cache=True)
@@ -91,21 +99,9 @@ def pack(atoms: Atoms, copies: tuple[int, int], rows: NDArray[np.float64]) -> No
         codes[i, 3] = (a * (2 * _SHIFTS) + b) * (2 * _SHIFTS) + c if small else -1 - i
 
 
-@numba.njit(cache=True)
-def widest(offsets: NDArray[np.int64], first: int, last: int) -> int:
-    """Columns of the work table of a range of centers; offsets (n_centers + 1,) int64.
-
-    As many as any has neighbors, and room for the vectors that begin at the last one and behind it.
-    """
-    most = 0
-    for i in range(first, last):
-        most = max(most, offsets[i + 1] - offsets[i])
-    return most + 2 * LANES
-
-
 @numba.njit(cache=True, inline="always")
 def eight_vectors(
-    i: int, k: int, end: int, rows: NDArray[np.float64], atoms: Atoms, neighbors: NDArray[np.int32], room: Room
+    i: int, k: int, end: int, rows: NDArray[np.float64], atoms: Atoms, neighbors: NDArray[np.int32], work: Workspace
 ) -> Any:
     """Pair vectors from center i to the neighbors k, k + 1, … before `end`, as three vectors of eight lanes, Å.
 
@@ -116,7 +112,7 @@ def eight_vectors(
         rows: (n_all, 4) float64, of `pack`.
         atoms: see `arguments`.
         neighbors: (pairs,) int32.
-        room: of this function.
+        work: for the neighbors at the end of the lists.
 
     Returns:
         The three components, then where the indices of the neighbors stand: an array and a place in it.
@@ -124,8 +120,8 @@ def eight_vectors(
     index, at = neighbors, k
     if k + LANES > len(neighbors):
         for lane in range(LANES):
-            room.index[lane] = neighbors[min(k + lane, end - 1)]
-        index, at = room.index, 0
+            work.last[lane] = neighbors[min(k + lane, end - 1)]
+        index, at = work.last, 0
     x, y, z, code = rows_of_four(rows, index, at)
     own = splat(rows[i, 3])
     d0, d1, d2 = x - splat(rows[i, 0]), y - splat(rows[i, 1]), z - splat(rows[i, 2])
@@ -133,8 +129,8 @@ def eight_vectors(
         if any_negative(own) or any_negative(code):
             for lane in range(LANES):
                 d = pair_vector(atoms.position, atoms.shift, atoms.cell, i, index[at + lane])
-                room.vector[lane], room.vector[LANES + lane], room.vector[2 * LANES + lane] = d
-            d0, d1, d2 = load(room.vector, 0), load(room.vector, LANES), load(room.vector, 2 * LANES)
+                work.vectors[lane], work.vectors[LANES + lane], work.vectors[2 * LANES + lane] = d
+            d0, d1, d2 = load(work.vectors, 0), load(work.vectors, LANES), load(work.vectors, 2 * LANES)
         else:
             s0, s1, s2 = shifts(code, own)
             h = atoms.cell
@@ -144,16 +140,14 @@ def eight_vectors(
     return d0, d1, d2, index, at
 
 
-@numba.njit(cache=True, _nrt=False)
+@numba.njit(cache=True, inline="always")
 def gather(
     i: int,
     rows: NDArray[np.float64],
     atoms: Atoms,
     lists: Lists,
     cutoff2: float,
-    work: NDArray[np.float64],
-    room: Room,
-    index: NDArray[np.int32],
+    work: Workspace,
 ) -> int:
     """Collects the neighbors of center i within the cutoff, in list order.
 
@@ -162,27 +156,25 @@ def gather(
         rows: (n_all, 4) float64, of `pack`.
         atoms, lists: see `arguments`.
         cutoff2: square of the cutoff, Å².
-        work: (≥ 4, m) receives pair vectors and squared distances.
-        room: of `eight_vectors`.
-        index: (m,) receives the index of each neighbor.
+        work: receives pair vectors, squared distances and indices; vectors of zeros fill up the last eight.
 
     Returns:
         How many there are. A distance that is NaN counts as within, for the range check of the kernel to find.
     """
-    m, limit, n = work.shape[1], splat(cutoff2), 0
+    edges, index, m, limit, n = work.edges, work.index, work.edges.shape[1], splat(cutoff2), 0
     begin, end = lists.offsets[i], lists.offsets[i + 1]
     for k in range(begin, end, LANES):
-        d0, d1, d2, source, at = eight_vectors(i, k, end, rows, atoms, lists.neighbors, room)
+        d0, d1, d2, source, at = eight_vectors(i, k, end, rows, atoms, lists.neighbors, work)
         r2, left = d0 * d0 + d1 * d1 + d2 * d2, end - k
-        store_within(work, D0 * m + n, d0, r2, limit, left)
-        store_within(work, D1 * m + n, d1, r2, limit, left)
-        store_within(work, D2 * m + n, d2, r2, limit, left)
-        store_within(work, R2 * m + n, r2, r2, limit, left)
+        store_within(edges, D0 * m + n, d0, r2, limit, left)
+        store_within(edges, D1 * m + n, d1, r2, limit, left)
+        store_within(edges, D2 * m + n, d2, r2, limit, left)
+        store_within(edges, R2 * m + n, r2, r2, limit, left)
         store_within(index, n, load(source, at), r2, limit, left)
         n += count_within(r2, limit, left)
     for row in (D0, D1, D2):  # whole vectors: what adds nothing
-        store(work, row * m + n, splat(0.0))
-    store(work, R2 * m + n, limit)
+        store(edges, row * m + n, splat(0.0))
+    store(edges, R2 * m + n, limit)
     return n
 
 
@@ -222,16 +214,16 @@ def add_forces(i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int6
 @numba.njit(cache=True, _nrt=False)
 def _add_small(i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int64]) -> bool:
     """Does the same unless a force is not `SMALL`: then it adds nothing and returns False."""
-    m, limit, scale, rounding = work.shape[1], splat(SMALL * SMALL), splat(FORCE_SCALE), splat(ROUNDING)
+    m, limit, scale = work.shape[1], splat(SMALL * SMALL), splat(FORCE_SCALE)
     f0, f1, f2 = no_bits(), no_bits(), no_bits()
     for k in range(0, n, LANES):
         w = load_first(work, SLOPE * m + k, n - k)
         if not all_below(w * w * load(work, R2 * m + k), limit):
             return False
         w = w * scale
-        f0 = add_bits(f0, w * load(work, D0 * m + k) + rounding)
-        f1 = add_bits(f1, w * load(work, D1 * m + k) + rounding)
-        f2 = add_bits(f2, w * load(work, D2 * m + k) + rounding)
+        f0 = add_rounded(f0, w * load(work, D0 * m + k))
+        f1 = add_rounded(f1, w * load(work, D1 * m + k))
+        f2 = add_rounded(f2, w * load(work, D2 * m + k))
     added = rounding_bits(n)
     force[i, 0] += sum_of_bits(f0) - added
     force[i, 1] += sum_of_bits(f1) - added
