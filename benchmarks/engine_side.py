@@ -41,27 +41,34 @@ class EngineSide:
         if what == "forces":
             loop.forces(loop.state)
         self._comm.max(0.0)  # all ranks begin together
-        began = time.perf_counter()
+        began, began_here = time.perf_counter(), time.process_time()
         if what == "forces":
             for _ in range(int(argument)):
                 loop.forces(loop.state)
         else:
             loop.advance(loop.step + int(argument))
         seconds = self._comm.max(time.perf_counter() - began) / int(argument)
+        processor_seconds = (time.process_time() - began_here) / int(argument)
         peaks = self._comm.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return {
             "seconds": float(seconds),
+            "processor_seconds": processor_seconds,
             "rebuilds": loop.forces.rebuilds - before,
             "peak_memory_MB": [round(peak, 1) for peak in peaks],
         }
 
     def _save(self, path: str) -> None:
-        """Total energy (eV) and forces (eV/Å) in id order."""
+        """Total energy (eV), cell (Å); positions (unwrapped, Å), velocities (Å/fs), forces (eV/Å) in id order."""
         state, energy = self._loop.state, self._loop.measure().potential
-        parts = self._comm.allgather((state.local("id").numpy(), state.local("force").numpy() / FORCE_SCALE))
+        names = ("id", "position", "velocity", "force")
+        parts = self._comm.allgather(tuple(state.local(name).cpu().numpy() for name in names))
         if self._comm.rank == 0:
-            order = np.argsort(np.concatenate([part[0] for part in parts]))
-            np.savez(path, energy=energy, forces=np.concatenate([part[1] for part in parts])[order])
+            ids, positions, velocities, forces = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+            order = np.argsort(ids)
+            np.savez(
+                path, energy=energy, cell=state.cell.matrix, positions=positions[order],
+                velocities=velocities[order], forces=forces[order] / FORCE_SCALE,
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Lennard-Jones: φ(r) = 4ε[(σ/r)¹² − (σ/r)⁶] − shift for r below the cutoff."""
+"""Lennard-Jones: φ(r) = 4ε[(σ/r)¹² − (σ/r)⁶] − shift for r below the cutoff.
+
+Energies, forces and virials of pairs are rounded to fixed point in the lanes they are computed in, and added up as
+integers: in no order, so that pairs beyond the cutoff may keep their lanes and count for nothing. A center with a
+neighbor nearer than `near` takes the way of the other pair kernels, which checks its sums.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +11,58 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.arguments import Atoms, Lists, Out
+from allegro_md.kernels.cpu_neighbors import (
+    SMALL,
+    add_rounded,
+    count_within,
+    no_bits,
+    rows_of_four,
+    sum_of_bits,
+    within,
+)
+from allegro_md.kernels.cpu_vector import LANES, all_below, divide, splat
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.no_refcount import no_refcount
 from allegro_md.kernels.pair import (
     ENERGY,
+    MOST_SMALL,
     R2,
-    ROWS,
     SLOPE,
+    Workspace,
     add_centroid,
     add_forces,
     add_virial,
+    allocate,
+    eight_vectors,
     gather,
     half_sum,
-    widest,
+    rounding_bits,
 )
 
+_FAR2 = 1e40
+"""Å², square of the distance that pairs beyond the cutoff get: their numbers round to zero and do not underflow."""
 
-@numba.njit(cache=True)
-def _fill(
-    i: int, n: int, index: NDArray[np.int32], species: NDArray[np.int16], table: NDArray[np.float64],
-    coefficients: NDArray[np.float64],
-) -> None:
-    """Writes the coefficients of each of the n pairs of center i.
+
+def near2(
+    repulsion: NDArray[np.float64], attraction: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Square of the distance from which on |φ|, |φ'|, and |rφ'| are below `cpu_neighbors.SMALL`, Å².
+
+    At r ≥ 1 Å all are at most 12 |a| x² + 6 |b| x + |c| with x = r⁻⁶, which falls with r.
 
     Args:
-        i: the center.
-        n: number of its neighbors.
-        index: (≥ n,) the neighbors.
-        species: (n_all,) of all atoms.
-        table: (3, species, species) coefficients of ordered pairs, eV and Å.
-        coefficients: (3, m), written.
+        repulsion: a, (…) eV·Å¹².
+        attraction: b, (…) eV·Å⁶.
+        shift: c, (…) eV.
+
+    Returns:
+        (…) float64, infinite where there is no such distance.
     """
-    own = table[species[i]]
-    for k in range(n):
-        row = own[species[index[k]]]
-        coefficients[0, k], coefficients[1, k], coefficients[2, k] = row[0], row[1], row[2]
+    left, a, b = SMALL - np.abs(shift), np.abs(repulsion), np.abs(attraction)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = 2.0 * left / (6.0 * b + np.sqrt(36.0 * b**2 + 48.0 * a * left))
+        return np.asarray(np.where(left > 0.0, np.maximum(x ** (-1.0 / 3.0), 1.0), np.inf))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -61,36 +82,104 @@ def lj(
         rows: (n_all, 4) float64, the atoms as `pair.pack` leaves them.
         centers: the first, and the one after the last.
         cutoff: Å.
-        table: (n_species, n_species, 3): 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV).
+        table: (n_species, n_species, 4): 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV), `near2` (Å²).
         out: see `arguments`; rows of energy and virial count from the first center; forces on centers only.
 
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
-    rows, codes = no_refcount(rows), no_refcount(rows.view(np.int64))
-    first, last = centers
-    m, force, virial = widest(lists.offsets, first, last), out.force, out.virial
-    work, index, coefficients = np.empty((ROWS, m)), np.empty(m, np.int32), np.empty((3, m))
-    several = len(table) > 1
-    for c in range(3):
-        coefficients[c, :] = table[0, 0, c]
-    cutoff2 = cutoff * cutoff
-    for i in range(first, last):
-        n = gather(i, rows, codes, atoms, lists, cutoff2, work, index)
-        if several:
-            _fill(i, n, index, atoms.species, table, coefficients)
-        for k in range(n):
-            u = 1.0 / work[R2, k]
-            u3 = u * u * u
-            a, b = coefficients[0, k] * u3, coefficients[1, k]
-            work[ENERGY, k] = u3 * (a - b) - coefficients[2, k]
-            work[SLOPE, k] = u3 * (6.0 * b - 12.0 * a) * u
-        if not add_forces(i, n, work, force):
-            return i
-        out.energy[i - first] = half_sum(n, work)
-        if len(virial) > 0:
-            add_virial(i - first, n, -0.5, work, virial)
-        if len(out.centroid) > 0 and not add_centroid(n, 0.5, work, index, out.centroid):
+    work, force, virial, first = allocate(lists.offsets, centers), out.force, out.virial, centers[0]
+    i = first
+    while i < centers[1]:
+        i = _small(i, centers, rows, atoms, lists, cutoff * cutoff, table, work, out)
+        if i < centers[1]:
+            n = _edges(i, rows, atoms, lists, cutoff * cutoff, table, work)
+            if not add_forces(i, n, work.edges, force):
+                return i
+            out.energy[i - first] = half_sum(n, work.edges)
+            if len(virial) > 0:
+                add_virial(i - first, n, -0.5, work.edges, virial)
+            i += 1
+    for i in range(first, centers[1] if len(out.centroid) > 0 else first):
+        n = _edges(i, rows, atoms, lists, cutoff * cutoff, table, work)
+        if not add_centroid(n, 0.5, work.edges, work.index, out.centroid):
             return i
     return FINE
+
+
+@numba.njit(cache=True, error_model="numpy", _nrt=False)
+def _edges(
+    i: int,
+    rows: NDArray[np.float64],
+    atoms: Atoms,
+    lists: Lists,
+    cutoff2: float,
+    table: NDArray[np.float64],
+    work: Workspace,
+) -> int:
+    """Collects the neighbors of center i with energies and slopes; rows (n_all, 4); returns how many there are."""
+    n, edges, species = gather(i, rows, atoms, lists, cutoff2, work), work.edges, atoms.species
+    for k in range(n):
+        row = table[species[i], species[work.index[k]]]
+        u = 1.0 / edges[R2, k]
+        u3 = u * u * u
+        a, b = row[0] * u3, row[1]
+        edges[ENERGY, k] = u3 * (a - b) - row[2]
+        edges[SLOPE, k] = u3 * (6.0 * b - 12.0 * a) * u
+    return n
+
+
+@numba.njit(cache=True, error_model="numpy", _nrt=False)
+def _small(
+    begin: int,
+    centers: tuple[int, int],
+    rows: NDArray[np.float64],
+    atoms: Atoms,
+    lists: Lists,
+    cutoff2: float,
+    table: NDArray[np.float64],
+    work: Workspace,
+    out: Out,
+) -> int:
+    """Evaluates the centers from `begin` on; returns the first with a near neighbor, or the end of the range."""
+    offsets, force, virial, species, kinds = lists.offsets, out.force, out.virial, atoms.species, work.kinds
+    limit, far, zero, scale = splat(cutoff2), splat(_FAR2), splat(0.0), splat(FORCE_SCALE)
+    several, wanted = len(table) > 1, len(virial) > 0
+    a, b, c, near = splat(table[0, 0, 0]), splat(table[0, 0, 1]), splat(table[0, 0, 2]), splat(table[0, 0, 3])
+    for i in range(begin, centers[1]):
+        f0, f1, f2, energy = no_bits(), no_bits(), no_bits(), no_bits()
+        v0, v1, v2, v3, v4, v5 = no_bits(), no_bits(), no_bits(), no_bits(), no_bits(), no_bits()
+        end, held = offsets[i + 1], 0
+        for k in range(offsets[i], end, LANES):
+            d0, d1, d2, index, at = eight_vectors(i, k, end, rows, atoms, lists.neighbors, work)
+            if several:
+                for lane in range(LANES):
+                    kinds[lane] = species[i] * len(table) + species[index[at + lane]]
+                a, b, c, near = rows_of_four(table, kinds, 0)
+            r2 = d0 * d0 + d1 * d1 + d2 * d2
+            square = within(r2, far, r2, limit, end - k)
+            held += count_within(r2, limit, end - k)
+            if not all_below(near, square):
+                return i
+            u = divide(splat(1.0), square)
+            u3 = u * u * u
+            p = a * u3
+            e = within(u3 * (p - b) - c, zero, r2, limit, end - k)
+            w = u3 * (6.0 * b - 12.0 * p) * u * scale
+            g0, g1, g2 = w * d0, w * d1, w * d2
+            energy = add_rounded(energy, e * scale)
+            f0, f1, f2 = add_rounded(f0, g0), add_rounded(f1, g1), add_rounded(f2, g2)
+            if wanted:
+                v0, v1, v2 = add_rounded(v0, g0 * d0), add_rounded(v1, g1 * d1), add_rounded(v2, g2 * d2)
+                v3, v4, v5 = add_rounded(v3, g1 * d2), add_rounded(v4, g0 * d2), add_rounded(v5, g0 * d1)
+        if held > MOST_SMALL:
+            return i
+        added, row = rounding_bits(end - offsets[i]), i - centers[0]
+        force[i, 0] += sum_of_bits(f0) - added
+        force[i, 1] += sum_of_bits(f1) - added
+        force[i, 2] += sum_of_bits(f2) - added
+        out.energy[row] = 0.5 * ((sum_of_bits(energy) - added) / FORCE_SCALE)
+        if wanted:
+            for axis, v in enumerate((v0, v1, v2, v3, v4, v5)):
+                virial[row, axis] = -0.5 * ((sum_of_bits(v) - added) / FORCE_SCALE)
+    return centers[1]

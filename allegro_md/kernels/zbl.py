@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.no_refcount import no_refcount
 from allegro_md.kernels.pair import (
     ENERGY,
     R2,
-    ROWS,
     SLOPE,
+    Workspace,
     add_centroid,
     add_forces,
     add_virial,
+    allocate,
     gather,
     half_sum,
-    widest,
 )
 
 LENGTH = 0.46850
@@ -82,14 +81,24 @@ def zbl(
     Returns:
         `FINE`, or the first center whose forces are out of range.
     """
-    atoms, lists, out = no_refcount(atoms), no_refcount(lists), no_refcount(out)
-    rows, codes = no_refcount(rows), no_refcount(rows.view(np.int64))
-    first, last = centers
-    m, species, force, virial = widest(lists.offsets, first, last), atoms.species, out.force, out.virial
-    work, index = np.empty((ROWS, m)), np.empty(m, np.int32)
-    cutoff2 = cutoff * cutoff
-    for i in range(first, last):
-        n = gather(i, rows, codes, atoms, lists, cutoff2, work, index)
+    return int(_evaluate(atoms, lists, rows, centers, cutoff, table, allocate(lists.offsets, centers), out))
+
+
+@numba.njit(cache=True, error_model="numpy", _nrt=False)
+def _evaluate(
+    atoms: Atoms,
+    lists: Lists,
+    rows: NDArray[np.float64],
+    centers: tuple[int, int],
+    cutoff: float,
+    table: NDArray[np.float64],
+    memory: Workspace,
+    out: Out,
+) -> int:
+    """Does it in given memory; rows (n_all, 4) and table (2, n_species, n_species) float64."""
+    species, virial, work, index = atoms.species, out.virial, memory.edges, memory.index
+    for i in range(centers[0], centers[1]):
+        n = gather(i, rows, atoms, lists, cutoff * cutoff, memory)
         for k in range(n):
             charge, inverse_length = table[0, species[i], species[index[k]]], table[1, species[i], species[index[k]]]
             r = math.sqrt(work[R2, k])
@@ -99,11 +108,11 @@ def zbl(
             work[ENERGY, k] = coulomb * psi * u
             slope = coulomb * (psi_slope * inverse_length * u + psi * u_slope / cutoff - psi * u / r)
             work[SLOPE, k] = slope / r
-        if not add_forces(i, n, work, force):
+        if not add_forces(i, n, work, out.force):
             return i
-        out.energy[i - first] = half_sum(n, work)
+        out.energy[i - centers[0]] = half_sum(n, work)
         if len(virial) > 0:
-            add_virial(i - first, n, -0.5, work, virial)
+            add_virial(i - centers[0], n, -0.5, work, virial)
         if len(out.centroid) > 0 and not add_centroid(n, 0.5, work, index, out.centroid):
             return i
     return FINE

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from allegro_md.config import LennardJonesTerm
 from allegro_md.errors import InputError
 from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo
-from allegro_md.kernels.lj import lj
+from allegro_md.kernels.lj import lj, near2
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.pair import PACKED, evaluate
@@ -38,7 +38,9 @@ class LennardJones:
         self.info = PotentialInfo("lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED)
         repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
-        self._table = np.stack([repulsion, attraction, at_cutoff if shift else np.zeros_like(epsilon)], axis=-1)
+        subtracted = at_cutoff if shift else np.zeros_like(epsilon)
+        near = near2(repulsion, attraction, subtracted)
+        self._table = np.stack([repulsion, attraction, subtracted, near], axis=-1)
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         return self.in_parts(state, lists, needs, Parts.whole(state))

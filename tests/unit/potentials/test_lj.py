@@ -59,7 +59,7 @@ def test_image_sum_and_differences(lab: Any, shift: bool, periodic: Any) -> None
     cutoff = 9.1  # box heights are near 10 Å: most pairs are seen more than once
     result = lab.run(LennardJones(EPSILON, SIGMA, cutoff, shift), system)
     energy = image_sum(lab, system, EPSILON, SIGMA, cutoff, shift)
-    assert np.abs(result.energy - energy).max() < 1e-13
+    assert np.abs(result.energy - energy).max() < 5e-13  # energies of pairs are rounded to 6e-14 eV
     if shift:  # else the energy jumps where a pair leaves
         force, virial = lab.differences(
             lambda s: image_sum(lab, s, EPSILON, SIGMA, cutoff, shift).sum(), system, 1e-5
