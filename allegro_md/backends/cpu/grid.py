@@ -206,12 +206,14 @@ def sorted_into(
     """
     matrix, columns, low, bins, counts, merged = grid
     starts = np.zeros(bins[0] * bins[1] * bins[2] + 1, dtype=np.int32)
+    cells = np.empty(last - first, dtype=np.int32)  # finding a cell anew takes longer than reading it
     ordered, before = first == 0, 0
     for i in range(first, last):
         x, y, z = place_of(position, shift, matrix, i)
         a, b, c = bin_at(x, y, z, columns, low, counts, merged)
         cell = column_start(a, b, bins) + c
         starts[cell + 1] += 1
+        cells[i - first] = cell
         ordered &= cell >= before
         before = cell
     for cell in range(len(starts) - 1):
@@ -220,9 +222,7 @@ def sorted_into(
         return starts, np.empty(0, dtype=np.int32)
     members = np.empty(last - first, dtype=np.int32)
     for i in range(first, last):
-        x, y, z = place_of(position, shift, matrix, i)
-        a, b, c = bin_at(x, y, z, columns, low, counts, merged)
-        cell = column_start(a, b, bins) + c
+        cell = cells[i - first]
         members[starts[cell]] = i
         starts[cell] += 1
     for cell in range(len(starts) - 1, 0, -1):  # each start has moved to the next one
