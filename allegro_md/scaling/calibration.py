@@ -138,7 +138,7 @@ def calibrate(parts: Parts) -> Calibration:
         loop, _ = build_engine(Parts(config, system, parts.potential), comm, Timers())
         samples.append(_measured(loop, comm))
         temperature = _temperature(config, loop.integrator)
-    return Calibration(_fitted(samples), tuple(samples), matrix_rate(), temperature)
+    return Calibration(fitted(samples), tuple(samples), matrix_rate(), temperature)
 
 
 def matrix_rate(n: int = 512, trials: int = 5) -> float:
@@ -243,7 +243,7 @@ def _trial(loop: StepLoop, steps: int, rebuild: bool = False) -> dict[str, float
     return {**costs, "rebuild": scale * spent.get("rebuild", 0.0), "output": scale * spent.get("output", 0.0)}
 
 
-def _fitted(samples: Sequence[Sample]) -> Costs:
+def fitted(samples: Sequence[Sample]) -> Costs:
     """Fits every cost by least squares of relative errors, none of its parts negative."""
     columns = {"potential": (1, 0), "integrate": (1, 0), "halo": (0, 1), "rebuild": (1, 1), "row": (1, 0)}
     return Costs(**{name: _line(samples, name, *of) for name, of in columns.items()})

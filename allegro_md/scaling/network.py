@@ -79,7 +79,7 @@ class Work:
         before: seconds before positions are sent.
         interior: seconds for centers that need no ghosts of other ranks.
         boundary: seconds for the other centers.
-        reduce_every: steps between two allreduces.
+        reduce_every: steps between two allreduces; less than 1: several in each step, made at its end.
     """
 
     before: float
@@ -119,9 +119,10 @@ def simulate(
         now = _exchanged(now, out, network, factor * hidden, queues)
         now = now + factor * shown
         now = _exchanged(now, back, network, factor * hidden, queues)
-        if n > 1 and int((step + 1) / work.reduce_every) > reductions:
-            reductions += 1
-            now = np.full(n, now.max() + network.allreduce(n))
+        due = int((step + 1) / work.reduce_every + 1e-9) - reductions
+        if n > 1 and due > 0:
+            reductions += due
+            now = np.full(n, now.max() + due * network.allreduce(n))
     return (float(now.max()) - began) / steps
 
 
