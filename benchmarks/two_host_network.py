@@ -85,14 +85,14 @@ class TwoHosts:
         return self
 
     def __exit__(self, *fault: object) -> None:
+        if self._relay is not None:
+            self._relay.kill()
+            self._relay.join()
         for n in (0, 1):
             for process in self.processes(n):
                 with suppress(ProcessLookupError):
                     os.kill(process, 9)
             _do("ip", "netns", "del", self._space(n))
-        if self._relay is not None:
-            self._relay.kill()
-            self._relay.join()
 
     def command(self, words: Sequence[str | Path]) -> list[str]:
         """A Python command line as one rank on each host."""
