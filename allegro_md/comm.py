@@ -192,7 +192,7 @@ class Comm:
         Raises:
             PhysicsError: a term on any rank was NaN or out of range.
         """
-        if self._mpi is None:
+        if self.size == 1:
             return total.value()
         summed = self.sum(np.append(total.limbs.ravel(), np.int64(bool(total.fault))))
         if summed[-1]:
