@@ -47,7 +47,7 @@ class Bins(NamedTuple):
 
 
 class AtomCost(NamedTuple):
-    """What an atom costs: (number of its listed neighbors + constant) · scale.
+    """Cost of an atom: (number of its listed neighbors + constant) · scale.
 
     Attributes:
         offsets: (n_local + 1 or more,) int64, of the neighbor list; None where there is none: neighbors do not count.

@@ -41,7 +41,7 @@ class _Ratio(Marker):
 
 
 class BalanceTable(Table):
-    """When planes between ranks move.
+    """Conditions under which planes between ranks move.
 
     Attributes:
         threshold: largest cost of a rank, in means of all ranks, with which they stay.

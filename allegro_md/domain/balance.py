@@ -44,7 +44,7 @@ FIRST_LOOK, LATER, MOST_PATIENCE = 32, 4, 4096
 
 @dataclass
 class BalanceRecord:
-    """What balancing has done.
+    """Account of what balancing has done.
 
     Attributes:
         even: largest over mean number of atoms of a rank, had the box been cut evenly.
@@ -76,7 +76,7 @@ class BalanceRecord:
 
 
 class Situation(NamedTuple):
-    """What a balancer may look at, at a rebuild.
+    """All that a balancer may look at, at a rebuild.
 
     Attributes:
         state: local atoms; their positions are those of now, their ranks those of the rebuild before.
@@ -172,7 +172,7 @@ class CostBalancer:
         return self._moved(balanced(now.state, now.comm, decomposition, EACH, _least(now))[0])
 
     def _by_neighbors(self, now: Situation, decomposition: Decomposition) -> Decomposition:
-        """When the first lists are there: as many neighbors for each rank."""
+        """As many neighbors for each rank, once the first lists are there."""
         neighbors = np.array(now.comm.allgather(_neighbors(now)))
         if neighbors.max() <= self._threshold * neighbors.mean():
             return decomposition

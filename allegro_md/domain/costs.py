@@ -1,4 +1,4 @@
-"""What the potential costs on a rank, in CPU time: other programs on the same core do not change it.
+"""CPU time of the potential on a rank; other programs on the same core do not change it.
 
 Where another device does the work, the rank waits for it, and that is CPU time too.
 """

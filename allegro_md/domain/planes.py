@@ -1,4 +1,4 @@
-"""Where the box is cut: planes with equal widths, equal numbers of atoms, or equal costs of atoms between them.
+"""Planes that cut the box: with equal widths, equal numbers of atoms, or equal costs of atoms between them.
 
 Costs are added up as integers in histograms along the axes, so all ranks get the same planes from the same atoms. First
 come the planes across x, then those across y in all slabs, then those across z in all columns: three sums over ranks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import balance
 import conservation
 import memory_per_rank
 import pytest
@@ -30,3 +31,14 @@ def test_memory_per_rank(tmp_path: Path) -> None:
     for run in figures["runs"]:
         assert set(run["atoms_per_rank"]) == {500_000}
     assert max(figures["spread"].values()) < 0.05
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("grid", ['"auto"', "[1, 1, 4]"])
+@pytest.mark.parametrize("system", balance.SYSTEMS)
+@pytest.mark.parametrize("kind", balance.MATTER)
+def test_balance(kind: str, system: str, grid: str, tmp_path: Path) -> None:
+    """On 4 ranks, from whatever start; no bit of the results depends on it."""
+    figures = balance.compare(tmp_path, kind, system, grid)
+    assert figures["auto"]["slowest_over_mean"] <= 1.15
+    assert figures["same_bits"]
