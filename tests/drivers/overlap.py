@@ -102,7 +102,7 @@ def failing(comm: Comm) -> list[str]:
         state, potential = made("lj", comm)
         forces = ForceEvaluator(potential, comm, 0.3, None, Timers(), None, 1)
         forces(state)
-        calls = []
+        calls: list[int] = []
         kernel = sys.modules["allegro_md.potentials.lj"].lj  # type: ignore[attr-defined]
 
         def fails(*arguments: Any, wrong: int = wrong, calls: list[int] = calls, kernel: Any = kernel) -> int:
