@@ -3,6 +3,8 @@
 Energies, forces and virials of pairs are rounded to fixed point in the lanes they are computed in, and added up as
 integers: in no order, so that pairs beyond the cutoff may keep their lanes and count for nothing. A center with a
 neighbor nearer than `near` takes the way of the other pair kernels, which checks its sums.
+
+Arguments of the parts: rows (n_all, 4) float64, the packed atoms; table (n_species, n_species, 4) float64, of `lj`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ therefore written into its caller (`inline`), and compiled without counting refe
 
 A kernel evaluates a range of centers. Atoms are packed (`pack`) before, once for all ranges of an evaluation.
 
-Arguments of the parts: work (7, m) float64, rows of the edges of a center; virial (n_centers, 6) float64
-eV, written.
+Arguments of the parts: work (7, m) float64, rows of the edges of a center; force (n_all, 3)
+int64, fixed-point units, and virial (n_centers, 6) float64, eV, written.
 """
 
 from __future__ import annotations
