@@ -104,6 +104,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES), metavar="NAME")
     names = parser.parse_args().only
+    models = [str(INPUTS / "models" / name) for name in ("silver.allegro", "cu.allegro")]
+    # A process that compiles kernels takes memory for that, in a plan and in a run.
+    subprocess.run([sys.executable, "-m", "allegro_md", "warm", *models], env=launch.environment(), check=True)
     cases = {}
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
