@@ -125,7 +125,15 @@ def spread_block(
 def _add_virial(
     start: int, stop: int, vector: NDArray[np.float64], gradient: NDArray[np.float64], virial: NDArray[np.float64]
 ) -> None:
-    """Adds −Σ d ⊗ gradient of a center's edges from `start` to before `stop` to its virial (6,), eV."""
+    """Adds −Σ d ⊗ g of a center's edges to its virial.
+
+    Args:
+        start: first edge.
+        stop: edge after the last.
+        vector: (edges, 3) Å, d.
+        gradient: (edges, 3) eV/Å, g.
+        virial: (6,) eV, added to.
+    """
     xx, yy, zz, yz, xz, xy = virial[0], virial[1], virial[2], virial[3], virial[4], virial[5]
     for e in range(start, stop):
         d0, d1, d2 = vector[e, 0], vector[e, 1], vector[e, 2]

@@ -8,8 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.cpu_aligned import aligned_zeros
 from allegro_md.kernels.cpu_matrix import ROWS
-from allegro_md.kernels.cpu_vector import WIDE, aligned_zeros
+from allegro_md.kernels.cpu_vector import WIDE
 
 SLICE = 24
 """Edges whose products are mixed at once."""

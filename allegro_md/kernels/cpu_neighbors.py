@@ -136,7 +136,7 @@ def shifts(_: Any, codes: Any, center: Any) -> Any:
 
 
 def _within(builder: Any, r2: Any, limit: Any, count: Any) -> Any:
-    """Which of the first `count` lanes are within: not r2 ≥ limit, also where it is NaN."""
+    """Tells for each lane if it is one of the first `count` and within: not r2 ≥ limit, also where r2 is NaN."""
     places = ir.Constant(_WHOLE, list(range(LANES)))
     exists = builder.icmp_signed("<", places, spread(builder, count, LANES))
     return builder.and_(builder.fcmp_unordered("<", r2, limit), exists)

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernels.cpu_aligned import aligned_zeros
 from allegro_md.kernels.cpu_matrix import ROWS
-from allegro_md.kernels.cpu_vector import WIDE, aligned_zeros
+from allegro_md.kernels.cpu_vector import WIDE
 
 BLOCK_ROWS = 192
 """Rows of the smallest block."""

@@ -49,7 +49,7 @@ def make_scalars(tile: tuple[int, int], network: PackedSingleLayer, work: Worksp
 def scalars_backward(
     tile: tuple[int, int], network: PackedSingleLayer, work: Workspace, gradient: NDArray[Any]
 ) -> None:
-    """Makes of dE/dscalars (edges · stride,) dE/d(dots) in place of dots; adds to dE/d(fraction)."""
+    """Replaces dots by dE/d(dots), and adds to dE/d(fraction); `gradient` (edges · stride,) is dE/d(scalars), eV."""
     row, slope, dots, partial, lanes = work.row, work.row_slope, work.dots, work.partial, lanes_of(work.partial)
     d, c, stride, columns, (first, last) = network.degrees, network.channels, network.widths[0], row.shape[1], tile
     for e in range(first, last):

@@ -13,13 +13,11 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 from numba.np import arrayobj
-from numpy.typing import NDArray
 
 LANES = 8
 
@@ -441,18 +439,3 @@ def sum_of(_: Any, a: Any) -> Any:
         return builder.extract_element(vector, ir.Constant(number, 0))
 
     return a.real(a), code
-
-
-def aligned_zeros(shape: tuple[int, ...], real: Any) -> NDArray[Any]:
-    """Zeros that begin on a cache line, so that rows of wide vectors lie in as few lines as can be."""
-    size = int(np.prod(shape)) * np.dtype(real).itemsize
-    memory = np.zeros(size + WIDE, dtype=np.uint8)
-    start = -memory.ctypes.data % WIDE
-    return memory[start : start + size].view(real).reshape(shape)
-
-
-def aligned(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy of `array` (…) that starts with a cache line, so that rows span as few lines as possible."""
-    copy = aligned_zeros(array.shape, array.dtype)
-    copy[...] = array
-    return copy

@@ -123,7 +123,7 @@ def _evaluate(
     out: Out,
 ) -> int:
     """Does it in given memory; rows (n_all, 4) float64."""
-    species, force, virial, work, index = atoms.species, out.force, out.virial, memory.edges, memory.index
+    species, force, virial, work, index = atoms.species, out.force, out.virial, memory.edges, memory.neighbors
     for i in range(centers[0], centers[1]):
         n = gather(i, rows, atoms, lists, functions.cutoff * functions.cutoff, memory)
         if n > EDGE_TERMS:
@@ -155,7 +155,7 @@ def _sums(
     memory: Workspace,
 ) -> tuple[float, float]:
     """Σ φ (eV) and ρ of center i; leaves ρ_j'/r and φ'/r of its edges in memory."""
-    work, index, places, m = memory.edges, memory.index, memory.kinds, memory.edges.shape[1]
+    work, index, places, m = memory.edges, memory.neighbors, memory.kinds, memory.edges.shape[1]
     total, rho, one, per_spacing = splat(0.0), splat(0.0), splat(1.0), splat(1.0 / spacing)
     kinds, intervals = len(pairs), pairs.shape[2]
     end = splat(float(intervals - 1))

@@ -104,7 +104,7 @@ def lj(
             i += 1
     for i in range(first, centers[1] if len(out.centroid) > 0 else first):
         n = _edges(i, rows, atoms, lists, cutoff * cutoff, table, work)
-        if not add_centroid(n, 0.5, work.edges, work.index, out.centroid):
+        if not add_centroid(n, 0.5, work.edges, work.neighbors, out.centroid):
             return i
     return FINE
 
@@ -122,7 +122,7 @@ def _edges(
     """Collects the neighbors of center i with energies and slopes; rows (n_all, 4); returns how many there are."""
     n, edges, species = gather(i, rows, atoms, lists, cutoff2, work), work.edges, atoms.species
     for k in range(n):
-        row = table[species[i], species[work.index[k]]]
+        row = table[species[i], species[work.neighbors[k]]]
         u = 1.0 / edges[R2, k]
         u3 = u * u * u
         a, b = row[0] * u3, row[1]

@@ -57,14 +57,14 @@ class Workspace(NamedTuple):
 
     Attributes:
         edges: (7, m) float64, rows D0 to OWN.
-        index: (m,) int32, the neighbors.
+        neighbors: (m,) int32.
         last: (8,) int32, neighbors at the end of the lists.
         kinds: (8,) int32, rows of tables of pairs of species.
         vectors: (24,) float64, Å, pair vectors of atoms that are very far unwrapped.
     """
 
     edges: NDArray[np.float64]
-    index: NDArray[np.int32]
+    neighbors: NDArray[np.int32]
     last: NDArray[np.int32]
     kinds: NDArray[np.int32]
     vectors: NDArray[np.float64]
@@ -161,7 +161,7 @@ def gather(
     Returns:
         How many there are. A distance that is NaN counts as within, for the range check of the kernel to find.
     """
-    edges, index, m, limit, n = work.edges, work.index, work.edges.shape[1], splat(cutoff2), 0
+    edges, index, m, limit, n = work.edges, work.neighbors, work.edges.shape[1], splat(cutoff2), 0
     begin, end = lists.offsets[i], lists.offsets[i + 1]
     for k in range(begin, end, LANES):
         d0, d1, d2, source, at = eight_vectors(i, k, end, rows, atoms, lists.neighbors, work)

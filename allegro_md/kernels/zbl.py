@@ -96,7 +96,7 @@ def _evaluate(
     out: Out,
 ) -> int:
     """Does it in given memory; rows (n_all, 4) and table (2, n_species, n_species) float64."""
-    species, virial, work, index = atoms.species, out.virial, memory.edges, memory.index
+    species, virial, work, index = atoms.species, out.virial, memory.edges, memory.neighbors
     for i in range(centers[0], centers[1]):
         n = gather(i, rows, atoms, lists, cutoff * cutoff, memory)
         for k in range(n):

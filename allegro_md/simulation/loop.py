@@ -306,7 +306,7 @@ class StepLoop:
         return self._mass
 
     def _excesses(self, dt: float) -> NDArray[np.float64]:
-        """What the guard finds on this rank after a step of `dt` fs, (3,); not positive within its limits."""
+        """Excess of this rank's atoms over the guard's limits after a step of `dt` fs, (3,); see `Guard.measure`."""
         with self.timers.phase("guard"):
             return Guard.FINE if self.guard is None else self.guard.measure(self.state, self.forces.neighbors, dt)
 

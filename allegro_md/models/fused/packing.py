@@ -16,6 +16,7 @@ from allegro_md.errors import ResourceError
 from allegro_md.kernels import cpu_multi_layer_arrays, cpu_single_layer_arrays
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.cpu_activation import CODES
+from allegro_md.kernels.cpu_aligned import aligned
 from allegro_md.kernels.cpu_bilinear import bilinear
 from allegro_md.kernels.cpu_bilinear_lanes import PackedBilinear
 from allegro_md.kernels.cpu_matrix import packed, whole
@@ -23,7 +24,7 @@ from allegro_md.kernels.cpu_multi_layer import multi_layer
 from allegro_md.kernels.cpu_multi_layer_arrays import MultiLayerWorkspace, PackedMultiLayer
 from allegro_md.kernels.cpu_single_layer import single_layer
 from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS, PackedSingleLayer, Workspace
-from allegro_md.kernels.cpu_vector import LANES, aligned
+from allegro_md.kernels.cpu_vector import LANES
 from allegro_md.models.fused.fold import Fold
 from allegro_md.models.fused.packing_multi_layer import pack_multi_layer
 

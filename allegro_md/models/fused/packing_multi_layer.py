@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.cpu_activation import CODES
+from allegro_md.kernels.cpu_aligned import aligned, aligned_zeros
 from allegro_md.kernels.cpu_matrix import packed, whole
 from allegro_md.kernels.cpu_multi_layer_arrays import ENERGY, ENVIRONMENT, PLAIN, SCALARS, PackedMultiLayer
-from allegro_md.kernels.cpu_vector import aligned, aligned_zeros
 from allegro_md.models.fused.fold import Fold
 from allegro_md.models.fused.layers import Layers, Node
 

@@ -7,6 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from allegro_md.kernels import cpu_vector as v
 from allegro_md.kernels.cpu_centers import components_backward, multiply_edges, sum_edges
@@ -55,7 +56,8 @@ def wide_sums(a: Any, out: Any) -> int:
 @pytest.mark.parametrize("real", [np.float32, np.float64])
 def test_lanes_are_added_up_as_one_by_one(real: type) -> None:
     lanes = v.WIDE // np.dtype(real).itemsize
-    a, out = np.random.default_rng(2).normal(size=lanes**2 + 3).astype(real), np.zeros(2 * lanes, dtype=real)
+    a: NDArray[Any] = np.random.default_rng(2).normal(size=lanes**2 + 3).astype(real)
+    out: NDArray[Any] = np.zeros(2 * lanes, dtype=real)
     assert wide_sums(a, out) == lanes
     assert (out[:lanes] == out[lanes:]).all()
     np.testing.assert_allclose(out[:lanes], a[3:].reshape(lanes, lanes).sum(axis=1), rtol=1e-4)
