@@ -155,7 +155,7 @@ def within(_: Any, a: Any, otherwise: Any, r2: Any, limit: Any, count: Any) -> A
 
 @intrinsic  # type: ignore[untyped-decorator]
 def count_within(_: Any, r2: Any, limit: Any, count: Any) -> Any:
-    """How many lanes `within` keeps."""
+    """Counts the lanes that `within` keeps."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flags = builder.bitcast(_within(builder, *arguments), ir.IntType(LANES))

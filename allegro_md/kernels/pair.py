@@ -233,7 +233,7 @@ def _add_small(i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int6
 
 @numba.njit(cache=True)
 def rounding_bits(n: int) -> int:
-    """What rounding adds to the bits of the lanes of n edges, modulo 2⁶⁴."""
+    """The offset that rounding adds to the bits of the lanes of n edges, modulo 2⁶⁴."""
     return -(-n // LANES) * LANES * ROUNDING_BITS
 
 
