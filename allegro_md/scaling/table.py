@@ -50,7 +50,7 @@ def _line(values: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def phase_lines(results: Results) -> Iterator[str]:
-    """Shares of phases in the time of a step, a line per number of ranks: of the rank that works longest, largest first."""
+    """Shares of phases in the time of a step, a line per number of ranks: of the busiest rank, largest first."""
     for row in results.rows:
         largest = sorted(row.slowest.items(), key=lambda item: -item[1])
         parts = ", ".join(f"{name} {100 * share:.0f} %" for name, share in largest if share >= 0.005)
