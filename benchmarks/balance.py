@@ -22,7 +22,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
-RANKS, STEPS = 4, 60
+RANKS, STEPS = 4, 400
 
 LJ = """
 [potential]
@@ -105,7 +105,7 @@ def compare(folder: Path, kind: str, system: str, grid: str = '"auto"') -> dict[
     folder.mkdir(parents=True)
     atoms = SYSTEMS[system](symbol, a, cells)
     write(folder / "start.extxyz", atoms)
-    found: dict[str, Any] = {"atoms": len(atoms), "grid": grid.strip('"')}
+    found: dict[str, Any] = {"atoms": len(atoms), "steps": STEPS, "grid": grid.strip('"')}
     for balance in ("off", "auto"):
         text = (
             '[system]\nstructure = "start.extxyz"\n'
