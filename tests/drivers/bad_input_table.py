@@ -37,7 +37,7 @@ COMMAND_LINES = (
     Case("two inputs", ("argon.toml", "file.toml"), ("file.toml", "--help")),
     Case("unknown option", ("argon.toml", "--restart"), ("--restart", "--help")),
     Case("unknown subcommand", ("chek", "argon.toml"), ("chek", "'check'")),
-    Case("subcommand of the future", ("scale", "argon.toml"), ("scale", "not yet available")),
+    Case("subcommand of the future", ("distill", "argon.toml"), ("distill", "not yet available")),
     Case("resume and overwrite", ("argon.toml", "--resume", "--overwrite"), ("--resume", "--overwrite", "one of them")),
     Case("--set without assignment", sets("dynamics.steps"), ("--set dynamics.steps", "dynamics.steps=100")),
     Case("--set without anything", ("argon.toml", "--set"), ("--set",)),

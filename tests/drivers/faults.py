@@ -127,11 +127,11 @@ def other_table(right: Any) -> Any:
     """Forces and virials from an EAM table whose pair part is a thousandth off, energies from the right one."""
 
     def kernel(*arguments: Any) -> int:
-        *head, table, out = arguments
-        right(*head, table, out._replace(force=np.zeros_like(out.force)))
-        off = table.copy()
+        *head, functions, out = arguments
+        right(*head, functions, out._replace(force=np.zeros_like(out.force)))
+        off = functions.pairs.copy()
         off[..., 4:] *= 1.001
-        return int(right(*head, off, out._replace(energy=np.empty_like(out.energy))))
+        return int(right(*head, functions._replace(pairs=off), out._replace(energy=np.empty_like(out.energy))))
 
     return kernel
 
@@ -139,9 +139,11 @@ def other_table(right: Any) -> Any:
 def stretched(right: Any) -> Any:
     """Distances along z count a little more: forces and energies agree with each other, but space has a direction."""
 
-    def kernel(atoms: Any, *rest: Any) -> int:
-        scale = np.array([1.0, 1.0, 1.001])
-        status = right(atoms._replace(position=atoms.position * scale, cell=atoms.cell * scale), *rest)
+    def kernel(atoms: Any, pairs: Any, rows: Any, *rest: Any) -> int:
+        scale, packed = np.array([1.0, 1.0, 1.001]), rows.copy()
+        packed[:, 2] *= 1.001
+        changed = atoms._replace(position=atoms.position * scale, cell=atoms.cell * scale)
+        status = right(changed, pairs, packed, *rest)
         force = rest[-1].force
         force[:, 2] = np.rint(force[:, 2] * 1.001)
         return int(status)
@@ -163,18 +165,19 @@ def handed(right: Any) -> Any:
 def floating(right: Any) -> Any:
     """Forces added up in float64, in the order the atoms are in, as an ordinary program does."""
 
-    def kernel(atoms: Any, pairs: Any, cutoff: float, table: Any, out: Any) -> int:
+    def kernel(atoms: Any, pairs: Any, *rest: Any) -> int:
+        *head, cutoff, table, out = rest
         i, j = np.repeat(np.arange(len(pairs.offsets) - 1), np.diff(pairs.offsets)), pairs.neighbors
         d = (atoms.position[j] - atoms.position[i]) + (atoms.shift[j] - atoms.shift[i]) @ atoms.cell
         r2 = (d * d).sum(axis=1)
         i, j, d, r2 = (each[r2 < cutoff**2] for each in (i, j, d, r2))
-        a, b, _ = table[0, 0]
+        a, b = table[0, 0, :2]
         pull = 0.5 * ((6.0 * b - 12.0 * a / r2**3) / r2**4)[:, None] * d
         total = np.zeros(out.force.shape)
         np.add.at(total, i, pull)
         np.subtract.at(total, j, pull)
         out.force[:] += np.rint(total * FORCE_SCALE).astype(np.int64)
-        return int(right(atoms, pairs, cutoff, table, out._replace(force=np.zeros_like(out.force))))
+        return int(right(atoms, pairs, *head, cutoff, table, out._replace(force=np.zeros_like(out.force))))
 
     return kernel
 
@@ -263,6 +266,17 @@ class Fault:
     ranks: tuple[int, ...] = (1,)
 
 
+def never_renewed(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Ghosts stay where they were when the halo was built."""
+
+    def built(*arguments: Any) -> Any:
+        halo = build(*arguments)
+        halo.begin_forward, halo.end_forward = (lambda values: None), (lambda: None)
+        return halo
+
+    return built
+
+
 def patch(owner: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], list[Any]]:
     return lambda: [mock.patch.object(owner, name, make(getattr(owner, name)))]
 
@@ -280,7 +294,7 @@ FAULTS: dict[str, Fault] = {
     "virial-sign": Fault("lj", "virial", result_of(lj.LennardJones, weighted_virial([1, 1, 1, 1, -1, 1])), ranks=BOTH),
     "virial-diagonal": Fault("eam", "virial", result_of(eam.Eam, weighted_virial([1, 1, 1, 0, 0, 0]))),
     "stale-halo": Fault(
-        "lj", "environment", patch(HaloExchange, "forward", lambda f: lambda self, x: None), ranks=BOTH
+        "lj", "environment", patch(HaloExchange, "build", lambda build: staticmethod(never_renewed(build))), ranks=BOTH
     ),
     "lost-corner": Fault("lj", "environment", patch(domain, "within", corner_lost), ranks=BOTH),
     "missing-image": Fault(
@@ -300,8 +314,8 @@ FAULTS: dict[str, Fault] = {
     "wrong-species": Fault("species", "test vector", patch(allegro.AllegroPotential, "__init__", model_order)),
     "one-end": Fault("allegro", "force", patch(allegro, "spread_block", lambda f: one_end)),
     "float-forces": Fault("lj", "net force", patch(lj, "lj", floating), ranks=BOTH),
-    "float-reduce": Fault("lj", "rebuild", float_reduce, start=False),
-    "float-reduce-ranks": Fault("lj", "ranks", float_reduce, start=False, ranks=(2,)),
+    "float-reduce": Fault("folded", "rebuild", float_reduce, start=False),
+    "float-reduce-ranks": Fault("folded", "ranks", float_reduce, start=False, ranks=(2,)),
     "wrapped-in-place": Fault("lj", "wrapping", patch(domain, "assign_owners", wrap_in_place), start=False, ranks=BOTH),
     "hidden-state": Fault("lj", "repeat", lambda: [changed_result(lj.LennardJones, remembering())]),
     "rough-precision": Fault("allegro", "reference", result_of(allegro.AllegroPotential, rough)),

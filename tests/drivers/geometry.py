@@ -36,7 +36,7 @@ def evaluate(place: Place, comm: Comm) -> dict[str, Any]:
     virial = comm.reduce(result.virial)
     own = (state.local("id"), result.energy, state.local("force"), state.local("position"))
     ids, energy, force, x = (
-        np.concatenate(c) for c in zip(*comm.allgather([t.numpy().copy() for t in own]), strict=True)
+        np.concatenate(c) for c in zip(*comm.allgather([np.array(rows) for rows in own]), strict=True)
     )
     order = np.argsort(ids)
     return {"id": ids[order], "energy": energy[order], "force": force[order], "position": x[order], "virial": virial}

@@ -203,8 +203,7 @@ def test_straight_lines(launcher: Launcher, case: str, ranks: int) -> None:
 def test_a_balancer_moves_planes(launcher: Launcher, ranks: int) -> None:
     """One is from a file of the tests and a line in the registry; `test_same_bits` compares its run."""
     runs = launcher.get(ranks, "default")
-    for name in ("triclinic-moved", "triclinic-balanced"):
-        assert not np.array_equal(runs[name]["planes"], runs["triclinic-base"]["planes"])
+    assert not np.array_equal(runs["triclinic-moved"]["planes"], runs["triclinic-base"]["planes"])
 
 
 def test_slab_leaves_ranks_empty(launcher: Launcher) -> None:
