@@ -137,6 +137,11 @@ class _Checks:
         results = results_of(self.all_stats, self._comm)
         return VerifyReport(results, self._samples, self._comm.bcast(time.perf_counter() - began), self.remarks)
 
+    def _evaluate(self) -> None:
+        """Replaces the evaluation of the loop by one at the present positions (collective)."""
+        self._loop.evaluation = Evaluation()  # its arrays must not be in memory beside the new ones
+        self._loop.evaluation = self._forces(self._state, self._seen)
+
     def sampled(self, effort: Effort) -> None:
         """Environments of sampled atoms, the net force, and the test vectors of model files."""
         state, forces, comm, info = self._state, self._forces, self._comm, self._info
@@ -158,9 +163,9 @@ class _Checks:
         else:
             before = fingerprint(state, self._loop.evaluation, comm)
             with _displaced(state, environments, nudge, comm) as moved:
-                self._loop.evaluation = forces(state, self._seen)
+                self._evaluate()
                 self._atoms(effort, moved, rows)
-            self._loop.evaluation = forces(state, self._seen)
+            self._evaluate()
             if info.bit_exact:
                 changed = not np.array_equal(before, fingerprint(state, self._loop.evaluation, comm))
                 again.add("a number made of all bits", float(changed), 0.0, "")

@@ -202,6 +202,7 @@ class StepLoop:
         for part in range(parts):
             with self.timers.phase("integrate"):
                 clock = Clock(self.current_step, dt, part, parts, self.stage_start.step)
+                self.evaluation = Evaluation()  # its arrays must not be in memory beside the new ones
                 self.evaluation = self.integrator.step(
                     self.state, lambda state, needed: self.forces(state, needed | asked), clock
                 )
@@ -252,6 +253,7 @@ class StepLoop:
             if fault is not None:
                 self.forces.exchange_only(self.state)
                 continue
+            self.evaluation = Evaluation()
             try:
                 with self.timers.phase("integrate"):
                     clock = Clock(step, dt, first=self.stage_start.step)
