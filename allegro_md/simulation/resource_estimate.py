@@ -37,13 +37,17 @@ GHOST_ROW = ROW - FIELDS["velocity"].row_bytes
 LISTED = 8 + 12 + 8
 """Per local atom: offset and reference position of the neighbor list, energy of the last evaluation."""
 
-MIGRATING, SAVING = 90, 120
-"""Memory on top for a moment: per local atom while atoms migrate (when there is no neighbor list), and per atom of a
-piece (`id_partition.PIECE`) that is put in order for a checkpoint. Measured; see
-tests/unit/simulation/test_resource_estimate.py."""
+MIGRATING = 90
+"""Per local atom while atoms are made: all that migrates once more, and its owner (there is no neighbor list yet)."""
+
+SAVED = sum(field.row_bytes for field in FIELDS.values() if field.checkpoint)
+"""Per atom of a piece (`id_partition.PIECE`) of a checkpoint; the piece before is in memory until this one is whole."""
+
+SAVING = SAVED + 8 + 8 + 2 * FIELDS["velocity"].row_bytes
+"""Per atom of a piece that is put in order: it, ids that have arrived and their places, rows sent and received."""
 
 VIRIALS = 48
-"""Per local atom whose virial is kept."""
+"""Per local atom whose virial is kept: by the neighbor list until it is made anew, or by the first evaluation."""
 
 CENTROID_VIRIALS = 72
 """Per local atom and ghost, where an observer needs their virials in the centroid form."""
@@ -213,17 +217,18 @@ class ResourceEstimate:
         at_start = VIRIALS * self._copies if load.own <= MOST_VIRIALS else 0.0  # one by one, for the certificate
         holders = [observer for observer in stage.observers if isinstance(observer, HoldsMemory)]
         held = sum(observer.bytes_held(load.own) for observer in holders)
-        virials = max(self.potential_info.virial_bytes, at_start) * load.own
+        virials = self.potential_info.virial_bytes * load.own
+        at_start = max(0.0, at_start * load.own - virials)
         if any("centroid_virial" in observer.needs for observer in stage.observers):
             held += CENTROID_VIRIALS * self._copies * load.held
         packed = self.potential_info.bytes_per_atom * load.held
         moments = (
-            MIGRATING * load.own - lists,
-            SAVING * piece + ORDERING * load.own,
-            sum(observer.bytes_while_called(load.own) for observer in holders),
-            virials + packed + self.block,
+            MIGRATING * load.own - lists - virials,
+            SAVING * piece + SAVED * min(PIECE, load.own - piece) + ORDERING * load.own,
+            sum(observer.bytes_while_called(load.own) for observer in holders) + at_start,
+            packed + self.block + at_start,
         )
-        return state + lists + held + max(moments)
+        return state + lists + virials + held + max(moments)
 
     def _most_of_observers(self, n_ranks: int) -> tuple[str, float]:
         """Name and bytes of the observer that needs most; "" and 0 if none needs any."""
