@@ -74,7 +74,7 @@ class NeighborList:
         return len(self.offsets) - 1
 
     def clear(self) -> None:
-        """Forgets pairs and reference positions, so that their memory is free while atoms migrate and pairs are found."""
+        """Forgets pairs and reference positions: their memory is free while atoms migrate and pairs are found."""
         self.offsets, self.neighbors = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
         self._reference = np.zeros((0, 3))
         self._reference_matrix, self._virials = None, np.empty((0, 6))
