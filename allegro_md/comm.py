@@ -201,6 +201,8 @@ class Comm:
 
     def on_root(self, compute: Callable[[], T]) -> T:
         """The result of `compute` on rank 0, on all ranks: libm, and so any decision, may differ between machines."""
+        if self._mpi is None:
+            return compute()
         result: Any = None
         with self.collective_errors():
             if self.rank == 0:

@@ -31,9 +31,10 @@ class Timers:
 
     def phase(self, name: str) -> _Phase:
         """Adds the time spent in the body to `name`."""
-        if name not in self._phases:
-            self._phases[name] = _Phase(self, name)
-        return self._phases[name]
+        phase = self._phases.get(name)
+        if phase is None:
+            phase = self._phases[name] = _Phase(self, name)
+        return phase
 
     def count(self, what: str, amount: float = 1.0) -> None:
         """Adds to a count of the innermost open phase, "" where none is open."""
@@ -41,33 +42,30 @@ class Timers:
 
     def enter(self, name: str) -> None:
         """Opens a phase."""
-        self._switch()
+        if self._open:
+            self._stop()
+        self._since = time.perf_counter()
         self._open.append(name)
-        self._resume()
+        if name == POTENTIAL:
+            self._cpu_since = time.process_time()
 
     def leave(self) -> None:
         """Closes the innermost phase."""
-        spent = self._switch()
+        spent = self._stop()
         if self._open.pop() == WAIT:
             self.count("waited", spent)
-        self._resume()
-
-    def _switch(self) -> float:
-        """Adds the time since the last switch to the innermost open phase, and returns it."""
-        now = time.perf_counter()
-        spent = now - self._since
-        if self._open:
-            self.seconds[self._open[-1]] += spent
-            if self._open[-1] == POTENTIAL:
-                self.cpu_seconds += time.process_time() - self._cpu_since
-        self._since = now
-        return spent
-
-
-    def _resume(self) -> None:
-        """Begins to measure the CPU time of the phase that is now the innermost."""
         if self._open and self._open[-1] == POTENTIAL:
             self._cpu_since = time.process_time()
+
+    def _stop(self) -> float:
+        """Adds the time since the last switch to the innermost open phase, and returns it."""
+        now, name = time.perf_counter(), self._open[-1]
+        spent = now - self._since
+        self.seconds[name] += spent
+        if name == POTENTIAL:
+            self.cpu_seconds += time.process_time() - self._cpu_since
+        self._since = now
+        return spent
 
 
 class _Phase:

@@ -76,8 +76,14 @@ class Decomposition:
 
     def brick(self, rank: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns the lower and upper bounds of a rank's brick, (3,) fractional each."""
-        (x, y, z), (i, j, k) = self.planes, self.coordinates(rank)
-        return np.array([x[i], y[i, j], z[i, j, k]]), np.array([x[i + 1], y[i, j + 1], z[i, j, k + 1]])
+        lower, upper = self.bricks(np.array([rank]))[0]
+        return lower, upper
+
+    def bricks(self, ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Returns the lower and upper bounds of the bricks of `ranks` (m,), (m, 2, 3) fractional."""
+        (x, y, z), (i, j, k) = self.planes, np.unravel_index(ranks, self.grid)
+        bounds = np.array([x[i], y[i, j], z[i, j, k], x[i + 1], y[i, j + 1], z[i, j, k + 1]])
+        return bounds.T.reshape(-1, 2, 3)
 
     def images(self, rank: int, width: NDArray[np.float64]) -> NDArray[np.int64]:
         """Finds all bricks, and their periodic images, that are less than a width away from a rank's brick.

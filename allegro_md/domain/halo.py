@@ -84,7 +84,7 @@ class HaloExchange:
         fractional = (width + _SLACK) / state.cell.heights
         images = decomposition.images(comm.rank, fractional)
         images = images[np.argsort(images[:, 0] != comm.rank, kind="stable")]  # its own first
-        bricks = np.array([decomposition.brick(int(rank)) for rank in images[:, 0]]).reshape(-1, 2, 3)
+        bricks = decomposition.bricks(images[:, 0])
         margin = np.array([-fractional, fractional])
         inner = np.array(decomposition.brick(comm.rank)) - margin
         rows, counts = functions.within(state, inner, bricks + images[:, None, 1:] + margin)
@@ -239,11 +239,8 @@ def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm, firs
 
 def _translate(shifts: DeviceArray, images: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
     """Subtracts the translations of `images` (m, 4) from consecutive `shifts` (n, 3), `counts` (m,) of them each."""
-    last = 0
-    for (_, *translation), n in zip(images.tolist(), counts.tolist(), strict=True):
-        for axis in range(3):
-            shifts[last : last + n, axis] -= translation[axis]
-        last += n
+    translations = np.repeat(images[:, 1:].astype(np.int32), counts, axis=0)
+    shifts -= translations if isinstance(shifts, np.ndarray) else shifts.new_tensor(translations)
 
 
 def _from(rows: slice, first: int) -> slice:

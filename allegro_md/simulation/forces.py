@@ -162,7 +162,7 @@ class ForceEvaluator:
         try:
             with self._timers.phase("potential"):
                 state.array_all("force")[...] = 0
-                if isinstance(self.potential, InParts) and interior > 0:
+                if interior > 0 and isinstance(self.potential, InParts):
                     evaluation = self.potential.in_parts(state, self.neighbors, asked, exchange.parts(interior))
                 else:
                     exchange.arrive()

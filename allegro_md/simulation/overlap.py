@@ -80,6 +80,7 @@ class Exchange:
         """
         self.arrive()
         if ghost_forces:
-            self.depart()
             with self._timers.phase("halo"):
+                if not self._departed:
+                    self._halo.begin_reverse(self._state.array_all("force"))
                 self._halo.end_reverse()

@@ -62,6 +62,8 @@ def within(
 
 def gather(values: NDArray[Any], rows: NDArray[np.int32], out: NDArray[Any]) -> None:
     """Copies rows (m,) of a per-atom array: out[k] = values[rows[k]]; `values` (n, …), `out` (m, …)."""
+    if len(rows) == 0:  # no atom goes to another rank
+        return
     if values.dtype.itemsize == 8:  # one compiled function for all of them
         _gather(_table(values).view(np.int64), rows, _table(out).view(np.int64))
     else:
@@ -70,12 +72,13 @@ def gather(values: NDArray[Any], rows: NDArray[np.int32], out: NDArray[Any]) -> 
 
 def scatter_add(values: NDArray[Any], rows: NDArray[np.int32], addends: NDArray[Any]) -> None:
     """Adds to rows (m,) of a per-atom array: values[rows[k]] += addends[k]; `values` (n, …), `addends` (m, …)."""
-    _scatter_add(_table(values), rows, _table(addends))
+    if len(rows) > 0:
+        _scatter_add(_table(values), rows, _table(addends))
 
 
 def _table(values: NDArray[Any]) -> NDArray[Any]:
     """A per-atom array, `values` (n, …), as (n, k), the same memory."""
-    return values.reshape(len(values), math.prod(values.shape[1:]))
+    return values if values.ndim == 2 else values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 @numba.njit(cache=True, inline="always")
