@@ -224,8 +224,10 @@ def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm, firs
     Returns:
         The ranks with which any atom is exchanged.
     """
+    if len(ranks) == 0:
+        return []
     near, where = np.unique(ranks, return_index=True)
-    sent = np.add.reduceat(counts, where) if len(near) else np.zeros(0, dtype=np.int64)
+    sent = np.add.reduceat(counts, where)
     received = np.zeros_like(sent)
     legs = [SendRecv(sent[k : k + 1], int(rank), received[k : k + 1], int(rank)) for k, rank in enumerate(near)]
     comm.send_receive(legs)

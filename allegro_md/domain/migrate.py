@@ -40,8 +40,9 @@ def migrate(state: AtomState, decomposition: Decomposition, comm: Comm) -> int:
     moved = int((owner != comm.rank).sum())
     if comm.any(moved > 0):
         _exchange_atoms(state, owner, comm)
-    del owner  # settling makes its own
-    _set_shifts(state, decomposition, comm)
+        del owner  # shifts are set with another one
+        backend_for(state.device).domain.assign_owners(state, decomposition.planes)
+    _count(state, comm)
     return moved
 
 
@@ -53,12 +54,12 @@ def assign_initial_owners(state: AtomState, decomposition: Decomposition, comm: 
     """
     mine = backend_for(state.device).domain.assign_owners(state, decomposition.planes) == comm.rank
     state.set_local({name: state.array_local(name)[mine] for name, field in state.fields.items() if field.migrates})
-    _set_shifts(state, decomposition, comm)
+    backend_for(state.device).domain.assign_owners(state, decomposition.planes)  # sets the shifts
+    _count(state, comm)
 
 
-def _set_shifts(state: AtomState, decomposition: Decomposition, comm: Comm) -> None:
-    """Sets the shifts of the local atoms and counts all of them."""
-    backend_for(state.device).domain.assign_owners(state, decomposition.planes)
+def _count(state: AtomState, comm: Comm) -> None:
+    """Counts the atoms of all ranks."""
     n_found = int(comm.sum(np.array([state.n_local]))[0])
     if n_found != state.n_total:
         raise PhysicsError(f"{state.n_total} atoms expected after migration, {n_found} found: one was lost or doubled")

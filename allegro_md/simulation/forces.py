@@ -221,6 +221,8 @@ class ForceEvaluator:
     def _cut(self, state: AtomState) -> Decomposition:
         """Cuts the box for the present positions, or as the balancer wants it (collective)."""
         if self.balancer is None:
+            if self.decomposition is not None and all(state.cell.periodic):
+                return self.decomposition  # bricks of equal widths stay
             return decompose(state, self._comm, self._grid)
         before = self.decomposition or decompose(state, self._comm, self._grid)
         unlisted = self._comm.any(len(self.neighbors.offsets) <= state.n_local)

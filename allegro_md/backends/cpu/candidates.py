@@ -25,7 +25,7 @@ class Held(NamedTuple):
         ids: (n,).
         least: (3,) least shift along each axis.
         span: (3,) how many there are up to the largest.
-        ranks: (n,) in the order of (id, shift); empty where the others make up a key of 63 bits.
+        ranks: (n,) in the order of (id, shift); empty where the others make up a key of 31 bits.
     """
 
     position: NDArray[np.float64]
@@ -55,7 +55,7 @@ class Candidates(NamedTuple):
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     z: NDArray[np.float64]
-    key: NDArray[np.int64]
+    key: NDArray[np.int32]
     atom: NDArray[np.int32]
     planes: NDArray[np.int64]
 
@@ -64,7 +64,7 @@ class Candidates(NamedTuple):
 def room_for(n: int) -> Candidates:
     """Room for n candidates."""
     return Candidates(
-        np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32),
+        np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32),
         np.zeros(STRETCH + 2 * REACH + 1, dtype=np.int64),
     )
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from allegro_md.backends.cpu.candidates import STRETCH, Binned, Candidates, Held, columns_around, gather, room_for
 from allegro_md.backends.cpu.grid import REACH, Grid, bin_at, cells_around, column_start, place_of, sorted_into
-from allegro_md.backends.cpu.lanes import LANES, WORD, count_smaller, lowest, near
+from allegro_md.backends.cpu.lanes import KEYS, WORD, count_smaller, lowest, near
 from allegro_md.cell import Cell
 
 _BY_COUNTING = 256  # up to so many neighbors a place in the list is found by counting smaller keys
+_USUAL = 128  # neighbors of a center: few have more
 
 
 def build_pairs(
@@ -46,7 +47,7 @@ def build_pairs(
     grid = cells_around(position, shift, cell, distance)
     own = sorted_into(grid, position, shift, 0, n_centers)
     binned = Binned(*own, *sorted_into(grid, position, shift, n_centers, len(position)))
-    done, room = 0, 1024
+    done, room = 0, min(_USUAL * n_centers, 2**16)
     while done < n_centers:
         # Pages move along with a large array that grows or shrinks: it is neither copied nor in memory twice.
         neighbors.resize(room, refcheck=False)
@@ -68,7 +69,7 @@ def _held(position: NDArray[np.float64], shift: NDArray[np.int32], ids: NDArray[
     """
     least, span = _spans(shift)
     ranks = np.zeros(0, dtype=np.int64)
-    if float(ids.max() + 1) * float(span[0]) * float(span[1]) * float(span[2]) >= 2.0**62:
+    if float(ids.max() + 1) * float(span[0]) * float(span[1]) * float(span[2]) >= 2.0**31:
         ranks = np.empty(len(ids), dtype=np.int64)
         ranks[np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], ids))] = np.arange(len(ids))
     return Held(position, shift, ids, least, span, ranks)
@@ -161,8 +162,8 @@ def _lists(
     """
     position, shift = held.position, held.shift
     xs, ys, zs, keys, index, planes = candidates
-    near_keys, near_index = np.empty(len(keys), dtype=np.int64), np.empty(len(keys), dtype=np.int32)
-    smaller = np.empty(max(len(keys), _BY_COUNTING), dtype=np.int64)
+    near_keys, near_index = np.empty(len(keys), dtype=np.int32), np.empty(len(keys), dtype=np.int32)
+    smaller = np.empty(len(keys), dtype=np.int32)
     end = offsets[i]
     for plane in range(len(last)):
         start, stop = planes[plane], planes[plane + 2 * REACH + 1]
@@ -190,9 +191,9 @@ def _lists(
 @numba.njit(cache=True)
 def _append(
     n: int,
-    keys: NDArray[np.int64],
+    keys: NDArray[np.int32],
     index: NDArray[np.int32],
-    smaller: NDArray[np.int64],
+    smaller: NDArray[np.int32],
     end: int,
     neighbors: NDArray[np.int32],
 ) -> None:
@@ -200,9 +201,9 @@ def _append(
 
     Args:
         n: number of indices.
-        keys: (≥ n,) unique keys.
+        keys: (≥ n + KEYS,) unique keys.
         index: (≥ n,) indices of atoms.
-        smaller: (≥ n,) workspace: for each key the number of smaller ones.
+        smaller: (≥ n + KEYS,) workspace: for each key the number of smaller ones.
         end: length of the list so far.
         neighbors: (room,) the list, written.
     """
@@ -211,7 +212,7 @@ def _append(
         for k in range(n):
             neighbors[end + k] = index[order[k]]
         return
-    for first in range(0, n, LANES):
+    for first in range(0, n, KEYS):
         count_smaller(keys, n, first, smaller)
     for k in range(n):
         neighbors[np.uint64(end + smaller[k])] = index[k]

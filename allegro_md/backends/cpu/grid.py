@@ -179,7 +179,7 @@ def bin_at(
     return a, b, c
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def column_start(a: int, b: int, bins: NDArray[np.int64]) -> int:
     """Number of the first cell of a column (those above it follow) in a grid of `bins` (3,) cells."""
     inside = a & (STRIP - 1)
