@@ -118,13 +118,16 @@ class HaloExchange:
             values: (n_all, …) per-atom field; the rows of other ranks' ghosts are filled by `end_forward`.
         """
         values = _on_host(values)
-        outgoing = self._buffer(values)
-        self._functions.gather(values, self._sent, outgoing)
-        self._send(values, outgoing)
+        if self._partners:
+            outgoing = self._buffer(values)
+            self._functions.gather(values, self._sent, outgoing)
+            self._send(values, outgoing)
         self._functions.gather(values, self._own, values[self.first_own : self.first_remote])
 
     def end_forward(self) -> None:
         """Waits for the ghosts of other ranks."""
+        if not self._partners:
+            return
         values, arrived = self._finish()
         if not isinstance(values, np.ndarray):
             values[self.first_remote :] = values.new_tensor(arrived)
@@ -168,10 +171,11 @@ class HaloExchange:
             n_own: so many of the images are this rank's.
         """
         values = _on_host(values)
-        outgoing = self._buffer(values)
-        self._functions.gather(values, self._sent, outgoing)
-        _translate(outgoing, images[n_own:], counts[n_own:])
-        self._send(values, outgoing)
+        if self._partners:
+            outgoing = self._buffer(values)
+            self._functions.gather(values, self._sent, outgoing)
+            _translate(outgoing, images[n_own:], counts[n_own:])
+            self._send(values, outgoing)
         own = values[self.first_own : self.first_remote]
         self._functions.gather(values, self._own, own)
         _translate(own, images[:n_own], counts[:n_own])

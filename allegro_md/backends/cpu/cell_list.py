@@ -14,6 +14,7 @@ from allegro_md.backends.cpu.candidates import STRETCH, Binned, Candidates, Held
 from allegro_md.backends.cpu.grid import REACH, Grid, bin_at, cells_around, column_start, place_of, sorted_into
 from allegro_md.backends.cpu.lanes import KEYS, WORD, count_smaller, lowest, near
 from allegro_md.cell import Cell
+from allegro_md.kernels.no_refcount import no_refcount
 
 _BY_COUNTING = 256  # up to so many neighbors a place in the list is found by counting smaller keys
 _USUAL = 128  # neighbors of a center: few have more
@@ -112,6 +113,7 @@ def _fill(
     Returns:
         The first center without a list, and the room it may need.
     """
+    held, grid, binned = no_refcount(held), no_refcount(grid), no_refcount(binned)
     position, shift = held.position, held.shift
     matrix, axes, low, bins, counts, merged = grid
     ordered = len(binned.members) == 0

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
+from allegro_md.kernels.no_refcount import no_refcount
 
 REACH = 1
 """Cells along the last axis that the search distance spans."""
@@ -179,7 +180,7 @@ def bin_at(
     return a, b, c
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def column_start(a: int, b: int, bins: NDArray[np.int64]) -> int:
     """Number of the first cell of a column (those above it follow) in a grid of `bins` (3,) cells."""
     inside = a & (STRIP - 1)
@@ -204,7 +205,7 @@ def sorted_into(
         starts (n_cells + 1,), and the atoms of cell b, ``members[starts[b]:starts[b + 1]]``, in their present order;
         members is empty where `first` is 0 and all atoms are in the order of cells already.
     """
-    matrix, columns, low, bins, counts, merged = grid
+    matrix, columns, low, bins, counts, merged = no_refcount(grid)
     starts = np.zeros(bins[0] * bins[1] * bins[2] + 1, dtype=np.int32)
     cells = np.empty(last - first, dtype=np.int32)  # finding a cell anew takes longer than reading it
     ordered, before = first == 0, 0
