@@ -40,7 +40,7 @@ def near(_: Any, xs: Any, ys: Any, zs: Any, first: Any, x: Any, y: Any, z: Any, 
     """Bit k of the result: whether place ``first + k`` is at a squared distance below `limit` (Å²) of (x, y, z), Å."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        middle, bound = [_splat(builder, value, _DOUBLES) for value in arguments[4:7]], _splat(builder, arguments[7], _DOUBLES)
+        *middle, bound = (_splat(builder, value, _DOUBLES) for value in arguments[4:8])
         word = ir.Constant(_LONG, 0)
         for start in range(0, WORD, LANES):
             offset = builder.add(arguments[3], ir.Constant(_LONG, start))
