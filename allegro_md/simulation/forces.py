@@ -47,7 +47,8 @@ class ForceEvaluator:
         balancer: moves planes at rebuilds; None: they stay, and follow the atoms along free axes.
         costs: what the potential takes of this rank's time.
         n_interior: of the first local atoms, which have no neighbor from another rank; 0: messages are waited for.
-        excess: distance, Å, by which atoms of this rank have moved beyond the skin in the latest evaluation.
+        excess: distance, Å, by which atoms of this rank have moved beyond the skin in the latest evaluation; infinite
+            while there are no lists.
         applied: constant forces on groups of atoms, in addition to those of the potential; None: none.
     """
 
@@ -83,7 +84,7 @@ class ForceEvaluator:
         self._skin = skin
         self._grid = grid
         self._timers = timers
-        self.balancer, self.costs = balancer, Costs()
+        self.balancer, self.costs = balancer, Costs(timers.cpu_seconds)
         self.halo: HaloExchange
         self._least_interior = least_interior
         self.neighbors = self._new_lists()
@@ -135,6 +136,7 @@ class ForceEvaluator:
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
         self.neighbors = self._new_lists()
+        self.excess = np.inf
 
     def _new_lists(self) -> NeighborList:
         info = self.potential.info

@@ -123,6 +123,11 @@ class StepLoop:
         start = self.stage_start
         return start.time + (self.step - start.step) * self.integrator.timestep
 
+    def use(self, forces: ForceEvaluator) -> None:
+        """Continues with another evaluator; it makes its lists in the next step, which is an ordinary one."""
+        self.forces, self._rebuilds = forces, forces.rebuilds
+        self.windows.forget()
+
     def begin_stage(self, integrator: Integrator) -> None:
         """Continues with another integrator; `start` must follow."""
         self.stage_start = StageStart(self.step, self.time, self.state.cell.volume)
@@ -215,6 +220,8 @@ class StepLoop:
             return 0
         if not (exact and isinstance(integrator, LocalSteps) and integrator.steps_are_local):
             return 0
+        if np.isinf(self.forces.excess):  # there are no lists
+            return 0
         most = min(self.windows.length(), last_step - self.step)
         for k in range(most):
             step = self.step + 1 + k
@@ -239,10 +246,11 @@ class StepLoop:
         saved.restore()
         again = self._make_unchecked(reached - first)
         self.comm.raise_together(None if again is None else again.error or RuntimeError("a step cannot be repeated"))
-        self.step = reached
+        self.step, self._met, rebuilds = reached, time.perf_counter(), self.forces.rebuilds
         self._move(NOTHING_MORE)
-        # An error that does not come again is no better for that.
-        self.comm.raise_together(fault.error if fault is not None and fault.step == self.current_step else None)
+        # An error that does not come again is no better for that, unless a list was out of date when it came.
+        again = fault if self.forces.rebuilds == rebuilds else None
+        self.comm.raise_together(again.error if again is not None and again.step == self.current_step else None)
         self.step = self.current_step
 
     def _make_unchecked(self, n_steps: int) -> Fault | None:

@@ -72,6 +72,10 @@ class Windows:
     def __init__(self, longest: float = LONGEST) -> None:
         """Begins with ordinary steps; `longest` in seconds, 0: there are no windows."""
         self._longest = longest
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew with ordinary steps: the lists are others."""
         self._excess = self._pace = self._seconds = math.inf  # of all ranks, when they last met
         self._first = self._last = math.inf  # excess of this rank, then and in the latest step
 
