@@ -18,7 +18,7 @@ from allegro_md.potentials.base import Potential
 from allegro_md.potentials.parts import InParts, has_parts
 from allegro_md.simulation.applied import AppliedForces
 from allegro_md.simulation.overlap import LEAST, Exchange, interior
-from allegro_md.state import AtomState, on_host
+from allegro_md.state import HOST, AtomState, on_host
 from allegro_md.timers import Timers
 
 
@@ -214,7 +214,9 @@ class ForceEvaluator:
     def _interior(self, state: AtomState) -> NDArray[np.bool_] | None:
         """Tells which local atoms have no neighbor from another rank, (n_local,); None where there is no use for it."""
         info, few = self.potential.info, state.n_local < self._least_interior
-        if few or self._comm.size == 1 or not (info.hops == 1 and info.ghost_forces and has_parts(self.potential)):
+        if few or self._comm.size == 1 or state.device != HOST:  # there forces are put back as a whole
+            return None
+        if not (info.hops == 1 and info.ghost_forces and has_parts(self.potential)):
             return None
         assert self.decomposition is not None
         inside = interior(state, self.decomposition, self._comm.rank, info.halo + self._skin)

@@ -52,13 +52,13 @@ class SavedState:
     def __init__(self, state: AtomState, integrator: Integrator) -> None:
         """Copies what a step changes."""
         self._state, self._integrator = state, integrator
-        self._rows = {name: state.host_local(name).copy() for name in state.fields if name not in UNCHANGED}
+        self._rows = {name: np.array(state.host_local(name)) for name in state.fields if name not in UNCHANGED}
         self._numbers = integrator.state_dict()
 
     def restore(self) -> None:
         """Puts everything back."""
         for name, rows in self._rows.items():
-            self._state.host_local(name)[...] = rows
+            self._state.array_local(name)[...] = self._state.device_array(rows)
         self._integrator.load_state_dict(self._numbers)
 
 
