@@ -77,6 +77,7 @@ class Comm:
     Attributes:
         rank: this rank, from 0.
         size: number of ranks.
+        n_started: ranks of the program; more where these are one group of several.
         library: name and version of the MPI in use; empty without one.
         timers: get the time spent waiting for others, and for each phase what went between ranks: "messages" to another
             rank and "bytes" in them, "allreduces", and other "collectives".
@@ -86,10 +87,11 @@ class Comm:
         """Wraps an mpi4py communicator and the module `mpi4py.MPI`; None is the serial stand-in."""
         self._mpi: Any = NotedCommunicator(mpi) if mpi is not None else None
         self._api = api
-        self._farewell: Any = mpi.Dup() if mpi is not None else None  # of its own, so that it meets nothing else
+        self._farewell: Any = self._mpi.Dup() if mpi is not None else None  # of its own, so that it meets nothing else
         self._messages: list[Any] = []  # of `tell`, with their requests: MPI may read them until they have arrived
         self.rank: int = mpi.Get_rank() if mpi is not None else 0
         self.size: int = mpi.Get_size() if mpi is not None else 1
+        self.n_started: int = api.COMM_WORLD.Get_size() if api is not None else 1
         self.timers = Timers()
         words = api.Get_library_version().replace("Version:", "").split() if api is not None else []
         self.library: str = " ".join(words[:3]).rstrip(",")
@@ -366,7 +368,7 @@ class Comm:
         """Ends all ranks at once, for faults that only one rank knows of."""
         sys.stdout.flush()
         sys.stderr.flush()
-        if self._mpi is not None and self.size > 1:
+        if self._mpi is not None and self.n_started > 1:
             time.sleep(FORWARDING_SECONDS)  # mpirun drops what it has not yet read from a rank that aborts
-            self._mpi.Abort(status)
+            self._api.COMM_WORLD.Abort(status)
         sys.exit(status)

@@ -36,7 +36,7 @@ from allegro_md.potentials.sum import SumPotential
 from allegro_md.potentials.zbl import Zbl
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop
-from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.state import AtomState, SpeciesTable, on_host
 from allegro_md.timers import Timers
 
 GRIDS = {"long": (2, 1, 1), "flat": (1, 2, 1)}
@@ -106,7 +106,7 @@ def device_memory() -> Iterator[None]:
 
 def copied(values: Any) -> NDArray[Any]:
     """What `on_host` gives of another device; arrays of the host as they are."""
-    return values if isinstance(values, np.ndarray) else np.array(values)
+    return values if isinstance(values, np.ndarray) else values.clone().numpy()
 
 
 def run(
@@ -122,7 +122,7 @@ def run(
     loop.advance(4)
     result = forces(state, (NEEDS | {"force_std"}) & (potential.info.provides | {"force_std"}))
     assert result.virial is not None
-    values = {key: np.array(value) for key, value in result.per_atom.items()}
+    values = {key: np.array(on_host(value)) for key, value in result.per_atom.items()}
     values |= {key: state.host_local(key).copy() for key in ("position", "velocity", "force")}
     found = by_id(state, values, comm) | {"total": comm.reduce(result.virial)}
     inside = comm.allgather(forces.n_interior)

@@ -106,7 +106,7 @@ def test_from_arrays() -> None:
 
 def test_copies_for_the_host_are_not_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state on another device, which a tensor stands for here: what is written there would be lost."""
-    monkeypatch.setattr(module, "on_host", lambda values: np.array(values))
+    monkeypatch.setattr(module, "on_host", lambda values: values.clone().numpy())
     state = AtomState(Cell(10.0 * np.eye(3)), SpeciesTable(("H",), np.array([1]), np.array([1.0])), 3, "cpu:0")
     state.resize(3, 0)
     state.array_local("position")[...] = state.device_array(np.ones((3, 3)))
