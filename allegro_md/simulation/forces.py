@@ -97,9 +97,10 @@ class ForceEvaluator:
             needs: names of `QUANTITIES` to return beside the energies; what the potential cannot provide is left out.
         """
         self.excess = self.neighbors.skin_excess(state)
-        stale = self._comm.max(self.excess) > 0.0
+        excess, evaluations = self._comm.max(np.array([self.excess, self.costs.evaluations]))
+        stale = bool(excess > 0.0)
         if not stale and self.balancer is not None:
-            stale = self.balancer.wants_rebuild(self.costs, self._comm)
+            stale = self.balancer.wants_rebuild(self.costs, self._comm, int(evaluations))
         if stale:
             with self._timers.phase("rebuild"):
                 self._rebuild(state)

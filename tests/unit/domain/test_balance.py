@@ -94,9 +94,19 @@ def test_planes_stay_where_a_rebuild_costs_more() -> None:
 
 def test_looks_become_rarer() -> None:
     balancer, costs, even = started(), spent(0.003, 64), TwoRanks(0.003)
-    looks = [k for k in range(1, 30 * FIRST_LOOK) if balancer.wants_rebuild(costs, TwoRanks(0.001))]
+    looks = [k for k in range(1, 30 * FIRST_LOOK) if balancer.wants_rebuild(costs, TwoRanks(0.001), k)]
     assert looks == [FIRST_LOOK, 5 * FIRST_LOOK, 21 * FIRST_LOOK]
-    assert not any(started().wants_rebuild(costs, even) for _ in range(100))
+    assert not any(started().wants_rebuild(costs, even, k) for k in range(100))
+
+
+def test_evaluations_count_that_nobody_is_asked_before() -> None:
+    """In windows of steps; and the count begins anew when planes have moved."""
+    balancer, costs = started(), spent(0.003, 64)
+    assert balancer.wants_rebuild(costs, TwoRanks(0.001), 3 * FIRST_LOOK)
+    assert not balancer.wants_rebuild(costs, TwoRanks(0.001), 6 * FIRST_LOOK)
+    assert balancer.wants_rebuild(costs, TwoRanks(0.001), 7 * FIRST_LOOK)
+    assert balancer.cut(situation(0.001, 300, effort=0.0), EVEN) is not EVEN
+    assert balancer.wants_rebuild(costs, TwoRanks(0.001), FIRST_LOOK)
 
 
 def test_an_evaluation_that_compiles_does_not_count() -> None:
