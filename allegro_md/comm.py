@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,20 @@ class SendRecv:
     to: int
     receive: NDArray[Any]
     source: int
+
+
+class RowCounts(NamedTuple):
+    """Numbers of rows that ranks send to each other, see `Comm.count_rows`.
+
+    Attributes:
+        sent: (size,) int64, from this rank to each.
+        received: (size,) int64, from each to this rank.
+        most: the largest of all, between any two ranks.
+    """
+
+    sent: NDArray[np.int64]
+    received: NDArray[np.int64]
+    most: int
 
 
 class Pending:
@@ -224,39 +238,46 @@ class Comm:
         """Tells if `flag` is true on any rank."""
         return bool(self.max(1.0 if flag else 0.0))
 
+    def count_rows(self, counts: Sequence[int] | NDArray[np.int64]) -> RowCounts:
+        """Tells every rank how many rows go to it, for several exchanges; `counts` (size,) go to each (collective)."""
+        sent = np.asarray(counts, dtype=np.int64)
+        if self._mpi is None:
+            return RowCounts(sent, sent, int(sent.max()))
+        told = np.column_stack([sent, np.full(self.size, sent.max())])  # with the largest of all, for the rounds
+        heard = np.empty_like(told)
+        with self._together("collectives"):
+            self._mpi.Alltoall(told, heard)
+        return RowCounts(sent, heard[:, 0].copy(), int(heard[:, 1].max()))
+
     def exchange(
-        self, rows: NDArray[Any], counts: Sequence[int] | NDArray[np.int64]
+        self, rows: NDArray[Any], counts: Sequence[int] | NDArray[np.int64] | RowCounts
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Sends rows to other ranks, every rank to every rank.
 
         Args:
             rows: (n, …), sorted by destination rank.
-            counts: (size,) how many go to each rank.
+            counts: (size,) how many go to each rank; or what `count_rows` has made of them, where rows of several
+                arrays go to the same ranks.
 
         Returns:
             The rows received, sorted by source rank, and how many came from each (size,).
         """
-        counts = np.asarray(counts, dtype=np.int64)
+        sent, received, most = counts if isinstance(counts, RowCounts) else self.count_rows(counts)
         if self._mpi is None:
-            return rows, counts
-        told = np.column_stack([counts, np.full(self.size, counts.max())])  # with the largest of all, for the rounds
-        heard = np.empty_like(told)
-        with self._together("collectives"):
-            self._mpi.Alltoall(told, heard)
-        received, most = heard[:, 0].copy(), int(heard[:, 1].max())
+            return rows, received
         out = np.empty((int(received.sum()), *rows.shape[1:]), dtype=rows.dtype)
         row_bytes = max(1, rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64)))
         per_round = max(1, ROUND_BYTES // (row_bytes * self.size))  # rows per pair of ranks and round
         rounds = -(-most // per_round)
-        to_others = np.delete(counts, self.rank)
+        to_others = np.delete(sent, self.rank)
         self._count_messages(int(np.count_nonzero(to_others)), row_bytes * int(to_others.sum()))
         send_bytes = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
         receive_bytes = out.reshape(-1).view(np.uint8)
-        send_start, receive_start = np.cumsum(counts) - counts, np.cumsum(received) - received
+        send_start, receive_start = np.cumsum(sent) - sent, np.cumsum(received) - received
         for r in range(rounds):
             done = r * per_round
             layouts = []
-            for total, start in ((counts, send_start), (received, receive_start)):
+            for total, start in ((sent, send_start), (received, receive_start)):
                 here = np.clip(total - done, 0, per_round)
                 layouts.append((here * row_bytes, (start + np.minimum(done, total)) * row_bytes))
             self._alltoallv(send_bytes, layouts[0], receive_bytes, layouts[1])
