@@ -73,12 +73,13 @@ class StepLoop:
         integrator: moves the atoms.
         stage_start: of the present stage.
         observers: look at it now and then; called in the order of their priority.
-        guard: looks at every step.
+        guard: looks at every step, also at those of a window.
         substepping: steps to be made in parts.
         windows: chooses which steps are made without a look at other ranks.
         changes_cell: the cell changes in some stage of the run: observables hold the density.
-        ended: asked after every step on all ranks alike; True ends the present stage.
-        stop_wanted: asked on every rank after every step; not 0: a reason to end the run (`stopping.REASONS`).
+        ended: asked after every step or window on all ranks alike; True ends the present stage.
+        stop_wanted: asked on every rank after every step or window; not 0: a reason to end the run
+            (`stopping.REASONS`).
     """
 
     evaluation: Evaluation
