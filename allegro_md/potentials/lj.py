@@ -35,7 +35,9 @@ class LennardJones:
             cutoff: Å.
             shift: subtract φ(cutoff), so that the energy is continuous.
         """
-        self.info = PotentialInfo("lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED)
+        self.info = PotentialInfo(
+            "lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff
+        )  # the whole force of a pair is on each center
         repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
         subtracted = at_cutoff if shift else np.zeros_like(epsilon)

@@ -132,7 +132,7 @@ class ForceEvaluator:
 
     def exchange_only(self, state: AtomState) -> None:
         """Takes part in the messages of an evaluation without making it."""
-        Exchange(state, self.halo, self._timers, moved=True).complete(self.potential.info.ghost_forces)
+        Exchange(state, self.halo, self._timers, True, self.potential.info.ghost_forces).complete()
 
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
@@ -161,7 +161,7 @@ class ForceEvaluator:
         info, interior = self.potential.info, self.n_interior
         sources = {DERIVED[name][0] for name in needs if name in DERIVED}
         asked = frozenset(needs | sources) & info.provides
-        exchange = Exchange(state, self.halo, self._timers, moved)
+        exchange = Exchange(state, self.halo, self._timers, moved, info.ghost_forces)
         try:
             with self._timers.phase("potential"):
                 state.array_all("force")[...] = 0
@@ -171,9 +171,9 @@ class ForceEvaluator:
                     exchange.arrive()
                     evaluation = self.potential(state, self.neighbors, asked)
         except Exception as error:  # other ranks must not wait for the forces on their atoms
-            exchange.complete(info.ghost_forces)
+            exchange.complete()
             return None, error
-        exchange.complete(info.ghost_forces)
+        exchange.complete()
         self.costs.end_evaluation(self._timers.cpu_seconds)
         return evaluation, None
 
@@ -217,7 +217,7 @@ class ForceEvaluator:
         info, few = self.potential.info, state.n_local < self._least_interior
         if few or self._comm.size == 1 or state.device != HOST:  # there forces are put back as a whole
             return None
-        if not (info.hops == 1 and info.ghost_forces and has_parts(self.potential)):
+        if info.hops > 1 or info.halo > info.cutoff or not has_parts(self.potential):
             return None
         assert self.decomposition is not None
         inside = interior(state, self.decomposition, self._comm.rank, info.halo + self._skin)

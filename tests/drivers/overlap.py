@@ -120,13 +120,16 @@ def run(
     loop = StepLoop(state, forces, VelocityVerlet(2.0, 3 * state.n_total - 3), comm, timers)
     loop.start()
     loop.advance(4)
+    timers.counts.clear()
+    forces(state)
+    messages = sum(kinds["messages"] for kinds in timers.counts.values())
     result = forces(state, (NEEDS | {"force_std"}) & (potential.info.provides | {"force_std"}))
     assert result.virial is not None
     values = {key: np.array(on_host(value)) for key, value in result.per_atom.items()}
     values |= {key: state.host_local(key).copy() for key in ("position", "velocity", "force")}
     found = by_id(state, values, comm) | {"total": comm.reduce(result.virial)}
     inside = comm.allgather(forces.n_interior)
-    return found | {"inside": np.array(inside), "rebuilds": forces.rebuilds}
+    return found | {"inside": np.array(inside), "rebuilds": forces.rebuilds, "messages": messages}
 
 
 def failing(comm: Comm) -> list[str]:
