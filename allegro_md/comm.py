@@ -101,7 +101,7 @@ class Comm:
         """Wraps an mpi4py communicator and the module `mpi4py.MPI`; None is the serial stand-in."""
         self._mpi: Any = NotedCommunicator(mpi) if mpi is not None else None
         self._api = api
-        self._farewell: Any = self._mpi.Dup() if mpi is not None else None  # of its own, so that it meets nothing else
+        self._farewell: Any = self._mpi.Dup() if self._mpi is not None else None  # of its own: it meets nothing else
         self._messages: list[Any] = []  # of `tell`, with their requests: MPI may read them until they have arrived
         self.rank: int = mpi.Get_rank() if mpi is not None else 0
         self.size: int = mpi.Get_size() if mpi is not None else 1

@@ -102,7 +102,7 @@ class StopRequest:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within: a signal ends the run after the step or window under way; a second one, later, the process at once."""
+        """Within: a signal ends the run after the step or window under way; a second one, later, at once."""
         before: dict[int, Any] = {}
 
         def request(number: int, frame: FrameType | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allegro_md.errors import PhysicsError
 from allegro_md.evaluation import OF_EDGES, TOLERANCE, Evaluation, Needs, PotentialInfo, centroid_rows, wants_virial
@@ -132,7 +133,7 @@ class FusedPotential:
             total = total.plus(ExactSum.of(own, "virial", ids[first:last]))
         if host_force is not force:
             force[...] = state.device_array(host_force)
-        rows = {"energy": energy}
+        rows: dict[str, NDArray[Any]] = {"energy": energy}
         if per_atom:
             rows["virial_per_atom"] = virials
         if "centroid_virial" in needs:

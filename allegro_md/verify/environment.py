@@ -157,7 +157,9 @@ class Cluster:
         rows = np.arange(len(own.id))[None] if rows is None else rows
         state = AtomState(Cell(own.matrix, (False, False, False)), own.species_table, len(atoms))
         state.resize(len(rows) * n_centers, len(atoms) - len(rows) * n_centers)
-        fields = {"id": own.id[atoms], "species": own.species[atoms], "position": position, "shift": shift}
+        fields: dict[str, NDArray[Any]] = {
+            "id": own.id[atoms], "species": own.species[atoms], "position": position, "shift": shift
+        }  # fmt: skip
         for name, values in fields.items():
             state.array_all(name)[...] = state.device_array(values)
         state.array_all("force")[...] = 0

@@ -30,9 +30,10 @@ def jobs() -> list[dict[str, Any]]:
     for fault, limit in FAULTS.items():
         common = {"case": "triclinic", "steps": 80, "fault": fault, "limit": limit}
         found += [{"name": f"{fault}-{how}", "windows": windows, **common} for how, windows in WINDOWS.items()]
+    of_lists: dict[str, dict[str, Any]] = {"stale": {"fault": "stale"}, "anew": {"anew": True}}
     found += [
         {"name": f"{kind}-{how}", "windows": windows, "case": "triclinic", "steps": 80, **job}
-        for kind, job in {"stale": {"fault": "stale"}, "anew": {"anew": True}}.items()
+        for kind, job in of_lists.items()
         for how, windows in WINDOWS.items()
     ]
     calm = {"case": "triclinic", "steps": 60, "skin": 1.5}
