@@ -121,7 +121,7 @@ class AllegroCalculator(Calculator):
             self._system = system
         self._state.cell = cell
         ids = self._state.host_local("id")
-        self._state.host_local("position")[...] = atoms.positions[ids]
+        self._state.array_local("position")[...] = self._state.device_array(atoms.positions[ids])
 
     def _begin(self, cell: Cell, numbers: NDArray[np.int64]) -> None:
         """Sets up the engine for a system of atomic numbers `numbers` (n,)."""

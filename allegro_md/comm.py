@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,20 @@ class SendRecv:
     to: int
     receive: NDArray[Any]
     source: int
+
+
+class RowCounts(NamedTuple):
+    """Numbers of rows that ranks send to each other, see `Comm.count_rows`.
+
+    Attributes:
+        sent: (size,) int64, from this rank to each.
+        received: (size,) int64, from each to this rank.
+        most: the largest of all, between any two ranks.
+    """
+
+    sent: NDArray[np.int64]
+    received: NDArray[np.int64]
+    most: int
 
 
 class Pending:
@@ -77,6 +91,7 @@ class Comm:
     Attributes:
         rank: this rank, from 0.
         size: number of ranks.
+        n_started: ranks of the program; more where these are one group of several.
         library: name and version of the MPI in use; empty without one.
         timers: get the time spent waiting for others, and for each phase what went between ranks: "messages" to another
             rank and "bytes" in them, "allreduces", and other "collectives".
@@ -86,10 +101,11 @@ class Comm:
         """Wraps an mpi4py communicator and the module `mpi4py.MPI`; None is the serial stand-in."""
         self._mpi: Any = NotedCommunicator(mpi) if mpi is not None else None
         self._api = api
-        self._farewell: Any = mpi.Dup() if mpi is not None else None  # of its own, so that it meets nothing else
+        self._farewell: Any = self._mpi.Dup() if self._mpi is not None else None  # of its own: it meets nothing else
         self._messages: list[Any] = []  # of `tell`, with their requests: MPI may read them until they have arrived
         self.rank: int = mpi.Get_rank() if mpi is not None else 0
         self.size: int = mpi.Get_size() if mpi is not None else 1
+        self.n_started: int = api.COMM_WORLD.Get_size() if api is not None else 1
         self.timers = Timers()
         words = api.Get_library_version().replace("Version:", "").split() if api is not None else []
         self.library: str = " ".join(words[:3]).rstrip(",")
@@ -224,39 +240,46 @@ class Comm:
         """Tells if `flag` is true on any rank."""
         return bool(self.max(1.0 if flag else 0.0))
 
+    def count_rows(self, counts: Sequence[int] | NDArray[np.int64]) -> RowCounts:
+        """Tells every rank how many rows go to it, for several exchanges; `counts` (size,) go to each (collective)."""
+        sent = np.asarray(counts, dtype=np.int64)
+        if self._mpi is None:
+            return RowCounts(sent, sent, int(sent.max()))
+        told = np.column_stack([sent, np.full(self.size, sent.max())])  # with the largest of all, for the rounds
+        heard = np.empty_like(told)
+        with self._together("collectives"):
+            self._mpi.Alltoall(told, heard)
+        return RowCounts(sent, heard[:, 0].copy(), int(heard[:, 1].max()))
+
     def exchange(
-        self, rows: NDArray[Any], counts: Sequence[int] | NDArray[np.int64]
+        self, rows: NDArray[Any], counts: Sequence[int] | NDArray[np.int64] | RowCounts
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Sends rows to other ranks, every rank to every rank.
 
         Args:
             rows: (n, …), sorted by destination rank.
-            counts: (size,) how many go to each rank.
+            counts: (size,) how many go to each rank; or what `count_rows` has made of them, where rows of several
+                arrays go to the same ranks.
 
         Returns:
             The rows received, sorted by source rank, and how many came from each (size,).
         """
-        counts = np.asarray(counts, dtype=np.int64)
+        sent, received, most = counts if isinstance(counts, RowCounts) else self.count_rows(counts)
         if self._mpi is None:
-            return rows, counts
-        told = np.column_stack([counts, np.full(self.size, counts.max())])  # with the largest of all, for the rounds
-        heard = np.empty_like(told)
-        with self._together("collectives"):
-            self._mpi.Alltoall(told, heard)
-        received, most = heard[:, 0].copy(), int(heard[:, 1].max())
+            return rows, received
         out = np.empty((int(received.sum()), *rows.shape[1:]), dtype=rows.dtype)
         row_bytes = max(1, rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64)))
         per_round = max(1, ROUND_BYTES // (row_bytes * self.size))  # rows per pair of ranks and round
         rounds = -(-most // per_round)
-        to_others = np.delete(counts, self.rank)
+        to_others = np.delete(sent, self.rank)
         self._count_messages(int(np.count_nonzero(to_others)), row_bytes * int(to_others.sum()))
         send_bytes = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
         receive_bytes = out.reshape(-1).view(np.uint8)
-        send_start, receive_start = np.cumsum(counts) - counts, np.cumsum(received) - received
+        send_start, receive_start = np.cumsum(sent) - sent, np.cumsum(received) - received
         for r in range(rounds):
             done = r * per_round
             layouts = []
-            for total, start in ((counts, send_start), (received, receive_start)):
+            for total, start in ((sent, send_start), (received, receive_start)):
                 here = np.clip(total - done, 0, per_round)
                 layouts.append((here * row_bytes, (start + np.minimum(done, total)) * row_bytes))
             self._alltoallv(send_bytes, layouts[0], receive_bytes, layouts[1])
@@ -368,7 +391,7 @@ class Comm:
         """Ends all ranks at once, for faults that only one rank knows of."""
         sys.stdout.flush()
         sys.stderr.flush()
-        if self._mpi is not None and self.size > 1:
+        if self._mpi is not None and self.n_started > 1:
             time.sleep(FORWARDING_SECONDS)  # mpirun drops what it has not yet read from a rank that aborts
-            self._mpi.Abort(status)
+            self._api.COMM_WORLD.Abort(status)
         sys.exit(status)

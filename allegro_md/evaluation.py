@@ -228,7 +228,8 @@ class PotentialInfo:
         provides: names of what it gives: "energy", "force", names of `QUANTITIES`.
         conservative: force = −dE/dx; derivatives and drift are checked.
         conserves_momentum: forces sum to zero, which leaves 3N − 3 degrees of freedom.
-        ghost_forces: False: it gives forces on local atoms only, from a halo that is twice as wide.
+        ghost_forces: False: it gives forces on local atoms only, complete ones; unless `halo` says otherwise from a
+            halo that is twice as wide.
         halo: width of the halo without skin, Å; follows from the three above where it is not given.
         continuous: the energy has no jump at the cutoff.
         bit_exact: results are covered by the promise of bit-identical trajectories.

@@ -26,6 +26,8 @@ LAST_SECONDS = 5.0
 """What the end of the other ranks may take, before this process ends alone."""
 
 BLOCKING = {
+    "Dup": "all ranks, to begin together",
+    "Split": "all ranks, to be divided into groups",
     "bcast": "a value from another rank",
     "Bcast": "a value from another rank",
     "allgather": "a value from each rank",

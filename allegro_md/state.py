@@ -239,7 +239,7 @@ class AtomState:
     def host_all(self, name: str) -> NDArray[Any]:
         """The field of local atoms and ghosts, (n_all, …), for what runs on the host.
 
-        The same memory where the state is on the host; else a copy, which is not written back.
+        The same memory where the state is on the host; else a copy, which cannot be written to.
         """
         return self._host(name, self.n_all)
 
@@ -249,7 +249,13 @@ class AtomState:
 
     def _host(self, name: str, n: int) -> NDArray[Any]:
         array = self._arrays.get((name, n))  # in every step for every field: nothing more where it is there
-        return array if isinstance(array, np.ndarray) else on_host(self._array(name, n))
+        if isinstance(array, np.ndarray):
+            return array
+        array = self._array(name, n)
+        rows = on_host(array)
+        if rows is not array:
+            rows.flags.writeable = False
+        return rows
 
     def device_array(self, values: NDArray[Any]) -> DeviceArray:
         """Puts an array of the host, `values` (…), on the device of this state: itself where that is the host."""

@@ -62,7 +62,7 @@ class Stop(Protocol):
     """Tells a run to end."""
 
     def wanted(self) -> int:
-        """0: nothing; else a key of `REASONS`. To be asked before every step."""
+        """0: nothing; else a key of `REASONS`. To be asked after every step, or window of steps."""
 
     def on_signals(self) -> AbstractContextManager[None]:
         """Within: signals are requests to end."""
@@ -85,7 +85,7 @@ class StopRequest:
         self._signaled_at: float | None = None
 
     def wanted(self) -> int:
-        """0: none; else a key of `REASONS`. To be asked before every step.
+        """0: none; else a key of `REASONS`. To be asked after every step, or window of steps.
 
         The longest time between two such questions, in which a checkpoint may have been written, is what the end will
         take, too; twice that is kept in reserve. The first one does not count: in it kernels may have been compiled.
@@ -102,7 +102,7 @@ class StopRequest:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within: a signal ends the run after the step under way; a second one, later, ends the process at once."""
+        """Within: a signal ends the run after the step or window under way; a second one, later, at once."""
         before: dict[int, Any] = {}
 
         def request(number: int, frame: FrameType | None) -> None:

@@ -113,8 +113,16 @@ class Balancer(Protocol):
                 balanced, and when the first neighbor list is there.
         """
 
-    def wants_rebuild(self, costs: Costs, comm: Comm) -> bool:
-        """Tells, before an evaluation, if planes should be moved although no list is out of date."""
+    def wants_rebuild(self, costs: Costs, comm: Comm, evaluations: int) -> bool:
+        """Tells, before an evaluation, if planes should be moved although no list is out of date.
+
+        Not asked before evaluations whose step is made without a look at other ranks.
+
+        Args:
+            costs: of this rank.
+            comm: all ranks.
+            evaluations: made since `Costs.forget`, the same on all ranks.
+        """
 
 
 def build_balancer(choice: str | BalanceTable, n_ranks: int) -> Balancer | None:
@@ -143,7 +151,7 @@ class CostBalancer:
         self.record = BalanceRecord()
         self._threshold = threshold
         self._cuts = 0
-        self._calls, self._patience, self._refused_until = 0, FIRST_LOOK, 0
+        self._looked, self._patience, self._refused_until = 0, FIRST_LOOK, 0
 
     def cut(self, now: Situation, decomposition: Decomposition) -> Decomposition:
         """Returns the planes to use from now on (collective)."""
@@ -154,12 +162,11 @@ class CostBalancer:
         self.record.seconds += time.perf_counter() - began
         return result
 
-    def wants_rebuild(self, costs: Costs, comm: Comm) -> bool:
+    def wants_rebuild(self, costs: Costs, comm: Comm, evaluations: int) -> bool:
         """Compares the ranks after 32 evaluations, then ever more rarely while planes stay (collective)."""
-        self._calls += 1
-        if self._cuts < 2 or self._calls < self._patience:
+        if self._cuts < 2 or evaluations - self._looked < self._patience:
             return False
-        self._calls, self._patience = 0, min(LATER * self._patience, MOST_PATIENCE)
+        self._looked, self._patience = evaluations, min(LATER * self._patience, MOST_PATIENCE)
         measured = self._measured(costs, comm)
         return measured is not None and bool(measured.max() > self._threshold * measured.mean())
 
@@ -201,7 +208,7 @@ class CostBalancer:
     def _moved(self, decomposition: Decomposition) -> Decomposition:
         """Counts a move, and looks sooner at what it has done."""
         self.record.moves += 1
-        self._calls, self._patience, self._refused_until = 0, FIRST_LOOK, 0
+        self._looked, self._patience, self._refused_until = 0, FIRST_LOOK, 0
         return decomposition
 
     def _measured(self, costs: Costs, comm: Comm) -> NDArray[np.float64] | None:

@@ -19,10 +19,10 @@ class Costs:
         evaluations: their number since `forget`.
     """
 
-    def __init__(self) -> None:
-        """Starts with none."""
+    def __init__(self, total: float = 0.0) -> None:
+        """Starts with none; `total` is the CPU time of earlier ones, s."""
         self.evaluations = 0
-        self._total = 0.0
+        self._total = total
         self._latest: deque[float] = deque(maxlen=REMEMBERED)
 
     def end_evaluation(self, total: float) -> None:

@@ -34,11 +34,18 @@ def migrate(state: AtomState, decomposition: Decomposition, comm: Comm) -> int:
         PhysicsError: a position that is not finite, or a count of atoms that does not add up.
     """
     state.resize(state.n_local, 0)
-    with comm.collective_errors():
+    error: Exception | None = None
+    owner = np.zeros(0, dtype=np.int32)
+    try:
         _require_finite(state)
-    owner = on_host(backend_for(state.device).domain.assign_owners(state, decomposition.planes))
+        owner = on_host(backend_for(state.device).domain.assign_owners(state, decomposition.planes))
+    except Exception as found:  # handed to every rank
+        error = found
     moved = int((owner != comm.rank).sum())
-    if comm.any(moved > 0):
+    wrong, leaving = comm.max(np.array([error is not None, moved > 0], dtype=np.float64))  # one reduction for both
+    if wrong:
+        comm.raise_together(error)
+    if leaving:
         _exchange_atoms(state, owner, comm)
         del owner  # shifts are set with another one
         backend_for(state.device).domain.assign_owners(state, decomposition.planes)
@@ -86,7 +93,7 @@ def _exchange_atoms(state: AtomState, owner: NDArray[np.int32], comm: Comm) -> N
     leaving = np.flatnonzero(owner != comm.rank)
     to = owner[leaving]
     by_owner = leaving[np.argsort(to, kind="stable")]
-    counts = np.bincount(to, minlength=comm.size)
+    counts = comm.count_rows(np.bincount(to, minlength=comm.size))
     arrived: dict[str, DeviceArray] = {}
     for name, field in state.fields.items():
         if field.migrates:

@@ -63,7 +63,7 @@ class IdPartition:
         for window in range(windows):
             first = min(self.start + window * PIECE, self.stop)
             part = ends[window * ranks : (window + 1) * ranks + 1]
-            chosen, counts = order[part[0] : part[-1]], np.diff(part)
+            chosen, counts = order[part[0] : part[-1]], self._comm.count_rows(np.diff(part))
             arrived, _ = self._comm.exchange(ids[chosen], counts)
             place = arrived - first
             with self._comm.collective_errors():

@@ -4,10 +4,12 @@ Energies, forces and virials of pairs are rounded to fixed point in the lanes th
 integers: in no order, so that pairs beyond the cutoff may keep their lanes and count for nothing. A center with a
 neighbor nearer than `near` takes the way of the other pair kernels, which checks its sums.
 
-Arguments of the parts: rows (n_all, 4) float64, the packed atoms; table (n_species, n_species, 4) float64, of `lj`.
+Arguments of the parts: rows (n_all, 4) float64, the packed atoms.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -46,6 +48,18 @@ _FAR2 = 1e40
 """Å², square of the distance that pairs beyond the cutoff get: their numbers round to zero and do not underflow."""
 
 
+class Parameters(NamedTuple):
+    """Of the pairs of species of a system.
+
+    Attributes:
+        cutoff2: square of the cutoff, Å².
+        table: (n_species, n_species, 4) float64: 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV), `near2` (Å²).
+    """
+
+    cutoff2: float
+    table: NDArray[np.float64]
+
+
 def near2(
     repulsion: NDArray[np.float64], attraction: NDArray[np.float64], shift: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -73,8 +87,7 @@ def lj(
     lists: Lists,
     rows: NDArray[np.float64],
     centers: tuple[int, int],
-    cutoff: float,
-    table: NDArray[np.float64],
+    parameters: Parameters,
     out: Out,
 ) -> int:
     """Computes energies, forces and virials of a range of centers.
@@ -83,8 +96,7 @@ def lj(
         atoms, lists: see `arguments`.
         rows: (n_all, 4) float64, the atoms as `pair.pack` leaves them.
         centers: the first, and the one after the last.
-        cutoff: Å.
-        table: (n_species, n_species, 4): 4εσ¹² (eV·Å¹²), 4εσ⁶ (eV·Å⁶), energy subtracted (eV), `near2` (Å²).
+        parameters: of the pairs of species.
         out: see `arguments`; rows of energy and virial count from the first center; forces on centers only.
 
     Returns:
@@ -93,9 +105,9 @@ def lj(
     work, force, virial, first = allocate(lists.offsets, centers), out.force, out.virial, centers[0]
     i = first
     while i < centers[1]:
-        i = _small(i, centers, rows, atoms, lists, cutoff * cutoff, table, work, out)
+        i = _small(i, centers, rows, atoms, lists, parameters, work, out)
         if i < centers[1]:
-            n = _edges(i, rows, atoms, lists, cutoff * cutoff, table, work)
+            n = _edges(i, rows, atoms, lists, parameters, work)
             if not add_forces(i, n, work.edges, force):
                 return i
             out.energy[i - first] = half_sum(n, work.edges)
@@ -103,7 +115,7 @@ def lj(
                 add_virial(i - first, n, -0.5, work.edges, virial)
             i += 1
     for i in range(first, centers[1] if len(out.centroid) > 0 else first):
-        n = _edges(i, rows, atoms, lists, cutoff * cutoff, table, work)
+        n = _edges(i, rows, atoms, lists, parameters, work)
         if not add_centroid(n, 0.5, work.edges, work.neighbors, out.centroid):
             return i
     return FINE
@@ -115,12 +127,12 @@ def _edges(
     rows: NDArray[np.float64],
     atoms: Atoms,
     lists: Lists,
-    cutoff2: float,
-    table: NDArray[np.float64],
+    parameters: Parameters,
     work: Workspace,
 ) -> int:
     """Collects the neighbors of center i with energies and slopes; rows (n_all, 4); returns how many there are."""
-    n, edges, species = gather(i, rows, atoms, lists, cutoff2, work), work.edges, atoms.species
+    edges, species, table = work.edges, atoms.species, parameters.table
+    n = gather(i, rows, atoms, lists, parameters.cutoff2, work)
     for k in range(n):
         row = table[species[i], species[work.neighbors[k]]]
         u = 1.0 / edges[R2, k]
@@ -138,14 +150,14 @@ def _small(
     rows: NDArray[np.float64],
     atoms: Atoms,
     lists: Lists,
-    cutoff2: float,
-    table: NDArray[np.float64],
+    parameters: Parameters,
     work: Workspace,
     out: Out,
 ) -> int:
     """Evaluates the centers from `begin` on; returns the first with a near neighbor, or the end of the range."""
     offsets, force, virial, species, kinds = lists.offsets, out.force, out.virial, atoms.species, work.kinds
-    limit, far, zero, scale = splat(cutoff2), splat(_FAR2), splat(0.0), splat(FORCE_SCALE)
+    table = parameters.table
+    limit, far, zero, scale = splat(parameters.cutoff2), splat(_FAR2), splat(0.0), splat(FORCE_SCALE)
     several, wanted = len(table) > 1, len(virial) > 0
     a, b, c, near = splat(table[0, 0, 0]), splat(table[0, 0, 1]), splat(table[0, 0, 2]), splat(table[0, 0, 3])
     for i in range(begin, centers[1]):

@@ -42,7 +42,7 @@ class Potential(Protocol):
 
 def host_arguments(state: AtomState, lists: NeighborList) -> tuple[Atoms, Lists]:
     """All atoms, and the lists of the local ones, in the arguments of kernels that run on the host."""
-    position, shift, species = (state.host_all(name) for name in ("position", "shift", "species"))
+    position, shift, species = (on_host(state.array_all(name)) for name in ("position", "shift", "species"))
     offsets = on_host(lists.offsets[: state.n_local + 1])
     return Atoms(position, shift, species, state.cell.matrix), Lists(offsets, on_host(lists.neighbors))
 

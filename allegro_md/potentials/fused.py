@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allegro_md.errors import PhysicsError
 from allegro_md.evaluation import OF_EDGES, TOLERANCE, Evaluation, Needs, PotentialInfo, centroid_rows, wants_virial
@@ -24,7 +25,7 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential, host_arguments
 from allegro_md.potentials.parts import Parts, spans
 from allegro_md.potentials.trained import trained
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, on_host
 
 CENTERS = 1 << 16
 """Evaluated in one call: what is kept of each but its energy does not grow with the system."""
@@ -115,6 +116,8 @@ class FusedPotential:
 
     def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
         """Evaluates part by part, see `parts.InParts`."""
+        force = state.array_all("force")
+        host_force = on_host(force)  # the same memory where the state is on the host
         n, virial, per_atom = state.n_local, wants_virial(needs), "virial_per_atom" in needs
         energy, total = np.empty(n), ExactSum.of(np.zeros((0, 6)), "virial")
         virials, centroid = np.zeros((n if per_atom else 0, 6)), centroid_rows(state, needs)
@@ -122,15 +125,18 @@ class FusedPotential:
         atoms, pairs = host_arguments(state, lists)
         for first, last in (block for part in parts for block in spans(part.centers, CENTERS)):
             own = virials[first:last] if len(virials) else np.zeros((last - first if virial else 0, 6))
-            out = Out(state.host_all("force"), energy[first:last], own, centroid)
+            out = Out(host_force, energy[first:last], own, centroid)
             status = self._evaluate(atoms, pairs, (first, last), out)
             if status != FINE:
                 atom = int(ids[status])
                 raise PhysicsError(f"allegro: the forces on atom {atom} are not finite or out of range", [atom])
             total = total.plus(ExactSum.of(own, "virial", ids[first:last]))
-        result = Evaluation({"energy": energy}, {"virial": total} if virial else {})
+        if host_force is not force:
+            force[...] = state.device_array(host_force)
+        rows: dict[str, NDArray[Any]] = {"energy": energy}
         if per_atom:
-            result.per_atom["virial_per_atom"] = virials
+            rows["virial_per_atom"] = virials
         if "centroid_virial" in needs:
-            result.per_atom["centroid_virial"] = centroid
-        return result
+            rows["centroid_virial"] = centroid
+        per_atom_values = {name: state.device_array(values) for name, values in rows.items()}
+        return Evaluation(per_atom_values, {"virial": total} if virial else {})

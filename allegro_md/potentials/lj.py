@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from allegro_md.config import LennardJonesTerm
 from allegro_md.errors import InputError
 from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo
-from allegro_md.kernels.lj import lj, near2
+from allegro_md.kernels.lj import Parameters, lj, near2
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.pair import PACKED, evaluate
@@ -35,19 +35,22 @@ class LennardJones:
             cutoff: Å.
             shift: subtract φ(cutoff), so that the energy is continuous.
         """
-        self.info = PotentialInfo("lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED)
+        self.info = PotentialInfo(
+            "lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff
+        )  # the whole force of a pair is on each center
         repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
         subtracted = at_cutoff if shift else np.zeros_like(epsilon)
         near = near2(repulsion, attraction, subtracted)
-        self._table = np.stack([repulsion, attraction, subtracted, near], axis=-1)
+        table = np.stack([repulsion, attraction, subtracted, near], axis=-1)
+        self._parameters = Parameters(cutoff * cutoff, table)
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         return self.in_parts(state, lists, needs, Parts.whole(state))
 
     def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
         """Evaluates part by part, see `parts.InParts`."""
-        return evaluate(self.info.name, lj, (self.info.cutoff, self._table), state, lists, needs, parts)
+        return evaluate(self.info.name, lj, (self._parameters,), state, lists, needs, parts)
 
 
 def build(term: LennardJonesTerm, species: SpeciesTable) -> LennardJones:

@@ -28,7 +28,9 @@ class Zbl:
             numbers: (n_species,) atomic numbers.
             cutoff: Å.
         """
-        self.info = PotentialInfo("zbl", cutoff, provides=OF_EDGES, bytes_per_atom=PACKED)
+        self.info = PotentialInfo(
+            "zbl", cutoff, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff
+        )  # the whole force of a pair is on each center
         z = numbers.astype(np.float64)
         screened = z**EXPONENT
         self._table = np.stack([COULOMB_EV_A * np.outer(z, z), np.add.outer(screened, screened) / LENGTH])

@@ -127,7 +127,7 @@ class Trials:
         balancer = build_balancer(self._config.parallel.balance, self._comm.size)
         forces = ForceEvaluator(old.potential, self._comm, setting.skin, setting.grid, loop.timers, balancer)
         forces.applied = old.applied
-        loop.forces = forces
+        loop.use(forces)
         last, before = loop.step + self.steps, loop.timers.seconds["rebuild"]
         self._comm.max(0.0)  # all ranks begin together
         began = time.perf_counter()

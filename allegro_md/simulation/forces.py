@@ -18,7 +18,7 @@ from allegro_md.potentials.base import Potential
 from allegro_md.potentials.parts import InParts, has_parts
 from allegro_md.simulation.applied import AppliedForces
 from allegro_md.simulation.overlap import LEAST, Exchange, interior
-from allegro_md.state import AtomState, on_host
+from allegro_md.state import HOST, AtomState, on_host
 from allegro_md.timers import Timers
 
 
@@ -47,7 +47,8 @@ class ForceEvaluator:
         balancer: moves planes at rebuilds; None: they stay, and follow the atoms along free axes.
         costs: what the potential takes of this rank's time.
         n_interior: of the first local atoms, which have no neighbor from another rank; 0: messages are waited for.
-        excess: distance, Å, by which atoms of this rank have moved beyond the skin in the latest evaluation.
+        excess: distance, Å, by which atoms of this rank have moved beyond the skin in the latest evaluation; infinite
+            while there are no lists.
         applied: constant forces on groups of atoms, in addition to those of the potential; None: none.
     """
 
@@ -83,7 +84,7 @@ class ForceEvaluator:
         self._skin = skin
         self._grid = grid
         self._timers = timers
-        self.balancer, self.costs = balancer, Costs()
+        self.balancer, self.costs = balancer, Costs(timers.cpu_seconds)
         self.halo: HaloExchange
         self._least_interior = least_interior
         self.neighbors = self._new_lists()
@@ -96,9 +97,10 @@ class ForceEvaluator:
             needs: names of `QUANTITIES` to return beside the energies; what the potential cannot provide is left out.
         """
         self.excess = self.neighbors.skin_excess(state)
-        stale = self._comm.max(self.excess) > 0.0
+        excess, evaluations = self._comm.max(np.array([self.excess, self.costs.evaluations]))
+        stale = bool(excess > 0.0)
         if not stale and self.balancer is not None:
-            stale = self.balancer.wants_rebuild(self.costs, self._comm)
+            stale = self.balancer.wants_rebuild(self.costs, self._comm, int(evaluations))
         if stale:
             with self._timers.phase("rebuild"):
                 self._rebuild(state)
@@ -130,11 +132,12 @@ class ForceEvaluator:
 
     def exchange_only(self, state: AtomState) -> None:
         """Takes part in the messages of an evaluation without making it."""
-        Exchange(state, self.halo, self._timers, moved=True).complete(self.potential.info.ghost_forces)
+        Exchange(state, self.halo, self._timers, True, self.potential.info.ghost_forces).complete()
 
     def invalidate(self) -> None:
         """Makes the next evaluation rebuild."""
         self.neighbors = self._new_lists()
+        self.excess = np.inf
 
     def _new_lists(self) -> NeighborList:
         info = self.potential.info
@@ -158,7 +161,7 @@ class ForceEvaluator:
         info, interior = self.potential.info, self.n_interior
         sources = {DERIVED[name][0] for name in needs if name in DERIVED}
         asked = frozenset(needs | sources) & info.provides
-        exchange = Exchange(state, self.halo, self._timers, moved)
+        exchange = Exchange(state, self.halo, self._timers, moved, info.ghost_forces)
         try:
             with self._timers.phase("potential"):
                 state.array_all("force")[...] = 0
@@ -168,9 +171,9 @@ class ForceEvaluator:
                     exchange.arrive()
                     evaluation = self.potential(state, self.neighbors, asked)
         except Exception as error:  # other ranks must not wait for the forces on their atoms
-            exchange.complete(info.ghost_forces)
+            exchange.complete()
             return None, error
-        exchange.complete(info.ghost_forces)
+        exchange.complete()
         self.costs.end_evaluation(self._timers.cpu_seconds)
         return evaluation, None
 
@@ -212,7 +215,9 @@ class ForceEvaluator:
     def _interior(self, state: AtomState) -> NDArray[np.bool_] | None:
         """Tells which local atoms have no neighbor from another rank, (n_local,); None where there is no use for it."""
         info, few = self.potential.info, state.n_local < self._least_interior
-        if few or self._comm.size == 1 or not (info.hops == 1 and info.ghost_forces and has_parts(self.potential)):
+        if few or self._comm.size == 1 or state.device != HOST:  # there forces are put back as a whole
+            return None
+        if info.hops > 1 or info.halo > info.cutoff or not has_parts(self.potential):
             return None
         assert self.decomposition is not None
         inside = interior(state, self.decomposition, self._comm.rank, info.halo + self._skin)

@@ -73,12 +73,13 @@ class StepLoop:
         integrator: moves the atoms.
         stage_start: of the present stage.
         observers: look at it now and then; called in the order of their priority.
-        guard: looks at every step.
+        guard: looks at every step, also at those of a window.
         substepping: steps to be made in parts.
         windows: chooses which steps are made without a look at other ranks.
         changes_cell: the cell changes in some stage of the run: observables hold the density.
-        ended: asked after every step on all ranks alike; True ends the present stage.
-        stop_wanted: asked on every rank after every step; not 0: a reason to end the run (`stopping.REASONS`).
+        ended: asked after every step or window on all ranks alike; True ends the present stage.
+        stop_wanted: asked on every rank after every step or window; not 0: a reason to end the run
+            (`stopping.REASONS`).
     """
 
     evaluation: Evaluation
@@ -122,6 +123,11 @@ class StepLoop:
         """Simulated time of the present step, fs."""
         start = self.stage_start
         return start.time + (self.step - start.step) * self.integrator.timestep
+
+    def use(self, forces: ForceEvaluator) -> None:
+        """Continues with another evaluator; it makes its lists in the next step, which is an ordinary one."""
+        self.forces, self._rebuilds = forces, forces.rebuilds
+        self.windows.forget()
 
     def begin_stage(self, integrator: Integrator) -> None:
         """Continues with another integrator; `start` must follow."""
@@ -215,6 +221,8 @@ class StepLoop:
             return 0
         if not (exact and isinstance(integrator, LocalSteps) and integrator.steps_are_local):
             return 0
+        if np.isinf(self.forces.excess):  # there are no lists
+            return 0
         most = min(self.windows.length(), last_step - self.step)
         for k in range(most):
             step = self.step + 1 + k
@@ -239,10 +247,11 @@ class StepLoop:
         saved.restore()
         again = self._make_unchecked(reached - first)
         self.comm.raise_together(None if again is None else again.error or RuntimeError("a step cannot be repeated"))
-        self.step = reached
+        self.step, self._met, rebuilds = reached, time.perf_counter(), self.forces.rebuilds
         self._move(NOTHING_MORE)
-        # An error that does not come again is no better for that.
-        self.comm.raise_together(fault.error if fault is not None and fault.step == self.current_step else None)
+        # An error that does not come again is no better for that, unless a list was out of date when it came.
+        again = fault if self.forces.rebuilds == rebuilds else None
+        self.comm.raise_together(again.error if again is not None and again.step == self.current_step else None)
         self.step = self.current_step
 
     def _make_unchecked(self, n_steps: int) -> Fault | None:

@@ -43,18 +43,30 @@ class Exchange:
     All of them are sent and received, whatever happens to the potential in between.
     """
 
-    def __init__(self, state: AtomState, halo: HaloExchange, timers: Timers, moved: bool) -> None:
-        """Begins; `moved`: atoms have moved since the ghosts have come."""
+    def __init__(
+        self, state: AtomState, halo: HaloExchange, timers: Timers, moved: bool, ghost_forces: bool
+    ) -> None:
+        """Begins.
+
+        Args:
+            state: local atoms and ghosts.
+            halo: between them.
+            timers: of this rank.
+            moved: atoms have moved since the ghosts have come.
+            ghost_forces: forces on ghosts go home, and are added to those on local atoms.
+        """
         self._state, self._halo, self._timers = state, halo, timers
-        self._arriving, self._departed = moved, False
+        self._arriving, self._departed, self._ghost_forces = moved, False, ghost_forces
         if moved:
             with timers.phase("halo"):
                 halo.begin_forward(state.array_all("position"))
 
     def parts(self, n_interior: int) -> Parts:
         """The centers of the evaluation, the first `n_interior` of which have no neighbor from another rank."""
-        n, half = self._state.n_local, n_interior // 2 if self._arriving else 0
-        early, middle, late = (0, half), (n_interior, n), (half, n_interior)
+        n, first = self._state.n_local, 0
+        if self._arriving:
+            first = n_interior // 2 if self._ghost_forces else n_interior
+        early, middle, late = (0, first), (n_interior, n), (first, n_interior)
         remote, n_all = self._halo.first_remote, self._state.n_all
         return Parts(early, middle, late, remote, n_all, self.arrive, self.depart, self._halo.progress)
 
@@ -67,19 +79,15 @@ class Exchange:
 
     def depart(self) -> None:
         """Sends the forces on ghosts, which are complete."""
-        if not self._departed:
+        if self._ghost_forces and not self._departed:
             with self._timers.phase("halo"):
                 self._halo.begin_reverse(self._state.array_all("force"))
             self._departed = True
 
-    def complete(self, ghost_forces: bool) -> None:
-        """Does what is left.
-
-        Args:
-            ghost_forces: forces on ghosts go home, and are added to those on local atoms.
-        """
+    def complete(self) -> None:
+        """Does what is left."""
         self.arrive()
-        if ghost_forces:
+        if self._ghost_forces:
             with self._timers.phase("halo"):
                 if not self._departed:
                     self._halo.begin_reverse(self._state.array_all("force"))

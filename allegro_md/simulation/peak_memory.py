@@ -55,7 +55,7 @@ def _cluster(system: SystemBuilder, centers: int, half: float) -> AtomState:
     state.set_local({name: rows[order[:centers]] for name, rows in part.items()})
     state.resize(min(centers, n), max(0, n - centers))
     for name, rows in (("id", part["id"]), ("species", part["species"]), ("position", place)):
-        state.host_all(name)[...] = rows[order]
-    state.host_all("shift")[...] = 0
-    state.host_all("force")[...] = 0
+        state.array_all(name)[...] = state.device_array(rows[order])
+    state.array_all("shift")[...] = 0
+    state.array_all("force")[...] = 0
     return state

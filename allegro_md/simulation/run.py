@@ -169,7 +169,7 @@ class Simulation:
         with (
             self._compilation,
             RunDirectory(place, comm, resume=self._resume, overwrite=self._overwrite) as directory,
-            ends_when_lost(self.config.parallel.patience if comm.size > 1 else 0.0, comm.rank, comm.abort),
+            ends_when_lost(self.config.parallel.patience if comm.n_started > 1 else 0.0, comm.rank, comm.abort),
         ):
             log = Log(directory.path / "log.txt", comm.rank == 0, self._prints)
             self._compilation.say = log.say

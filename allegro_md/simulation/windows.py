@@ -52,13 +52,13 @@ class SavedState:
     def __init__(self, state: AtomState, integrator: Integrator) -> None:
         """Copies what a step changes."""
         self._state, self._integrator = state, integrator
-        self._rows = {name: state.host_local(name).copy() for name in state.fields if name not in UNCHANGED}
+        self._rows = {name: np.array(state.host_local(name)) for name in state.fields if name not in UNCHANGED}
         self._numbers = integrator.state_dict()
 
     def restore(self) -> None:
         """Puts everything back."""
         for name, rows in self._rows.items():
-            self._state.host_local(name)[...] = rows
+            self._state.array_local(name)[...] = self._state.device_array(rows)
         self._integrator.load_state_dict(self._numbers)
 
 
@@ -72,6 +72,10 @@ class Windows:
     def __init__(self, longest: float = LONGEST) -> None:
         """Begins with ordinary steps; `longest` in seconds, 0: there are no windows."""
         self._longest = longest
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew with ordinary steps: the lists are others."""
         self._excess = self._pace = self._seconds = math.inf  # of all ranks, when they last met
         self._first = self._last = math.inf  # excess of this rank, then and in the latest step
 

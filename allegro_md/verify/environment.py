@@ -157,10 +157,12 @@ class Cluster:
         rows = np.arange(len(own.id))[None] if rows is None else rows
         state = AtomState(Cell(own.matrix, (False, False, False)), own.species_table, len(atoms))
         state.resize(len(rows) * n_centers, len(atoms) - len(rows) * n_centers)
-        fields = {"id": own.id[atoms], "species": own.species[atoms], "position": position, "shift": shift}
+        fields: dict[str, NDArray[Any]] = {
+            "id": own.id[atoms], "species": own.species[atoms], "position": position, "shift": shift
+        }  # fmt: skip
         for name, values in fields.items():
-            state.host_all(name)[...] = values
-        state.host_all("force")[...] = 0
+            state.array_all(name)[...] = state.device_array(values)
+        state.array_all("force")[...] = 0
         result = potential(state, self._lists(rows, n_centers), frozenset({"virial", "virial_per_atom"}))
         energy, virial = result.energy, result.virial_per_atom
         return ClusterResult(

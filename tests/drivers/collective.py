@@ -29,6 +29,7 @@ from allegro_md.domain.planes import decompose
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.exact import ExactSum
 from allegro_md.state import AtomState
+from allegro_md.timers import Timers
 
 WHERE = (
     "one-atom-primitive", "two-atoms-small-cell", "three-atoms", "cube", "tilted-far-away", "needle", "slab-free-x",
@@ -131,6 +132,18 @@ def _settled(comm: Comm, place: Place) -> tuple[AtomState, Decomposition]:
     domain = decompose(state, comm, None)
     migrate(state, domain, comm)
     return state, domain
+
+
+def few_operations(comm: Comm) -> None:
+    """Of a migration that moves atoms: the numbers of rows once, each field once; two reductions."""
+    state, domain = _settled(comm, places()[WHERE[0]])
+    state.host_local("position")[...] += 0.5 * state.cell.matrix.sum(axis=0)
+    comm.timers = Timers()
+    moved = comm.any(migrate(state, domain, comm) > 0)
+    fields = sum(field.migrates for field in state.fields.values())
+    counts = {what: sum(each[what] for each in comm.timers.counts.values()) for what in ("collectives", "allreduces")}
+    if comm.size > 1:
+        assert moved and counts == {"collectives": 1 + fields, "allreduces": 3}, counts  # one of them is this test's
 
 
 def _copies(state: AtomState, first: int) -> set[tuple[int, ...]]:
@@ -246,7 +259,7 @@ def parts(comm: Comm) -> None:
 
 CHECKS = (
     exchange, exchange_nothing, send_receive, together, reductions, fault_in_sum, ownership, ghosts, adjoint,
-    lost_and_doubled, parts,
+    lost_and_doubled, parts, few_operations,
 )  # fmt: skip
 
 

@@ -28,5 +28,5 @@ class MovingPlane:
                 rows[row, 1] = last * share if np.isfinite(last) and last > 0.0 else min(rows[row, 1] + way * 0.1, last)
         return Decomposition(decomposition.grid, (planes[0], planes[1], planes[2]), decomposition.periodic)
 
-    def wants_rebuild(self, costs: Costs, comm: Comm) -> bool:
+    def wants_rebuild(self, costs: Costs, comm: Comm, evaluations: int) -> bool:
         return False

@@ -39,7 +39,7 @@ class FloatLennardJones:
 
     def __init__(self, potential: Any) -> None:
         self.info = PotentialInfo("float-lj", potential.info.cutoff, bit_exact=False)
-        self._a, self._b, self._c = potential._table[0, 0, :3]
+        self._a, self._b, self._c = potential._parameters.table[0, 0, :3]
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         i = np.repeat(np.arange(state.n_local), np.diff(lists.offsets))

@@ -8,13 +8,18 @@ from __future__ import annotations
 import faulthandler
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from systems import INPUTS, NETWORKS, grid_points, spread, thermal
 
+from allegro_md.backends import BACKENDS
 from allegro_md.comm import Comm
 from allegro_md.errors import PhysicsError
 from allegro_md.integrators.nve import VelocityVerlet
@@ -31,7 +36,7 @@ from allegro_md.potentials.sum import SumPotential
 from allegro_md.potentials.zbl import Zbl
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.loop import StepLoop
-from allegro_md.state import SpeciesTable
+from allegro_md.state import AtomState, SpeciesTable, on_host
 from allegro_md.timers import Timers
 
 GRIDS = {"long": (2, 1, 1), "flat": (1, 2, 1)}
@@ -66,6 +71,9 @@ def made(name: str, comm: Comm) -> tuple[Any, Any]:
     return state, choices[name]()
 
 
+ON_DEVICE = ("lj", "reference", "bilinear")
+"""Evaluated once more with all atoms in the memory of another device."""
+
 NAMES = ("lj", "sum", "eam", "reference", "committee in a sum", "bilinear")
 MORE = ("committee", "single-layer", "multi-layer")
 """With kernels that take long to compile."""
@@ -78,21 +86,50 @@ def by_id(state: Any, values: dict[str, Any], comm: Comm) -> dict[str, Any]:
     return {name: np.concatenate([part[name] for part in told])[order] for name in values}
 
 
-def run(name: str, comm: Comm, least: int, grid: tuple[int, int, int] | None) -> dict[str, Any]:
+def on_device(state: AtomState) -> AtomState:
+    """The same atoms on a "device": tensors, which `device_memory` keeps apart from arrays of the host."""
+    other = AtomState(state.cell, state.species_table, state.n_total, "cpu:0")
+    rows = {name: np.array(state.host_local(name)) for name, field in state.fields.items() if field.migrates}
+    other.set_local({name: other.device_array(values) for name, values in rows.items()})
+    return other
+
+
+@contextmanager
+def device_memory() -> Iterator[None]:
+    """Within: what runs on the host gets copies of tensors, as if these were on another device."""
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(BACKENDS, cpu="plain_torch"))
+        for module in ("state", "evaluation", *(f"potentials.{name}" for name in ("base", "pair", "allegro", "fused"))):
+            stack.enter_context(mock.patch(f"allegro_md.{module}.on_host", copied))
+        yield
+
+
+def copied(values: Any) -> NDArray[Any]:
+    """What `on_host` gives of another device; arrays of the host as they are."""
+    return values if isinstance(values, np.ndarray) else values.clone().numpy()
+
+
+def run(
+    name: str, comm: Comm, least: int, grid: tuple[int, int, int] | None, device: bool = False
+) -> dict[str, Any]:
     """Some steps, then an evaluation of everything."""
     state, potential = made(name, comm)
+    state = on_device(state) if device else state
     comm.timers = timers = Timers()
     forces = ForceEvaluator(potential, comm, 0.3, grid, timers, None, least)
     loop = StepLoop(state, forces, VelocityVerlet(2.0, 3 * state.n_total - 3), comm, timers)
     loop.start()
     loop.advance(4)
+    timers.counts.clear()
+    forces(state)
+    messages = sum(kinds["messages"] for kinds in timers.counts.values())
     result = forces(state, (NEEDS | {"force_std"}) & (potential.info.provides | {"force_std"}))
     assert result.virial is not None
-    values = {key: np.array(value) for key, value in result.per_atom.items()}
+    values = {key: np.array(on_host(value)) for key, value in result.per_atom.items()}
     values |= {key: state.host_local(key).copy() for key in ("position", "velocity", "force")}
     found = by_id(state, values, comm) | {"total": comm.reduce(result.virial)}
     inside = comm.allgather(forces.n_interior)
-    return found | {"inside": np.array(inside), "rebuilds": forces.rebuilds}
+    return found | {"inside": np.array(inside), "rebuilds": forces.rebuilds, "messages": messages}
 
 
 def failing(comm: Comm) -> list[str]:
@@ -122,6 +159,7 @@ def failing(comm: Comm) -> list[str]:
 
 def main() -> None:
     torch.set_num_threads(1)
+    sys.path.append(str(Path(__file__).parents[1] / "proofs"))
     faulthandler.register(signal.SIGTERM, chain=True)
     comm = Comm.world()
     results: dict[str, Any] = {}
@@ -133,6 +171,10 @@ def main() -> None:
             for way, (least, grid) in ways.items():
                 for key, value in run(name, comm, least, grid).items():
                     results[f"{name}/{way}/{key}"] = value
+            if comm.size > 1 and name in ON_DEVICE:
+                with device_memory():
+                    for key, value in run(name, comm, *ways["long"], device=True).items():
+                        results[f"{name}/device/{key}"] = value
         results["said"] = comm.allgather(failing(comm)) if comm.size > 1 else []
     if comm.rank == 0:
         np.savez(sys.argv[1], **results)

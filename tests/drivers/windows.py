@@ -9,6 +9,7 @@ import faulthandler
 import json
 import signal
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,26 @@ from allegro_md.simulation.windows import Windows
 from allegro_md.stopping import REASONS
 from allegro_md.timers import Timers
 
-JOB: dict[str, Any] = {"skin": 0.5, "windows": 0.0, "steps": 100, "fault": "", "atom": 0, "limit": np.inf, "stop": 0}
+JOB: dict[str, Any] = {"skin": 0.5, "windows": 0.0, "steps": 100, "fault": "", "atom": 0, "limit": np.inf, "stop": 0,
+                       "anew": False}
 """Defaults of a job; `name` and `case` are required. windows: seconds, or [n]: of n steps whatever is left of the skin.
 fault: what the potential does on the rank that owns an atom, once this has moved by `limit` Å along x: raise, nan, or
-once (raise the first time only); guard: the guard's limit of a step is `limit`. stop: step after which rank 1 stops."""
+once (raise the first time only); guard: the guard's limit of a step is `limit`; stale: the potential raises where a
+ghost has moved so far that the list of its owner is out of date. stop: step after which rank 1 stops. anew: other
+lists after a third of the steps, none after two thirds."""
 
 
-class Reckless(Windows):
+class Watched(Windows):
+    """Adds up the seconds that are told."""
+
+    told = 0.0
+
+    def report(self, n_steps: int, seconds: float) -> Any:
+        self.told += n_steps * seconds
+        return super().report(n_steps, seconds)
+
+
+class Reckless(Watched):
     """Windows of one length, longer than the skin lasts."""
 
     def __init__(self, n_steps: int) -> None:
@@ -53,8 +67,12 @@ class Faulty:
         self.info, self._potential = potential.info, potential
         self._kind, self._atom, self._limit = kind, atom, limit
         self._start = np.nan
+        self._listed: Any = None
+        self._ghosts = np.zeros((0, 3))
 
     def __call__(self, state: Any, lists: Any, needs: Needs) -> Evaluation:
+        if self._kind == "stale":
+            self._require_ghosts(state, lists)
         mine = np.flatnonzero(state.local("id").numpy() == self._atom)
         if len(mine):
             x = float(state.local("position")[int(mine[0]), 0])
@@ -67,6 +85,14 @@ class Faulty:
                 raise PhysicsError(f"atom {self._atom} has come too far", [self._atom])
         return self._evaluated(state, lists, needs)
 
+    def _require_ghosts(self, state: Any, lists: Any) -> None:
+        ghosts = state.host_all("position")[state.n_local :]
+        if lists.neighbors is not self._listed:
+            self._listed, self._ghosts = lists.neighbors, ghosts.copy()
+        moved = np.linalg.norm(ghosts - self._ghosts, axis=1).max()
+        if moved > 0.5 * lists.skin:
+            raise PhysicsError("a ghost has come too far", [0])
+
     def _evaluated(self, state: Any, lists: Any, needs: Needs) -> Evaluation:
         result: Evaluation = self._potential(state, lists, needs)
         return result
@@ -77,7 +103,7 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
     job = {**JOB, **job}
     case = CASES[job["case"]](comm)
     potential: Any = case.potential
-    if job["fault"] in ("raise", "nan", "once"):
+    if job["fault"] in ("raise", "nan", "once", "stale"):
         potential = Faulty(potential, job["fault"], job["atom"], job["limit"])
     comm.timers = timers = Timers()
     forces = ForceEvaluator(potential, comm, job["skin"], None, timers)
@@ -86,13 +112,19 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
         guard = Guard(Limits(np.inf, job["limit"], np.zeros((1, 1)), np.inf), comm)
     loop = StepLoop(case.state, forces, case.integrator, comm, timers, guard)
     windows = job["windows"]
-    loop.windows = Reckless(*windows) if isinstance(windows, list) else Windows(windows)
+    loop.windows = Reckless(*windows) if isinstance(windows, list) else Watched(windows)
     loop.stop_wanted = lambda: int(comm.rank == 1 and 0 < job["stop"] <= loop.current_step)
     loop.start()
     for kinds in timers.counts.values():
         kinds.clear()
     message, blamed, built = "", np.zeros(0), forces.rebuilds
+    began, loop.windows.told = time.perf_counter(), 0.0
     try:
+        if job["anew"]:
+            loop.advance(job["steps"] // 3)
+            loop.use(ForceEvaluator(potential, comm, 0.4, None, timers))
+            loop.advance(2 * job["steps"] // 3)
+            loop.forces.invalidate()
         loop.advance(job["steps"])
     except PhysicsError as error:
         message, blamed = str(error), np.array(error.atoms)
@@ -102,6 +134,7 @@ def run(job: dict[str, Any], comm: Comm) -> dict[str, Any]:
     return {
         **gathered(case.state, comm), "message": message, "blamed": blamed, "step": loop.step,
         "current": loop.current_step, "allreduces": allreduces, "rebuilds": forces.rebuilds - built,
+        "seconds": time.perf_counter() - began, "told": loop.windows.told,
         "energy": np.array(case.integrator.extended_energy()),
     }  # fmt: skip
 

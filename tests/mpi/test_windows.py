@@ -30,6 +30,12 @@ def jobs() -> list[dict[str, Any]]:
     for fault, limit in FAULTS.items():
         common = {"case": "triclinic", "steps": 80, "fault": fault, "limit": limit}
         found += [{"name": f"{fault}-{how}", "windows": windows, **common} for how, windows in WINDOWS.items()]
+    of_lists: dict[str, dict[str, Any]] = {"stale": {"fault": "stale"}, "anew": {"anew": True}}
+    found += [
+        {"name": f"{kind}-{how}", "windows": windows, "case": "triclinic", "steps": 80, **job}
+        for kind, job in of_lists.items()
+        for how, windows in WINDOWS.items()
+    ]
     calm = {"case": "triclinic", "steps": 60, "skin": 1.5}
     stop = {"name": "stop", "windows": 100.0, "stop": 30}
     return [*found, {"name": "calm", "windows": 100.0} | calm, stop | calm]
@@ -73,6 +79,24 @@ def test_a_fault_is_found_in_its_step(results: Any, fault: str, how: str) -> Non
     if fault == "guard":  # after a potential that fails, how far the step came depends on the rank
         for name in ATOMS:
             assert found[name].tobytes() == expected[name].tobytes(), name
+
+
+@pytest.mark.parametrize("kind", ["stale", "anew"])
+def test_no_fault_of_lists(results: Any, kind: str) -> None:
+    """An error that only a list out of date has caused is none; other lists, and none, change nothing."""
+    expected = results()["triclinic-stepwise"]
+    for how in WINDOWS:
+        found = results()[f"{kind}-{how}"]
+        assert not str(found["message"]) and found["step"] == 80, how
+        for name in ATOMS:
+            assert found[name].tobytes() == expected[name].tobytes(), (how, name)
+
+
+def test_time_is_counted_once(results: Any) -> None:
+    """Also that of windows which are made again."""
+    for how in WINDOWS:
+        found = results()[f"triclinic-{how}"]
+        assert 0.0 < found["told"] <= found["seconds"], how
 
 
 def test_fewer_reductions_than_steps(results: Any) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from allegro_md.comm import Comm
+from allegro_md.config import load_input
 from allegro_md.lost_ranks import BLOCKING, NotedCommunicator, ends_when_lost, noted
+from allegro_md.simulation import run
 
 HEAD = """
 import time
@@ -69,7 +74,7 @@ class _Communicator:
 
 def test_communicator_passes_everything_on() -> None:
     communicator = NotedCommunicator(_Communicator())
-    for name in (*BLOCKING, "Isend", "Irecv", "Split", "Get_rank"):
+    for name in (*BLOCKING, "Isend", "Irecv", "Iprobe", "Get_rank"):
         assert getattr(communicator, name)(1, root=2) == (name, (1,), {"root": 2})
 
 
@@ -99,3 +104,54 @@ def test_partner_that_never_comes(mpirun: Any) -> None:
     done = mpirun(2, ["-c", code], timeout=60, check=False)
     assert done.returncode == 4 and time.monotonic() - began < 30.0
     assert "rank 0 on " in done.stderr and "a sum or maximum over all ranks" in done.stderr
+
+
+ARGON = """
+[system]
+crystal = { symbol = "Ar", lattice = "fcc", a = 5.4, repeat = [1, 1, 1] }
+[potential]
+kind = "lj"
+epsilon = 0.0103
+sigma = 3.405
+cutoff = 6.0
+[dynamics]
+ensemble = "nve"
+timestep = 2.0
+steps = 1
+[parallel]
+patience = 77.0
+"""
+
+
+@pytest.mark.parametrize(("started", "patience"), [(1, 0.0), (2, 77.0)])
+def test_runs_on_one_rank_of_several_are_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: int, patience: float
+) -> None:
+    """A replica on a single rank waits for others where replicas exchange their temperatures."""
+    told = []
+
+    def watch(seconds: float, *_: Any) -> AbstractContextManager[None]:
+        told.append(seconds)
+        return nullcontext()
+
+    monkeypatch.setattr(run, "ends_when_lost", watch)
+    (tmp_path / "argon.toml").write_text(ARGON)
+    comm = Comm.serial()
+    comm.n_started = started
+    run.Simulation.from_config(load_input(tmp_path / "argon.toml"), comm).run()
+    assert told == [patience]
+
+
+@pytest.mark.parallel
+def test_a_group_of_one_rank_ends_all(mpirun: Any) -> None:
+    code = (
+        "import time\n"
+        "from allegro_md.comm import Comm\n"
+        "world = Comm.world()\n"
+        "part = world.split(world.rank)\n"
+        "assert part.size == 1 and part.n_started == 2\n"
+        "time.sleep(50.0) if world.rank == 1 else part.abort(4)\n"
+    )
+    began = time.monotonic()
+    done = mpirun(2, ["-c", code], timeout=60, check=False)
+    assert done.returncode == 4 and time.monotonic() - began < 30.0

@@ -14,7 +14,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "_dtype": "tells the two networks of a potential apart",
     },
     "drivers/mutants.py": {
-        "_table": "the same parameters, summed in another way",
+        "_parameters": "the same ones, summed in another way",
         "_rebuild": "replaces the halo, which is made anew in each rebuild",
     },
     "unit/io/test_h5md.py": dict.fromkeys(("_worker", "_jobs", "_thread"), "holds the writing thread at one moment"),

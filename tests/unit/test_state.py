@@ -8,6 +8,8 @@ import torch
 
 from allegro_md import state as module
 from allegro_md.cell import Cell
+from allegro_md.integrators.nve import VelocityVerlet
+from allegro_md.simulation.windows import SavedState
 from allegro_md.state import FIELDS, AtomState, SpeciesTable
 
 
@@ -100,3 +102,19 @@ def test_from_arrays() -> None:
     part.local("velocity").zero_()
     assert v[:2].all()
     assert AtomState.from_arrays(Cell(np.eye(3)), table, np.zeros((0, 3))).n_local == 0
+
+
+def test_copies_for_the_host_are_not_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state on another device, which a tensor stands for here: what is written there would be lost."""
+    monkeypatch.setattr(module, "on_host", lambda values: values.clone().numpy())
+    state = AtomState(Cell(10.0 * np.eye(3)), SpeciesTable(("H",), np.array([1]), np.array([1.0])), 3, "cpu:0")
+    state.resize(3, 0)
+    state.array_local("position")[...] = state.device_array(np.ones((3, 3)))
+    for rows in (state.host_local("position"), state.host_all("position")):
+        with pytest.raises(ValueError, match="read-only"):
+            rows[...] = 2.0
+    state.array_local("velocity")[...] = state.array_local("force")[...] = 0
+    saved = SavedState(state, VelocityVerlet(1.0, 6))
+    state.array_local("position")[...] = 5.0
+    saved.restore()
+    assert (state.host_local("position") == 1.0).all()

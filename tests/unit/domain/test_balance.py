@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from allegro_md.config.output import BalanceTable
 from allegro_md.domain.balance import ENOUGH, FIRST_LOOK, CostBalancer, Situation, build_balancer
 from allegro_md.domain.costs import Costs
 from allegro_md.domain.decomposition import Decomposition
+from allegro_md.evaluation import PotentialInfo
+from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.state import AtomState, SpeciesTable
+from allegro_md.timers import Timers
 
 EVEN = Decomposition.even((2, 1, 1), (True, True, True))
 
@@ -90,9 +94,19 @@ def test_planes_stay_where_a_rebuild_costs_more() -> None:
 
 def test_looks_become_rarer() -> None:
     balancer, costs, even = started(), spent(0.003, 64), TwoRanks(0.003)
-    looks = [k for k in range(1, 30 * FIRST_LOOK) if balancer.wants_rebuild(costs, TwoRanks(0.001))]
+    looks = [k for k in range(1, 30 * FIRST_LOOK) if balancer.wants_rebuild(costs, TwoRanks(0.001), k)]
     assert looks == [FIRST_LOOK, 5 * FIRST_LOOK, 21 * FIRST_LOOK]
-    assert not any(started().wants_rebuild(costs, even) for _ in range(100))
+    assert not any(started().wants_rebuild(costs, even, k) for k in range(100))
+
+
+def test_evaluations_count_that_nobody_is_asked_before() -> None:
+    """In windows of steps; and the count begins anew when planes have moved."""
+    balancer, costs = started(), spent(0.003, 64)
+    assert balancer.wants_rebuild(costs, TwoRanks(0.001), 3 * FIRST_LOOK)
+    assert not balancer.wants_rebuild(costs, TwoRanks(0.001), 6 * FIRST_LOOK)
+    assert balancer.wants_rebuild(costs, TwoRanks(0.001), 7 * FIRST_LOOK)
+    assert balancer.cut(situation(0.001, 300, effort=0.0), EVEN) is not EVEN
+    assert balancer.wants_rebuild(costs, TwoRanks(0.001), FIRST_LOOK)
 
 
 def test_an_evaluation_that_compiles_does_not_count() -> None:
@@ -106,3 +120,13 @@ def test_choices() -> None:
     assert build_balancer("off", 4) is None and build_balancer("auto", 1) is None
     assert isinstance(build_balancer("auto", 2), CostBalancer)
     assert isinstance(build_balancer(BalanceTable(threshold=1.3), 2), CostBalancer)
+
+
+def test_costs_of_a_second_evaluator() -> None:
+    """The time that an earlier one has taken is not its own."""
+    timers = Timers()
+    timers.cpu_seconds = 100.0
+    model = SimpleNamespace(info=PotentialInfo("none", 1.0))
+    costs = ForceEvaluator(model, Comm.serial(), 0.1, None, timers).costs  # type: ignore[arg-type]
+    costs.end_evaluation(timers.cpu_seconds + 0.003)
+    assert costs.typical == pytest.approx(0.003)

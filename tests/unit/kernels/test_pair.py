@@ -14,7 +14,7 @@ from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.cpu_neighbors import SMALL
 from allegro_md.kernels.eam import Functions, eam
 from allegro_md.kernels.fixed import FINE
-from allegro_md.kernels.lj import lj, near2
+from allegro_md.kernels.lj import Parameters, lj, near2
 from allegro_md.kernels.pair import pack
 from allegro_md.kernels.zbl import zbl
 from allegro_md.potentials.eam import hermite
@@ -43,7 +43,7 @@ def system(seed: int) -> tuple[Atoms, Lists]:
 def lj_parameters() -> tuple[Any, ...]:
     sigma = np.array([[2.0, 2.2], [2.2, 2.4]])
     columns = 0.04 * sigma**12, 0.04 * sigma**6, 1e-4 * sigma
-    return CUTOFF, np.stack([*columns, near2(*columns)], axis=-1)
+    return (Parameters(CUTOFF**2, np.stack([*columns, near2(*columns)], axis=-1)),)
 
 
 def zbl_parameters() -> tuple[Any, ...]:
@@ -115,13 +115,13 @@ def test_a_frame_is_not_seen(name: str) -> None:
 
 def plain_lj(atoms: Atoms, lists: Lists) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Energies, forces and virials from the formula."""
-    (cutoff, table), seen = lj_parameters(), atoms.position + atoms.shift @ atoms.cell
+    ((limit, table),), seen = lj_parameters(), atoms.position + atoms.shift @ atoms.cell
     energy, force, virial = np.zeros(LOCAL), np.zeros((LOCAL, 3)), np.zeros((LOCAL, 3, 3))
     for i in range(LOCAL):
         row = lists.neighbors[lists.offsets[i] : lists.offsets[i + 1]]
         d = seen[row] - seen[i]
         r2 = (d**2).sum(axis=1)
-        d, row, r2 = d[r2 < cutoff**2], row[r2 < cutoff**2], r2[r2 < cutoff**2]
+        d, row, r2 = d[r2 < limit], row[r2 < limit], r2[r2 < limit]
         a, b, c, _ = table[atoms.species[i], atoms.species[row]].T
         energy[i] = 0.5 * (a / r2**6 - b / r2**3 - c).sum()
         g = ((6.0 * b / r2**3 - 12.0 * a / r2**6) / r2)[:, None] * d
@@ -138,7 +138,7 @@ def test_lennard_jones_is_the_formula() -> None:
     species[0::LOCAL] = species[1::LOCAL] = 1
     atoms = atoms._replace(position=position, species=species)
     assert 1 in lists.neighbors[: lists.offsets[1]]
-    assert np.linalg.norm(0.6 * d) ** 2 < lj_parameters()[1][1, 1, 3]
+    assert np.linalg.norm(0.6 * d) ** 2 < lj_parameters()[0].table[1, 1, 3]
     force, energy, virial, _ = evaluate("lj", atoms, lists)
     wanted = plain_lj(atoms, lists)
     for found, right in zip((energy, force[:LOCAL] / FORCE_SCALE, virial), wanted, strict=True):

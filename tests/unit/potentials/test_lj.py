@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.config import LennardJonesTerm
 from allegro_md.config.potential import POTENTIALS
 from allegro_md.errors import InputError, PhysicsError
 from allegro_md.neighbors.list import NeighborList
+from allegro_md.potentials import pair
 from allegro_md.potentials.lj import LennardJones
+from allegro_md.potentials.parts import Parts
+from allegro_md.state import AtomState, SpeciesTable
 
 EPSILON = np.array([[0.0104, 0.0126], [0.0126, 0.0141]])
 SIGMA = np.array([[3.40, 3.52], [3.52, 3.65]])
@@ -122,3 +126,37 @@ def test_isotopes_are_one_element(lab: Any) -> None:
     built = POTENTIALS.builder("lj")(term, isotopes.species)
     direct = LennardJones(EPSILON[:1, :1], SIGMA[:1, :1], 8.0)
     assert (lab.run(built, isotopes).fixed == lab.run(direct, plain).fixed).all()
+
+
+class Poisoned:
+    """numpy, whose new memory holds what is of no use."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def empty(self, shape: Any, dtype: Any = np.float64) -> NDArray[Any]:
+        return np.full(shape, np.nan, dtype)
+
+
+def test_ghosts_that_have_not_come_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two atoms by themselves, evaluated early; the list that follows theirs in memory has ghosts only."""
+    x = np.array([[0.0, 0.0, 0.0], [3.5, 0.0, 0.0], [20.0, 0.0, 0.0]])
+    ghosts = np.array([20.0, 0.0, 0.0]) + 4.0 * np.random.default_rng(1).normal(size=(12, 3))
+    argon = SpeciesTable(("Ar",), np.array([18]), np.array([39.9]))
+    state = AtomState.from_arrays(Cell(np.eye(3), (False,) * 3), argon, x)
+    state.resize(3, 12)
+    state.host_all("position")[3:], state.host_all("species")[3:], state.host_all("shift")[3:] = ghosts, 0, 0
+    lists = NeighborList(6.0, 0.5)
+    lists.offsets, lists.neighbors = np.array([0, 1, 2, 14]), np.array([1, 0, *range(3, 15)], dtype=np.int32)
+    one = np.ones((1, 1))
+    found = []
+    for parts in (Parts.whole(state), Parts((0, 2), (2, 3), (3, 3), 3, 15)):
+        state.host_all("force")[...] = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(pair, "np", Poisoned())
+            result = LennardJones(0.0103 * one, 3.4 * one, 6.0).in_parts(state, lists, frozenset({"virial"}), parts)
+        assert result.virial is not None
+        found.append((state.host_all("force").copy(), result.energy, result.virial.value()))
+    assert found[0][0][0, 0] == -found[0][0][1, 0] != 0
+    for a, b in zip(*found, strict=True):
+        assert np.array_equal(a, b)
