@@ -63,7 +63,6 @@ class Timers:
         self._since = now
         return spent
 
-
     def _resume(self) -> None:
         """Begins to measure the CPU time of the phase that is now the innermost."""
         if self._open and self._open[-1] == POTENTIAL:

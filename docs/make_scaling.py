@@ -36,12 +36,13 @@ def newest(kind: str) -> dict[str, Any] | None:
     return max(found, key=lambda document: str(document["date"]), default=None)
 
 
-def table(heading: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown, or a line that says it is still to be measured."""
+def table(heading: list[str], rows: list[list[str]], before: str = "") -> str:
+    """A table in Markdown with a sentence before it; nothing where there are no rows."""
     if not rows:
-        return "\n*Not measured yet.*\n\n"
+        return ""
     lines = [heading, ["---"] * len(heading), *rows]
-    return "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n\n"
+    sentence = f"\n{before}\n" if before else ""
+    return sentence + "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n\n"
 
 
 def studies() -> str:
@@ -55,7 +56,8 @@ def studies() -> str:
              f"{row['us_per_atom_step']:.4g}", f"{row['efficiency']:.3f}"]
             for row in document["rows"]
         ]  # fmt: skip
-    return table(["system", "atoms", "ranks", "ns/day", "µs/(atom·step)", "efficiency"], rows)
+    heading = ["system", "atoms", "ranks", "ns/day", "µs/(atom·step)", "efficiency"]
+    return table(heading, rows, "On two cores:")
 
 
 def paper() -> str:
@@ -97,7 +99,7 @@ def check() -> str:
     ]  # fmt: skip
     heading = ["case", "ranks", "ms/step, plan", "ms/step, run", "error", "MB, plan", "MB, run", "error",
                "steps per rebuild, plan / run"]  # fmt: skip
-    return table(heading, rows)
+    return table(heading, rows, "The result:")
 
 
 def devices() -> str:

@@ -68,7 +68,7 @@ EXAMPLES = {
     "tune": "Example: mpirun -n 4 allegro-md tune argon.toml --out faster.toml",
     "plan": "Example: allegro-md plan argon.toml --ranks 128 --device h100 --network infiniband-ndr",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
-    "warm": "Example: srun --nodes 2 --ntasks-per-node 1 allegro-md warm ag.allegro",
+    "warm": "Example: srun --nodes 1 --ntasks 1 allegro-md warm ag.allegro",
 }
 
 app = typer.Typer(

@@ -142,7 +142,6 @@ class Trials:
         return whole / self.steps, self.steps / max(forces.rebuilds - 0.5, 0.5)
 
 
-
 def skins(config: Input) -> Iterable[float]:
     """The skins to try, Å: the present one first."""
     now = config.parallel.skin
