@@ -17,7 +17,7 @@ from typing import Any
 from allegro_md.figures import COLORS, figure, svg
 from allegro_md.scaling.bricks import Bricks
 from allegro_md.scaling.devices import DEVICES, LINKS
-from allegro_md.scaling.forecast import Costs, Line, Rhythm, step_time, work_of
+from allegro_md.scaling.forecast import Costs, Line, Intervals, step_time, work_of
 from allegro_md.scaling.network import Link, Network, simulate
 
 DOCS = Path(__file__).resolve().parent
@@ -139,10 +139,10 @@ def draw() -> bytes:
                 closed, simulated = [], []
                 for ranks in RANKS:
                     bricks = Bricks.cubes(atoms * ranks, ranks, 0.058, 4.6)
-                    rhythm = Rhythm(math.inf, reduce=4.0)
-                    work = work_of(bricks, COSTS, rhythm)
+                    intervals = Intervals(math.inf, reduce=4.0)
+                    work = work_of(bricks, COSTS, intervals)
                     computing = work.before + work.interior + work.boundary
-                    closed.append(step_time(bricks, COSTS, network, rhythm, exchange).total / computing)  # type: ignore[arg-type]
+                    closed.append(step_time(bricks, COSTS, network, intervals, exchange).total / computing)  # type: ignore[arg-type]
                     simulated.append(simulate(bricks, network, work, exchange) / computing)  # type: ignore[arg-type]
                 color = next(colors)
                 axes.semilogx(RANKS, closed, "-", color=color, label=f"{exchange}, {atoms:,} atoms per rank")

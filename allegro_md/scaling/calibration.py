@@ -18,10 +18,14 @@ from allegro_md.config import Input
 from allegro_md.errors import InputError
 from allegro_md.evaluation import Needs
 from allegro_md.integrators.base import Integrator
+from allegro_md.potentials import Potential
+from allegro_md.potentials.parts import has_parts
 from allegro_md.reporting import Snapshot
 from allegro_md.scaling.forecast import Costs, Line
+from allegro_md.scaling.reductions import CountingComm
 from allegro_md.simulation.build import Parts, build_engine, build_structure
-from allegro_md.simulation.loop import StepLoop
+from allegro_md.simulation.loop import MEETINGS, StepLoop
+from allegro_md.simulation.overlap import LEAST
 from allegro_md.timers import Timers
 from allegro_md.triggers import Every
 
@@ -46,7 +50,7 @@ class Sample:
         own, ghosts: its atoms and ghosts.
         seconds: per step by cost of `PHASES`, per rebuild as "rebuild", per row of thermo.csv as "row".
         interval: steps between rebuilds; NaN where there were too few steps to tell.
-        reductions: per step without rebuild and row.
+        reductions: per step without rebuild, row and window, on several ranks.
     """
 
     own: int
@@ -65,39 +69,16 @@ class Calibration:
         samples: in ascending size.
         rate: float32 operations per second of a large matrix product on this core.
         temperature: of the thermostat or the start, K.
+        windows: steps are made in windows, on several ranks that have few enough atoms.
+        least_interior: see `forecast.work_of`.
     """
 
     costs: Costs
     samples: tuple[Sample, ...]
     rate: float
     temperature: float
-
-
-class CountingComm(Comm):
-    """One rank that counts what would be reductions over ranks or messages from one rank to all.
-
-    Attributes:
-        count: so far.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sums `values` (…) over ranks, see `Comm.sum`."""
-        self.count += 1
-        return super().sum(values)
-
-    def max(self, values: float | NDArray[np.float64]) -> Any:
-        """Finds the largest of the `values` (…) of all ranks, see `Comm.max`."""
-        self.count += 1
-        return super().max(values)
-
-    def bcast(self, value: Any, root: int = 0) -> Any:
-        """Returns the root's object, see `Comm.bcast`."""
-        self.count += 1
-        return super().bcast(value, root)
+    windows: bool
+    least_interior: float
 
 
 class _Row:
@@ -126,7 +107,7 @@ def calibrate(parts: Parts) -> Calibration:
         PhysicsError: the forces on a sample are out of range.
     """
     samples: list[Sample] = []
-    temperature = 0.0
+    temperature, windows = 0.0, False
     for target in SIZES:
         config = _few(parts, target)
         system = build_structure(config.system, Comm.serial())
@@ -137,8 +118,9 @@ def calibrate(parts: Parts) -> Calibration:
         comm = CountingComm()
         loop, _ = build_engine(Parts(config, system, parts.potential), comm, Timers())
         samples.append(_measured(loop, comm))
-        temperature = _temperature(config, loop.integrator)
-    return Calibration(fitted(samples), tuple(samples), matrix_rate(), temperature)
+        temperature, windows = _temperature(config, loop.integrator), loop.allows_windows(2, 2)
+    least = _least_interior(parts.potential)
+    return Calibration(fitted(samples), tuple(samples), matrix_rate(), temperature, windows, least)
 
 
 def matrix_rate(n: int = 512, trials: int = 5) -> float:
@@ -151,6 +133,12 @@ def matrix_rate(n: int = 512, trials: int = 5) -> float:
             np.dot(a, a)
         seconds.append((time.process_time() - began) / 8.0)
     return 2.0 * n**3 / min(seconds[1:])
+
+
+def _least_interior(potential: Potential) -> float:
+    """Interior atoms from which on the engine evaluates them while messages travel; infinity: it never does."""
+    info = potential.info
+    return LEAST if info.hops == 1 and info.ghost_forces and has_parts(potential) else math.inf
 
 
 def _few(parts: Parts, target: int) -> Input:
@@ -216,7 +204,7 @@ def _measured(loop: StepLoop, comm: CountingComm) -> Sample:
     more = [sum(each[name] for name in (*PHASES, "output")) for each in rows]
     seconds["row"] = max(0.0, statistics.median(more) - sum(seconds[name] for name in PHASES))
     state = loop.state
-    per_step = max(0.0, (reductions - rebuilt * at_rebuilds) / max(1, made - rebuilt))
+    per_step = MEETINGS + max(0.0, (reductions - rebuilt * at_rebuilds) / max(1, made - rebuilt))
     return Sample(state.n_local, state.n_ghost, seconds, made / rebuilt if rebuilt > 1 else math.nan, per_step)
 
 

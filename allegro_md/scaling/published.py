@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from allegro_md.scaling.bricks import Bricks
 from allegro_md.scaling.devices import DEVICES, LINKS
-from allegro_md.scaling.forecast import Costs, Line, Rhythm, StepTime, step_time
+from allegro_md.scaling.forecast import Costs, Line, Intervals, StepTime, step_time
 from allegro_md.scaling.network import Link, Network
 
 SKIN = 1.0
@@ -96,4 +96,4 @@ def forecast(row: PublishedRow) -> StepTime:
     Rebuilds, integrator and lists are in the time per atom of one GPU already; a reduction per step is assumed.
     """
     bricks = Bricks.cubes(row.atoms, row.gpus, DENSITIES[row.system], CUTOFF + SKIN)
-    return step_time(bricks, one_gpu_costs(row.system), paper_network(), Rhythm(rebuild=1e9, reduce=1.0), "staged")
+    return step_time(bricks, one_gpu_costs(row.system), paper_network(), Intervals(rebuild=1e9, reduce=1.0), "staged")
