@@ -62,7 +62,7 @@ def large(plan: Plan, n_atoms: int, n_ranks: int) -> dict[str, Any]:
         "lost": {name: float(f"{seconds / step.total:.3g}") for name, seconds in lost.items() if seconds > 0.0},
         "largest_loss": max(lost, key=lost.__getitem__),
         "steps_per_rebuild": [
-            round(plan.intervals(atoms, ranks).rebuild, 2) for atoms, ranks in ((n_atoms / n_ranks, 1), (n_atoms, n_ranks))
+            round(plan.intervals(atoms, n_ranks).rebuild, 2) for atoms in (n_atoms / n_ranks, n_atoms)
         ],
     }  # fmt: skip
 

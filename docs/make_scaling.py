@@ -17,7 +17,7 @@ from typing import Any
 from allegro_md.figures import COLORS, figure, svg
 from allegro_md.scaling.bricks import Bricks
 from allegro_md.scaling.devices import DEVICES, LINKS
-from allegro_md.scaling.forecast import Costs, Line, Intervals, step_time, work_of
+from allegro_md.scaling.forecast import Costs, Intervals, Line, step_time, work_of
 from allegro_md.scaling.network import Link, Network, simulate
 
 DOCS = Path(__file__).resolve().parent

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from allegro_md.scaling.bricks import Bricks
 from allegro_md.scaling.devices import DEVICES, LINKS
-from allegro_md.scaling.forecast import Costs, Line, Intervals, StepTime, step_time
+from allegro_md.scaling.forecast import Costs, Intervals, Line, StepTime, step_time
 from allegro_md.scaling.network import Link, Network
 
 SKIN = 1.0

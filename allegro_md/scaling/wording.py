@@ -56,8 +56,8 @@ def _time(plan: Plan, n_ranks: int) -> list[str]:
     if math.isfinite(intervals.rebuild):
         temperature = plan.calibration.temperature
         found.append(
-            f"  a rebuild every {intervals.rebuild:.1f} steps at {temperature:.0f} K: the fastest of {n_atoms} atoms has "
-            f"moved half the skin (times {plan.interval_factor:.2f}, as the samples did)"
+            f"  a rebuild every {intervals.rebuild:.1f} steps at {temperature:.0f} K: the fastest of {n_atoms} atoms "
+            f"has moved half the skin (times {plan.interval_factor:.2f}, as the samples did)"
         )
     if n_ranks > 1:
         found.append(f"  a simulation of all its messages gives {duration(plan.simulated(n_ranks))} for a step")

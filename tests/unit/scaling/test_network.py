@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from allegro_md.scaling.bricks import Bricks, Exchange, cubic_grid, shell
-from allegro_md.scaling.forecast import Costs, Line, Intervals, expected_largest, step_time, work_of
+from allegro_md.scaling.forecast import Costs, Intervals, Line, expected_largest, step_time, work_of
 from allegro_md.scaling.network import GHOST_BYTES, Link, Network, simulate
 
 COSTS = Costs(Line(1e-4, 3e-7), Line(1e-4, 3e-8), Line(1e-5, 0.0, 2e-8))
