@@ -76,11 +76,16 @@ def _exchange_time(comm: Comm, other: int, size: int, count: int, trials: int) -
     legs = [SendRecv(a, other, b, other) for a, b in zip(out, into, strict=True)]
     least = np.inf
     for _ in range(trials):
-        began = time.perf_counter()
-        for _ in range(ROUNDS):
-            comm.send_receive(legs)
-        least = min(least, (time.perf_counter() - began) / ROUNDS)
+        least = min(least, seconds_of(comm, legs, ROUNDS))
     return float(least)
+
+
+def seconds_of(comm: Comm, legs: list[SendRecv], rounds: int) -> float:
+    """Seconds of an exchange of messages, the mean of some rounds."""
+    began = time.perf_counter()
+    for _ in range(rounds):
+        comm.send_receive(legs)
+    return (time.perf_counter() - began) / rounds
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from allegro_md.figures import COLORS, figure
 from allegro_md.scaling.plan import Plan
+from allegro_md.scaling.wording import NAMES
 
 RANKS = tuple(2**k for k in range(18))
 """To 131,072."""
@@ -17,9 +18,6 @@ ATOMS = tuple(10.0 ** (3.0 + 0.5 * k) for k in range(19))
 
 LEAST = 30
 """Atoms per rank below which nothing is drawn."""
-
-PARTS = ("potential", "integrate", "halo", "rebuild", "output", "latency", "bandwidth", "migration",
-         "reductions", "jitter")  # fmt: skip
 
 
 def draw(plan: Plan) -> Any:
@@ -38,7 +36,7 @@ def _strong(axes: Any, plan: Plan) -> None:
     total = np.array([step.total for step in steps])
     axes.loglog(ranks, 1e3 * total, "o-", color="black", label="step")
     axes.loglog(ranks, 1e3 * total[0] / np.array(ranks), "--", color="gray", label="ideal")
-    for name, color in zip(PARTS, (*COLORS, "#999999"), strict=False):
+    for name, color in zip(NAMES, (*COLORS, "#999999"), strict=False):
         seconds = np.array([step.parts[name] for step in steps])
         if seconds.max() > 1e-3 * total.min():
             axes.loglog(ranks, np.where(seconds > 0.0, 1e3 * seconds, np.nan), color=color, label=name)

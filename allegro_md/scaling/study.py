@@ -15,6 +15,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, write_whole
+from allegro_md.launcher import ranks_named
 from allegro_md.scaling.launching import Launcher, Side
 from allegro_md.scaling.measure import Job, Timing, studied
 from allegro_md.scaling.sizes import Kind, Size, sizes
@@ -157,8 +158,3 @@ def _give_up(
     write_whole(study.result(size.ranks), (json.dumps(document, ensure_ascii=False) + "\n").encode())
     if side.lacked_memory:
         short.append(size)
-
-
-def ranks_named(n: int) -> str:
-    """The number with its noun."""
-    return "1 rank" if n == 1 else f"{n} ranks"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from allegro_md.launcher import ranks_named
 from allegro_md.scaling.plan import CAUSES, HALF, MOST_RANKS, Plan, ns_per_day
 from allegro_md.simulation.resource_estimate import size_text
 
@@ -37,7 +38,7 @@ def _system(plan: Plan, n_ranks: int) -> list[str]:
     more = bricks.own * n_ranks / n_atoms - 1.0
     above = f" ({more:.1%} above the mean)" if more > 5e-4 else ""
     return [
-        f"{n_atoms} atoms on {_ranks(n_ranks)} of {plan.machine.name}, grid {grid}",
+        f"{n_atoms} atoms on {ranks_named(n_ranks)} of {plan.machine.name}, grid {grid}",
         f"  atoms of a rank    at most {bricks.own:.0f}{above} and {bricks.ghosts:.0f} ghosts",
         f"  memory of a rank   {size_text(memory)}{fits}{needed}",
     ]
@@ -90,7 +91,3 @@ def duration(seconds: float) -> str:
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"
     return f"{1e9 * seconds:.3g} ns"
-
-
-def _ranks(n: int) -> str:
-    return f"{n} rank{'s' if n > 1 else ''}"

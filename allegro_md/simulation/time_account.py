@@ -10,7 +10,7 @@ STEPPING = ("potential", "halo", "rebuild", "wait", "integrate", "guard", "outpu
 """Phases of the steps; the rest of a run is its start."""
 
 WAITING = ("wait", "halo", "guard")
-"""Phases in which a rank may be waiting for others."""
+"""Phases in which a rank may be waiting for others; the rest is its own work."""
 
 FEW_STEPS = 10
 """Below, nothing is said of a step."""
