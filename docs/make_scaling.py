@@ -17,14 +17,14 @@ from typing import Any
 from allegro_md.figures import COLORS, figure, svg
 from allegro_md.scaling.bricks import Bricks
 from allegro_md.scaling.devices import DEVICES, LINKS
-from allegro_md.scaling.forecast import Costs, Intervals, Line, step_time, work_of
+from allegro_md.scaling.forecast import Costs, Intervals, LinearCost, step_time, work_of
 from allegro_md.scaling.network import Link, Network, simulate
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-COSTS = Costs(Line(1e-4, 3e-7), Line(1e-4, 3e-8), Line(1e-5, 0.0, 2e-8))
+COSTS = Costs(LinearCost(1e-4, 3e-7), LinearCost(1e-4, 3e-8), LinearCost(1e-5, 0.0, 2e-8))
 """Of the picture: 0.3 µs per atom, 0.2 ms per step; as in tests/unit/scaling/test_network.py."""
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)

@@ -96,7 +96,14 @@ class Decomposition:
 
 
 def choose_grid(n_ranks: int, cell: Cell, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Grid:
-    """The rank grid with the least halo surface (ties: fewer cuts along the first axes); arguments of `grids`."""
+    """The rank grid with the least halo surface (ties: fewer cuts along the first axes).
+
+    Args:
+        n_ranks: number of bricks.
+        cell: the cell.
+        lower: (3,) fractional bounds of the atoms, as of `grids`.
+        upper: (3,) likewise.
+    """
     return grids(n_ranks, cell, lower, upper)[0]
 
 

@@ -21,11 +21,11 @@ from allegro_md.integrators.base import Integrator
 from allegro_md.potentials import Potential
 from allegro_md.potentials.parts import has_parts
 from allegro_md.reporting import Snapshot
-from allegro_md.scaling.forecast import Costs, Line
+from allegro_md.scaling.forecast import Costs, LinearCost
 from allegro_md.scaling.reductions import CountingComm
 from allegro_md.simulation.build import Parts, build_engine, build_structure
 from allegro_md.simulation.loop import MEETINGS, StepLoop
-from allegro_md.simulation.overlap import LEAST
+from allegro_md.simulation.overlap import LEAST_INTERIOR
 from allegro_md.timers import Timers
 from allegro_md.triggers import Every
 
@@ -138,7 +138,7 @@ def matrix_rate(n: int = 512, trials: int = 5) -> float:
 def _least_interior(potential: Potential) -> float:
     """Interior atoms from which on the engine evaluates them while messages travel; infinity: it never does."""
     info = potential.info
-    return LEAST if info.hops == 1 and info.ghost_forces and has_parts(potential) else math.inf
+    return LEAST_INTERIOR if info.hops == 1 and info.ghost_forces and has_parts(potential) else math.inf
 
 
 def _few(parts: Parts, target: int) -> Input:
@@ -237,17 +237,17 @@ def fitted(samples: Sequence[Sample]) -> Costs:
     return Costs(**{name: _line(samples, name, *of) for name, of in columns.items()})
 
 
-def _line(samples: Sequence[Sample], name: str, of_own: int, of_ghosts: int) -> Line:
+def _line(samples: Sequence[Sample], name: str, of_own: int, of_ghosts: int) -> LinearCost:
     """Fits a cost to the samples: a fixed part, and what grows with atoms, ghosts or both; of one sample that alone."""
     seconds = np.array([sample.seconds[name] for sample in samples])
     own = np.array([sample.own for sample in samples], dtype=float) * of_own
     ghosts = np.array([sample.ghosts for sample in samples], dtype=float) * of_ghosts
     if len(samples) == 1 and (own + ghosts).sum() > 0.0:
         share = float(seconds[0] / (own + ghosts)[0])
-        return Line(0.0, share * of_own, share * of_ghosts)
+        return LinearCost(0.0, share * of_own, share * of_ghosts)
     matrix = np.stack([np.ones(len(samples)), own, ghosts], axis=1) / np.maximum(seconds, 1e-12)[:, None]
     found, _ = nnls(matrix, np.where(seconds > 0.0, 1.0, 0.0))
-    return Line(*(float(value) for value in found))
+    return LinearCost(*(float(value) for value in found))
 
 
 def _temperature(config: Input, integrator: Integrator) -> float:

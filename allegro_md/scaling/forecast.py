@@ -23,7 +23,7 @@ REBUILD_BYTES = 84.0
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearCost:
     """Time that grows with atoms and ghosts: fixed + own · atom + ghosts · ghost, s."""
 
     fixed: float = 0.0
@@ -34,7 +34,7 @@ class Line:
         """Seconds for so many atoms and ghosts of a rank."""
         return self.fixed + self.atom * own + self.ghost * ghosts
 
-    def scaled(self, factor: float) -> Line:
+    def scaled(self, factor: float) -> LinearCost:
         """All times multiplied, but for the fixed part."""
         return replace(self, atom=factor * self.atom, ghost=factor * self.ghost)
 
@@ -51,11 +51,11 @@ class Costs:
         row: what a row of thermo.csv adds to its step.
     """
 
-    potential: Line
-    integrate: Line = Line()
-    halo: Line = Line()
-    rebuild: Line = Line()
-    row: Line = Line()
+    potential: LinearCost
+    integrate: LinearCost = LinearCost()
+    halo: LinearCost = LinearCost()
+    rebuild: LinearCost = LinearCost()
+    row: LinearCost = LinearCost()
 
     @property
     def per_atom(self) -> float:

@@ -17,7 +17,7 @@ from allegro_md.scaling.devices import (
     find_link,
     seconds_on,
 )
-from allegro_md.scaling.forecast import Costs, Line
+from allegro_md.scaling.forecast import Costs, LinearCost
 from allegro_md.scaling.network import Link, Network
 from allegro_md.simulation.host_info import available_memory, usable_cores
 
@@ -123,9 +123,9 @@ def machine_of_table(name: str, calibration: Calibration, neighbors: float, netw
     )  # fmt: skip
 
 
-def _scaled(line: Line, factor: float, on_gpu: bool) -> Line:
+def _scaled(line: LinearCost, factor: float, on_gpu: bool) -> LinearCost:
     """Times on another device: all of them on a core, those that grow with atoms on a GPU."""
-    return Line(0.0 if on_gpu else factor * line.fixed, factor * line.atom, factor * line.ghost)
+    return LinearCost(0.0 if on_gpu else factor * line.fixed, factor * line.atom, factor * line.ghost)
 
 
 def names() -> str:

@@ -42,7 +42,7 @@ CAUSES = {
 
 
 @dataclass(frozen=True)
-class Ending:
+class ScalingLimit:
     """End of the strong scaling of a system.
 
     Attributes:
@@ -177,7 +177,7 @@ class Plan:
             "imbalance": per_atom * max(0.0, self.bricks(n_ranks).own - mean),
         }  # fmt: skip
 
-    def ending(self) -> Ending:
+    def scaling_limit(self) -> ScalingLimit:
         """Finds where strong scaling ends, and why, among powers of two."""
         ranks, most = 2, min(MOST_RANKS, self.estimate.system.n_total)
         while ranks <= most and self.efficiency(ranks) >= HALF:
@@ -186,7 +186,7 @@ class Plan:
         losses = self.losses(looked_at)
         cause = max(losses, key=lambda name: losses[name])
         share = losses[cause] / max(1e-30, sum(losses.values()))
-        return Ending(ranks if ranks <= most else None, self.estimate.system.n_total / looked_at, cause, share)
+        return ScalingLimit(ranks if ranks <= most else None, self.estimate.system.n_total / looked_at, cause, share)
 
     def least_ranks(self) -> int | None:
         """Finds the least power of two of ranks whose memory is enough; None: there is none up to `MOST_RANKS`."""
@@ -219,7 +219,7 @@ def make_plan(config: Input, device: str | None, network: str | None, measured: 
 
 def document(plan: Plan, n_ranks: int) -> dict[str, Any]:
     """The plan as plain tables, for JSON."""
-    step, ending = plan.step(n_ranks), plan.ending()
+    step, limit = plan.step(n_ranks), plan.scaling_limit()
     bricks, intervals = plan.bricks(n_ranks), plan.intervals(plan.estimate.system.n_total, n_ranks)
     n_atoms = plan.estimate.system.n_total
     return {
@@ -241,7 +241,7 @@ def document(plan: Plan, n_ranks: int) -> dict[str, Any]:
         "weak_efficiency": plan.weak_efficiency(n_atoms, n_ranks),
         "losses_s": plan.losses(n_ranks),
         "simulated_seconds_per_step": plan.simulated(n_ranks) if n_ranks > 1 else None,
-        "scaling_ends": vars(ending),
+        "scaling_ends": vars(limit),
         "least_ranks_for_memory": plan.least_ranks(),
         "remarks": list(plan.machine.remarks),
     }

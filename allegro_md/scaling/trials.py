@@ -23,7 +23,7 @@ NEAR = (0.4, 3.0)
 MOST_GRIDS = 4
 """Grids that are tried, those with the least surface."""
 
-HOPELESS = 1.25
+DROP_RATIO = 1.25
 """Time over that of the best beyond which a setting is not tried a second time."""
 
 GAIN = 0.02
@@ -106,7 +106,7 @@ class Trials:
                 each.seconds.append(seconds)
             if turn == 0:
                 best = min(each.seconds[0] for each in tried)
-                tried = [e for e in tried if e is tried[0] or e.seconds[0] < HOPELESS * best]
+                tried = [e for e in tried if e is tried[0] or e.seconds[0] < DROP_RATIO * best]
                 for each in tried:
                     each.seconds.clear()  # the round in which memory is allocated
         return tried

@@ -25,7 +25,7 @@ NAMES = {
 
 def lines(plan: Plan, n_ranks: int) -> list[str]:
     """The whole plan, line by line."""
-    return [*_system(plan, n_ranks), *_time(plan, n_ranks), *_ending(plan), *_sources(plan)]
+    return [*_system(plan, n_ranks), *_time(plan, n_ranks), *_limit(plan), *_sources(plan)]
 
 
 def _system(plan: Plan, n_ranks: int) -> list[str]:
@@ -69,15 +69,15 @@ def _time(plan: Plan, n_ranks: int) -> list[str]:
     return found
 
 
-def _ending(plan: Plan) -> list[str]:
-    ending = plan.ending()
+def _limit(plan: Plan) -> list[str]:
+    limit = plan.scaling_limit()
     where = (
-        f"beyond {ending.ranks // 2} ranks: on {ending.ranks}, with {ending.atoms:.0f} atoms each,"
-        if ending.ranks else f"not before {min(MOST_RANKS, plan.estimate.system.n_total)} ranks; there"
+        f"beyond {limit.ranks // 2} ranks: on {limit.ranks}, with {limit.atoms:.0f} atoms each,"
+        if limit.ranks else f"not before {min(MOST_RANKS, plan.estimate.system.n_total)} ranks; there"
     )
     return [
-        f"  strong scaling to an efficiency of {HALF} ends {where} {ending.share:.0%} of what is lost is due to:",
-        f"    {CAUSES[ending.cause]}",
+        f"  strong scaling to an efficiency of {HALF} ends {where} {limit.share:.0%} of what is lost is due to:",
+        f"    {CAUSES[limit.cause]}",
     ]
 
 

@@ -17,7 +17,7 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.parts import InParts, has_parts
 from allegro_md.simulation.applied import AppliedForces
-from allegro_md.simulation.overlap import LEAST, Exchange, interior
+from allegro_md.simulation.overlap import LEAST_INTERIOR, Exchange, interior
 from allegro_md.state import HOST, AtomState, on_host
 from allegro_md.timers import Timers
 
@@ -60,7 +60,7 @@ class ForceEvaluator:
         grid: tuple[int, int, int] | None,
         timers: Timers,
         balancer: Balancer | None = None,
-        least_interior: int = LEAST,
+        least_interior: int = LEAST_INTERIOR,
     ) -> None:
         """Joins the parts.
 

@@ -12,7 +12,7 @@ from allegro_md.potentials.parts import Parts
 from allegro_md.state import AtomState, on_host
 from allegro_md.timers import Timers
 
-LEAST = 2000
+LEAST_INTERIOR = 2000
 """Atoms in the interior of a brick below which it is not worth the calls."""
 
 _SLACK = 1e-6  # Å, far above rounding

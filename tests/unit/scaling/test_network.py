@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from allegro_md.scaling.bricks import Bricks, Exchange, cubic_grid, shell
-from allegro_md.scaling.forecast import Costs, Intervals, Line, expected_largest, step_time, work_of
+from allegro_md.scaling.forecast import Costs, Intervals, LinearCost, expected_largest, step_time, work_of
 from allegro_md.scaling.network import GHOST_BYTES, Link, Network, simulate
 
-COSTS = Costs(Line(1e-4, 3e-7), Line(1e-4, 3e-8), Line(1e-5, 0.0, 2e-8))
+COSTS = Costs(LinearCost(1e-4, 3e-7), LinearCost(1e-4, 3e-8), LinearCost(1e-5, 0.0, 2e-8))
 NETWORK = Network(8, Link(5e-7, 1.5e-6, 5e9), Link(1e-6, 2e-6, 25e9))
 INTERVALS = Intervals(rebuild=math.inf, reduce=4.0)
 DENSITY, HALO = 0.058, 4.6
@@ -127,7 +127,7 @@ def test_one_node_that_is_saturated() -> None:
     """Eight ranks of a node share its adapter: an exchange takes the bytes of all of them over its bandwidth."""
     network = Network(8, Link(0.0, 0.0, math.inf), Link(0.0, 0.0, 1e8))
     of_rank = bricks(50_000, 64)
-    nothing = Costs(Line())
+    nothing = Costs(LinearCost())
     (stage,) = of_rank.stages(np.arange(8), "direct")
     leaving = float(stage.atoms[stage.to // 8 != 0].sum()) * GHOST_BYTES
     step = simulate(of_rank, network, work_of(of_rank, nothing, INTERVALS))

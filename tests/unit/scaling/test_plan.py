@@ -129,11 +129,11 @@ def test_more_ranks_are_less_efficient(plan: Plan) -> None:
 
 
 def test_words(plan: Plan) -> None:
-    ending = plan.ending()
-    assert ending.ranks is not None and ending.cause in CAUSES
-    assert plan.efficiency(ending.ranks) < 0.5 <= plan.efficiency(ending.ranks // 2)
+    limit = plan.scaling_limit()
+    assert limit.ranks is not None and limit.cause in CAUSES
+    assert plan.efficiency(limit.ranks) < 0.5 <= plan.efficiency(limit.ranks // 2)
     text = "\n".join(lines(plan, 64))
-    assert CAUSES[ending.cause] in text and f"beyond {ending.ranks // 2} ranks" in text
+    assert CAUSES[limit.cause] in text and f"beyond {limit.ranks // 2} ranks" in text
     assert "simulation of all its messages" in text and "estimate" in text and "staged" not in text
 
 
