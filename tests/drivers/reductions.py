@@ -14,7 +14,7 @@ from allegro_md.config import load_input
 from allegro_md.simulation import Simulation
 from allegro_md.simulation.traffic import communication
 
-WARMUP, STEPS = 20, 200
+WARMUP, STEPS = 20, 100
 
 
 def counted(comm: Comm) -> float:

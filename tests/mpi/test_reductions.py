@@ -50,6 +50,7 @@ CASES = {
 def test_plan_counts_what_two_ranks_make(mpirun: MpiRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly in ordinary steps; in windows as far as the steps between rebuilds are known. Rebuilds do not count."""
     monkeypatch.setattr(calibration, "SIZES", (500,))
+    monkeypatch.setattr(calibration, "TRIAL_SECONDS", 0.05)
     files = [tmp_path / f"{index}.toml" for index in range(len(CASES))]
     for path, keys in zip(files, CASES.values(), strict=True):
         path.write_text(INPUT.format(**keys))
