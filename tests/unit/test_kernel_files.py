@@ -48,7 +48,8 @@ def test_a_file_for_each_signature_and_processor(tmp_path: Path) -> None:
     kept = {path: path.read_bytes() for path in tmp_path.rglob("*.nbc")}
     assert len(kept) == len(TYPES) and not list(tmp_path.rglob("*.tmp*"))
     assert set(at_once(tmp_path, 1)) == {"1 0"}
-    at_once(tmp_path, 1, "x86-64" if os.uname().machine == "x86_64" else "generic")  # the others' files stay as they are
+    # Those for another processor leave the files as they are.
+    at_once(tmp_path, 1, "x86-64" if os.uname().machine == "x86_64" else "generic")
     assert len(list(tmp_path.rglob("*.nbc"))) == 2 * len(TYPES)
     assert {path: path.read_bytes() for path in kept} == kept
 
