@@ -19,13 +19,12 @@ from allegro_md.errors import InputError
 from allegro_md.evaluation import Needs
 from allegro_md.integrators.base import Integrator
 from allegro_md.potentials import Potential
-from allegro_md.potentials.parts import has_parts
 from allegro_md.reporting import Snapshot
 from allegro_md.scaling.forecast import Costs, LinearCost
 from allegro_md.scaling.reductions import CountingComm
 from allegro_md.simulation.build import Parts, build_engine, build_structure
 from allegro_md.simulation.loop import MEETINGS, StepLoop
-from allegro_md.simulation.overlap import LEAST_INTERIOR
+from allegro_md.simulation.overlap import LEAST_INTERIOR, can_overlap
 from allegro_md.timers import Timers
 from allegro_md.triggers import Every
 
@@ -137,8 +136,7 @@ def matrix_rate(n: int = 512, trials: int = 5) -> float:
 
 def _least_interior(potential: Potential) -> float:
     """Interior atoms from which on the engine evaluates them while messages travel; infinity: it never does."""
-    info = potential.info
-    return LEAST_INTERIOR if info.hops == 1 and info.ghost_forces and has_parts(potential) else math.inf
+    return LEAST_INTERIOR if can_overlap(potential) else math.inf
 
 
 def _few(parts: Parts, target: int) -> Input:

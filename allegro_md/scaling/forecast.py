@@ -14,10 +14,6 @@ from scipy.special import ndtr
 from allegro_md.scaling.bricks import Bricks, Exchange, Messages
 from allegro_md.scaling.network import GHOST_BYTES, Network, Work
 
-MIGRATING_FIELDS = 4
-"""Fields that migrate in a rebuild, each with an exchange of counts between all ranks: id, species, position and
-velocity."""
-
 REBUILD_BYTES = 84.0
 """Per ghost when the halo is built: id, species, position, shift, and what integrators add; an estimate."""
 
@@ -224,7 +220,7 @@ def migration_time(bricks: Bricks, network: Network, exchange: Exchange) -> floa
         return 0.0
     stages = bricks.stages(_a_node(bricks, network), exchange)
     halo = sum(_stage_time(stage, network, 0.0, REBUILD_BYTES) for stage in stages)
-    return halo + MIGRATING_FIELDS * network.alltoall(bricks.n_ranks)
+    return halo + network.alltoall(bricks.n_ranks)
 
 
 def _a_node(bricks: Bricks, network: Network) -> NDArray[np.int64]:
