@@ -28,7 +28,7 @@ T = TypeVar("T")
 ROUND_BYTES = 64 * 2**20
 """Largest message of one round of `exchange`: bounds memory and stays below MPI's 2³¹ counts."""
 
-PATIENCE = 5.0
+FAILURE_SECONDS = 5.0
 """Seconds within which all ranks are expected to fail together."""
 
 FORWARDING_SECONDS = 0.5

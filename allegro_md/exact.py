@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from allegro_md.errors import PhysicsError
 from allegro_md.kernel_files import one_file_per_kernel
 
-one_file_per_kernel()  # before any kernel is called: all that call one import this module
+one_file_per_kernel()
 
 FORCE_SCALE = 2.0**44
 """Fixed-point units per eV/Å of a fixed-point force component."""

@@ -42,5 +42,8 @@ def _load(files: Any, key: Any) -> Any:
 
 
 def one_file_per_kernel() -> None:
-    """Makes numba keep kernels in this way, in this process; those that are in memory stay as they are."""
+    """Makes numba keep kernels in this way, in this process; those that are in memory stay as they are.
+
+    Called when the modules are imported on which all modules with kernels depend (tests/unit/test_layers.py).
+    """
     caching.IndexDataCacheFile.save, caching.IndexDataCacheFile.load = _save, _load

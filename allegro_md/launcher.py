@@ -80,3 +80,8 @@ def unused_ranks() -> str:
 def _numbers(names: tuple[str, ...]) -> list[int]:
     """Values of those variables that hold a number, in the order of `names`."""
     return [int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()]
+
+
+def ranks_named(n: int) -> str:
+    """The number with its noun."""
+    return "1 rank" if n == 1 else f"{n} ranks"

@@ -18,6 +18,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from allegro_md.kernel_files import one_file_per_kernel
+
+one_file_per_kernel()
+
 
 class Stream(IntEnum):
     """Every use of random numbers has its own stream."""

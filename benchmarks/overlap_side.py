@@ -18,11 +18,11 @@ from allegro_md.comm import Comm, Pending, SendRecv
 from allegro_md.config import load_input
 from allegro_md.simulation.build import build_parts, create_atoms
 from allegro_md.simulation.forces import ForceEvaluator
-from allegro_md.simulation.overlap import LEAST
+from allegro_md.simulation.overlap import LEAST_INTERIOR
 from allegro_md.state import AtomState
 from allegro_md.timers import WAIT, Timers
 
-WAYS = {"waiting": 10**12, "overlap": LEAST}
+WAYS = {"waiting": 10**12, "overlap": LEAST_INTERIOR}
 """Atoms in the interior of a brick from which on there is overlap."""
 
 

@@ -61,7 +61,9 @@ def large(plan: Plan, n_atoms: int, n_ranks: int) -> dict[str, Any]:
         "fits": bool(plan.memory_of(n_atoms, n_ranks) <= plan.machine.memory),
         "lost": {name: float(f"{seconds / step.total:.3g}") for name, seconds in lost.items() if seconds > 0.0},
         "largest_loss": max(lost, key=lost.__getitem__),
-        "steps_per_rebuild": [round(plan.rhythm(atoms).rebuild, 2) for atoms in (n_atoms / n_ranks, n_atoms)],
+        "steps_per_rebuild": [
+            round(plan.intervals(atoms, n_ranks).rebuild, 2) for atoms in (n_atoms / n_ranks, n_atoms)
+        ],
     }  # fmt: skip
 
 

@@ -17,14 +17,14 @@ from typing import Any
 from allegro_md.figures import COLORS, figure, svg
 from allegro_md.scaling.bricks import Bricks
 from allegro_md.scaling.devices import DEVICES, LINKS
-from allegro_md.scaling.forecast import Costs, Line, Rhythm, step_time, work_of
+from allegro_md.scaling.forecast import Costs, Intervals, LinearCost, step_time, work_of
 from allegro_md.scaling.network import Link, Network, simulate
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-COSTS = Costs(Line(1e-4, 3e-7), Line(1e-4, 3e-8), Line(1e-5, 0.0, 2e-8))
+COSTS = Costs(LinearCost(1e-4, 3e-7), LinearCost(1e-4, 3e-8), LinearCost(1e-5, 0.0, 2e-8))
 """Of the picture: 0.3 µs per atom, 0.2 ms per step; as in tests/unit/scaling/test_network.py."""
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -36,12 +36,13 @@ def newest(kind: str) -> dict[str, Any] | None:
     return max(found, key=lambda document: str(document["date"]), default=None)
 
 
-def table(heading: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown, or a line that says it is still to be measured."""
+def table(heading: list[str], rows: list[list[str]], before: str = "") -> str:
+    """A table in Markdown with a sentence before it; nothing where there are no rows."""
     if not rows:
-        return "\n*Not measured yet.*\n\n"
+        return ""
     lines = [heading, ["---"] * len(heading), *rows]
-    return "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n\n"
+    sentence = f"\n{before}\n" if before else ""
+    return sentence + "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n\n"
 
 
 def studies() -> str:
@@ -55,7 +56,8 @@ def studies() -> str:
              f"{row['us_per_atom_step']:.4g}", f"{row['efficiency']:.3f}"]
             for row in document["rows"]
         ]  # fmt: skip
-    return table(["system", "atoms", "ranks", "ns/day", "µs/(atom·step)", "efficiency"], rows)
+    heading = ["system", "atoms", "ranks", "ns/day", "µs/(atom·step)", "efficiency"]
+    return table(heading, rows, "On two cores:")
 
 
 def paper() -> str:
@@ -97,7 +99,7 @@ def check() -> str:
     ]  # fmt: skip
     heading = ["case", "ranks", "ms/step, plan", "ms/step, run", "error", "MB, plan", "MB, run", "error",
                "steps per rebuild, plan / run"]  # fmt: skip
-    return table(heading, rows)
+    return table(heading, rows, "The result:")
 
 
 def devices() -> str:
@@ -137,10 +139,10 @@ def draw() -> bytes:
                 closed, simulated = [], []
                 for ranks in RANKS:
                     bricks = Bricks.cubes(atoms * ranks, ranks, 0.058, 4.6)
-                    rhythm = Rhythm(math.inf, reduce=4.0)
-                    work = work_of(bricks, COSTS, rhythm)
+                    intervals = Intervals(math.inf, reduce=4.0)
+                    work = work_of(bricks, COSTS, intervals)
                     computing = work.before + work.interior + work.boundary
-                    closed.append(step_time(bricks, COSTS, network, rhythm, exchange).total / computing)  # type: ignore[arg-type]
+                    closed.append(step_time(bricks, COSTS, network, intervals, exchange).total / computing)  # type: ignore[arg-type]
                     simulated.append(simulate(bricks, network, work, exchange) / computing)  # type: ignore[arg-type]
                 color = next(colors)
                 axes.semilogx(RANKS, closed, "-", color=color, label=f"{exchange}, {atoms:,} atoms per rank")

@@ -15,7 +15,7 @@ from allegro_md.analysis.base import Quantity, Sample, System
 from allegro_md.analysis.files import paths, write_result
 from allegro_md.analysis.result import Analyzed
 from allegro_md.analysis.table import QuantityTable
-from allegro_md.comm import PATIENCE, Comm
+from allegro_md.comm import FAILURE_SECONDS, Comm
 from allegro_md.config.registry import load
 from allegro_md.errors import AllegroError, InputError, ResourceError, one_line, out_of_memory
 from allegro_md.evaluation import Needs
@@ -68,7 +68,7 @@ class QuantityObserver:
 
     def _end_if_alone(self, error: Exception) -> None:
         """Ends all ranks if only this one has failed: the others wait for its part of a communication."""
-        if self._comm.barrier(PATIENCE):
+        if self._comm.barrier(FAILURE_SECONDS):
             return
         status = ResourceError.exit_status if out_of_memory(error) else 1
         status = error.exit_status if isinstance(error, AllegroError) else status

@@ -27,7 +27,7 @@ from allegro_md.kernel_cache import kept_kernels
 from allegro_md.simulation.host_info import warnings
 
 PACKAGES = ("allegro-md", "torch", "numpy", "scipy", "numba", "h5py", "e3nn", "ase", "pydantic", "safetensors")
-PATIENCE = 30.0
+LAUNCHER_SECONDS = 30.0
 """Seconds that two ranks of the launcher get to answer."""
 
 SCRATCH_BYTES = 1e9
@@ -94,7 +94,7 @@ def launcher(find: Callable[[str], str | None] = shutil.which) -> list[Finding]:
     command = [path, "-n", "2", sys.executable, "-m", "allegro_md.cli.mpi_check"]
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
+            command, env=environment, capture_output=True, text=True, timeout=LAUNCHER_SECONDS, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         what = f"cannot be started ({error.strerror})" if isinstance(error, OSError) else "no answer"

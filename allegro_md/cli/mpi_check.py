@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import numpy as np
 
 from allegro_md.comm import Comm, SendRecv
 from allegro_md.errors import AllegroError
+from allegro_md.scaling.links import seconds_of
 
 MESSAGE = 8 << 20
 """Bytes of the long message."""
@@ -27,10 +27,7 @@ def round_trip(comm: Comm) -> dict[str, float]:
         out, back = np.full(size // 8, float(comm.rank)), np.zeros(size // 8)
         comm.send_receive([SendRecv(out, up, back, down)])
         comm.any(False)  # all start together
-        began, rounds = time.perf_counter(), 20 if size > 8 else 200
-        for _ in range(rounds):
-            comm.send_receive([SendRecv(out, up, back, down)])
-        seconds[size] = comm.max((time.perf_counter() - began) / rounds)
+        seconds[size] = comm.max(seconds_of(comm, [SendRecv(out, up, back, down)], 20 if size > 8 else 200))
         intact = intact and bool((back == down).all())
     return {
         "latency": 1e6 * seconds[8],

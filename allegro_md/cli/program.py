@@ -34,7 +34,7 @@ from allegro_md.cli import (
     verify,
     warm,
 )
-from allegro_md.comm import PATIENCE, Comm
+from allegro_md.comm import FAILURE_SECONDS, Comm
 from allegro_md.config.fields import nearest
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, ResourceError, out_of_memory, unusable_path
 from allegro_md.launcher import launcher_rank
@@ -68,7 +68,7 @@ EXAMPLES = {
     "tune": "Example: mpirun -n 4 allegro-md tune argon.toml --out faster.toml",
     "plan": "Example: allegro-md plan argon.toml --ranks 128 --device h100 --network infiniband-ndr",
     "doctor": "Example: mpirun -n 4 allegro-md doctor",
-    "warm": "Example: srun --nodes 2 --ntasks-per-node 1 allegro-md warm ag.allegro",
+    "warm": "Example: srun --nodes 1 --ntasks 1 allegro-md warm ag.allegro",
 }
 
 app = typer.Typer(
@@ -119,7 +119,7 @@ def run_program(arguments: list[str], signaled: Callable[[], bool]) -> int:
                 _crash(comm)
             if is_root:
                 _say(expected)
-            if not comm.barrier(PATIENCE):  # raised on some ranks only: the others would wait for ever
+            if not comm.barrier(FAILURE_SECONDS):  # raised on some ranks only: the others would wait for ever
                 if comm.rank > 0:
                     _say(expected)
                 comm.abort(expected.exit_status)

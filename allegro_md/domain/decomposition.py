@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,26 +107,38 @@ def choose_grid(n_ranks: int, cell: Cell, lower: NDArray[np.float64], upper: NDA
     Args:
         n_ranks: number of bricks.
         cell: the cell.
+        lower: (3,) fractional bounds of the atoms, as of `grids`.
+        upper: (3,) likewise.
+    """
+    return grids(n_ranks, cell, lower, upper)[0]
+
+
+def grids(n_ranks: int, cell: Cell, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> list[Grid]:
+    """All rank grids, ascending in the surface of a brick's halo; ties: fewer cuts along the first axes.
+
+    Args:
+        n_ranks: number of bricks.
+        cell: the cell.
         lower: (3,) fractional bounds of the atoms; 0 on periodic axes.
         upper: (3,) likewise; on periodic axes less than 1 where there is vacuum, see `cell.occupied_span`.
     """
     extent = np.maximum(upper - lower, 1e-9) * cell.heights
     closed = np.array(cell.periodic) & (upper - lower >= 1.0)
-    best: tuple[float, Grid] | None = None
-    for nx in range(1, n_ranks + 1):
-        if n_ranks % nx:
-            continue
-        for ny in range(1, n_ranks // nx + 1):
-            if (n_ranks // nx) % ny:
-                continue
-            grid = (nx, ny, n_ranks // (nx * ny))
-            brick = extent / np.array(grid)
-            # Atoms that end within the box have no halo there; else there is one on both sides, be it of own images.
-            sides = [2 if closed[axis] else min(grid[axis] - 1, 2) for axis in range(3)]
-            areas = brick[1] * brick[2], brick[0] * brick[2], brick[0] * brick[1]
-            surface = sum(n * area for n, area in zip(sides, areas, strict=True))
-            candidate = (round(float(surface), 9), grid)
-            if best is None or candidate < best:
-                best = candidate
-    assert best is not None
-    return best[1]
+
+    def surface(grid: Grid) -> tuple[float, Grid]:
+        brick = extent / np.array(grid)
+        # Atoms that end within the box have no halo there; else there is one on both sides, be it of own images.
+        sides = [2 if closed[axis] else min(grid[axis] - 1, 2) for axis in range(3)]
+        areas = brick[1] * brick[2], brick[0] * brick[2], brick[0] * brick[1]
+        return round(float(sum(n * area for n, area in zip(sides, areas, strict=True))), 9), grid
+
+    return sorted(factors(n_ranks), key=surface)
+
+
+def factors(n: int) -> Iterator[Grid]:
+    """All (x, y, z) with x·y·z = n, ascending."""
+    divisors = [k for k in range(1, n + 1) if n % k == 0]
+    for x in divisors:
+        for y in divisors:
+            if n // x % y == 0:
+                yield x, y, n // (x * y)

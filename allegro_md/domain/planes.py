@@ -13,7 +13,7 @@ from allegro_md.backends import backend_for
 from allegro_md.backends.base import AtomCost, Bins, Columns
 from allegro_md.cell import occupied_span
 from allegro_md.comm import Comm
-from allegro_md.domain.decomposition import Decomposition, Grid, Planes, choose_grid
+from allegro_md.domain.decomposition import Decomposition, Grid, Planes, grids
 from allegro_md.domain.migrate import fractional_bounds
 from allegro_md.state import AtomState
 
@@ -40,16 +40,23 @@ def decompose(state: AtomState, comm: Comm, grid: Grid | None) -> Decomposition:
         comm: all ranks.
         grid: ranks along each axis; None chooses the one with the least surface.
     """
-    ends = lower, upper = _ends(state, comm)
+    ends = _ends(state, comm)
     if grid is None:
-        spans = _spans(state, comm) if comm.size > 1 else np.full(3, np.inf)
-        grid = comm.bcast(choose_grid(comm.size, state.cell, lower, np.minimum(upper, lower + spans)))
+        grid = grids_by_surface(state, comm)[0]
 
     def free_cuts(axis: int, n: int) -> NDArray[np.float64]:
         costs, bins = _histograms(state, comm, WHOLE, axis, ends, EACH)
         return equal_shares(costs[0], bins, n)
 
     return Decomposition.even(grid, state.cell.periodic, free_cuts)
+
+
+def grids_by_surface(state: AtomState, comm: Comm) -> list[Grid]:
+    """All rank grids, ascending in the surface between the atoms of the ranks (collective)."""
+    lower, upper = _ends(state, comm)
+    spans = _spans(state, comm) if comm.size > 1 else np.full(3, np.inf)
+    found: list[Grid] = comm.bcast(grids(comm.size, state.cell, lower, np.minimum(upper, lower + spans)))
+    return found
 
 
 def _spans(state: AtomState, comm: Comm) -> NDArray[np.float64]:

@@ -163,7 +163,7 @@ class NeighborList:
     def _remember(self, state: AtomState) -> None:
         """Keeps the wrapped positions of the local atoms, as float32 unless rounding would use up the skin.
 
-        Wrapped positions are near the box however far the unwrapped ones have travelled.
+        Wrapped positions are near the box however far the unwrapped ones have traveled.
         """
         lists = backend_for(state.device).lists
         rounding = np.sqrt(3.0) * 2.0**-24 * lists.farthest(state)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from allegro_md.launcher import ranks_named
 from allegro_md.scaling.results import Results, Row
-from allegro_md.scaling.study import ranks_named
 
 ENOUGH = 0.8
 """Efficiency from which on more ranks are worth their cost."""

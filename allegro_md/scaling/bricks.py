@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.domain.decomposition import Grid
+from allegro_md.domain.decomposition import Grid, factors
 
 Exchange = Literal["direct", "staged"]
 """Direct: one message to each rank that holds ghosts. Staged: two messages per axis and hop, what came is forwarded."""
@@ -128,17 +129,10 @@ def shell(lengths: tuple[float, float, float], halo: float) -> float:
     return math.prod(edge + 2.0 * halo for edge in lengths) - math.prod(lengths)
 
 
+@functools.cache
 def cubic_grid(n_ranks: int) -> Grid:
     """Finds three factors of a number of ranks with the least sum, in ascending order."""
-    best = (1, 1, n_ranks)
-    for nx in range(1, round(n_ranks ** (1 / 3)) + 1):
-        if n_ranks % nx:
-            continue
-        rest = n_ranks // nx
-        ny = next(n for n in range(math.isqrt(rest), 0, -1) if rest % n == 0)
-        best = min(best, (nx, ny, rest // ny), key=sum)
-    a, b, c = sorted(best)
-    return a, b, c
+    return min((grid for grid in factors(n_ranks) if grid[0] <= grid[1] <= grid[2]), key=sum)
 
 
 def _merged(source: Ints, to: Ints, atoms: NDArray[np.float64], n_ranks: int) -> Messages:

@@ -18,10 +18,13 @@ from allegro_md.config import Input
 from allegro_md.errors import InputError
 from allegro_md.evaluation import Needs
 from allegro_md.integrators.base import Integrator
+from allegro_md.potentials import Potential
 from allegro_md.reporting import Snapshot
-from allegro_md.scaling.forecast import Costs, Line
+from allegro_md.scaling.forecast import Costs, LinearCost
+from allegro_md.scaling.reductions import CountingComm
 from allegro_md.simulation.build import Parts, build_engine, build_structure
-from allegro_md.simulation.loop import StepLoop
+from allegro_md.simulation.loop import MEETINGS, StepLoop
+from allegro_md.simulation.overlap import LEAST_INTERIOR, can_overlap
 from allegro_md.timers import Timers
 from allegro_md.triggers import Every
 
@@ -46,7 +49,7 @@ class Sample:
         own, ghosts: its atoms and ghosts.
         seconds: per step by cost of `PHASES`, per rebuild as "rebuild", per row of thermo.csv as "row".
         interval: steps between rebuilds; NaN where there were too few steps to tell.
-        reductions: per step without rebuild and row.
+        reductions: per step without rebuild, row and window, on several ranks.
     """
 
     own: int
@@ -65,39 +68,16 @@ class Calibration:
         samples: in ascending size.
         rate: float32 operations per second of a large matrix product on this core.
         temperature: of the thermostat or the start, K.
+        windows: steps are made in windows, on several ranks that have few enough atoms.
+        least_interior: see `forecast.work_of`.
     """
 
     costs: Costs
     samples: tuple[Sample, ...]
     rate: float
     temperature: float
-
-
-class CountingComm(Comm):
-    """One rank that counts what would be reductions over ranks or messages from one rank to all.
-
-    Attributes:
-        count: so far.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sums `values` (…) over ranks, see `Comm.sum`."""
-        self.count += 1
-        return super().sum(values)
-
-    def max(self, values: float | NDArray[np.float64]) -> Any:
-        """Finds the largest of the `values` (…) of all ranks, see `Comm.max`."""
-        self.count += 1
-        return super().max(values)
-
-    def bcast(self, value: Any, root: int = 0) -> Any:
-        """Returns the root's object, see `Comm.bcast`."""
-        self.count += 1
-        return super().bcast(value, root)
+    windows: bool
+    least_interior: float
 
 
 class _Row:
@@ -126,7 +106,7 @@ def calibrate(parts: Parts) -> Calibration:
         PhysicsError: the forces on a sample are out of range.
     """
     samples: list[Sample] = []
-    temperature = 0.0
+    temperature, windows = 0.0, False
     for target in SIZES:
         config = _few(parts, target)
         system = build_structure(config.system, Comm.serial())
@@ -137,8 +117,9 @@ def calibrate(parts: Parts) -> Calibration:
         comm = CountingComm()
         loop, _ = build_engine(Parts(config, system, parts.potential), comm, Timers())
         samples.append(_measured(loop, comm))
-        temperature = _temperature(config, loop.integrator)
-    return Calibration(fitted(samples), tuple(samples), matrix_rate(), temperature)
+        temperature, windows = _temperature(config, loop.integrator), loop.allows_windows(2, 2)
+    least = _least_interior(parts.potential)
+    return Calibration(fitted(samples), tuple(samples), matrix_rate(), temperature, windows, least)
 
 
 def matrix_rate(n: int = 512, trials: int = 5) -> float:
@@ -151,6 +132,11 @@ def matrix_rate(n: int = 512, trials: int = 5) -> float:
             np.dot(a, a)
         seconds.append((time.process_time() - began) / 8.0)
     return 2.0 * n**3 / min(seconds[1:])
+
+
+def _least_interior(potential: Potential) -> float:
+    """Interior atoms from which on the engine evaluates them while messages travel; infinity: it never does."""
+    return LEAST_INTERIOR if can_overlap(potential) else math.inf
 
 
 def _few(parts: Parts, target: int) -> Input:
@@ -216,7 +202,7 @@ def _measured(loop: StepLoop, comm: CountingComm) -> Sample:
     more = [sum(each[name] for name in (*PHASES, "output")) for each in rows]
     seconds["row"] = max(0.0, statistics.median(more) - sum(seconds[name] for name in PHASES))
     state = loop.state
-    per_step = max(0.0, (reductions - rebuilt * at_rebuilds) / max(1, made - rebuilt))
+    per_step = MEETINGS + max(0.0, (reductions - rebuilt * at_rebuilds) / max(1, made - rebuilt))
     return Sample(state.n_local, state.n_ghost, seconds, made / rebuilt if rebuilt > 1 else math.nan, per_step)
 
 
@@ -249,17 +235,17 @@ def fitted(samples: Sequence[Sample]) -> Costs:
     return Costs(**{name: _line(samples, name, *of) for name, of in columns.items()})
 
 
-def _line(samples: Sequence[Sample], name: str, of_own: int, of_ghosts: int) -> Line:
+def _line(samples: Sequence[Sample], name: str, of_own: int, of_ghosts: int) -> LinearCost:
     """Fits a cost to the samples: a fixed part, and what grows with atoms, ghosts or both; of one sample that alone."""
     seconds = np.array([sample.seconds[name] for sample in samples])
     own = np.array([sample.own for sample in samples], dtype=float) * of_own
     ghosts = np.array([sample.ghosts for sample in samples], dtype=float) * of_ghosts
     if len(samples) == 1 and (own + ghosts).sum() > 0.0:
         share = float(seconds[0] / (own + ghosts)[0])
-        return Line(0.0, share * of_own, share * of_ghosts)
+        return LinearCost(0.0, share * of_own, share * of_ghosts)
     matrix = np.stack([np.ones(len(samples)), own, ghosts], axis=1) / np.maximum(seconds, 1e-12)[:, None]
     found, _ = nnls(matrix, np.where(seconds > 0.0, 1.0, 0.0))
-    return Line(*(float(value) for value in found))
+    return LinearCost(*(float(value) for value in found))
 
 
 def _temperature(config: Input, integrator: Integrator) -> float:

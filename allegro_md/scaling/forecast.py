@@ -14,16 +14,12 @@ from scipy.special import ndtr
 from allegro_md.scaling.bricks import Bricks, Exchange, Messages
 from allegro_md.scaling.network import GHOST_BYTES, Network, Work
 
-MIGRATING_FIELDS = 4
-"""Fields that migrate in a rebuild, each with an exchange of counts between all ranks: id, species, position and
-velocity."""
-
 REBUILD_BYTES = 84.0
 """Per ghost when the halo is built: id, species, position, shift, and what integrators add; an estimate."""
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearCost:
     """Time that grows with atoms and ghosts: fixed + own · atom + ghosts · ghost, s."""
 
     fixed: float = 0.0
@@ -34,7 +30,7 @@ class Line:
         """Seconds for so many atoms and ghosts of a rank."""
         return self.fixed + self.atom * own + self.ghost * ghosts
 
-    def scaled(self, factor: float) -> Line:
+    def scaled(self, factor: float) -> LinearCost:
         """All times multiplied, but for the fixed part."""
         return replace(self, atom=factor * self.atom, ghost=factor * self.ghost)
 
@@ -51,11 +47,11 @@ class Costs:
         row: what a row of thermo.csv adds to its step.
     """
 
-    potential: Line
-    integrate: Line = Line()
-    halo: Line = Line()
-    rebuild: Line = Line()
-    row: Line = Line()
+    potential: LinearCost
+    integrate: LinearCost = LinearCost()
+    halo: LinearCost = LinearCost()
+    rebuild: LinearCost = LinearCost()
+    row: LinearCost = LinearCost()
 
     @property
     def per_atom(self) -> float:
@@ -64,7 +60,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class Intervals:
     """Steps between what does not happen in each of them.
 
     Attributes:
@@ -116,7 +112,8 @@ class StepTime:
 
 
 def step_time(
-    bricks: Bricks, costs: Costs, network: Network, rhythm: Rhythm, exchange: Exchange = "direct"
+    bricks: Bricks, costs: Costs, network: Network, intervals: Intervals, exchange: Exchange = "direct",
+    least_interior: float = 0.0,
 ) -> StepTime:
     """Evaluates the closed form.
 
@@ -124,39 +121,49 @@ def step_time(
         bricks: of the ranks.
         costs: of one rank.
         network: between the ranks.
-        rhythm: steps between rebuilds, rows and reductions.
+        intervals: steps between rebuilds, rows and reductions.
         exchange: direct, with interior centers evaluated meanwhile, or staged.
+        least_interior: see `work_of`.
     """
     own, ghosts, n_ranks = bricks.own, bricks.ghosts, bricks.n_ranks
-    rebuild = costs.rebuild.seconds(own, ghosts) / rhythm.rebuild
-    work = work_of(bricks, costs, rhythm)
+    rebuild = costs.rebuild.seconds(own, ghosts) / intervals.rebuild
+    work = work_of(bricks, costs, intervals, least_interior)
     latency, bandwidth = messages_time(bricks, network, work, exchange)
-    reductions = network.allreduce(n_ranks) / rhythm.reduce if n_ranks > 1 else 0.0
+    reductions = network.allreduce(n_ranks) / intervals.reduce if n_ranks > 1 else 0.0
     computing = work.before + work.interior + work.boundary
     return StepTime(
         potential=costs.potential.seconds(own, ghosts),
         integrate=costs.integrate.seconds(own, ghosts),
         halo=costs.halo.seconds(own, ghosts),
         rebuild=rebuild,
-        output=costs.row.seconds(own, ghosts) / rhythm.row,
-        surface=ghosts * (costs.potential.ghost + costs.halo.ghost + costs.rebuild.ghost / rhythm.rebuild),
+        output=costs.row.seconds(own, ghosts) / intervals.row,
+        surface=ghosts * (costs.potential.ghost + costs.halo.ghost + costs.rebuild.ghost / intervals.rebuild),
         latency=latency,
         bandwidth=bandwidth,
-        migration=migration_time(bricks, network, exchange) / rhythm.rebuild,
+        migration=migration_time(bricks, network, exchange) / intervals.rebuild,
         reductions=reductions,
         jitter=network.jitter * computing * expected_largest(min(n_ranks, 27)),
     )
 
 
-def work_of(bricks: Bricks, costs: Costs, rhythm: Rhythm) -> Work:
-    """Divides the computing of a step as the simulation wants it; rebuilds and rows are spread over all steps."""
+def work_of(bricks: Bricks, costs: Costs, intervals: Intervals, least_interior: float = 0.0) -> Work:
+    """Divides the computing of a step as the simulation wants it; rebuilds and rows are spread over all steps.
+
+    Args:
+        bricks: of the ranks.
+        costs: of one rank.
+        intervals: between rebuilds, rows and reductions.
+        least_interior: interior atoms of a rank below which they are not evaluated apart from the others; infinity for
+            a potential that cannot be evaluated in parts.
+    """
     own, ghosts = bricks.own, bricks.ghosts
     inner = np.prod([max(0.0, edge - 2.0 * bricks.halo) / edge for edge in bricks.lengths]) if _remote(bricks) else 1.0
     potential = costs.potential.seconds(own, ghosts)
     others = costs.integrate.seconds(own, ghosts) + costs.halo.seconds(own, ghosts)
-    others += costs.rebuild.seconds(own, ghosts) / rhythm.rebuild + costs.row.seconds(own, ghosts) / rhythm.row
-    interior = float(inner) * costs.potential.atom * own
-    return Work(others, interior, potential - interior, rhythm.reduce)
+    others += costs.rebuild.seconds(own, ghosts) / intervals.rebuild + costs.row.seconds(own, ghosts) / intervals.row
+    n_interior = float(inner) * own
+    interior = costs.potential.atom * n_interior if n_interior >= least_interior else 0.0
+    return Work(others, interior, potential - interior, intervals.reduce)
 
 
 def messages_time(bricks: Bricks, network: Network, work: Work, exchange: Exchange) -> tuple[float, float]:
@@ -213,7 +220,7 @@ def migration_time(bricks: Bricks, network: Network, exchange: Exchange) -> floa
         return 0.0
     stages = bricks.stages(_a_node(bricks, network), exchange)
     halo = sum(_stage_time(stage, network, 0.0, REBUILD_BYTES) for stage in stages)
-    return halo + MIGRATING_FIELDS * network.alltoall(bricks.n_ranks)
+    return halo + network.alltoall(bricks.n_ranks)
 
 
 def _a_node(bricks: Bricks, network: Network) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from allegro_md.scaling.measure import READY
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 """Set to 1 for the ranks where the user has not set them: a run computes on one thread per rank."""
 
-PATIENCE = 20.0
+EXIT_SECONDS = 20.0
 """Seconds that a process gets to end by itself."""
 
 LAST_WORDS = 160
@@ -69,7 +69,7 @@ class Launcher:
         return [word.replace("{n}", str(n)) for word in self._words]
 
 
-class Side:
+class StudyProcess:
     """A process, on its ranks, that takes part in alternating measurements; it sleeps while others have their turn.
 
     Attributes:
@@ -117,7 +117,7 @@ class Side:
             last = next((line for line in reversed(lines) if line), "it said nothing")
             self.fault = f"it ended with status {status}: {last[:LAST_WORDS]}"
 
-    def __enter__(self) -> Side:
+    def __enter__(self) -> StudyProcess:
         return self
 
     def __exit__(
@@ -139,7 +139,7 @@ class Side:
 def _ended(process: subprocess.Popen[str]) -> bool:
     """Waits for the end of a process, but not for ever."""
     try:
-        process.wait(PATIENCE)
+        process.wait(EXIT_SECONDS)
         return True
     except subprocess.TimeoutExpired:
         return False

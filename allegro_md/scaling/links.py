@@ -1,4 +1,4 @@
-"""Latency, overhead and bandwidth of messages between two ranks, and the memory that MPI takes: measured under mpirun.
+"""Latency, overhead and bandwidth of messages between two ranks, measured under mpirun.
 
     mpirun -n 2 python -m allegro_md.scaling.links
 
@@ -12,7 +12,6 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm, SendRecv
 from allegro_md.errors import InputError
 from allegro_md.scaling.network import Link
-from allegro_md.simulation.host_info import resident_memory
 
 SHORT, LONG = 8, 1 << 22
 """Bytes of the messages of which latency and bandwidth are measured."""
@@ -32,19 +30,11 @@ ROUNDS, MANY = 10, 16
 TRIALS, LONG_TRIALS = 60, 10
 """The least time counts: in the others one of the ranks may have had no core."""
 
-PATIENCE = 120.0
-"""Seconds that the launcher gets."""
+LAUNCHER_SECONDS = 120.0
+"""What the launcher gets for all of it."""
 
 
-@dataclass(frozen=True)
-class MeasuredLink:
-    """A link, and the bytes of memory that MPI takes on a rank."""
-
-    link: Link
-    memory: float
-
-
-def measure_link(launcher: str) -> MeasuredLink:
+def measure_link(launcher: str) -> Link:
     """Starts two ranks or more by a launcher, such as "mpirun -n 2", and measures between the first and the last.
 
     Raises:
@@ -53,7 +43,7 @@ def measure_link(launcher: str) -> MeasuredLink:
     command = [*shlex.split(launcher), sys.executable, "-m", "allegro_md.scaling.links"]
     remedy = 'for example --launcher "mpirun -n 2"'
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LAUNCHER_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(f"the launcher does not work ({error})", "--launcher", remedy) from None
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -61,7 +51,7 @@ def measure_link(launcher: str) -> MeasuredLink:
         said = (done.stderr.strip().splitlines() or ["it started one rank, or its ranks do not find each other"])[-1]
         raise InputError(f"no messages could be sent: {said}", "--launcher", remedy)
     found = json.loads(lines[0])
-    return MeasuredLink(Link(found["latency"], found["overhead"], found["bandwidth"]), found["memory"])
+    return Link(found["latency"], found["overhead"], found["bandwidth"])
 
 
 def _measure(comm: Comm) -> dict[str, Any]:
@@ -86,21 +76,24 @@ def _exchange_time(comm: Comm, other: int, size: int, count: int, trials: int) -
     legs = [SendRecv(a, other, b, other) for a, b in zip(out, into, strict=True)]
     least = np.inf
     for _ in range(trials):
-        began = time.perf_counter()
-        for _ in range(ROUNDS):
-            comm.send_receive(legs)
-        least = min(least, (time.perf_counter() - began) / ROUNDS)
+        least = min(least, seconds_of(comm, legs, ROUNDS))
     return float(least)
+
+
+def seconds_of(comm: Comm, legs: list[SendRecv], rounds: int) -> float:
+    """Seconds of an exchange of messages, the mean of some rounds."""
+    began = time.perf_counter()
+    for _ in range(rounds):
+        comm.send_receive(legs)
+    return (time.perf_counter() - began) / rounds
 
 
 def main() -> None:
     """Measures between ranks and prints the figures on the first."""
-    before = resident_memory()[0]
     comm = Comm.world()
     if comm.size == 1:
         raise SystemExit("one rank has nobody to send to")
     figures = _measure(comm)
-    figures["memory"] = float(comm.max(float(resident_memory()[0] - before)))
     if comm.rank == 0:
         print(json.dumps(figures), flush=True)
 

@@ -17,13 +17,9 @@ from allegro_md.scaling.devices import (
     find_link,
     seconds_on,
 )
-from allegro_md.scaling.forecast import Costs, Line
-from allegro_md.scaling.links import MeasuredLink
-from allegro_md.scaling.network import Network
+from allegro_md.scaling.forecast import Costs, LinearCost
+from allegro_md.scaling.network import Link, Network
 from allegro_md.simulation.host_info import available_memory, usable_cores
-
-MPI_BYTES = 20e6
-"""Memory that MPI takes on a rank, measured with MPICH 5 within one node."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,6 @@ class Machine:
         costs: of one rank.
         network: between ranks.
         memory: bytes that a rank may have.
-        mpi_bytes: memory that MPI takes on a rank.
         remarks: where the figures come from, sentences.
     """
 
@@ -43,7 +38,6 @@ class Machine:
     costs: Costs
     network: Network
     memory: float
-    mpi_bytes: float
     remarks: tuple[str, ...]
 
 
@@ -59,7 +53,7 @@ def require_known(device: str | None, network: str | None) -> None:
         find_link(network)
 
 
-def this_machine(calibration: Calibration, network: str | None, measured: MeasuredLink | None) -> Machine:
+def this_machine(calibration: Calibration, network: str | None, measured: Link | None) -> Machine:
     """Describes this machine, its cores as many nodes as the ranks need.
 
     Args:
@@ -72,7 +66,7 @@ def this_machine(calibration: Calibration, network: str | None, measured: Measur
     """
     cores = len(usable_cores())
     between = find_link(network or BETWEEN)
-    inside = LINKS["shared-memory"].link if measured is None else measured.link
+    inside = LINKS["shared-memory"].link if measured is None else measured
     atoms = ", ".join(str(sample.own) for sample in calibration.samples)
     remarks = [
         f"measured here on one core, with {atoms} atoms: potential, integrator, halo and rebuild per atom and ghost",
@@ -89,8 +83,7 @@ def this_machine(calibration: Calibration, network: str | None, measured: Measur
     memory = available_memory()
     return Machine(
         "this machine", calibration.costs, Network(cores, inside, between, JITTER["core"]),
-        math.inf if memory is None else memory / cores, MPI_BYTES if measured is None else measured.memory,
-        tuple(remarks),
+        math.inf if memory is None else memory / cores, tuple(remarks),
     )  # fmt: skip
 
 
@@ -126,13 +119,13 @@ def machine_of_table(name: str, calibration: Calibration, neighbors: float, netw
     between = replace(link, bandwidth=device.adapters * link.bandwidth)
     return Machine(
         name, Costs(**scaled), Network(device.per_node, LINKS[device.inside].link, between, JITTER[device.kind]),
-        device.memory, MPI_BYTES, remarks,
+        device.memory, remarks,
     )  # fmt: skip
 
 
-def _scaled(line: Line, factor: float, on_gpu: bool) -> Line:
+def _scaled(line: LinearCost, factor: float, on_gpu: bool) -> LinearCost:
     """Times on another device: all of them on a core, those that grow with atoms on a GPU."""
-    return Line(0.0 if on_gpu else factor * line.fixed, factor * line.atom, factor * line.ghost)
+    return LinearCost(0.0 if on_gpu else factor * line.fixed, factor * line.atom, factor * line.ghost)
 
 
 def names() -> str:

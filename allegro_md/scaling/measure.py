@@ -35,10 +35,10 @@ from allegro_md.versions import installed
 READY = "allegro-md: ready"
 """Line on standard output: the process is ready for a turn, its first one or the next."""
 
-GO, END = 1, 2
+CONTINUE, END = 1, 2
 """Words to the other ranks."""
 
-NAP = 0.002
+POLL_SECONDS = 0.002
 """Seconds between looks for a word of rank 0."""
 
 
@@ -229,12 +229,12 @@ def _asked(comm: Comm) -> bool:
     """Waits for a turn, and tells if there is one: rank 0 reads a line, the others sleep until they hear of it."""
     if comm.rank == 0:
         print(READY, flush=True)
-        word = GO if sys.stdin.readline() else END
+        word = CONTINUE if sys.stdin.readline() else END
         comm.tell(word)
-        return word == GO
+        return word == CONTINUE
     while not (word := comm.told()):
-        time.sleep(NAP)
-    return word == GO
+        time.sleep(POLL_SECONDS)
+    return word == CONTINUE
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

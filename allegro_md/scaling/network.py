@@ -63,11 +63,11 @@ class Network:
         return sum(link.latency + 2.0 * link.overhead for link in self.rounds(n_ranks))
 
     def alltoall(self, n_ranks: int) -> float:
-        """Time in which each rank gives every other one a number of 8 bytes, s: log₂ P rounds of 8 P/2 bytes each."""
+        """Time in which each rank gives every other one two numbers, 16 bytes, s: log₂ P rounds of 8 P bytes each."""
         total = 0.0
         for link in self.rounds(n_ranks):
             share = link.bandwidth / (self.ranks_per_node if link is self.between else 1)
-            total += link.latency + 2.0 * link.overhead + 4.0 * n_ranks / share
+            total += link.latency + 2.0 * link.overhead + 8.0 * n_ranks / share
         return total
 
 

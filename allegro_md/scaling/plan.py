@@ -11,15 +11,16 @@ import numpy as np
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input
-from allegro_md.scaling.bricks import Bricks, Exchange
+from allegro_md.scaling.bricks import Bricks
 from allegro_md.scaling.calibration import Calibration, calibrate
-from allegro_md.scaling.forecast import Rhythm, StepTime, migration_time, step_time, work_of
-from allegro_md.scaling.links import MeasuredLink
+from allegro_md.scaling.forecast import Intervals, StepTime, migration_time, step_time, work_of
 from allegro_md.scaling.machine import Machine, machine_of_table, this_machine
-from allegro_md.scaling.network import simulate
+from allegro_md.scaling.network import Link, simulate
 from allegro_md.scaling.rebuild_interval import rebuild_interval
+from allegro_md.scaling.reductions import in_windows
 from allegro_md.simulation.build import build_parts
-from allegro_md.simulation.resource_estimate import ResourceEstimate
+from allegro_md.simulation.resource_estimate import MPI_BYTES, ResourceEstimate
+from allegro_md.simulation.windows import MOST_ATOMS
 
 MOST_SIMULATED = 2048
 """Ranks that are simulated; of more ranks so many, with as many atoms each."""
@@ -41,7 +42,7 @@ CAUSES = {
 
 
 @dataclass(frozen=True)
-class Ending:
+class ScalingLimit:
     """End of the strong scaling of a system.
 
     Attributes:
@@ -96,15 +97,14 @@ class Plan:
             return math.inf
         return rebuild_interval(self.config.parallel.skin, step, self.calibration.temperature, self._mass, n_atoms)
 
-    def rhythm(self, n_atoms: float) -> Rhythm:
+    def intervals(self, n_atoms: float, n_ranks: int) -> Intervals:
         """Steps between rebuilds (measured on the samples, carried over to N atoms), rows and reductions."""
-        every = self.config.stages[0].output.thermo.every
+        row = self.config.stages[0].output.thermo.every or math.inf
+        rebuild = max(1.0, self.interval_factor * self._maxwell(n_atoms))
         reductions = self.calibration.samples[-1].reductions
-        return Rhythm(
-            rebuild=max(1.0, self.interval_factor * self._maxwell(n_atoms)),
-            row=every or math.inf,
-            reduce=1.0 / reductions if reductions > 0.0 else math.inf,
-        )
+        if self.calibration.windows and n_atoms <= MOST_ATOMS * n_ranks:
+            reductions = in_windows(reductions, rebuild, row, self.machine.costs.per_atom * n_atoms / n_ranks)
+        return Intervals(rebuild, row, 1.0 / reductions)
 
     def bricks(self, n_ranks: int) -> Bricks:
         """Bricks of the system on so many ranks; atoms and ghosts are those of the rank that has most."""
@@ -123,33 +123,35 @@ class Plan:
         one = self.bricks(1)
         return one.own / math.prod(one.lengths)
 
-    def step(self, n_ranks: int, exchange: Exchange = "direct") -> StepTime:
+    def step(self, n_ranks: int) -> StepTime:
         """Time of a step of the system."""
-        rhythm = self.rhythm(self.estimate.system.n_total)
-        return step_time(self.bricks(n_ranks), self.machine.costs, self.machine.network, rhythm, exchange)
+        return self._step_time(self.bricks(n_ranks), self.estimate.system.n_total)
 
     def step_of(self, n_atoms: float, n_ranks: int) -> StepTime:
         """Time of a step of another number of atoms in a cube, as dense as the system."""
-        bricks = Bricks.cubes(n_atoms, n_ranks, self.density, self._halo)
-        return step_time(bricks, self.machine.costs, self.machine.network, self.rhythm(n_atoms))
+        return self._step_time(Bricks.cubes(n_atoms, n_ranks, self.density, self._halo), n_atoms)
 
-    def simulated(self, n_ranks: int, exchange: Exchange) -> float:
+    def _step_time(self, bricks: Bricks, n_atoms: float) -> StepTime:
+        intervals, least = self.intervals(n_atoms, bricks.n_ranks), self.calibration.least_interior
+        return step_time(bricks, self.machine.costs, self.machine.network, intervals, least_interior=least)
+
+    def simulated(self, n_ranks: int) -> float:
         """Seconds per step from the simulation of all messages of a step, of at most `MOST_SIMULATED` ranks."""
-        rhythm, bricks = self.rhythm(self.estimate.system.n_total), self.bricks(n_ranks)
+        intervals, bricks = self.intervals(self.estimate.system.n_total, n_ranks), self.bricks(n_ranks)
         if n_ranks > MOST_SIMULATED:
             bricks = Bricks.cubes(bricks.own * MOST_SIMULATED, MOST_SIMULATED, self.density, self._halo)
-        work = work_of(bricks, self.machine.costs, rhythm)
-        rebuilds = migration_time(bricks, self.machine.network, exchange) / rhythm.rebuild
-        return simulate(bricks, self.machine.network, work, exchange) + rebuilds
+        work = work_of(bricks, self.machine.costs, intervals, self.calibration.least_interior)
+        rebuilds = migration_time(bricks, self.machine.network, "direct") / intervals.rebuild
+        return simulate(bricks, self.machine.network, work) + rebuilds
 
     def memory(self, n_ranks: int) -> float:
-        """Largest memory of a rank, bytes: that of `check`, and MPI."""
-        return float(self.estimate.memory(n_ranks)) + (self.machine.mpi_bytes if n_ranks > 1 else 0.0)
+        """Largest memory of a rank, bytes: that of `check` for as many ranks."""
+        return float(self.estimate.memory(n_ranks)) + _of_mpi(n_ranks)
 
     def memory_of(self, n_atoms: float, n_ranks: int) -> float:
         """Memory of a rank of another number of atoms, bytes: in proportion to those of the system on one rank."""
         per_atom = (self.estimate.memory(1) - self.estimate.program) / self.estimate.system.n_total
-        return float(self.estimate.program + per_atom * n_atoms / n_ranks)
+        return float(self.estimate.program + per_atom * n_atoms / n_ranks) + _of_mpi(n_ranks)
 
     def efficiency(self, n_ranks: int) -> float:
         """Strong efficiency: time of a step on one rank over ranks · time on all of them."""
@@ -162,11 +164,11 @@ class Plan:
     def losses(self, n_ranks: int) -> dict[str, float]:
         """Seconds of a step that a perfect division of one rank's step would not have, by cause."""
         one, many = self.step(1), self.step(n_ranks)
-        costs, rhythm = self.machine.costs, self.rhythm(self.estimate.system.n_total)
+        costs, intervals = self.machine.costs, self.intervals(self.estimate.system.n_total, n_ranks)
         fixed = costs.potential.fixed + costs.integrate.fixed + costs.halo.fixed
-        fixed += costs.rebuild.fixed / rhythm.rebuild + costs.row.fixed / rhythm.row
+        fixed += costs.rebuild.fixed / intervals.rebuild + costs.row.fixed / intervals.row
         mean = self.estimate.system.n_total / n_ranks
-        per_atom = costs.per_atom + costs.rebuild.atom / rhythm.rebuild + costs.row.atom / rhythm.row
+        per_atom = costs.per_atom + costs.rebuild.atom / intervals.rebuild + costs.row.atom / intervals.row
         return {
             "fixed": fixed * (1.0 - 1.0 / n_ranks),
             "surface": max(0.0, many.surface - one.surface / n_ranks),
@@ -175,7 +177,7 @@ class Plan:
             "imbalance": per_atom * max(0.0, self.bricks(n_ranks).own - mean),
         }  # fmt: skip
 
-    def ending(self) -> Ending:
+    def scaling_limit(self) -> ScalingLimit:
         """Finds where strong scaling ends, and why, among powers of two."""
         ranks, most = 2, min(MOST_RANKS, self.estimate.system.n_total)
         while ranks <= most and self.efficiency(ranks) >= HALF:
@@ -184,7 +186,7 @@ class Plan:
         losses = self.losses(looked_at)
         cause = max(losses, key=lambda name: losses[name])
         share = losses[cause] / max(1e-30, sum(losses.values()))
-        return Ending(ranks if ranks <= most else None, self.estimate.system.n_total / looked_at, cause, share)
+        return ScalingLimit(ranks if ranks <= most else None, self.estimate.system.n_total / looked_at, cause, share)
 
     def least_ranks(self) -> int | None:
         """Finds the least power of two of ranks whose memory is enough; None: there is none up to `MOST_RANKS`."""
@@ -196,7 +198,7 @@ class Plan:
         return None
 
 
-def make_plan(config: Input, device: str | None, network: str | None, measured: MeasuredLink | None) -> Plan:
+def make_plan(config: Input, device: str | None, network: str | None, measured: Link | None) -> Plan:
     """Measures an input on this machine and plans it there or on a device of the table.
 
     Args:
@@ -217,15 +219,9 @@ def make_plan(config: Input, device: str | None, network: str | None, measured: 
 
 def document(plan: Plan, n_ranks: int) -> dict[str, Any]:
     """The plan as plain tables, for JSON."""
-    step, ending = plan.step(n_ranks), plan.ending()
-    bricks, rhythm = plan.bricks(n_ranks), plan.rhythm(plan.estimate.system.n_total)
+    step, limit = plan.step(n_ranks), plan.scaling_limit()
+    bricks, intervals = plan.bricks(n_ranks), plan.intervals(plan.estimate.system.n_total, n_ranks)
     n_atoms = plan.estimate.system.n_total
-    exchanges = {
-        exchange: {
-            "closed_form_s": plan.step(n_ranks, exchange).total, "simulated_s": plan.simulated(n_ranks, exchange),
-        }
-        for exchange in ("direct", "staged")
-    } if n_ranks > 1 else {}  # fmt: skip
     return {
         "device": plan.machine.name,
         "atoms": n_atoms,
@@ -235,8 +231,8 @@ def document(plan: Plan, n_ranks: int) -> dict[str, Any]:
         "ghosts_per_rank": bricks.ghosts,
         "memory_per_rank_bytes": plan.memory(n_ranks),
         "memory_of_a_rank_bytes": plan.machine.memory if math.isfinite(plan.machine.memory) else None,
-        "steps_per_rebuild": rhythm.rebuild if math.isfinite(rhythm.rebuild) else None,
-        "reductions_per_step": 1.0 / rhythm.reduce,
+        "steps_per_rebuild": intervals.rebuild if math.isfinite(intervals.rebuild) else None,
+        "reductions_per_step": 1.0 / intervals.reduce,
         "seconds_per_step": step.total,
         "parts_s": step.parts,
         "us_per_atom_step": 1e6 * step.total / n_atoms,
@@ -244,11 +240,16 @@ def document(plan: Plan, n_ranks: int) -> dict[str, Any]:
         "efficiency": plan.efficiency(n_ranks),
         "weak_efficiency": plan.weak_efficiency(n_atoms, n_ranks),
         "losses_s": plan.losses(n_ranks),
-        "exchange": exchanges,
-        "scaling_ends": vars(ending),
+        "simulated_seconds_per_step": plan.simulated(n_ranks) if n_ranks > 1 else None,
+        "scaling_ends": vars(limit),
         "least_ranks_for_memory": plan.least_ranks(),
         "remarks": list(plan.machine.remarks),
     }
+
+
+def _of_mpi(n_ranks: int) -> float:
+    """Memory that MPI takes of a rank, bytes: the samples are measured without it."""
+    return MPI_BYTES if n_ranks > 1 else 0.0
 
 
 def ns_per_day(plan: Plan, seconds: float) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from allegro_md.figures import COLORS, figure
 from allegro_md.scaling.plan import Plan
+from allegro_md.scaling.wording import NAMES
 
 RANKS = tuple(2**k for k in range(18))
 """To 131,072."""
@@ -15,11 +16,8 @@ RANKS = tuple(2**k for k in range(18))
 ATOMS = tuple(10.0 ** (3.0 + 0.5 * k) for k in range(19))
 """To 10¹²."""
 
-LEAST = 30
+LEAST_ATOMS = 30
 """Atoms per rank below which nothing is drawn."""
-
-PARTS = ("potential", "integrate", "halo", "rebuild", "output", "latency", "bandwidth", "migration",
-         "reductions", "jitter")  # fmt: skip
 
 
 def draw(plan: Plan) -> Any:
@@ -33,12 +31,12 @@ def draw(plan: Plan) -> Any:
 def _strong(axes: Any, plan: Plan) -> None:
     """Time of a step of the system against ranks, with its parts and the ideal."""
     n_atoms = plan.estimate.system.n_total
-    ranks = [n for n in RANKS if n == 1 or LEAST * n <= n_atoms]
+    ranks = [n for n in RANKS if n == 1 or LEAST_ATOMS * n <= n_atoms]
     steps = [plan.step_of(n_atoms, n) for n in ranks]
     total = np.array([step.total for step in steps])
     axes.loglog(ranks, 1e3 * total, "o-", color="black", label="step")
     axes.loglog(ranks, 1e3 * total[0] / np.array(ranks), "--", color="gray", label="ideal")
-    for name, color in zip(PARTS, (*COLORS, "#999999"), strict=False):
+    for name, color in zip(NAMES, (*COLORS, "#999999"), strict=False):
         seconds = np.array([step.parts[name] for step in steps])
         if seconds.max() > 1e-3 * total.min():
             axes.loglog(ranks, np.where(seconds > 0.0, 1e3 * seconds, np.nan), color=color, label=name)
@@ -55,7 +53,7 @@ def _map(axes: Any, plan: Plan) -> None:
     for row, n_atoms in enumerate(ATOMS):
         one = plan.step_of(n_atoms, 1).total
         for column, n_ranks in enumerate(RANKS):
-            if LEAST * n_ranks <= n_atoms and plan.memory_of(n_atoms, n_ranks) <= plan.machine.memory:
+            if LEAST_ATOMS * n_ranks <= n_atoms and plan.memory_of(n_atoms, n_ranks) <= plan.machine.memory:
                 efficiency[row, column] = one / (n_ranks * plan.step_of(n_atoms, n_ranks).total)
     drawn = axes.pcolormesh(RANKS, ATOMS, efficiency, shading="nearest", vmin=0.0, vmax=1.0, cmap="viridis")
     lines = axes.contour(RANKS, ATOMS, efficiency, levels=[0.5, 0.8, 0.95], colors="white", linewidths=0.8)
@@ -64,5 +62,6 @@ def _map(axes: Any, plan: Plan) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("ranks")
     axes.set_ylabel("atoms")
-    axes.set_title(f"efficiency; white: too little memory, or fewer than {LEAST} atoms per rank", fontsize="small")
+    white = f"too little memory, or fewer than {LEAST_ATOMS} atoms per rank"
+    axes.set_title(f"efficiency; white: {white}", fontsize="small")
     axes.figure.colorbar(drawn, ax=axes)

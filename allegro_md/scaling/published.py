@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from allegro_md.scaling.bricks import Bricks
 from allegro_md.scaling.devices import DEVICES, LINKS
-from allegro_md.scaling.forecast import Costs, Line, Rhythm, StepTime, step_time
+from allegro_md.scaling.forecast import Costs, Intervals, LinearCost, StepTime, step_time
 from allegro_md.scaling.network import Link, Network
 
 SKIN = 1.0
@@ -80,7 +80,7 @@ def one_gpu_costs(system: str) -> Costs:
     """Costs of a GPU from the two rows on one: seconds = fixed + atoms · t_c."""
     small, large = (row for row in of_system(system) if row.gpus == 1)
     per_atom = (large.seconds - small.seconds) / (large.atoms - small.atoms)
-    return Costs(Line(small.seconds - small.atoms * per_atom, per_atom))
+    return Costs(LinearCost(small.seconds - small.atoms * per_atom, per_atom))
 
 
 def paper_network() -> Network:
@@ -96,4 +96,4 @@ def forecast(row: PublishedRow) -> StepTime:
     Rebuilds, integrator and lists are in the time per atom of one GPU already; a reduction per step is assumed.
     """
     bricks = Bricks.cubes(row.atoms, row.gpus, DENSITIES[row.system], CUTOFF + SKIN)
-    return step_time(bricks, one_gpu_costs(row.system), paper_network(), Rhythm(rebuild=1e9, reduce=1.0), "staged")
+    return step_time(bricks, one_gpu_costs(row.system), paper_network(), Intervals(rebuild=1e9, reduce=1.0), "staged")

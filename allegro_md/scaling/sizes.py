@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.config import Input
+from allegro_md.domain.decomposition import factors
 from allegro_md.errors import InputError
 
 Kind = Literal["strong", "weak"]
@@ -85,10 +86,3 @@ def copies(n: int, heights: NDArray[np.float64], periodic: Sequence[bool]) -> tu
 
     allowed = (t for t in factors(n) if all(p or k == 1 for p, k in zip(periodic, t, strict=True)))
     return min(allowed, key=elongation) if n > 1 else (1, 1, 1)
-
-
-def factors(n: int) -> Iterator[tuple[int, int, int]]:
-    """All (x, y, z) with x·y·z = n."""
-    for x in (x for x in range(1, n + 1) if n % x == 0):
-        for y in (y for y in range(1, n // x + 1) if n // x % y == 0):
-            yield x, y, n // (x * y)

@@ -15,7 +15,8 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors, write_whole
-from allegro_md.scaling.launching import Launcher, Side
+from allegro_md.launcher import ranks_named
+from allegro_md.scaling.launching import Launcher, StudyProcess
 from allegro_md.scaling.measure import Job, Timing, studied
 from allegro_md.scaling.sizes import Kind, Size, sizes
 from allegro_md.simulation.build import build_structure
@@ -132,33 +133,28 @@ def _alternate(study: Study, found: Sequence[Size], say: Callable[[str], None]) 
     """Lets some sizes take turns, and returns those that lacked memory."""
     short: list[Size] = []
     with ExitStack() as stack:
-        sides: dict[Size, Side] = {}
+        processes: dict[Size, StudyProcess] = {}
         for size in found:
             say(f"{ranks_named(size.ranks)}: {size.atoms} atoms, starting")
-            side = Side(study.command(size), study.folder / f"ranks-{size.ranks}.log")
-            sides[size] = stack.enter_context(side)
-            if not side.wait():
-                _give_up(study, sides, size, short, say)
+            process = StudyProcess(study.command(size), study.folder / f"ranks-{size.ranks}.log")
+            processes[size] = stack.enter_context(process)
+            if not process.wait():
+                _give_up(study, processes, size, short, say)
         for turn in range(study.timing.turns):
             say(f"turn {turn + 1} of {study.timing.turns}")
-            for size in list(sides):
-                if not sides[size].turn():
-                    _give_up(study, sides, size, short, say)
+            for size in list(processes):
+                if not processes[size].turn():
+                    _give_up(study, processes, size, short, say)
     return short
 
 
 def _give_up(
-    study: Study, sides: dict[Size, Side], size: Size, short: list[Size], say: Callable[[str], None]
+    study: Study, processes: dict[Size, StudyProcess], size: Size, short: list[Size], say: Callable[[str], None]
 ) -> None:
     """Takes a size out of the turns, and leaves a result that says why."""
-    side = sides.pop(size)
-    say(f"{ranks_named(size.ranks)}: {side.fault}")
-    document: dict[str, Any] = {"ranks": size.ranks, "atoms": size.atoms, "error": side.fault}
+    process = processes.pop(size)
+    say(f"{ranks_named(size.ranks)}: {process.fault}")
+    document: dict[str, Any] = {"ranks": size.ranks, "atoms": size.atoms, "error": process.fault}
     write_whole(study.result(size.ranks), (json.dumps(document, ensure_ascii=False) + "\n").encode())
-    if side.lacked_memory:
+    if process.lacked_memory:
         short.append(size)
-
-
-def ranks_named(n: int) -> str:
-    """The number with its noun."""
-    return "1 rank" if n == 1 else f"{n} ranks"

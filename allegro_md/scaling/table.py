@@ -7,8 +7,8 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 
+from allegro_md.launcher import ranks_named
 from allegro_md.scaling.results import Results, Row
-from allegro_md.scaling.study import ranks_named
 
 HEADINGS = (
     "system", "atoms", "ranks", "ns/day", "µs/(atom·step)", "µs·rank/(atom·step)", "efficiency", "spread",

@@ -7,13 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from allegro_md.config import Input
 from allegro_md.domain.balance import build_balancer
+from allegro_md.domain.decomposition import Grid
 from allegro_md.errors import InputError
-from allegro_md.scaling.sizes import factors
 from allegro_md.simulation import Simulation
 from allegro_md.simulation.forces import ForceEvaluator
 
@@ -26,7 +23,7 @@ NEAR = (0.4, 3.0)
 MOST_GRIDS = 4
 """Grids that are tried, those with the least surface."""
 
-HOPELESS = 1.25
+DROP_RATIO = 1.25
 """Time over that of the best beyond which a setting is not tried a second time."""
 
 GAIN = 0.02
@@ -39,9 +36,6 @@ TURN_SECONDS = 1.0
 """Of a trial, about; there are at least `FEWEST` steps in it and at most `MOST`."""
 
 FEWEST, MOST = 40, 1000
-
-Grid = tuple[int, int, int]
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -112,7 +106,7 @@ class Trials:
                 each.seconds.append(seconds)
             if turn == 0:
                 best = min(each.seconds[0] for each in tried)
-                tried = [e for e in tried if e is tried[0] or e.seconds[0] < HOPELESS * best]
+                tried = [e for e in tried if e is tried[0] or e.seconds[0] < DROP_RATIO * best]
                 for each in tried:
                     each.seconds.clear()  # the round in which memory is allocated
         return tried
@@ -142,28 +136,20 @@ class Trials:
         return whole / self.steps, self.steps / max(forces.rebuilds - 0.5, 0.5)
 
 
-
 def skins(config: Input) -> Iterable[float]:
     """The skins to try, Å: the present one first."""
     now = config.parallel.skin
     return [now, *(skin for skin in SKINS if skin != now and NEAR[0] * now <= skin <= (NEAR[1] * now or 1.0))]
 
 
-def grids(n: int, heights: NDArray[np.float64], present: Grid) -> list[Grid]:
-    """The grids to try: the present one first, then those with the least surface between bricks.
+def tried_grids(by_surface: Sequence[Grid], present: Grid) -> list[Grid]:
+    """The grids to try: the present one first, then those with the least surface.
 
     Args:
-        n: number of ranks.
-        heights: (3,) float64, Å, distances between opposite faces of the box.
+        by_surface: all of them, see `planes.grids_by_surface`.
         present: grid of the input.
     """
-
-    def surface(grid: Grid) -> float:
-        x, y, z = heights / np.array(grid)
-        return sum(area for area, cuts in zip((y * z, x * z, x * y), grid, strict=True) if cuts > 1)
-
-    others = sorted((grid for grid in factors(n) if grid != present), key=lambda grid: (surface(grid), grid))
-    return [present, *others[: MOST_GRIDS - 1]]
+    return [present, *[grid for grid in by_surface if grid != present][: MOST_GRIDS - 1]]
 
 
 def chosen(tried: Sequence[Tried]) -> tuple[Tried, int]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from allegro_md.comm import Comm
 from allegro_md.config import Input
+from allegro_md.domain.planes import grids_by_surface
+from allegro_md.launcher import ranks_named
 from allegro_md.potentials import descriptions
 from allegro_md.scaling.measure import Timing, machine, studied
-from allegro_md.scaling.study import ranks_named
-from allegro_md.scaling.trials import Setting, Trials, Tried, chosen, grids, skins
+from allegro_md.scaling.trials import Setting, Trials, Tried, chosen, skins, tried_grids
 from allegro_md.simulation import Simulation
 from allegro_md.simulation.host_info import host_info
 
@@ -39,8 +40,8 @@ def tune(config: Input, source: Path, rounds: int, comm: Comm, say: Callable[[st
     skin = chosen(of_skins)[0].setting.skin
     of_grids: list[Tried] = []
     if comm.size > 1:
-        heights = simulation.state.cell.heights
-        candidates = [Setting(skin, grid) for grid in grids(comm.size, heights, now.grid)]
+        by_surface = grids_by_surface(simulation.state, comm)
+        candidates = [Setting(skin, grid) for grid in tried_grids(by_surface, now.grid)]
         of_grids = trials.compare(candidates, rounds, say)
     processor = machine(host_info(comm))["processor"]
     head = [

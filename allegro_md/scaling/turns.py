@@ -8,9 +8,7 @@ from typing import Any
 
 from allegro_md.errors import InputError
 from allegro_md.simulation import Simulation
-
-WAITING = ("wait", "halo", "guard")
-"""Phases in which a rank may be waiting for another one; the rest is its own work."""
+from allegro_md.simulation.time_account import WAITING
 
 
 class Turns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from allegro_md.launcher import ranks_named
 from allegro_md.scaling.plan import CAUSES, HALF, MOST_RANKS, Plan, ns_per_day
 from allegro_md.simulation.resource_estimate import size_text
 
@@ -24,7 +25,7 @@ NAMES = {
 
 def lines(plan: Plan, n_ranks: int) -> list[str]:
     """The whole plan, line by line."""
-    return [*_system(plan, n_ranks), *_time(plan, n_ranks), *_exchange(plan, n_ranks), *_ending(plan), *_sources(plan)]
+    return [*_system(plan, n_ranks), *_time(plan, n_ranks), *_limit(plan), *_sources(plan)]
 
 
 def _system(plan: Plan, n_ranks: int) -> list[str]:
@@ -37,7 +38,7 @@ def _system(plan: Plan, n_ranks: int) -> list[str]:
     more = bricks.own * n_ranks / n_atoms - 1.0
     above = f" ({more:.1%} above the mean)" if more > 5e-4 else ""
     return [
-        f"{n_atoms} atoms on {_ranks(n_ranks)} of {plan.machine.name}, grid {grid}",
+        f"{n_atoms} atoms on {ranks_named(n_ranks)} of {plan.machine.name}, grid {grid}",
         f"  atoms of a rank    at most {bricks.own:.0f}{above} and {bricks.ghosts:.0f} ghosts",
         f"  memory of a rank   {size_text(memory)}{fits}{needed}",
     ]
@@ -45,7 +46,7 @@ def _system(plan: Plan, n_ranks: int) -> list[str]:
 
 def _time(plan: Plan, n_ranks: int) -> list[str]:
     step, n_atoms = plan.step(n_ranks), plan.estimate.system.n_total
-    rhythm = plan.rhythm(n_atoms)
+    intervals = plan.intervals(n_atoms, n_ranks)
     found = [
         f"  time of a step     {duration(step.total)}, {1e6 * step.total / n_atoms:.3g} µs per atom"
         + (f", {ns_per_day(plan, step.total):.3g} ns per day" if ns_per_day(plan, 1.0) else "")
@@ -53,40 +54,30 @@ def _time(plan: Plan, n_ranks: int) -> list[str]:
     for name, seconds in step.parts.items():
         if seconds > 0.0:
             found.append(f"    {NAMES[name]:32} {duration(seconds):>9} {seconds / step.total:6.1%}")
-    if math.isfinite(rhythm.rebuild):
+    if math.isfinite(intervals.rebuild):
         temperature = plan.calibration.temperature
         found.append(
-            f"  a rebuild every {rhythm.rebuild:.1f} steps at {temperature:.0f} K: the fastest of {n_atoms} atoms has "
-            f"moved half the skin (times {plan.interval_factor:.2f}, as the samples did)"
+            f"  a rebuild every {intervals.rebuild:.1f} steps at {temperature:.0f} K: the fastest of {n_atoms} atoms "
+            f"has moved half the skin (times {plan.interval_factor:.2f}, as the samples did)"
         )
     if n_ranks > 1:
-        found.append(f"  reductions in a step without rebuild: {1.0 / rhythm.reduce:.2g}, counted on the samples")
+        found.append(f"  a simulation of all its messages gives {duration(plan.simulated(n_ranks))} for a step")
+        found.append(f"  reductions per step without rebuild: {1.0 / intervals.reduce:.2g}")
     found.append("  trajectory, checkpoints and observables are not counted")
     weak = plan.weak_efficiency(n_atoms, n_ranks)
     found.append(f"  efficiency         strong {plan.efficiency(n_ranks):.3f}, weak {weak:.3f}")
     return found
 
 
-def _exchange(plan: Plan, n_ranks: int) -> list[str]:
-    """The two ways to exchange a halo, by the closed form and by the simulation."""
-    if n_ranks == 1:
-        return []
-    seconds = {name: plan.step(n_ranks, name).total for name in ("direct", "staged")}
-    simulated = {name: plan.simulated(n_ranks, name) for name in ("direct", "staged")}
-    better = min(simulated, key=lambda name: simulated[name])
-    said = ", ".join(f"{name} {duration(s)} (simulated {duration(simulated[name])})" for name, s in seconds.items())
-    return [f"  halo exchange      {said}: {better} is faster"]
-
-
-def _ending(plan: Plan) -> list[str]:
-    ending = plan.ending()
+def _limit(plan: Plan) -> list[str]:
+    limit = plan.scaling_limit()
     where = (
-        f"beyond {ending.ranks // 2} ranks: on {ending.ranks}, with {ending.atoms:.0f} atoms each,"
-        if ending.ranks else f"not before {min(MOST_RANKS, plan.estimate.system.n_total)} ranks; there"
+        f"beyond {limit.ranks // 2} ranks: on {limit.ranks}, with {limit.atoms:.0f} atoms each,"
+        if limit.ranks else f"not before {min(MOST_RANKS, plan.estimate.system.n_total)} ranks; there"
     )
     return [
-        f"  strong scaling to an efficiency of {HALF} ends {where} {ending.share:.0%} of what is lost is due to:",
-        f"    {CAUSES[ending.cause]}",
+        f"  strong scaling to an efficiency of {HALF} ends {where} {limit.share:.0%} of what is lost is due to:",
+        f"    {CAUSES[limit.cause]}",
     ]
 
 
@@ -100,7 +91,3 @@ def duration(seconds: float) -> str:
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"
     return f"{1e9 * seconds:.3g} ns"
-
-
-def _ranks(n: int) -> str:
-    return f"{n} rank{'s' if n > 1 else ''}"

@@ -15,9 +15,9 @@ from allegro_md.domain.planes import decompose
 from allegro_md.evaluation import DERIVED, NOTHING_MORE, QUANTITIES, Evaluation, Needs
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
-from allegro_md.potentials.parts import InParts, has_parts
+from allegro_md.potentials.parts import InParts
 from allegro_md.simulation.applied import AppliedForces
-from allegro_md.simulation.overlap import LEAST, Exchange, interior
+from allegro_md.simulation.overlap import LEAST_INTERIOR, Exchange, can_overlap, interior
 from allegro_md.state import HOST, AtomState, on_host
 from allegro_md.timers import Timers
 
@@ -60,7 +60,7 @@ class ForceEvaluator:
         grid: tuple[int, int, int] | None,
         timers: Timers,
         balancer: Balancer | None = None,
-        least_interior: int = LEAST,
+        least_interior: int = LEAST_INTERIOR,
     ) -> None:
         """Joins the parts.
 
@@ -217,7 +217,7 @@ class ForceEvaluator:
         info, few = self.potential.info, state.n_local < self._least_interior
         if few or self._comm.size == 1 or state.device != HOST:  # there forces are put back as a whole
             return None
-        if info.hops > 1 or info.halo > info.cutoff or not has_parts(self.potential):
+        if not can_overlap(self.potential):
             return None
         assert self.decomposition is not None
         inside = interior(state, self.decomposition, self._comm.rank, info.halo + self._skin)

@@ -25,6 +25,9 @@ from allegro_md.timers import Timers
 MOST_VIRIALS = 1_000_000
 """Local atoms up to which the virial of each is there to be inspected at the start."""
 
+MEETINGS = 1
+"""Reductions by which the ranks look at each other after a step or a window, see `StepLoop._meet`."""
+
 THERMO: Needs = frozenset({"virial", "force_std"})
 """Quantities that a row of global observables is made of."""
 
@@ -214,12 +217,16 @@ class StepLoop:
                 )
             self._look(dt)
 
+    def allows_windows(self, n_atoms: int, n_ranks: int) -> bool:
+        """Tells if steps of so many atoms on so many ranks may be made in windows."""
+        integrator, exact = self.integrator, self.forces.potential.info.bit_exact
+        if n_ranks == 1 or n_atoms > MOST_ATOMS * n_ranks or self.state.device != HOST:
+            return False
+        return exact and isinstance(integrator, LocalSteps) and integrator.steps_are_local
+
     def _unchecked_steps(self, last_step: int) -> int:
         """Number of steps from here that may be made in a window; the same on all ranks."""
-        integrator, exact = self.integrator, self.forces.potential.info.bit_exact
-        if self.comm.size == 1 or self.state.n_total > MOST_ATOMS * self.comm.size or self.state.device != HOST:
-            return 0
-        if not (exact and isinstance(integrator, LocalSteps) and integrator.steps_are_local):
+        if not self.allows_windows(self.state.n_total, self.comm.size):
             return 0
         if np.isinf(self.forces.excess):  # there are no lists
             return 0

@@ -8,14 +8,21 @@ from numpy.typing import NDArray
 from allegro_md.backends import backend_for
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.domain.halo import HaloExchange
-from allegro_md.potentials.parts import Parts
+from allegro_md.potentials.base import Potential
+from allegro_md.potentials.parts import Parts, has_parts
 from allegro_md.state import AtomState, on_host
 from allegro_md.timers import Timers
 
-LEAST = 2000
+LEAST_INTERIOR = 2000
 """Atoms in the interior of a brick below which it is not worth the calls."""
 
 _SLACK = 1e-6  # Å, far above rounding
+
+
+def can_overlap(potential: Potential) -> bool:
+    """Tells if a potential can be evaluated in parts, and its interior centers need no ghosts of other ranks."""
+    info = potential.info
+    return info.hops == 1 and info.halo <= info.cutoff and has_parts(potential)
 
 
 def interior(state: AtomState, decomposition: Decomposition, rank: int, width: float) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from allegro_md.domain.decomposition import Decomposition, choose_grid
 from allegro_md.errors import InputError, ResourceError
 from allegro_md.io.id_partition import ORDERING, PIECE
 from allegro_md.io.structure import SystemBuilder
-from allegro_md.launcher import Ranks
+from allegro_md.launcher import Ranks, ranks_named
 from allegro_md.potentials import Potential, descriptions
 from allegro_md.reporting import HoldsMemory, Observer, Writes
 from allegro_md.simulation.build import Parts, build_observers, build_parts, new_integrator
@@ -256,7 +256,7 @@ class ResourceEstimate:
         return {
             **self._remarks,
             "atoms": str(self.system.n_total),
-            "rank grid": f"{grid[0]} x {grid[1]} x {grid[2]} ({_ranks(n_ranks)})",
+            "rank grid": f"{grid[0]} x {grid[1]} x {grid[2]} ({ranks_named(n_ranks)})",
             "atoms per rank": f"at most {load.own}, and {load.held - load.own} ghosts",
             "neighbors per atom within cutoff + skin": f"{self.neighbors:.1f}",
             "memory per rank": f"{size_text(self.memory(n_ranks))}, {size_text(self.program)} of it the program",
@@ -323,23 +323,23 @@ class ResourceEstimate:
                 continue
             share = left / (self.runs_on_host * len(ranks)) + ranks[0]["resident"]  # of one rank
             complaint = (
-                f"{n_atoms} atoms on {_ranks(n_ranks)} need {size_text(needed)} of memory per rank, but on {host} "
-                f"{_ranks(len(ranks))} can have {size_text(share)} each — "
+                f"{n_atoms} atoms on {ranks_named(n_ranks)} need {size_text(needed)} of memory per rank, but on {host} "
+                f"{ranks_named(len(ranks))} can have {size_text(share)} each — "
             )
             name, taken = self._most_of_observers(n_ranks)
             if taken > 0.5 * needed:
                 return complaint + f"{size_text(taken)} of it are for '{name}': shorten its range, or the like"
             if share <= self.program:
-                return complaint + f"use at most {_ranks(max(1, int(left / self.program)))} per host"
+                return complaint + f"use at most {ranks_named(max(1, int(left / self.program)))} per host"
             fitting = 0.9 * n_atoms * (share - self.program) / (needed - self.program)
             complaint += f"at most {_rounded(fitting)} atoms fit there; "
             wanted = self._ranks_for(share)
             if wanted is None:
                 tried = min(self.system.n_total, MOST_RANKS)
-                return complaint + f"not even {_ranks(tried)} would do: fewer atoms, or a shorter cutoff"
+                return complaint + f"not even {ranks_named(tried)} would do: fewer atoms, or a shorter cutoff"
             hosts = -(-wanted // len(ranks))
             return complaint + (
-                f"all fit on about {_ranks(hosts * len(ranks))} with as much memory each, {len(ranks)} per host"
+                f"all fit on about {ranks_named(hosts * len(ranks))} with as much memory each, {len(ranks)} per host"
             )
         return None
 
@@ -382,10 +382,6 @@ def size_text(size: float) -> str:
         return "an unknown number of bytes"
     power = min(5, max(2, int(math.log10(max(size, 1.0)) // 3)))
     return f"{size / 1e3**power:.4g} {'kMGTP'[power - 1]}B"
-
-
-def _ranks(n: int) -> str:
-    return f"{n} rank{'s' if n > 1 else ''}"
 
 
 def _rounded(number: float) -> int:

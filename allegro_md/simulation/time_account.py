@@ -10,7 +10,7 @@ STEPPING = ("potential", "halo", "rebuild", "wait", "integrate", "guard", "outpu
 """Phases of the steps; the rest of a run is its start."""
 
 WAITING = ("wait", "halo", "guard")
-"""Phases in which a rank may be waiting for others."""
+"""Phases in which a rank may be waiting for others; the rest is its own work."""
 
 FEW_STEPS = 10
 """Below, nothing is said of a step."""
@@ -113,11 +113,11 @@ class TimeAccount:
 
 # --- rules ------------------------------------------------------------------------------------------------------------
 
-Said = tuple[float, str] | None
+Advice = tuple[float, str] | None
 """The share of the time that a sentence is about, and the sentence; None: the rule does not apply."""
 
 
-def _start(work: TimeAccount) -> Said:
+def _start(work: TimeAccount) -> Advice:
     """Most of the time went into the start."""
     start = work.wall - work.seconds(*STEPPING)
     if start < 0.5 * work.wall:
@@ -129,7 +129,7 @@ def _start(work: TimeAccount) -> Said:
     return start / work.wall, sentence
 
 
-def _output(work: TimeAccount) -> Said:
+def _output(work: TimeAccount) -> Advice:
     """Output takes long."""
     share = work.share("output", "checkpoint")
     if share < 0.15:
@@ -141,7 +141,7 @@ def _output(work: TimeAccount) -> Said:
     )
 
 
-def _frequent_rebuilds(work: TimeAccount) -> Said:
+def _frequent_rebuilds(work: TimeAccount) -> Advice:
     """The skin is too thin."""
     share = work.share("rebuild")
     if share < 0.15 or work.steps_per_rebuild > 25:
@@ -152,7 +152,7 @@ def _frequent_rebuilds(work: TimeAccount) -> Said:
     )
 
 
-def _rare_rebuilds(work: TimeAccount) -> Said:
+def _rare_rebuilds(work: TimeAccount) -> Advice:
     """The skin is too thick."""
     share = work.share("potential")
     if share < 0.4 or work.steps < 200 or work.steps_per_rebuild < 100 or work.skin < 0.2:
@@ -163,7 +163,7 @@ def _rare_rebuilds(work: TimeAccount) -> Said:
     )
 
 
-def _waiting(work: TimeAccount) -> Said:
+def _waiting(work: TimeAccount) -> Advice:
     """Ranks wait for each other or for messages."""
     share = work.share(*WAITING)
     if len(work.ranks) == 1 or share < 0.2:
@@ -177,7 +177,7 @@ def _waiting(work: TimeAccount) -> Said:
     return share, f"{start}: see that no two ranks share a core (allegro-md doctor)"
 
 
-def _small(work: TimeAccount) -> Said:
+def _small(work: TimeAccount) -> Advice:
     """The system is so small that the program around the potential counts."""
     share = 1.0 - work.share("potential", "output", "checkpoint", "rebuild")
     if len(work.ranks) > 1 or work.atoms_per_rank >= FEW_ATOMS or share < 0.4:
@@ -188,7 +188,7 @@ def _small(work: TimeAccount) -> Said:
     )
 
 
-def _bound(work: TimeAccount) -> Said:
+def _bound(work: TimeAccount) -> Advice:
     """The potential is all."""
     share = work.share("potential")
     if share < 0.8:
@@ -196,6 +196,6 @@ def _bound(work: TimeAccount) -> Said:
     return 0.05, f"the potential takes {100 * share:.0f} % of the steps: more ranks or a cheaper model, little else"
 
 
-RULES: tuple[Callable[[TimeAccount], Said], ...] = (
+RULES: tuple[Callable[[TimeAccount], Advice], ...] = (
     _start, _output, _frequent_rebuilds, _rare_rebuilds, _waiting, _small, _bound,
 )  # fmt: skip

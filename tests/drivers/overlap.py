@@ -74,9 +74,9 @@ def made(name: str, comm: Comm) -> tuple[Any, Any]:
 ON_DEVICE = ("lj", "reference", "bilinear")
 """Evaluated once more with all atoms in the memory of another device."""
 
-NAMES = ("lj", "sum", "eam", "reference", "committee in a sum", "bilinear")
-MORE = ("committee", "single-layer", "multi-layer")
-"""With kernels that take long to compile."""
+NAMES = ("lj", "sum", "reference", "bilinear")
+MORE = ("eam", "committee in a sum", "committee", "single-layer", "multi-layer")
+"""Those that take long, or whose kernels take long to compile."""
 
 
 def by_id(state: Any, values: dict[str, Any], comm: Comm) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from allegro_md.scaling.links import measure_link
 def test_link_between_two_ranks() -> None:
     """Wide bounds: two ranks may have to share a core."""
     found = measure_link(f"{find_mpirun()} -n 2")
-    assert 1e-8 <= found.link.latency < 0.1
-    assert 0.0 <= found.link.overhead < 0.1
-    assert 1e6 < found.link.bandwidth < 1e12
-    assert 1e6 < found.memory < 1e9
+    assert 1e-8 <= found.latency < 0.1
+    assert 0.0 <= found.overhead < 0.1
+    assert 1e6 < found.bandwidth < 1e12
 
 
 @pytest.mark.parallel

@@ -90,6 +90,6 @@ def test_tune_on_two_ranks(argon: Path, mpirun: MpiRun) -> None:
 
 @pytest.mark.parallel
 def test_studies_start_their_ranks_by_themselves(argon: Path, mpirun: MpiRun) -> None:
-    done = mpirun(2, ["-m", "allegro_md", "scale", "strong", argon], check=False)
+    done = mpirun(2, ["-m", "allegro_md", "scale", "strong", argon, "--out", argon.parent / "study"], check=False)
     assert done.returncode == 2 and done.stderr.count("start it without mpirun") == 1
     assert list(argon.parent.iterdir()) == [argon]

@@ -48,7 +48,7 @@ def test_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) 
     path = tmp_path / "mpirun"
     path.write_text(f'#!/bin/sh\nPROGRAM="{sys.executable} -m allegro_md.cli.mpi_check"\n{body}\n')
     path.chmod(0o755)
-    monkeypatch.setattr(diagnosis, "PATIENCE", 2.0 if kind == "that hangs" else 60.0)
+    monkeypatch.setattr(diagnosis, "LAUNCHER_SECONDS", 2.0 if kind == "that hangs" else 60.0)
     (finding,) = diagnosis.launcher(lambda name: str(path))
     assert finding.verdict == "wrong" and words in finding.found and str(path) in finding.found
     assert "mpirun" in finding.remedy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -222,3 +222,31 @@ def test_no_cycles() -> None:
 )
 def test_the_rules_bite(module: str, source: str) -> None:
     assert len(problems(source, module)) == 1
+
+
+def loaded_with(module: str, known: Mapping[str, set[str]]) -> set[str]:
+    """All modules of the package that the import of one runs, packages on the way included."""
+    loaded, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        if name in known and name not in loaded:
+            loaded.add(name)
+            waiting += [*known[name], name.rpartition(".")[0]]
+    return loaded
+
+
+def test_kept_kernels_have_files_of_their_own() -> None:
+    """Every module with kept kernels loads one that calls `one_file_per_kernel`, whatever else was imported."""
+    sources = {module_of(path): path.read_text() for path in FILES}
+    callers = {module for (module, _), source in sources.items() if "\none_file_per_kernel()" in source}
+    known = {
+        module: {
+            item.module
+            for item in imports_of(re.sub(r"if TYPE_CHECKING:\n(    .*\n)+", "", source), module, is_package)
+            if not item.in_function
+        }
+        for (module, is_package), source in sources.items()
+    }
+    kernels = [module for (module, _), source in sources.items() if "cache=True" in source]
+    assert len(kernels) > 40
+    assert [module for module in kernels if not loaded_with(module, known) & callers] == []

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from allegro_md.scaling.bricks import Bricks, Exchange, cubic_grid, shell
-from allegro_md.scaling.forecast import Costs, Line, Rhythm, expected_largest, step_time, work_of
+from allegro_md.scaling.forecast import Costs, Intervals, LinearCost, expected_largest, step_time, work_of
 from allegro_md.scaling.network import GHOST_BYTES, Link, Network, simulate
 
-COSTS = Costs(Line(1e-4, 3e-7), Line(1e-4, 3e-8), Line(1e-5, 0.0, 2e-8))
+COSTS = Costs(LinearCost(1e-4, 3e-7), LinearCost(1e-4, 3e-8), LinearCost(1e-5, 0.0, 2e-8))
 NETWORK = Network(8, Link(5e-7, 1.5e-6, 5e9), Link(1e-6, 2e-6, 25e9))
-RHYTHM = Rhythm(rebuild=math.inf, reduce=4.0)
+INTERVALS = Intervals(rebuild=math.inf, reduce=4.0)
 DENSITY, HALO = 0.058, 4.6
 
 AGREEMENT = 0.08
@@ -35,8 +35,8 @@ def computed(of_rank: Bricks) -> float:
 @pytest.mark.parametrize("atoms", [300, 20_000])
 def test_closed_form_and_simulation_agree(n_ranks: int, per_node: int, atoms: int, exchange: Exchange) -> None:
     network, of_rank = replace(NETWORK, ranks_per_node=per_node), bricks(atoms, n_ranks)
-    simulated = simulate(of_rank, network, work_of(of_rank, COSTS, RHYTHM), exchange)
-    closed = step_time(of_rank, COSTS, network, RHYTHM, exchange).total
+    simulated = simulate(of_rank, network, work_of(of_rank, COSTS, INTERVALS), exchange)
+    closed = step_time(of_rank, COSTS, network, INTERVALS, exchange).total
     assert closed == pytest.approx(simulated, rel=AGREEMENT)
 
 
@@ -44,16 +44,30 @@ def test_closed_form_and_simulation_agree(n_ranks: int, per_node: int, atoms: in
 def test_they_agree_on_a_slow_network(exchange: Exchange) -> None:
     slow = Network(8, NETWORK.inside, Link(3e-5, 5e-6, 1.25e9))
     of_rank = bricks(5_000, 64)
-    simulated = simulate(of_rank, slow, work_of(of_rank, COSTS, RHYTHM), exchange)
-    assert step_time(of_rank, COSTS, slow, RHYTHM, exchange).total == pytest.approx(simulated, rel=0.12)
+    simulated = simulate(of_rank, slow, work_of(of_rank, COSTS, INTERVALS), exchange)
+    assert step_time(of_rank, COSTS, slow, INTERVALS, exchange).total == pytest.approx(simulated, rel=0.12)
+
+
+def test_a_small_interior_hides_nothing() -> None:
+    """Below the number of atoms from which on the engine evaluates it apart, and in potentials without parts."""
+    of_rank, slow = bricks(5_000, 64), replace(NETWORK, between=Link(3e-5, 5e-6, 1.25e9))
+    apart, whole = (work_of(of_rank, COSTS, INTERVALS, least) for least in (0.0, math.inf))
+    assert apart.interior > 0.0 == whole.interior
+    assert apart.interior + apart.boundary == pytest.approx(whole.boundary)
+    n_interior = apart.interior / COSTS.potential.atom
+    assert work_of(of_rank, COSTS, INTERVALS, n_interior - 1.0) == apart
+    assert work_of(of_rank, COSTS, INTERVALS, n_interior + 1.0) == whole
+    closed = step_time(of_rank, COSTS, slow, INTERVALS, least_interior=math.inf).total
+    assert closed == pytest.approx(simulate(of_rank, slow, whole), rel=AGREEMENT)
+    assert closed > step_time(of_rank, COSTS, slow, INTERVALS).total
 
 
 @pytest.mark.parametrize("jitter", [0.01, 0.05])
 def test_they_agree_with_jitter(jitter: float) -> None:
     network, of_rank = replace(NETWORK, jitter=jitter), bricks(20_000, 512)
-    simulated = simulate(of_rank, network, work_of(of_rank, COSTS, RHYTHM), steps=24)
-    quiet = simulate(of_rank, NETWORK, work_of(of_rank, COSTS, RHYTHM), steps=24)
-    closed = step_time(of_rank, COSTS, network, RHYTHM)
+    simulated = simulate(of_rank, network, work_of(of_rank, COSTS, INTERVALS), steps=24)
+    quiet = simulate(of_rank, NETWORK, work_of(of_rank, COSTS, INTERVALS), steps=24)
+    closed = step_time(of_rank, COSTS, network, INTERVALS)
     assert closed.total == pytest.approx(simulated, rel=0.04)
     assert 0.4 < closed.jitter / (simulated - quiet) < 2.5
 
@@ -61,11 +75,11 @@ def test_they_agree_with_jitter(jitter: float) -> None:
 @pytest.mark.parametrize("exchange", ["direct", "staged"])
 def test_one_rank_sends_nothing(exchange: Exchange) -> None:
     of_rank = bricks(10_000, 1)
-    step = step_time(of_rank, COSTS, NETWORK, RHYTHM, exchange)
+    step = step_time(of_rank, COSTS, NETWORK, INTERVALS, exchange)
     computing = computed(of_rank)
     assert step.latency == step.bandwidth == step.migration == step.reductions == step.jitter == 0.0
     assert step.total == pytest.approx(computing)
-    assert simulate(of_rank, NETWORK, work_of(of_rank, COSTS, RHYTHM), exchange) == pytest.approx(computing)
+    assert simulate(of_rank, NETWORK, work_of(of_rank, COSTS, INTERVALS), exchange) == pytest.approx(computing)
 
 
 @pytest.mark.parametrize("exchange", ["direct", "staged"])
@@ -73,8 +87,8 @@ def test_without_a_network_only_computing_is_left(exchange: Exchange) -> None:
     free = Link(0.0, 0.0, math.inf)
     of_rank, nothing = bricks(1_000, 64), Network(8, free, free)
     computing = computed(of_rank)
-    assert step_time(of_rank, COSTS, nothing, RHYTHM, exchange).total == pytest.approx(computing)
-    assert simulate(of_rank, nothing, work_of(of_rank, COSTS, RHYTHM), exchange) == pytest.approx(computing)
+    assert step_time(of_rank, COSTS, nothing, INTERVALS, exchange).total == pytest.approx(computing)
+    assert simulate(of_rank, nothing, work_of(of_rank, COSTS, INTERVALS), exchange) == pytest.approx(computing)
 
 
 @pytest.mark.parametrize("n_ranks", [8, 27, 64])
@@ -113,10 +127,10 @@ def test_one_node_that_is_saturated() -> None:
     """Eight ranks of a node share its adapter: an exchange takes the bytes of all of them over its bandwidth."""
     network = Network(8, Link(0.0, 0.0, math.inf), Link(0.0, 0.0, 1e8))
     of_rank = bricks(50_000, 64)
-    nothing = Costs(Line())
+    nothing = Costs(LinearCost())
     (stage,) = of_rank.stages(np.arange(8), "direct")
     leaving = float(stage.atoms[stage.to // 8 != 0].sum()) * GHOST_BYTES
-    step = simulate(of_rank, network, work_of(of_rank, nothing, RHYTHM))
+    step = simulate(of_rank, network, work_of(of_rank, nothing, INTERVALS))
     assert step == pytest.approx(2.0 * leaving / 1e8, rel=0.01)
 
 

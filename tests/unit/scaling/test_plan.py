@@ -15,6 +15,7 @@ from allegro_md.cli import main
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError
+from allegro_md.exact import ExactSum
 from allegro_md.scaling import calibration
 from allegro_md.scaling.calibration import Sample
 from allegro_md.scaling.devices import DEVICES, LINKS, find_device, find_link, least_bytes, seconds_on
@@ -23,8 +24,9 @@ from allegro_md.scaling.plan import CAUSES, Plan, document, make_plan
 from allegro_md.scaling.plan_plot import draw
 from allegro_md.scaling.published import ROWS, forecast, one_gpu_costs
 from allegro_md.scaling.rebuild_interval import largest_speed, rebuild_interval
+from allegro_md.scaling.reductions import CountingComm
 from allegro_md.scaling.wording import lines
-from allegro_md.simulation.resource_estimate import ResourceEstimate
+from allegro_md.simulation.resource_estimate import MPI_BYTES, ResourceEstimate
 from allegro_md.units import AMU_A2_PER_FS2, BOLTZMANN
 
 INPUT = """
@@ -66,7 +68,7 @@ def sample(own: int, ghosts: int) -> Sample:
 
 
 SAMPLES = (sample(500, 1_500), sample(4_000, 5_000), sample(32_000, 18_000))
-CALIBRATION = calibration.Calibration(calibration.fitted(SAMPLES), SAMPLES, 1e11, 60.0)
+CALIBRATION = calibration.Calibration(calibration.fitted(SAMPLES), SAMPLES, 1e11, 60.0, False, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +111,7 @@ def test_one_sample_alone() -> None:
 @pytest.mark.parametrize("n_ranks", [1, 2, 64, 1000])
 def test_memory_is_that_of_check(plan: Plan, n_ranks: int) -> None:
     estimate: ResourceEstimate = plan.estimate
-    mpi = plan.machine.mpi_bytes if n_ranks > 1 else 0.0
-    assert plan.memory(n_ranks) == estimate.memory(n_ranks) + mpi
+    assert plan.memory(n_ranks) == estimate.memory(n_ranks) + (MPI_BYTES if n_ranks > 1 else 0.0)
     assert plan.bricks(n_ranks).own == estimate.load(n_ranks).own
     assert plan.bricks(n_ranks).ghosts == estimate.load(n_ranks).held - estimate.load(n_ranks).own
 
@@ -128,19 +129,18 @@ def test_more_ranks_are_less_efficient(plan: Plan) -> None:
 
 
 def test_words(plan: Plan) -> None:
-    ending = plan.ending()
-    assert ending.ranks is not None and ending.cause in CAUSES
-    assert plan.efficiency(ending.ranks) < 0.5 <= plan.efficiency(ending.ranks // 2)
+    limit = plan.scaling_limit()
+    assert limit.ranks is not None and limit.cause in CAUSES
+    assert plan.efficiency(limit.ranks) < 0.5 <= plan.efficiency(limit.ranks // 2)
     text = "\n".join(lines(plan, 64))
-    assert CAUSES[ending.cause] in text and f"beyond {ending.ranks // 2} ranks" in text
-    assert "simulated" in text and "estimate" in text
+    assert CAUSES[limit.cause] in text and f"beyond {limit.ranks // 2} ranks" in text
+    assert "simulation of all its messages" in text and "estimate" in text and "staged" not in text
 
 
 def test_simulation_beside_the_closed_form(plan: Plan) -> None:
-    found = document(plan, 64)["exchange"]
-    for exchange in ("direct", "staged"):
-        assert found[exchange]["simulated_s"] == pytest.approx(found[exchange]["closed_form_s"], rel=0.15)
-    assert json.loads(json.dumps(document(plan, 64), allow_nan=False))["ranks"] == 64
+    found = json.loads(json.dumps(document(plan, 64), allow_nan=False))
+    assert found["simulated_seconds_per_step"] == pytest.approx(found["seconds_per_step"], rel=0.15)
+    assert found["ranks"] == 64
 
 
 def test_picture(plan: Plan) -> None:
@@ -220,11 +220,12 @@ def test_rebuild_interval() -> None:
 
 
 def test_counted_reductions() -> None:
-    comm = calibration.CountingComm()
+    comm = CountingComm()
     comm.max(1.0)
     comm.sum(np.zeros(2, np.int64))
     comm.any(True)  # a maximum
-    assert comm.count == 3 and comm.size == Comm.serial().size
+    comm.reduce(ExactSum.of(np.zeros((3, 1)), "energy"))
+    assert comm.count == 4 and comm.size == Comm.serial().size
 
 
 def test_published_rows() -> None:

@@ -13,10 +13,11 @@ import pytest
 
 from allegro_md.cli import main
 from allegro_md.config import load_input
+from allegro_md.domain.decomposition import factors
 from allegro_md.errors import InputError
-from allegro_md.scaling.launching import Launcher, Side
+from allegro_md.scaling.launching import Launcher, StudyProcess
 from allegro_md.scaling.measure import Job, Timing
-from allegro_md.scaling.sizes import Kind, copies, factors
+from allegro_md.scaling.sizes import Kind, copies
 from allegro_md.scaling.slurm import SUBMIT, job_scripts
 from allegro_md.scaling.study import Study
 from allegro_md.scaling.turns import described
@@ -124,23 +125,23 @@ def test_steps_of_srun_need_room_for_each_other() -> None:
 
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
     fails = "import sys; print('noise'); print('allegro-md: it is too hot', file=sys.stderr); sys.exit(4)"
-    with Side([sys.executable, "-c", fails], tmp_path / "log") as side:
-        assert not side.wait()
-        assert side.fault == "it is too hot" and side.lacked_memory
-    with Side([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], tmp_path / "log") as side:
-        assert not side.wait()
-        assert "killed" in side.fault and side.lacked_memory
-    with Side([sys.executable, "-c", "1 / 0"], tmp_path / "log") as side:
-        assert not side.wait()
-        assert "status 1: ZeroDivisionError" in side.fault and not side.lacked_memory
+    with StudyProcess([sys.executable, "-c", fails], tmp_path / "log") as process:
+        assert not process.wait()
+        assert process.fault == "it is too hot" and process.lacked_memory
+    with StudyProcess([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], tmp_path / "log") as process:
+        assert not process.wait()
+        assert "killed" in process.fault and process.lacked_memory
+    with StudyProcess([sys.executable, "-c", "1 / 0"], tmp_path / "log") as process:
+        assert not process.wait()
+        assert "status 1: ZeroDivisionError" in process.fault and not process.lacked_memory
 
 
 def test_turns_of_a_process(tmp_path: Path) -> None:
     """It is asked as often as it has turns, and ends when nobody asks any more."""
     ready = "print('allegro-md: ready', flush=True)"
     answers = f"import sys\n{ready}\nfor _ in sys.stdin: {ready}"
-    with Side([sys.executable, "-c", answers], tmp_path / "log") as side:
-        assert side.wait() and side.turn() and side.turn()
+    with StudyProcess([sys.executable, "-c", answers], tmp_path / "log") as process:
+        assert process.wait() and process.turn() and process.turn()
 
 
 def test_job_scripts(argon: Path) -> None:

@@ -6,7 +6,9 @@ import tomllib
 
 import numpy as np
 
-from allegro_md.scaling.trials import Setting, Tried, chosen, grids
+from allegro_md.cell import Cell
+from allegro_md.domain.decomposition import grids
+from allegro_md.scaling.trials import Setting, Tried, chosen, tried_grids
 from allegro_md.scaling.tuning import block_lines, fragment
 
 
@@ -44,9 +46,12 @@ def test_a_grid_is_proposed_for_itself() -> None:
 
 
 def test_grids_with_the_least_surface_come_first() -> None:
-    """A long box is cut across its long edge."""
-    found = grids(4, np.array([10.0, 10.0, 100.0]), (4, 1, 1))
+    """A long box is cut across its long edge, a slab with vacuum along that edge is not."""
+    long = Cell(np.diag([10.0, 10.0, 100.0]))
+    found = tried_grids(grids(4, long, np.zeros(3), np.ones(3)), (4, 1, 1))
     assert found[:2] == [(4, 1, 1), (1, 1, 4)] and len(set(found)) == len(found) == 4
+    slab = tried_grids(grids(4, long, np.array([0.0, 0.0, 0.49]), np.array([1.0, 1.0, 0.51])), (4, 1, 1))
+    assert slab[1] == (2, 2, 1) and (1, 1, 4) not in slab[:3]
 
 
 def test_blocks_are_no_key() -> None:
