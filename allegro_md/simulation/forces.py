@@ -17,7 +17,7 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.parts import InParts
 from allegro_md.simulation.applied import AppliedForces
-from allegro_md.simulation.overlap import LEAST_INTERIOR, Exchange, can_overlap, interior
+from allegro_md.simulation.overlap import LEAST_INTERIOR, MOST_LOCAL, Exchange, can_overlap, interior
 from allegro_md.state import HOST, AtomState, on_host
 from allegro_md.timers import Timers
 
@@ -214,8 +214,8 @@ class ForceEvaluator:
 
     def _interior(self, state: AtomState) -> NDArray[np.bool_] | None:
         """Tells which local atoms have no neighbor from another rank, (n_local,); None where there is no use for it."""
-        info, few = self.potential.info, state.n_local < self._least_interior
-        if few or self._comm.size == 1 or state.device != HOST:  # there forces are put back as a whole
+        info, unfit = self.potential.info, not self._least_interior <= state.n_local <= MOST_LOCAL
+        if unfit or self._comm.size == 1 or state.device != HOST:  # there forces are put back as a whole
             return None
         if not can_overlap(self.potential):
             return None

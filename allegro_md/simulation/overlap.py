@@ -13,6 +13,10 @@ from allegro_md.potentials.parts import Parts, has_parts
 from allegro_md.state import AtomState, on_host
 from allegro_md.timers import Timers
 
+MOST_LOCAL = 2_000_000
+"""Local atoms of a rank above which messages take less than a hundredth of a step: there atoms stay in the order of
+cells throughout, of which the neighbor list is built in less memory."""
+
 LEAST_INTERIOR = 2000
 """Atoms in the interior of a brick below which it is not worth the calls."""
 

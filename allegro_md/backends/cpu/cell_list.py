@@ -122,18 +122,51 @@ def _fill(
     while i < n_centers:
         x, y, z = place_of(position, shift, matrix, i)
         a, b, c = bin_at(x, y, z, axes, low, counts, merged)
-        stretch = min(STRETCH, bins[2] - c) if ordered else 1
+        cell, stretch = column_start(a, b, bins) + c, min(STRETCH, bins[2] - c)
+        if ordered:
+            for plane in range(stretch):
+                last[plane] = min(binned.starts[cell + plane + 1], n_centers)
+        else:
+            stretch = _consecutive(i, n_centers, cell, held, grid, last[:stretch])
         n, inner, outer = columns_around(a, b, c, stretch, bins, binned, columns)
         if inner + outer + WORD > len(candidates.atom):
             candidates = room_for((inner + outer) * 5 // 4 + WORD)
         gather(columns[:n], outer > 0, c - REACH, stretch + 2 * REACH, bins[2], held, matrix, binned, candidates)
-        cell = column_start(a, b, bins) + c
-        for plane in range(stretch):
-            last[plane] = min(binned.starts[cell + plane + 1], n_centers) if ordered else i + 1
         i, room = _lists(i, last[:stretch], held, matrix, candidates, limit, offsets, neighbors)
         if room > 0:
             return i, room
     return n_centers, 0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _consecutive(i: int, n_centers: int, cell: int, held: Held, grid: Grid, last: NDArray[np.int64]) -> int:
+    """Finds the centers from i on that are in the order of cells, as far as a column of cells goes.
+
+    Args:
+        i: first center.
+        n_centers: number of centers.
+        cell: of center i.
+        held: local atoms and ghosts.
+        grid: the cells.
+        last: (m,) written: for each of up to m cells the center after its last.
+
+    Returns:
+        How many cells these centers are in.
+    """
+    matrix, axes, low, bins, counts, merged = grid
+    plane = 0
+    while i < n_centers:
+        x, y, z = place_of(held.position, held.shift, matrix, i)
+        a, b, c = bin_at(x, y, z, axes, low, counts, merged)
+        ahead = column_start(a, b, bins) + c - cell
+        if ahead < plane or ahead >= len(last):
+            break
+        while plane < ahead:
+            last[plane] = i
+            plane += 1
+        i += 1
+    last[plane] = i
+    return plane + 1
 
 
 @numba.njit(cache=True, error_model="numpy")
