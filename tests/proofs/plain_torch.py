@@ -221,7 +221,7 @@ class Domain:
         CALLS.add("costs_along")
         f = [fraction(state, axis) for axis in range(3)]
         place = [v - v.floor() if flag else v for v, flag in zip(f, state.cell.periodic, strict=True)]
-        neighbors = torch.zeros(state.n_local) if cost.offsets is None else torch.diff(cost.offsets)[: state.n_local]
+        neighbors = torch.zeros(state.n_local) if cost.offsets is None else torch.as_tensor(cost.offsets).diff()[: state.n_local]
         one = ((neighbors.double() + cost.constant) * cost.scale + 0.5).long()
         n_y = columns.y.shape[1] - 1
         total = torch.zeros((len(columns.y) * n_y, bins.n), dtype=torch.int64)
