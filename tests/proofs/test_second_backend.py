@@ -117,7 +117,7 @@ def test_the_rest_of_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = [values.copy(), values.copy()]
     numba.domain.scatter_add(sums[0], where, values[:3])
     plain.domain.scatter_add(sums[1], torch.from_numpy(where), values[:3])
-    assert np.array_equal(*sums) and np.array_equal(sums[0][4], values[4] + values[0] + values[2])
+    assert np.array_equal(sums[0], sums[1]) and np.array_equal(sums[0][4], values[4] + values[0] + values[2])
     stretch = np.eye(3) * 1.01
     places = [b.lists.wrapped(state, np.float32) for b in (numba, plain)]
     moved = [b.lists.largest_displacement(state, places[0], stretch) for b in (numba, plain)]
