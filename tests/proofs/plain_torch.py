@@ -221,7 +221,8 @@ class Domain:
         CALLS.add("costs_along")
         f = [fraction(state, axis) for axis in range(3)]
         place = [v - v.floor() if flag else v for v, flag in zip(f, state.cell.periodic, strict=True)]
-        neighbors = torch.zeros(state.n_local) if cost.offsets is None else torch.diff(cost.offsets)[: state.n_local]
+        lists = np.zeros(state.n_local + 1) if cost.offsets is None else cost.offsets
+        neighbors = torch.as_tensor(lists).diff()[: state.n_local]
         one = ((neighbors.double() + cost.constant) * cost.scale + 0.5).long()
         n_y = columns.y.shape[1] - 1
         total = torch.zeros((len(columns.y) * n_y, bins.n), dtype=torch.int64)
