@@ -14,9 +14,6 @@ from allegro_md.launcher import is_rank_of_many
 KINDS = ("strong", "weak")
 COLLECT = "collect"
 
-SRUN = "srun -n {n}"
-"""Launcher in job scripts, unless another is given."""
-
 MOST_COUNTS = 64
 """Numbers of ranks of one study."""
 
@@ -24,7 +21,8 @@ Folder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folde
                                              "scaling-KIND-NAME of the input.")]
 Ranks = Annotated[str, typer.Option("--ranks", metavar="N,N,…", help="Numbers of ranks.")]
 LauncherText = Annotated[str | None, typer.Option("--launcher", metavar="WORDS", help="Starts {n} ranks, for example "
-                                                  "\"srun --overlap -n {n}\"; default: mpirun -n {n}.")]
+                                                  "\"srun --overlap -n {n}\"; default: mpirun -n {n}; in "
+                                                  "job scripts srun as the installed MPI needs it.")]
 
 
 def scale(
@@ -62,10 +60,10 @@ def scale(
     from allegro_md.scaling.measure import Timing
     from allegro_md.scaling.report import report
     from allegro_md.scaling.sizes import Kind
-    from allegro_md.scaling.slurm import write_scripts
+    from allegro_md.scaling.slurm import srun, write_scripts
     from allegro_md.scaling.study import Study, measure_all
 
-    starter = Launcher(SRUN if slurm and launcher is None else launcher, here=not slurm)
+    starter = Launcher(srun() if slurm and launcher is None else launcher, here=not slurm)
     timing = Timing(steps, warmup, repeats, with_output)
     which: Kind = "weak" if kind == "weak" else "strong"
     study = Study(which, source, tuple(assignments or ()), counts, starter, timing, folder)

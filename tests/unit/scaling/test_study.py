@@ -18,7 +18,7 @@ from allegro_md.errors import InputError
 from allegro_md.scaling.launching import Launcher, StudyProcess
 from allegro_md.scaling.measure import Job, Timing
 from allegro_md.scaling.sizes import Kind, copies
-from allegro_md.scaling.slurm import SUBMIT, job_scripts
+from allegro_md.scaling.slurm import SUBMIT, job_scripts, srun
 from allegro_md.scaling.study import Study
 from allegro_md.scaling.turns import described
 
@@ -158,6 +158,20 @@ def test_job_scripts(argon: Path) -> None:
     assert job.timing == TIMING and not job.ask and job.result == whole.result(8).absolute()
     assert load_input(job.source, job.assignments).system.repeat != (1, 2, 1)
     assert 'sbatch "$@" job-8.sh' in scripts[SUBMIT]
+
+
+@pytest.mark.parametrize(("vendor", "plugin"), [("MPICH", "pmi2"), ("Intel MPI", "pmi2"), ("Open MPI", "pmix")])
+def test_srun_fits_the_installed_mpi(monkeypatch: pytest.MonkeyPatch, vendor: str, plugin: str) -> None:
+    """The plugins are those of each MPI's manual; ranks are bound to cores."""
+    monkeypatch.setattr("allegro_md.scaling.slurm.installed_mpi", lambda: vendor)
+    assert srun() == f"srun --mpi={plugin} --cpu-bind=cores -n {{n}}"
+
+
+def test_srun_of_an_unknown_mpi_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for vendor in ("", "Platform MPI"):
+        monkeypatch.setattr("allegro_md.scaling.slurm.installed_mpi", lambda vendor=vendor: vendor)
+        with pytest.raises(InputError, match="name the launcher"):
+            srun()
 
 
 def test_a_turn_is_described_by_its_slowest_rank() -> None:
