@@ -27,8 +27,8 @@ def plan(
     ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", metavar="COMMAND", help='Measure messages between ranks that it starts here, for '
-                     'example "mpirun -n 2".'),
+        typer.Option("--launcher", metavar="COMMAND", help='Measure messages between two ranks that it starts '
+                     'here, for example "mpirun -n {n}".'),
     ] = None,
     assignments: Assignments = None,
     json_file: JsonFile = None,

@@ -28,6 +28,7 @@ CASES = {
     "one rank of MPICH": ({**HYDRA, "PMI_RANK": "0", "PMI_SIZE": "1", "MPI_LOCALNRANKS": "1"}, 0, Ranks(1, 1), False),
     "shell of salloc": (ALLOCATION, 0, Ranks(1, 1), False),
     "shell of salloc in a step": (INTERACTIVE_STEP, 0, Ranks(1, 1), False),
+    "rank inherited from the shell of a step": ({"SLURM_PROCID": "1"}, 0, Ranks(1, 1), False),
     "script of sbatch": (BATCH, 0, Ranks(1, 1), False),
     "srun": (STEP, 3, Ranks(8, 0), True),
     "srun on one host": ({**STEP, "SLURM_STEP_NUM_NODES": "1"}, 3, Ranks(8, 8), True),
