@@ -34,11 +34,13 @@ def figure(rows: int, columns: int, width: float, height: float, dpi: float = 11
 
 
 def label_log_axis(axis: Any) -> None:
-    """Labels an axis over few decades at 1, 2 and 5, as plain numbers."""
+    """Labels an axis over few decades at 1, 2 and 5, over less than one at more of them, as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    subs = (1.0, 2.0, 5.0) if high < FEW_DECADES * low else (1.0,)
+    subs: tuple[float, ...] = (1.0, 2.0, 5.0) if high < FEW_DECADES * low else (1.0,)
+    if high < 10.0 * low:
+        subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
