@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from allegro_md.cli import main
+from allegro_md.comm import Comm
+from allegro_md.compilation import COMPILE
 from allegro_md.config import load_input
 from allegro_md.domain.decomposition import factors
 from allegro_md.errors import InputError
 from allegro_md.scaling.launching import Launcher, StudyProcess
-from allegro_md.scaling.measure import Job, Timing
+from allegro_md.scaling.measure import Job, Timing, measure
 from allegro_md.scaling.sizes import Kind, copies
 from allegro_md.scaling.slurm import SUBMIT, job_scripts, srun
 from allegro_md.scaling.study import Study
@@ -172,6 +178,20 @@ def test_srun_of_an_unknown_mpi_is_not_guessed(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr("allegro_md.scaling.slurm.installed_mpi", lambda vendor=vendor: vendor)
         with pytest.raises(InputError, match="name the launcher"):
             srun()
+
+
+def test_memory_that_includes_compiling_is_noted(argon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a watch that has seen a kernel compiled, and with one that has not."""
+    for seconds, noted in ((1.0, True), (0.0, False)):
+
+        def watch(active: bool, seconds: float = seconds) -> Any:
+            return nullcontext(SimpleNamespace(timers=SimpleNamespace(seconds={COMPILE: seconds})))
+
+        monkeypatch.setattr("allegro_md.scaling.measure.CompilationWatch", watch)
+        result = argon.parent / "r.json"
+        measure(Job(argon, result, (), Timing(steps=1, warmup=1, turns=1, with_output=False), ask=False), Comm.serial())
+        notes = json.loads(result.read_text())["notes"]
+        assert any("kernels were compiled on 1 rank" in note for note in notes) == noted
 
 
 def test_a_turn_is_described_by_its_slowest_rank() -> None:
