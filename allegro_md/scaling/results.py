@@ -131,7 +131,7 @@ def read_results(folder: Path) -> Results:
 
 
 def _without_result(log: Path) -> str:
-    """Why a job has left no result, from its log."""
+    """Tells from its log why a job has left no result."""
     last = last_words(log)
     return f"its job failed or still runs; the last line of {log.name}: {last}" if last else "its job has not run yet"
 

@@ -104,7 +104,7 @@ def describe(
 
 
 def _balance(loop: StepLoop) -> BalanceRecord:
-    """What balancing has done, with the latest times; the same figures where it is off (collective)."""
+    """The account of balancing, with the latest times; the same figures where it is off (collective)."""
     comm, forces = loop.comm, loop.forces
     atoms = np.array(comm.allgather(loop.state.n_local))
     uneven = float(atoms.max() / max(atoms.mean(), 1e-300))
