@@ -21,6 +21,9 @@ FEW_ATOMS = 2000
 OWN_CORE = 0.85
 """CPU time of a rank over the time of the run, output left out, below which something else ran on its core."""
 
+LEAST_SECONDS = 5.0
+"""Of a run, below which waiting for the disk at its start looks like a core shared with others."""
+
 UNEVEN = 1.15
 """Largest over mean time of the potential from which on it is named."""
 
@@ -41,7 +44,7 @@ class TimeAccount:
         skin: Å.
         imbalance: largest over mean CPU time of the potential of a rank; None: too little was measured.
         balance_off: planes between ranks do not move.
-        cpu_shares: of each rank the CPU time over the time of its run, output left out.
+        cpu_shares: of each rank the CPU time over the time of its run, output left out; empty for a short run.
         complaints: about ranks that share cores, see `host_info.warnings`.
     """
 
@@ -72,7 +75,9 @@ class TimeAccount:
         """
         ranks, balance = [rank["seconds"] for rank in story["ranks"]], story["balance"] or {}
         inside = [seconds - rank.get("output", 0.0) - rank.get("checkpoint", 0.0) for rank in ranks]
-        shares = [rank["cpu_s"] / max(there, 1e-9) for rank, there in zip(story["ranks"], inside, strict=True)]
+        cpu = [rank["cpu_s"] for rank in story["ranks"]]
+        known = min(inside) >= LEAST_SECONDS
+        shares = [spent / there for spent, there in zip(cpu, inside, strict=True)] if known else []
         return TimeAccount(
             ranks, building + seconds, steps, story["system"]["atoms"], story["rebuilds"], skin,
             balance.get("latest"), balance.get("off", False), shares, complaints,

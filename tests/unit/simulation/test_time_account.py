@@ -100,6 +100,9 @@ def test_account_of_a_record() -> None:
     work = TimeAccount.of(story, 50.0, 5.0, 100, 0.5, [])
     assert work.wall == 55.0 and work.imbalance == 1.3 and work.balance_off
     assert work.cpu_shares == pytest.approx([0.95, 0.95]) and not work.is_crowded
+    crowded = story | {"ranks": [ranks[0], {"seconds": {}, "cpu_s": 20.0}]}
+    assert TimeAccount.of(crowded, 50.0, 5.0, 100, 0.5, []).is_crowded
+    assert not TimeAccount.of(crowded, 13.0, 5.0, 100, 0.5, []).is_crowded  # too short to tell
 
 
 def test_a_small_system() -> None:
