@@ -33,7 +33,12 @@ class Ranks:
 
 
 def launcher_rank() -> int:
-    """Returns this rank as the launcher tells it; 0 without a launcher."""
+    """Returns this rank as the launcher tells it; 0 without a launcher that has started several.
+
+    The shell of a job step has the variables of one of its ranks, and hands them on to what is started there.
+    """
+    if not is_rank_of_many():
+        return 0
     return next(iter(_numbers(_RANK)), 0)
 
 

@@ -10,6 +10,7 @@ import typer
 from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, write_document
 from allegro_md.cli.loading import Assignments, InputFile, load
 from allegro_md.comm import Comm
+from allegro_md.errors import InputError
 from allegro_md.launcher import launcher_rank
 
 
@@ -26,8 +27,8 @@ def plan(
     ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", metavar="COMMAND", help='Measure messages between ranks that it starts here, for '
-                     'example "mpirun -n 2".'),
+        typer.Option("--launcher", metavar="COMMAND", help='Measure messages between two ranks that it starts '
+                     'here, for example "mpirun -n {n}".'),
     ] = None,
     assignments: Assignments = None,
     json_file: JsonFile = None,
@@ -45,6 +46,8 @@ def plan(
         return
     check_folder(json_file)
     check_folder(plot)
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise InputError("is not the name of a PNG file", f"--plot {plot}", "let it end with .png")
     config = load(Comm.serial(), input_file, assignments, check_grid=False)
     from allegro_md.figures import png
     from allegro_md.io.disk import write_whole

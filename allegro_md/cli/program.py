@@ -158,7 +158,9 @@ def _expected(error: BaseException) -> AllegroError | None:
     if (fault := unusable_path(error)) is not None:
         return fault
     if hasattr(error, "format_message"):  # typer's usage errors share no public base class
-        return InputError(error.format_message().rstrip("."), "command line", "see allegro-md --help")
+        context = getattr(error, "ctx", None)
+        command = "allegro-md" if context is None else context.command_path
+        return InputError(error.format_message().rstrip("."), "command line", f"see {command} --help")
     return None
 
 

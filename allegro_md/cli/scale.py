@@ -14,9 +14,6 @@ from allegro_md.launcher import is_rank_of_many
 KINDS = ("strong", "weak")
 COLLECT = "collect"
 
-SRUN = "srun -n {n}"
-"""Launcher in job scripts, unless another is given."""
-
 MOST_COUNTS = 64
 """Numbers of ranks of one study."""
 
@@ -24,10 +21,12 @@ Folder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folde
                                              "scaling-KIND-NAME of the input.")]
 Ranks = Annotated[str, typer.Option("--ranks", metavar="N,N,…", help="Numbers of ranks.")]
 LauncherText = Annotated[str | None, typer.Option("--launcher", metavar="WORDS", help="Starts {n} ranks, for example "
-                                                  "\"srun --overlap -n {n}\"; default: mpirun -n {n}.")]
+                                                  "\"srun --overlap -n {n}\"; default: mpirun -n {n}; in "
+                                                  "job scripts srun as the installed MPI needs it.")]
 
 
 def scale(
+    context: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="strong|weak|collect", help="strong: the same system on all ranks; "
                                         "weak: the system of the input on each rank; collect: the results of jobs.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT.toml|DIR", help="The input file; of collect the folder of "
@@ -51,21 +50,19 @@ def scale(
     if is_rank_of_many():
         raise InputError("starts its ranks by itself", "allegro-md scale", "start it without mpirun")
     if kind == COLLECT:
-        from allegro_md.scaling.report import report
-
-        _print(report(source))
+        _refuse_options_of_a_study(context)
+        _report(source)
         return
     if kind not in KINDS:
         raise InputError(f"there is no study '{kind}'", "scale", f"choose {', '.join((*KINDS, COLLECT))}")
     counts, folder = numbers(ranks), Path(f"scaling-{kind}-{source.stem}") if out is None else out
     from allegro_md.scaling.launching import Launcher
     from allegro_md.scaling.measure import Timing
-    from allegro_md.scaling.report import report
     from allegro_md.scaling.sizes import Kind
-    from allegro_md.scaling.slurm import write_scripts
+    from allegro_md.scaling.slurm import srun, write_scripts
     from allegro_md.scaling.study import Study, measure_all
 
-    starter = Launcher(SRUN if slurm and launcher is None else launcher, here=not slurm)
+    starter = Launcher(srun() if slurm and launcher is None else launcher, here=not slurm)
     timing = Timing(steps, warmup, repeats, with_output)
     which: Kind = "weak" if kind == "weak" else "strong"
     study = Study(which, source, tuple(assignments or ()), counts, starter, timing, folder)
@@ -74,7 +71,7 @@ def scale(
         _print(write_scripts(study, sizes))
         return
     measure_all(study, sizes, typer.echo)
-    _print(report(folder))
+    _report(folder)
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -83,12 +80,37 @@ def numbers(text: str) -> tuple[int, ...]:
     Raises:
         InputError: it is not a list of different positive numbers.
     """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) > 0 for word in words) or len({int(w) for w in words}) < len(words):
-        raise InputError(f"expected different numbers of ranks, got '{text}'", "--ranks", "write for example 1,2,4")
+    words, remedy = [word.strip() for word in text.split(",")], "write for example 1,2,4"
+    if not text.strip():
+        raise InputError("is empty", "--ranks", remedy)
+    for word in words:
+        if not word.isdecimal():
+            raise InputError(f"'{word}' is not a number of ranks", f"--ranks {text}", remedy)
+        if int(word) == 0:
+            raise InputError("there is no study on 0 ranks", f"--ranks {text}", remedy)
+    if twice := [word for word in words if [int(w) for w in words].count(int(word)) > 1]:
+        raise InputError(f"{int(twice[0])} is given twice", f"--ranks {text}", "give each number once")
     if len(words) > MOST_COUNTS:
         raise InputError(f"{len(words)} numbers of ranks are too many", "--ranks", f"give at most {MOST_COUNTS}")
     return tuple(sorted(int(word) for word in words))
+
+
+def _refuse_options_of_a_study(context: typer.Context) -> None:
+    """Raises InputError where an option is given that only a measurement reads."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.param_type_name == "option" and source is not None and source.name == "COMMANDLINE":
+            raise InputError("does not apply to collect", option.opts[0], "give the folder of the study alone")
+
+
+def _report(folder: Path) -> None:
+    """Prints what a study has found; without any result the exit status is that of a fault."""
+    from allegro_md.scaling.report import report
+    from allegro_md.scaling.results import read_results
+
+    _print(report(folder))
+    if not read_results(folder).rows:
+        raise typer.Exit(InputError.exit_status)
 
 
 def _print(lines: list[str]) -> None:

@@ -131,6 +131,10 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or a number of more digits than Python reads
         where = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", str(error), re.DOTALL)
         what, place = (where.group(1), f"{path}, line {where.group(2)}") if where else (str(error), str(path))
+        again = re.match(r"Cannot declare \('(.*)',\) twice", what)
+        if again is not None:
+            table = again.group(1).replace("', '", ".")
+            raise InputError(f"[{table}] is there already", place, "put its keys together") from None
         raise InputError(f"is not valid TOML: {what}", place, "texts need quotes, keys and values a '='") from None
 
 

@@ -54,6 +54,8 @@ class _Balance(Marker):
     def parse(self, value: Any, info: ValidationInfo) -> str | BalanceTable:
         if isinstance(value, (dict, BalanceTable)):
             return BalanceTable.model_validate(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            raise problem(f"expected a word or a table, got {show(value)}", f"write {{ threshold = {value} }}")
         return choose(value, ("auto", "off", *BALANCERS))
 
 

@@ -44,14 +44,16 @@ FIRST_LOOK, LATER, MOST_PATIENCE = 32, 4, 4096
 
 @dataclass
 class BalanceRecord:
-    """Account of what balancing has done.
+    """Account of how evenly the ranks are busy, and of what balancing has done.
 
     Attributes:
-        even: largest over mean number of atoms of a rank, had the box been cut evenly.
+        even: largest over mean number of atoms of a rank, had the box been cut evenly; where nothing is balanced, as
+            it is cut.
         first: largest over mean time of a rank when it was first measured; None: not yet.
         latest: the same when it was last measured.
         moves: how often planes were moved.
         seconds: that deciding took on this rank.
+        off: planes do not move.
     """
 
     even: float = 1.0
@@ -59,20 +61,26 @@ class BalanceRecord:
     latest: float | None = None
     moves: int = 0
     seconds: float = 0.0
+    off: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For run.json."""
-        rounded = {name: None if value is None else round(value, 3) for name, value in vars(self).items()}
-        return rounded | {"moves": self.moves}
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in vars(self).items()}
 
     def line(self) -> str:
-        """For the log; empty where no plane was moved."""
+        """For the log."""
+        slowest = "" if self.latest is None else f"the slowest rank takes {self.latest:.2f} times the mean"
+        if self.off:
+            atoms = f"one rank has {self.even:.2f} times the mean number of atoms"
+            return f"balance: off; {'; '.join(filter(None, (atoms, slowest)))}"
         if not self.moves:
-            return ""
-        even = f"in bricks of equal width one rank would have {self.even:.2f} times the mean number of atoms; "
-        slowest = "" if self.latest is None else f"the slowest rank takes {self.latest:.2f} times the mean; "
+            is_even = max(self.even, self.latest or 1.0) <= BalanceTable().threshold
+            said = "even, nothing moved" if is_even else "nothing moved"
+            return f"balance: {'; '.join(filter(None, (said, slowest)))}"
+        even = f"in bricks of equal width one rank would have {self.even:.2f} times the mean number of atoms"
         times = "once" if self.moves == 1 else f"{self.moves} times"
-        return f"balance: {even}{slowest}planes moved {times}, {self.seconds:.1f} s"
+        moved = f"planes moved {times}, {self.seconds:.1f} s"
+        return f"balance: {'; '.join(filter(None, (even, slowest, moved)))}"
 
 
 class Situation(NamedTuple):
@@ -213,14 +221,22 @@ class CostBalancer:
 
     def _measured(self, costs: Costs, comm: Comm) -> NDArray[np.float64] | None:
         """Seconds that each rank needs for an evaluation, (n_ranks,), the same on all of them; None: not yet known."""
-        told = comm.allgather((costs.typical, costs.evaluations))
-        seconds = np.array([typical for typical, _ in told])
-        if min(number for _, number in told) < ENOUGH or seconds.max() < TRUSTED:
+        seconds = measured_seconds(costs, comm)
+        if seconds is None:
             return None
         self.record.latest = float(seconds.max() / seconds.mean())
         if self.record.first is None:
             self.record.first = self.record.latest
         return seconds
+
+
+def measured_seconds(costs: Costs, comm: Comm) -> NDArray[np.float64] | None:
+    """CPU time that each rank needs for an evaluation, (n_ranks,), s; None: too little was measured (collective)."""
+    told = comm.allgather((costs.typical, costs.evaluations))
+    seconds = np.array([typical for typical, _ in told])
+    if min(number for _, number in told) < ENOUGH or seconds.max() < TRUSTED:
+        return None
+    return seconds
 
 
 def _neighbors(now: Situation) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 from allegro_md.launcher import ranks_named
 from allegro_md.scaling.results import Results, Row
@@ -15,6 +16,9 @@ NOISY = 0.1
 
 SHARED = 0.9
 """Share of a core below which something else ran on it."""
+
+SHORT = 0.1
+"""Seconds of a turn below which the clock and the system's other work count."""
 
 UNEVEN = 1.1
 """Imbalance of the ranks from which on it is named."""
@@ -34,26 +38,43 @@ CAUSES: dict[str, tuple[str, ...]] = {
 
 def advice(results: Results) -> list[str]:
     """Sentences about what the study shows; the most important ones first."""
-    rows = results.rows
-    if not rows:
+    if not results.rows:
         return ["there is no result; see the reasons above"]
-    found = [*_conclusion(results)]
+    cores = results.about["machine"]["cores"]
+    rows = [row for row in results.rows if row.ranks <= cores]
+    found = []
+    if crowded := [row for row in results.rows if row.ranks > cores]:
+        found.append(
+            f"the machine has {cores} {'core' if cores == 1 else 'cores'}: the times of "
+            f"{_listed([ranks_named(row.ranks) for row in crowded])} tell nothing about scaling"
+        )
+    if rows:
+        found += _conclusion(results.kind, rows)
     low = next((row for row in rows if row.efficiency < ENOUGH), None)
     if low is not None and low.cpu_share >= SHARED:  # else the reason lies outside
         found.append(_loss(rows[0], low))
-    return [*found, *_doubts(rows)]
+    return [*found, *_doubts(results)]
 
 
-def _conclusion(results: Results) -> Iterator[str]:
+def _listed(words: Sequence[str]) -> str:
+    """Words with commas, and "and" before the last."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _times(ratio: float) -> str:
+    """A ratio with two digits, as people write it: 1.8, 130."""
+    return f"{ratio:.2g}" if ratio < 99.5 else f"{float(f'{ratio:.2g}'):.0f}"
+
+
+def _conclusion(kind: str, rows: Sequence[Row]) -> Iterator[str]:
     """The best number of ranks for this system, or for its size per rank."""
-    rows = results.rows
     if len(rows) == 1:
         yield "one number of ranks tells nothing about scaling: give several, for example --ranks 1,2,4"
         return
     good = [row for row in rows if row.efficiency >= ENOUGH]
     best = good[-1]
     more = [row for row in rows if row.ranks > best.ranks]
-    if results.kind == "weak":
+    if kind == "weak":
         last = rows[-1]
         yield (
             f"{last.atoms:,} atoms on {ranks_named(last.ranks)} take {1 / last.efficiency:.2f} times as long as "
@@ -68,10 +89,10 @@ def _conclusion(results: Results) -> Iterator[str]:
         return
     ratio = best.seconds_per_step / more[0].seconds_per_step
     cost = more[0].us_rank_per_atom_step / best.us_rank_per_atom_step
-    faster = f"{ratio:.2g} times as fast" if ratio > 1.02 else "no faster"
+    faster = f"{_times(ratio)} times as fast" if ratio > 1.02 else "no faster"
     yield (
         f"{ranks_named(best.ranks)} {'is' if best.ranks == 1 else 'are'} the optimum for this system: "
-        f"{ranks_named(more[0].ranks)} are {faster} at {cost:.2g} times the cost"
+        f"{ranks_named(more[0].ranks)} are {faster} at {_times(cost)} times the cost"
     )
 
 
@@ -103,19 +124,24 @@ def _sum(seconds: Mapping[str, float], phases: tuple[str, ...]) -> float:
     return sum(seconds.get(name, 0.0) for name in phases)
 
 
-def _doubts(rows: list[Row]) -> Iterator[str]:
+def _doubts(results: Results) -> Iterator[str]:
     """Reasons not to trust the numbers."""
-    noisy = max(rows, key=lambda row: row.spread)
-    if noisy.spread > NOISY:
+    rows = results.rows
+    if noisy := [row for row in rows if row.spread > NOISY]:
+        by = _listed([f"{100 * row.spread:.0f} % on {ranks_named(row.ranks)}" for row in noisy])
+        yield f"the turns differ by {by}: the machine was not quiet, and differences below that mean little"
+    if busy := [row for row in rows if row.cpu_share < SHARED]:
+        by = _listed([f"{100 * row.cpu_share:.0f} % of the time on {ranks_named(row.ranks)}" for row in busy])
         yield (
-            f"the turns of {ranks_named(noisy.ranks)} differ by {100 * noisy.spread:.0f} %: the machine was not quiet, "
-            "and differences below that mean little"
+            f"a rank had its core for {by} only: other programs or other ranks ran there, so these "
+            "times are too long"
         )
-    busy = min(rows, key=lambda row: row.cpu_share)
-    if busy.cpu_share < SHARED:
+    steps = results.settings["steps"]
+    shortest = min(rows, key=lambda row: row.seconds_per_step)
+    if (seconds := steps * shortest.seconds_per_step) < SHORT:
         yield (
-            f"a rank of {ranks_named(busy.ranks)} had its core for {100 * busy.cpu_share:.0f} % of the time only: "
-            "other programs or other ranks ran there, so these times are too long"
+            f"a turn of {ranks_named(shortest.ranks)} takes {1e3 * seconds:.2g} ms only: give more steps, for example "
+            f"--steps {10 ** math.ceil(math.log10(SHORT / shortest.seconds_per_step))}"
         )
     if min(row.turns for row in rows) < 3:
         yield "fewer than 3 turns: the spread is unknown"

@@ -114,8 +114,7 @@ class StudyProcess:
         elif status in KILLED:
             self.fault = "it was killed, often a sign that the system ran out of memory"
         else:
-            last = next((line for line in reversed(lines) if line), "it said nothing")
-            self.fault = f"it ended with status {status}: {last[:LAST_WORDS]}"
+            self.fault = f"it ended with status {status}: {last_words(self._log) or 'it said nothing'}"
 
     def __enter__(self) -> StudyProcess:
         return self
@@ -134,6 +133,15 @@ class StudyProcess:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log with something in it, shortened; empty where there is none."""
+    if not log.is_file():
+        return ""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    return last.removeprefix("allegro-md: ")[:LAST_WORDS]
 
 
 def _ended(process: subprocess.Popen[str]) -> bool:

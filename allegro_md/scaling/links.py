@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from allegro_md.comm import Comm, SendRecv
 from allegro_md.errors import InputError
+from allegro_md.launcher import ranks_named
 from allegro_md.scaling.network import Link
 
 SHORT, LONG = 8, 1 << 22
@@ -35,34 +36,39 @@ LAUNCHER_SECONDS = 120.0
 
 
 def measure_link(launcher: str) -> Link:
-    """Starts two ranks or more by a launcher, such as "mpirun -n 2", and measures between the first and the last.
+    """Starts two ranks by a launcher, such as "mpirun -n {n}" or "mpirun -n 2", and measures between them.
 
     Raises:
-        InputError: the launcher cannot be started, or starts one rank.
+        InputError: the launcher cannot be started, or starts another number of ranks.
     """
-    command = [*shlex.split(launcher), sys.executable, "-m", "allegro_md.scaling.links"]
+    command = [*shlex.split(launcher.replace("{n}", "2")), sys.executable, "-m", "allegro_md.scaling.links"]
     remedy = 'for example --launcher "mpirun -n 2"'
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LAUNCHER_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(f"the launcher does not work ({error})", "--launcher", remedy) from None
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode != 0 or len(lines) != 1:
-        said = (done.stderr.strip().splitlines() or ["it started one rank, or its ranks do not find each other"])[-1]
-        raise InputError(f"no messages could be sent: {said}", "--launcher", remedy)
-    found = json.loads(lines[0])
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if len(told) > 1:
+        what = f"it starts {len(told)} processes that take themselves for the only rank"
+        raise InputError(what, f"--launcher {launcher}", "use the launcher of the MPI in use: allegro-md doctor")
+    if told and told[0]["ranks"] != 2:
+        raise InputError(f"it starts {ranks_named(told[0]['ranks'])}, not 2", f"--launcher {launcher}", remedy)
+    if done.returncode != 0 or not told:
+        said = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
+        raise InputError(f"no messages could be sent: {said}", f"--launcher {launcher}", remedy)
+    (found,) = told
     return Link(found["latency"], found["overhead"], found["bandwidth"])
 
 
 def _measure(comm: Comm) -> dict[str, Any]:
-    """Measures on all ranks; the first and the last send to each other (collective)."""
-    other = comm.size - 1 - comm.rank
-    takes_part = comm.rank in (0, comm.size - 1)
-    one = _exchange_time(comm, other, SHORT, 1, TRIALS) if takes_part else 0.0
-    many = _exchange_time(comm, other, SHORT, MANY, TRIALS) if takes_part else 0.0
-    long = _exchange_time(comm, other, LONG, 1, LONG_TRIALS) if takes_part else 0.0
+    """Measures on two ranks, which send to each other (collective)."""
+    other = 1 - comm.rank
+    one = _exchange_time(comm, other, SHORT, 1, TRIALS)
+    many = _exchange_time(comm, other, SHORT, MANY, TRIALS)
+    long = _exchange_time(comm, other, LONG, 1, LONG_TRIALS)
     overhead = 0.5 * max(0.0, (many - one) / (MANY - 1))  # of each end
     return {
+        "ranks": comm.size,
         "latency": max(1e-8, one - 2.0 * overhead),
         "overhead": overhead,
         "bandwidth": LONG / max(1e-9, long - one),
@@ -91,9 +97,7 @@ def seconds_of(comm: Comm, legs: list[SendRecv], rounds: int) -> float:
 def main() -> None:
     """Measures between ranks and prints the figures on the first."""
     comm = Comm.world()
-    if comm.size == 1:
-        raise SystemExit("one rank has nobody to send to")
-    figures = _measure(comm)
+    figures = _measure(comm) if comm.size == 2 else {"ranks": comm.size}
     if comm.rank == 0:
         print(json.dumps(figures), flush=True)
 

@@ -115,6 +115,10 @@ def machine_of_table(name: str, calibration: Calibration, neighbors: float, netw
         f"between nodes {device.adapters} x {network or BETWEEN}: {LINKS[network or BETWEEN].source}",
     )
     if on_gpu:
+        remarks += (
+            "terms in float64 (lj, eam, zbl) are taken to run at half the speed of float32, as they do here: so do "
+            "these GPUs by their data sheets",
+        )
         remarks += ("the engine has no fused GPU kernels yet: this is what they are expected to reach",)
     between = replace(link, bandwidth=device.adapters * link.bandwidth)
     return Machine(

@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from allegro_md.comm import Comm
+from allegro_md.compilation import COMPILE, CompilationWatch
 from allegro_md.config import Input, load_input
 from allegro_md.config.output import OutputConfig
 from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory
 from allegro_md.io.disk import write_whole
+from allegro_md.launcher import ranks_named
 from allegro_md.scaling.turns import Turns
 from allegro_md.simulation import Simulation
 from allegro_md.simulation.host_info import by_host, cores_of, host_info, resident_memory, warnings
@@ -128,10 +130,16 @@ def measure(job: Job, comm: Comm) -> None:
     timing, place = job.timing, job.result.with_suffix(".output")
     with comm.collective_errors():
         config = studied(load_input(job.source, job.assignments), place, timing)
-    simulation = Simulation.from_config(config, comm, overwrite=True)
-    turns = Turns(simulation, timing.steps, timing.with_output)
-    turns.warm_up(timing.warmup)
+    with CompilationWatch(active=False) as compilation:
+        simulation = Simulation.from_config(config, comm, overwrite=True)
+        turns = Turns(simulation, timing.steps, timing.with_output)
+        turns.warm_up(timing.warmup)
     document = _about(simulation, timing)
+    if comm.max(compilation.timers.seconds[COMPILE]) > 0.0:
+        document["notes"].append(
+            f"kernels were compiled on {ranks_named(comm.size)}: MB/rank there includes that, and is less in the next "
+            "study"
+        )
     for _ in range(timing.turns):
         if job.ask and not _asked(comm):
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allegro_md.figures import COLORS, figure, png
+from allegro_md.figures import COLORS, figure, label_log_axis, png
 from allegro_md.scaling.results import Results
 
 
@@ -27,6 +27,7 @@ def scaling_png(results: Results) -> bytes:
         axes.set_xticks(ranks, [str(n) for n in ranks])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
+    label_log_axis(left.yaxis)
     left.legend()
     atoms = f"{base.atoms:,} atoms" + (" per rank" if results.kind == "weak" and base.ranks == 1 else "")
     drawing.suptitle(f"{results.kind} scaling: {results.about['system']}, {atoms}", fontsize=10)

@@ -12,6 +12,7 @@ from typing import Any
 
 from allegro_md.errors import InputError
 from allegro_md.io.disk import damage
+from allegro_md.scaling.launching import last_words
 from allegro_md.scaling.study import STUDY
 
 DAY = 86400.0
@@ -37,8 +38,8 @@ class Row:
         peak_memory_MB: of the rank with the most.
         imbalance: largest over mean time of the potential.
         cpu_share: processor time over real time, of the rank with the least.
-        slowest: share of a step by phase, of the rank that works longest.
-        mean: seconds per step by phase, mean of the ranks.
+        slowest: share of a step by phase, of the rank that works longest; the mean of the turns. They add up to one.
+        mean: seconds per step by phase, mean of the ranks. They add up to `seconds_per_step`.
         grid: ranks along the axes.
     """
 
@@ -118,7 +119,7 @@ def read_results(folder: Path) -> Results:
     for size in settings["sizes"]:
         ranks, atoms = int(size["ranks"]), int(size["atoms"])
         path = folder / f"ranks-{ranks}.json"
-        found = _read(path) if path.exists() else {"error": "there is no result yet"}
+        found = _read(path) if path.exists() else {"error": _without_result(folder / f"ranks-{ranks}.log")}
         if "error" in found or not found["turns"]:
             failures.append(Failure(ranks, atoms, found.get("error", "it has made no turn")))
         else:
@@ -127,6 +128,12 @@ def read_results(folder: Path) -> Results:
     rows = [_row(document, documents[0]) for document in documents]
     notes = dict.fromkeys(note for document in documents for note in document["notes"])
     return Results(settings, documents[-1] if documents else {}, rows, failures, list(notes))
+
+
+def _without_result(log: Path) -> str:
+    """Tells from its log why a job has left no result."""
+    last = last_words(log)
+    return f"its job failed or still runs; the last line of {log.name}: {last}" if last else "its job has not run yet"
 
 
 def _row(document: Mapping[str, Any], base: Mapping[str, Any]) -> Row:
@@ -143,7 +150,6 @@ def _row(document: Mapping[str, Any], base: Mapping[str, Any]) -> Row:
     of_base = [turn["seconds_per_step"] for turn in base["turns"]]
     paired = [gain * there / here for there, here in zip(of_base, seconds, strict=False)]
     rebuilds = sum(turn["rebuilds"] for turn in turns)
-    slowest = _medians([turn["slowest"] for turn in turns])
     timestep = document["timestep_fs"]
     return Row(
         ranks=ranks, atoms=atoms, seconds_per_step=median,
@@ -158,16 +164,22 @@ def _row(document: Mapping[str, Any], base: Mapping[str, Any]) -> Row:
         peak_memory_MB=document["peak_memory_MB"],
         imbalance=statistics.median(turn["imbalance"] for turn in turns),
         cpu_share=statistics.median(turn["cpu_share"] for turn in turns),
-        slowest={name: spent / median for name, spent in slowest.items()},
-        mean=_medians([turn["mean"] for turn in turns]),
+        slowest=_shares(turns, "slowest"),
+        mean={name: share * median for name, share in _shares(turns, "mean").items()},
         grid=tuple(document["grid"] or ()),
     )  # fmt: skip
 
 
-def _medians(phases: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Median of every phase."""
-    names = sorted({name for turn in phases for name in turn})
-    return {name: statistics.median(turn.get(name, 0.0) for turn in phases) for name in names}
+def _shares(turns: Sequence[Mapping[str, Any]], whose: str) -> dict[str, float]:
+    """Share of a step by phase, the mean of the turns; "other" is what no phase has. They add up to one."""
+    names = sorted({name for turn in turns for name in turn[whose]})
+    total = dict.fromkeys((*names, "other"), 0.0)
+    for turn in turns:
+        spent = sum(turn[whose].values())
+        whole = max(spent, turn["seconds_per_step"])
+        for name, seconds in (turn[whose] | {"other": whole - spent}).items():
+            total[name] += seconds / whole / len(turns)
+    return total
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 
+from allegro_md.errors import InputError
 from allegro_md.io.disk import write_whole
 from allegro_md.scaling.launching import ONE_THREAD
 from allegro_md.scaling.sizes import Size
@@ -13,6 +15,11 @@ from allegro_md.scaling.study import Study
 
 SUBMIT = "submit.sh"
 """Script that submits all jobs."""
+
+PLUGINS = {"Open MPI": "pmix", "MPICH": "pmi2", "MVAPICH": "pmi2", "MVAPICH2": "pmi2", "Intel MPI": "pmi2"}
+"""MPI, as mpi4py calls it → srun's ``--mpi`` for it."""
+
+_VENDOR = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(MPI.get_vendor()[0])"
 
 _JOB = """\
 #!/bin/bash
@@ -36,6 +43,25 @@ cd {folder}
 {jobs}
 echo "when all jobs are done: allegro-md scale collect {folder}"
 """
+
+
+def srun() -> str:
+    """The launcher in the scripts where none is given: ranks that find each other, each bound to a core.
+
+    Raises:
+        InputError: the MPI of this Python is missing, or not known to go with one of srun's plugins.
+    """
+    vendor = installed_mpi()
+    if vendor not in PLUGINS:
+        what = f"it is not known how srun starts {vendor}" if vendor else "mpi4py or its MPI is not installed"
+        raise InputError(what, "--slurm", "name the launcher, for example --launcher \"srun --mpi=pmi2 -n {n}\"")
+    return f"srun --mpi={PLUGINS[vendor]} --cpu-bind=cores -n {{n}}"
+
+
+def installed_mpi() -> str:
+    """Name of the MPI that mpi4py uses here; empty: there is none. MPI is not started."""
+    done = subprocess.run([sys.executable, "-c", _VENDOR], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def write_scripts(study: Study, sizes: Sequence[Size]) -> list[str]:

@@ -29,6 +29,9 @@ DROP_RATIO = 1.25
 GAIN = 0.02
 """What a change must save at least to be worth a line in the input."""
 
+LEAST_ROUNDS = 3
+"""Rounds below which no change is proposed."""
+
 MANY = 5
 """Rounds from which on one may go the other way."""
 
@@ -53,11 +56,13 @@ class Tried:
         setting: the values.
         seconds: per step, of each trial.
         interval: steps from rebuild to rebuild in the latest trial, at least.
+        dropped: it was far from the best in the first round, and not tried again.
     """
 
     setting: Setting
     seconds: list[float] = field(default_factory=list)
     interval: float = 0.0
+    dropped: bool = False
 
     @property
     def median(self) -> float:
@@ -97,18 +102,24 @@ class Trials:
             settings: the present one first.
             rounds: that count.
             say: prints a line about the progress.
+
+        Returns:
+            All of them, in the order given.
         """
         tried = [Tried(setting) for setting in settings]
         for turn in range(rounds + 1):
-            say(f"trials of {self.steps} steps, turn {turn} of {rounds}: {len(tried)} settings")
-            for each in tried:
+            going_on = [each for each in tried if not each.dropped]
+            which = f"turn {turn} of {rounds}" if turn else "a first look that does not count"
+            say(f"trials of {self.steps} steps, {which}: {len(going_on)} settings")
+            for each in going_on:
                 seconds, each.interval = self._seconds(each.setting)
                 each.seconds.append(seconds)
             if turn == 0:
                 best = min(each.seconds[0] for each in tried)
-                tried = [e for e in tried if e is tried[0] or e.seconds[0] < DROP_RATIO * best]
                 for each in tried:
-                    each.seconds.clear()  # the round in which memory is allocated
+                    each.dropped = each is not tried[0] and each.seconds[0] >= DROP_RATIO * best
+                    if not each.dropped:
+                        each.seconds.clear()  # the round in which memory is allocated
         return tried
 
     def _seconds(self, setting: Setting) -> tuple[float, float]:
@@ -156,12 +167,15 @@ def chosen(tried: Sequence[Tried]) -> tuple[Tried, int]:
     """The fastest setting, if it is faster than the present one beyond the noise; else the present one.
 
     Its times over those of the present one in the same rounds must have a median below one by `GAIN` and by twice the
-    median deviation, and be below one in all rounds, or all but one of at least `MANY`.
+    median deviation, and be below one in all rounds, or all but one of at least `MANY`. With fewer rounds than
+    `LEAST_ROUNDS` the noise is not known, and the present one stays.
 
     Returns:
         The setting, and the number of rounds in which it was faster than the present one.
     """
-    present, best = tried[0], min(tried, key=lambda each: each.median)
+    present, best = tried[0], min((each for each in tried if not each.dropped), key=lambda each: each.median)
+    if len(present.seconds) < LEAST_ROUNDS:
+        return present, 0
     ratios = [there / here for there, here in zip(best.seconds, present.seconds, strict=True)]
     middle = statistics.median(ratios)
     noise = 2.0 * statistics.median(abs(ratio - middle) for ratio in ratios)

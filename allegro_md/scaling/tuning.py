@@ -13,7 +13,7 @@ from allegro_md.domain.planes import grids_by_surface
 from allegro_md.launcher import ranks_named
 from allegro_md.potentials import descriptions
 from allegro_md.scaling.measure import Timing, machine, studied
-from allegro_md.scaling.trials import Setting, Trials, Tried, chosen, skins, tried_grids
+from allegro_md.scaling.trials import LEAST_ROUNDS, Setting, Trials, Tried, chosen, skins, tried_grids
 from allegro_md.simulation import Simulation
 from allegro_md.simulation.host_info import host_info
 
@@ -47,7 +47,9 @@ def tune(config: Input, source: Path, rounds: int, comm: Comm, say: Callable[[st
     head = [
         f"# allegro-md tune {source}: {trials.atoms} atoms, {ranks_named(comm.size)}, {processor}, "
         f"{datetime.now(UTC):%Y-%m-%d}",
-        f"# µs per atom and step in trials of {trials.steps} steps, medians of {rounds}, near the start",
+        f"# µs per atom and step in trials of {trials.steps} steps, medians of {rounds} (least to largest), near the "
+        "start",
+        f"# to use it: put the keys into [parallel] of {source.name}, or start the run with --set parallel.KEY=VALUE",
     ]
     blocks = block_lines(descriptions(simulation.loop.forces.potential))
     return "\n".join([*head, *fragment(trials.atoms, of_skins, of_grids), *blocks]) + "\n"
@@ -62,12 +64,18 @@ def fragment(atoms: int, of_skins: Sequence[Tried], of_grids: Sequence[Tried]) -
         of_grids: trials of grids, likewise; empty on one rank.
     """
     keys = []
+    rounds = len(of_skins[0].seconds)
     for tried, name in ((of_skins, "skin"), (of_grids, "grid")):
+        if name == "grid" and tried:
+            yield f"# grids, at skin {tried[0].setting.skin:g} Å:"
         for each in tried:
             yield _trial(each, atoms, name, each is tried[0])
         if not tried:
             continue
         best, wins = chosen(tried)
+        if rounds < LEAST_ROUNDS:
+            yield f"# {name}: no proposal from so few trials, give --repeats {LEAST_ROUNDS} or more"
+            continue
         if best is tried[0]:
             yield f"# {name}: none is faster than the present one beyond the noise"
             continue
@@ -96,5 +104,7 @@ def _trial(tried: Tried, atoms: int, name: str, is_present: bool) -> str:
     """The comment about one setting."""
     low, middle, high = (1e6 * s / atoms for s in (min(tried.seconds), tried.median, max(tried.seconds)))
     what = f"skin {tried.setting.skin:g} Å" if name == "skin" else f"grid {list(tried.setting.grid)}"
+    if tried.dropped:
+        return f"# {what}: {1e6 * tried.seconds[0] / atoms:.4f} in a first look, too slow to be tried again"
     every = f", a rebuild every {tried.interval:.0f} steps" if name == "skin" else ""
     return f"# {what}{' (now)' if is_present else ''}: {middle:.4f} ({low:.4f} to {high:.4f}){every}"

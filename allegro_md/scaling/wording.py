@@ -22,6 +22,9 @@ NAMES = {
 }
 """Part of `StepTime` → in words."""
 
+LEAST = 5e-4
+"""Share of a step below which a part has no line."""
+
 
 def lines(plan: Plan, n_ranks: int) -> list[str]:
     """The whole plan, line by line."""
@@ -52,7 +55,7 @@ def _time(plan: Plan, n_ranks: int) -> list[str]:
         + (f", {ns_per_day(plan, step.total):.3g} ns per day" if ns_per_day(plan, 1.0) else "")
     ]
     for name, seconds in step.parts.items():
-        if seconds > 0.0:
+        if seconds >= LEAST * step.total:
             found.append(f"    {NAMES[name]:32} {duration(seconds):>9} {seconds / step.total:6.1%}")
     if math.isfinite(intervals.rebuild):
         temperature = plan.calibration.temperature

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from allegro_md.config import Input
+from allegro_md.domain.balance import BalanceRecord, measured_seconds
 from allegro_md.simulation.loop import StepLoop
 from allegro_md.simulation.traffic import communication
 from allegro_md.versions import installed
@@ -53,7 +54,8 @@ def physics(config: Input, digests: list[str]) -> dict[str, Any]:
 
 
 def describe(
-    config: Input, digests: list[str], loop: StepLoop, places: Sequence[dict[str, Any]], status: str, began: float
+    config: Input, digests: list[str], loop: StepLoop, places: Sequence[dict[str, Any]], status: str, began: float,
+    cpu_began: float,
 ) -> dict[str, Any]:
     """The content of ``run.json`` (collective).
 
@@ -64,6 +66,7 @@ def describe(
         places: see `host_info`.
         status: "running", "done", or what ended it.
         began: time of the start, seconds since the epoch.
+        cpu_began: CPU time of this process at that time, s.
     """
     comm, forces = loop.comm, loop.forces
     here = {
@@ -72,6 +75,7 @@ def describe(
         "atoms": loop.state.n_local,
         "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": {name: round(value, 3) for name, value in loop.timers.seconds.items()},
+        "cpu_s": round(time.process_time() - cpu_began, 3),
         "potential_cpu_ms": round(1e3 * forces.costs.typical, 4),
     }
     counts = comm.allgather({phase: dict(kinds) for phase, kinds in comm.timers.counts.items()})
@@ -92,11 +96,24 @@ def describe(
             for place, rank in zip(places, comm.allgather(here), strict=True)
         ],
         "communication": communication(counts),
-        "balance": None if forces.balancer is None else forces.balancer.record.as_dict(),
+        "balance": None if comm.size == 1 else _balance(loop).as_dict(),
         "rebuilds": forces.rebuilds,
         "migrations": int(comm.sum(np.array([forces.migrations]))[0]),
         "bit_exact": forces.potential.info.bit_exact,
     }
+
+
+def _balance(loop: StepLoop) -> BalanceRecord:
+    """The account of balancing, with the latest times; the same figures where it is off (collective)."""
+    comm, forces = loop.comm, loop.forces
+    atoms = np.array(comm.allgather(loop.state.n_local))
+    uneven = float(atoms.max() / max(atoms.mean(), 1e-300))
+    found = BalanceRecord(even=uneven, off=True) if forces.balancer is None else forces.balancer.record
+    seconds = measured_seconds(forces.costs, comm)
+    if seconds is not None:
+        found.latest = float(seconds.max() / seconds.mean())
+        found.first = found.latest if found.first is None else found.first
+    return found
 
 
 def _system(loop: StepLoop) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from allegro_md.potentials import Potential, descriptions
 from allegro_md.reporting import HoldsMemory, Observer, Writes
 from allegro_md.simulation.build import Parts, build_observers, build_parts, new_integrator
 from allegro_md.simulation.groups import group_fields, supposed_grouping
-from allegro_md.simulation.host_info import by_host, host_info, resident_memory
+from allegro_md.simulation.host_info import by_host, cores_of, host_info, resident_memory
 from allegro_md.simulation.loop import MOST_VIRIALS
 from allegro_md.simulation.peak_memory import measure_peak_memory
 from allegro_md.simulation.stages import require_velocities
@@ -60,6 +60,9 @@ MOST_BRICKS, MOST_RANKS = 64, 100_000
 
 MOST_COUNTED = 10_000_000
 """Atoms of base cells gone through for all bricks together: about a second."""
+
+FEW_ATOMS = 500
+"""Per rank, below which `check` says that messages count."""
 
 
 @dataclass(frozen=True)
@@ -251,13 +254,17 @@ class ResourceEstimate:
         load, grid = self.load(n_ranks), self.grid(n_ranks)
         left = {host: ranks[0]["memory"] for host, ranks in by_host(self._seen).items()}
         here = ", ".join(f"{size_text(memory)} on {host}" for host, memory in left.items() if memory is not None)
-        if here and len(self._places) < n_ranks:
+        cores = sum(len(cores_of(ranks)) for ranks in by_host(self._seen).values())
+        if not self._places and n_ranks > cores:
+            here = f"not compared: {ranks_named(n_ranks)} are more than the {cores} cores here"
+        elif here and len(self._places) < n_ranks:
             here += f", enough for {int(min(filter(None, left.values())) / self.memory(n_ranks))} such ranks"
+        few = "; messages take much of a step then: see allegro-md plan" if n_ranks > 1 and load.own < FEW_ATOMS else ""
         return {
             **self._remarks,
             "atoms": str(self.system.n_total),
             "rank grid": f"{grid[0]} x {grid[1]} x {grid[2]} ({ranks_named(n_ranks)})",
-            "atoms per rank": f"at most {load.own}, and {load.held - load.own} ghosts",
+            "atoms per rank": f"at most {load.own}, and {load.held - load.own} ghosts{few}",
             "neighbors per atom within cutoff + skin": f"{self.neighbors:.1f}",
             "memory per rank": f"{size_text(self.memory(n_ranks))}, {size_text(self.program)} of it the program",
             "memory available": here or "unknown",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from allegro_md.comm import Comm
 from allegro_md.compilation import CompilationWatch
 from allegro_md.config import Input, load_input
+from allegro_md.domain.balance import BalanceRecord
 from allegro_md.errors import AllegroError, InputError, InterruptedRun, PhysicsError
 from allegro_md.integrators.base import Concluding, cautions
 from allegro_md.io.checkpoint import (
@@ -72,7 +73,7 @@ class Simulation:
         self._stage = 0 if checkpoint is None else stage_of(checkpoint)
         self._past = [] if checkpoint is None else list(checkpoint.extras.get("stage", {}).get("past", []))
         self._of_stage: list[Observer] = []
-        self._compilation, self._building = compilation, 0.0
+        self._compilation, self._building, self._cpu_began = compilation, 0.0, 0.0
         self._resume, self._overwrite = resume, overwrite
         self._saved_at = -1
         with comm.collective_errors():
@@ -175,7 +176,7 @@ class Simulation:
             self._compilation.say = log.say
             if self._compilation.announced:
                 log.note(self._compilation.announced)
-            began = time.time()
+            began, self._cpu_began = time.time(), time.process_time()
             saved, rows = None, NO_ROWS
             if self._checkpoint is not None:
                 saved, rows = self._checkpoint.extras["reporters"], self._checkpoint.observer_rows
@@ -195,7 +196,8 @@ class Simulation:
                 self._finish(directory, f"{type(error).__name__}: {error}", began, log)
                 raise
             self._finish(directory, "done", began, log)
-            log.say(f"done: {self.loop.step} steps in {self.loop.wall:.1f} s; results in {directory.path}")
+            spent = f"{self.loop.step} steps in {self.loop.wall:.1f} s, start and output included"
+            log.say(f"done: {spent}; results in {directory.path}")
 
     def _note_progress(self, began: float) -> None:
         assert self._directory is not None
@@ -209,7 +211,8 @@ class Simulation:
             "result": self._present_stage()["result"],
             "verify": None if self._certificate is None else self._certificate.as_dict(),
         }
-        return record.describe(self.config, self._digests, self.loop, self._places, status, began) | story
+        clocks = began, self._cpu_began
+        return record.describe(self.config, self._digests, self.loop, self._places, status, *clocks) | story
 
     def _finish(self, directory: RunDirectory, status: str, began: float, log: Log) -> None:
         """Closes all reporters, also when one of them cannot save its last data, and says how the run ended.
@@ -226,17 +229,15 @@ class Simulation:
         if faults and status == "done":
             status = f"{type(faults[0]).__name__}: {faults[0]}"
         story = self._record(status, began)
-        account = TimeAccount(
-            [rank["seconds"] for rank in story["ranks"]], self._building + time.time() - began,
-            self.loop.step - self._first_step, self.state.n_total, story["rebuilds"], self.config.parallel.skin,
+        account = TimeAccount.of(
+            story, time.time() - began, self._building, self.loop.step - self._first_step, self.config.parallel.skin,
+            host_info.warnings(self._places),
         )  # fmt: skip
         directory.write_record(story | {"time": account.as_dict()})
-        for line in account.lines():
-            log.say(line)
         if self.comm.size > 1:
             log.say(traffic.in_words(story["communication"]))
-        balancer = self.loop.forces.balancer
-        if balancer is not None and (line := balancer.record.line()):
+            log.say(BalanceRecord(**story["balance"]).line())
+        for line in account.lines():
             log.say(line)
         if faults:
             raise faults[0]

@@ -18,6 +18,15 @@ FEW_STEPS = 10
 FEW_ATOMS = 2000
 """Per rank, below which what surrounds the potential counts."""
 
+OWN_CORE = 0.85
+"""CPU time of a rank over the time of the run, output left out, below which something else ran on its core."""
+
+LEAST_SECONDS = 5.0
+"""Of a run, below which waiting for the disk at its start looks like a core shared with others."""
+
+UNEVEN = 1.15
+"""Largest over mean time of the potential from which on it is named."""
+
 MOST_SENTENCES = 2
 """Of advice, those about the largest shares of the time."""
 
@@ -33,6 +42,10 @@ class TimeAccount:
         atoms: of the whole system.
         rebuilds: of the neighbor lists.
         skin: Å.
+        imbalance: largest over mean CPU time of the potential of a rank; None: too little was measured.
+        balance_off: planes between ranks do not move.
+        cpu_shares: of each rank the CPU time over the time of its run, output left out; empty for a short run.
+        complaints: about ranks that share cores, see `host_info.warnings`.
     """
 
     ranks: Sequence[Mapping[str, float]]
@@ -41,6 +54,34 @@ class TimeAccount:
     atoms: int
     rebuilds: int
     skin: float
+    imbalance: float | None = None
+    balance_off: bool = False
+    cpu_shares: Sequence[float] = ()
+    complaints: Sequence[str] = ()
+
+    @staticmethod
+    def of(
+        story: Mapping[str, Any], seconds: float, building: float, steps: int, skin: float, complaints: Sequence[str]
+    ) -> TimeAccount:
+        """The account of a run that ends.
+
+        Args:
+            story: content of its ``run.json``.
+            seconds: of the run.
+            building: seconds before it, in which the simulation was built.
+            steps: made by this process.
+            skin: Å.
+            complaints: about ranks that share cores.
+        """
+        ranks, balance = [rank["seconds"] for rank in story["ranks"]], story["balance"] or {}
+        inside = [seconds - rank.get("output", 0.0) - rank.get("checkpoint", 0.0) for rank in ranks]
+        cpu = [rank["cpu_s"] for rank in story["ranks"]]
+        known = min(inside) >= LEAST_SECONDS
+        shares = [spent / there for spent, there in zip(cpu, inside, strict=True)] if known else []
+        return TimeAccount(
+            ranks, building + seconds, steps, story["system"]["atoms"], story["rebuilds"], skin,
+            balance.get("latest"), balance.get("off", False), shares, complaints,
+        )  # fmt: skip
 
     def seconds(self, *phases: str) -> float:
         """Seconds in some phases, mean of the ranks."""
@@ -65,10 +106,9 @@ class TimeAccount:
         return self.steps / max(1, self.rebuilds - 1)
 
     @property
-    def imbalance(self) -> float:
-        """Largest over mean time of the potential."""
-        mean = self.seconds("potential")
-        return max(rank.get("potential", 0.0) for rank in self.ranks) / mean if mean > 0.0 else 1.0
+    def is_crowded(self) -> bool:
+        """Ranks did not have a core each for themselves."""
+        return bool(self.complaints) or min(self.cpu_shares, default=1.0) < OWN_CORE
 
     def lines(self) -> list[str]:
         """Three lines for the log; one where hardly a step was made."""
@@ -107,7 +147,7 @@ class TimeAccount:
         floor, measured = self.per_atom_step("potential"), self.per_atom_step(*STEPPING)
         return (
             f"floor: the potential alone takes {floor:.3g} µs per atom and step, all parts of the steps together "
-            f"{measured:.3g}"
+            f"{measured:.3g}, without the start"
         )
 
 
@@ -117,15 +157,28 @@ Advice = tuple[float, str] | None
 """The share of the time that a sentence is about, and the sentence; None: the rule does not apply."""
 
 
+def _crowded(work: TimeAccount) -> Advice:
+    """Ranks share cores, with each other or with other programs; nothing else can be judged before."""
+    if work.complaints:
+        return 3.0, work.complaints[0]
+    if not work.is_crowded:
+        return None
+    least = min(work.cpu_shares)
+    whose = "the run" if len(work.ranks) == 1 else f"rank {list(work.cpu_shares).index(least)}"
+    return 3.0, f"{whose} had its core for {100 * least:.0f} % of the time only: other programs or ranks ran there"
+
+
 def _start(work: TimeAccount) -> Advice:
     """Most of the time went into the start."""
     start = work.wall - work.seconds(*STEPPING)
     if start < 0.5 * work.wall:
         return None
     compiling = work.seconds("compile")
-    sentence = f"the start took {start:.0f} s of {work.wall:.0f} s: a longer run spends a smaller part on it"
+    digits = 0 if start >= 10.0 else 1
+    took = f"the start took {start:.{digits}f} s of {work.wall:.{digits}f} s"
+    sentence = f"{took}: a longer run spends a smaller part on it"
     if compiling > 0.2 * start:
-        sentence += f", and the {compiling:.0f} s of compiling come once per machine"
+        sentence += f", and the {compiling:.{digits}f} s of compiling come once per machine"
     return start / work.wall, sentence
 
 
@@ -166,15 +219,16 @@ def _rare_rebuilds(work: TimeAccount) -> Advice:
 def _waiting(work: TimeAccount) -> Advice:
     """Ranks wait for each other or for messages."""
     share = work.share(*WAITING)
-    if len(work.ranks) == 1 or share < 0.2:
+    if len(work.ranks) == 1 or share < 0.2 or work.is_crowded:
         return None
     start = f"messages between ranks and waiting for them take {100 * share:.0f} % of the steps"
-    if work.imbalance > 1.15:
-        return share, f"{start}; the busiest rank has {work.imbalance:.2f} times the mean work: try another grid"
+    if work.imbalance is not None and work.imbalance > UNEVEN:
+        remedy = 'set parallel.balance = "auto"' if work.balance_off else "try another grid (allegro-md tune)"
+        return share, f"{start}; the slowest rank takes {work.imbalance:.2f} times the mean: {remedy}"
     if work.atoms_per_rank < FEW_ATOMS:
         few = f"{work.atoms_per_rank:.0f} atoms per rank"
         return share, f"{start}, with {few}: try fewer ranks (allegro-md scale strong)"
-    return share, f"{start}: see that no two ranks share a core (allegro-md doctor)"
+    return share, f"{start}: fewer ranks would use their cores better (allegro-md scale strong)"
 
 
 def _small(work: TimeAccount) -> Advice:
@@ -197,5 +251,5 @@ def _bound(work: TimeAccount) -> Advice:
 
 
 RULES: tuple[Callable[[TimeAccount], Advice], ...] = (
-    _start, _output, _frequent_rebuilds, _rare_rebuilds, _waiting, _small, _bound,
+    _crowded, _start, _output, _frequent_rebuilds, _rare_rebuilds, _waiting, _small, _bound,
 )  # fmt: skip

@@ -12,13 +12,16 @@ from allegro_md.scaling.links import measure_link
 @pytest.mark.parallel
 def test_link_between_two_ranks() -> None:
     """Wide bounds: two ranks may have to share a core."""
-    found = measure_link(f"{find_mpirun()} -n 2")
+    found = measure_link(f"{find_mpirun()} -n {{n}}")
     assert 1e-8 <= found.latency < 0.1
     assert 0.0 <= found.overhead < 0.1
     assert 1e6 < found.bandwidth < 1e12
 
 
 @pytest.mark.parallel
-def test_one_rank_has_nobody_to_send_to() -> None:
-    with pytest.raises(InputError, match="one rank"):
-        measure_link(f"{find_mpirun()} -n 1")
+def test_another_number_of_ranks_is_refused() -> None:
+    for n, named in ((1, "1 rank"), (3, "3 ranks")):
+        with pytest.raises(InputError, match=f"it starts {named}, not 2"):
+            measure_link(f"{find_mpirun()} -n {n}")
+    with pytest.raises(InputError, match="cannot be started|does not work"):
+        measure_link("no-such-launcher -n 2")

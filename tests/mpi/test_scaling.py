@@ -89,6 +89,23 @@ def test_tune_on_two_ranks(argon: Path, mpirun: MpiRun) -> None:
 
 
 @pytest.mark.parallel
+@pytest.mark.parametrize("balance", ["auto", "off"])
+def test_the_end_of_a_run_tells_how_even_it_was(argon: Path, mpirun: MpiRun, balance: str) -> None:
+    words = ["-m", "allegro_md", str(argon), "--set", f"parallel.balance={balance}", "--set", "parallel.grid=[1, 1, 2]"]
+    mpirun(2, words)
+    record = json.loads((argon.parent / "run" / "run.json").read_text())
+    log = (argon.parent / "run" / "log.txt").read_text().splitlines()
+    begins = ["communication: ", "balance: ", "time: ", "floor: ", "advice: ", "done: 10 steps"]
+    assert all(line.startswith(begin) for line, begin in zip(log[-6:], begins, strict=True))
+    atoms = [rank["atoms"] for rank in record["ranks"]]
+    if balance == "off":
+        assert record["balance"]["off"] and record["balance"]["moves"] == 0
+        assert record["balance"]["even"] == pytest.approx(max(atoms) / (sum(atoms) / 2), abs=1e-3)
+        assert log[-5].startswith("balance: off; one rank has ")
+    assert all(rank["cpu_s"] > 0.0 for rank in record["ranks"])
+
+
+@pytest.mark.parallel
 def test_studies_start_their_ranks_by_themselves(argon: Path, mpirun: MpiRun) -> None:
     done = mpirun(2, ["-m", "allegro_md", "scale", "strong", argon, "--out", argon.parent / "study"], check=False)
     assert done.returncode == 2 and done.stderr.count("start it without mpirun") == 1

@@ -271,6 +271,7 @@ BAD_TEXTS = [
     ("sigma = 3.405", "sigma = ", "line 9", "valid TOML"),
     ("sigma = 3.405", "sigma = 3.405\nsigma = 3", "line 10", "valid TOML"),
     ("[output]", "[output", "line 16", "valid TOML"),
+    ("[output]", "[system]", "line 16: [system] is there already", "put its keys together"),
 ]  # fmt: skip
 
 

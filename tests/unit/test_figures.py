@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from allegro_md.figures import COLORS, figure, png, svg
+import numpy as np
+import pytest
+
+from allegro_md.figures import COLORS, figure, label_log_axis, png, svg
 
 
 def picture() -> bytes:
@@ -19,6 +22,19 @@ def test_svg() -> None:
     assert root.tag.endswith("svg")
     assert "time (ps)" in "".join(root.itertext())  # text, not outlines
     assert picture() == picture()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.09, 0.19), (0.3, 2.0), (1.0, 40.0), (3.0, 20_000.0)])
+def test_log_axes_can_be_read(low: float, high: float) -> None:
+    """Two labels at least within the axis, plain numbers each."""
+    made, (axes,) = figure(1, 1, width=4.0, height=3.0)
+    axes.plot([1, 2], [low, high])
+    axes.set(xscale="log", yscale="log")
+    label_log_axis(axes.yaxis)
+    made.canvas.draw()
+    bottom, top = axes.get_ylim()
+    shown = [label.get_text() for label in axes.get_yticklabels() if bottom <= label.get_position()[1] <= top]
+    assert len(shown) >= 2 and all(np.isfinite(float(text)) and "e" not in text for text in shown)
 
 
 def test_png() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from allegro_md.cli import main
 from allegro_md.launcher import Ranks, is_rank_of_many, launcher_rank, ranks_started, unused_ranks
 
 # As they were seen: MPICH 5.0 (hydra), Slurm 22.05. Those of PBS and LSF are as their manuals have them.
@@ -28,6 +29,7 @@ CASES = {
     "one rank of MPICH": ({**HYDRA, "PMI_RANK": "0", "PMI_SIZE": "1", "MPI_LOCALNRANKS": "1"}, 0, Ranks(1, 1), False),
     "shell of salloc": (ALLOCATION, 0, Ranks(1, 1), False),
     "shell of salloc in a step": (INTERACTIVE_STEP, 0, Ranks(1, 1), False),
+    "rank inherited from the shell of a step": ({"SLURM_PROCID": "1"}, 0, Ranks(1, 1), False),
     "script of sbatch": (BATCH, 0, Ranks(1, 1), False),
     "srun": (STEP, 3, Ranks(8, 0), True),
     "srun on one host": ({**STEP, "SLURM_STEP_NUM_NODES": "1"}, 3, Ranks(8, 8), True),
@@ -35,6 +37,20 @@ CASES = {
     "a launcher that does not tell the size": ({"PMIX_RANK": "2"}, 2, Ranks(1, 1), True),
     "one rank per host, total not told": ({"PMIX_RANK": "1", "MPI_LOCALNRANKS": "1"}, 1, Ranks(1, 1), True),
 }
+
+ARGON = """
+[system]
+crystal = { symbol = "Ar", lattice = "fcc", a = 5.26, repeat = [20, 20, 20] }
+[potential]
+kind = "lj"
+epsilon = 0.0103
+sigma = 3.405
+cutoff = 8.5
+[dynamics]
+ensemble = "nve"
+timestep = 2.0
+steps = 10
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +65,19 @@ def test_ranks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
     assert (launcher_rank(), ranks_started(), is_rank_of_many()) == (rank, ranks, many)
+
+
+def test_check_prints_in_the_shell_of_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It compares more ranks than this host has cores with no host's memory, and says that atoms per rank are few."""
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    source = tmp_path / "argon.toml"
+    source.write_text(ARGON)
+    assert main(["check", str(source), "--ranks", "4096"]) == 0
+    out = capsys.readouterr().out
+    assert "# memory available: not compared: 4096 ranks are more than the" in out
+    assert "ghosts; messages take much of a step then: see allegro-md plan" in out
 
 
 @pytest.mark.parametrize(("variables", "words"), [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
 from allegro_md.config.output import BalanceTable
-from allegro_md.domain.balance import ENOUGH, FIRST_LOOK, CostBalancer, Situation, build_balancer
+from allegro_md.domain.balance import ENOUGH, FIRST_LOOK, BalanceRecord, CostBalancer, Situation, build_balancer
 from allegro_md.domain.costs import Costs
 from allegro_md.domain.decomposition import Decomposition
 from allegro_md.evaluation import PotentialInfo
@@ -76,6 +76,21 @@ def test_planes_move_by_measured_time() -> None:
     assert balancer.record.moves == 1 and now.costs.evaluations == 0
     assert balancer.record.first == balancer.record.latest == pytest.approx(1.5)
     assert "planes moved once" in balancer.record.line() and balancer.record.as_dict()["moves"] == 1
+
+
+def test_the_log_has_a_line_whatever_happened() -> None:
+    assert BalanceRecord(even=1.0, latest=1.02).line() == (
+        "balance: even, nothing moved; the slowest rank takes 1.02 times the mean"
+    )
+    assert BalanceRecord(even=1.0).line() == "balance: even, nothing moved"
+    assert BalanceRecord(even=1.5, latest=1.3).line() == (
+        "balance: nothing moved; the slowest rank takes 1.30 times the mean"
+    )
+    off = BalanceRecord(even=2.0, latest=1.9, off=True)
+    assert off.line() == (
+        "balance: off; one rank has 2.00 times the mean number of atoms; the slowest rank takes 1.90 times the mean"
+    )
+    assert BalanceRecord(**off.as_dict()) == off
 
 
 def test_planes_stay_while_little_was_measured() -> None:

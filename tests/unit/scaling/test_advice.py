@@ -49,11 +49,34 @@ def test_a_weak_study(tmp_path: Path) -> None:
 
 def test_doubts(tmp_path: Path) -> None:
     noisy = told(tmp_path, {1: [turn(1.0), turn(1.5)], 2: [turn(0.5)] * 2})
-    assert "the turns of 1 rank differ by 40 %" in noisy and "fewer than 3 turns" in noisy
+    assert "the turns differ by 40 % on 1 rank" in noisy and "fewer than 3 turns" in noisy
     shared = told(tmp_path, {1: [turn(1.0)] * 3, 2: [turn(1.0, cpu=0.5)] * 3})
-    assert "had its core for 50 % of the time only" in shared and "goes into" not in shared
+    assert "had its core for 50 % of the time on 2 ranks only" in shared and "goes into" not in shared
     quiet = told(tmp_path, {1: [turn(1.0)] * 3, 2: [turn(0.5)] * 3})
-    assert "differ by" not in quiet and "only" not in quiet
+    assert "differ" not in quiet and "only" not in quiet and "core" not in quiet
+
+
+def test_all_disturbed_numbers_of_ranks_are_named(tmp_path: Path) -> None:
+    turns = [turn(1.0, cpu=0.5), turn(1.5, cpu=0.5), turn(1.0, cpu=0.5)]
+    text = told(tmp_path, {1: [turn(1.0)] * 3, 2: turns, 4: turns})
+    assert "the turns differ by 50 % on 2 ranks and 50 % on 4 ranks" in text
+    assert "for 50 % of the time on 2 ranks and 50 % of the time on 4 ranks only" in text
+
+
+def test_more_ranks_than_cores_are_no_optimum(tmp_path: Path) -> None:
+    """The studies are of a machine with 8 cores."""
+    text = told(tmp_path, {8: [turn(1.0)] * 3, 16: [turn(65.0)] * 3})
+    assert "8 cores: the times of 16 ranks tell nothing" in text and "optimum" not in text
+
+
+def test_large_ratios_are_written_out(tmp_path: Path) -> None:
+    assert "no faster at 130 times the cost" in told(tmp_path, {1: [turn(1.0)] * 3, 2: [turn(65.0)] * 3})
+
+
+def test_short_turns(tmp_path: Path) -> None:
+    """1,000 steps of 20 µs: 20 ms. 5,000 of them would make 0.1 s."""
+    text = told(tmp_path, {1: [turn(2e-5)] * 3, 2: [turn(1e-3)] * 3})
+    assert "a turn of 1 rank takes 20 ms only: give more steps, for example --steps 10000" in text
 
 
 def test_one_number_of_ranks(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from allegro_md.scaling.calibration import Sample
 from allegro_md.scaling.devices import DEVICES, LINKS, find_device, find_link, least_bytes, seconds_on
 from allegro_md.scaling.machine import this_machine
 from allegro_md.scaling.plan import CAUSES, Plan, document, make_plan
-from allegro_md.scaling.plan_plot import draw
+from allegro_md.scaling.plan_plot import ATOMS, RANKS, crossing, draw
 from allegro_md.scaling.published import ROWS, forecast, one_gpu_costs
 from allegro_md.scaling.rebuild_interval import largest_speed, rebuild_interval
 from allegro_md.scaling.reductions import CountingComm
@@ -93,6 +93,15 @@ def test_measured_times_are_positive(measured: Plan) -> None:
     assert costs.per_atom > 0.0 and costs.rebuild.seconds(1000, 1000) > 0.0
     assert all(value >= 0.0 for line in vars(costs).values() for value in vars(line).values())
     assert 1e9 < plan.calibration.rate < 1e12
+
+
+def test_lines_of_the_picture_are_whole() -> None:
+    """An efficiency of g / (g + 1000) with g atoms per rank is 0.8 at 4,000 of them, on any number of ranks."""
+    grain = np.array(ATOMS)[:, None] / np.array(RANKS)
+    efficiency = np.where(grain >= 30.0, grain / (grain + 1000.0), np.nan)
+    found = crossing(efficiency, 0.8)
+    assert found == pytest.approx(4000.0 * np.array(RANKS), rel=0.12)  # between half decades
+    assert np.isnan(crossing(np.ones((len(ATOMS), len(RANKS))), 0.8)).all()
 
 
 def test_the_fit_finds_the_law() -> None:

@@ -88,16 +88,31 @@ def test_a_size_that_failed_does_not_lose_the_others(tmp_path: Path) -> None:
     (folder / "ranks-4.json").unlink()  # its job has not run yet
     lines = report(folder)
     assert any("no result: out of memory" in line for line in lines)
-    assert any("no result: there is no result yet" in line for line in lines)
+    assert any("no result: its job has not run yet" in line for line in lines)
+    (folder / "ranks-4.log").write_text("starting\nslurmstepd: error: Exceeded job memory limit\n\n")
+    assert any("ranks-4.log: slurmstepd: error: Exceeded job memory" in line for line in report(folder))
     document = json.loads((folder / "scaling.json").read_text())
     assert [row["ranks"] for row in document["rows"]] == [1]
     assert [(f["ranks"], f["atoms"]) for f in document["failed"]] == [(2, 100), (4, 100)]
 
 
-def test_no_result_at_all(tmp_path: Path) -> None:
+def test_shares_of_a_step_add_up(tmp_path: Path) -> None:
+    """Of a quiet and a disturbed turn; medians of the parts and of the whole come from different ones. By hand."""
+    quiet = turn(1.0, {"potential": 0.8, "wait": 0.1})
+    disturbed = turn(2.0, {"potential": 0.4, "wait": 0.5})
+    for turns in ([quiet, disturbed, disturbed], [quiet, quiet, disturbed]):
+        (row,) = read_results(write_study(tmp_path, {1: turns}, {1: 100})).rows
+        assert sum(row.slowest.values()) == pytest.approx(1.0) and row.slowest["other"] == pytest.approx(0.1)
+        assert sum(row.mean.values()) == pytest.approx(row.seconds_per_step)
+    assert row.slowest["potential"] == pytest.approx((0.8 + 0.8 + 0.4) / 3)
+
+
+def test_no_result_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = report(write_study(tmp_path, {1: "killed"}, {1: 100}))
     assert any("no result: killed" in line for line in lines) and not any("scaling.png" in line for line in lines)
     assert not (tmp_path / "scaling.png").exists()
+    assert main(["scale", "collect", str(tmp_path)]) == 2
+    assert "no result: killed" in capsys.readouterr().out
 
 
 def test_a_minimization_has_no_speed(tmp_path: Path) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from allegro_md.cli import main
+from allegro_md.comm import Comm
+from allegro_md.compilation import COMPILE
 from allegro_md.config import load_input
 from allegro_md.domain.decomposition import factors
 from allegro_md.errors import InputError
 from allegro_md.scaling.launching import Launcher, StudyProcess
-from allegro_md.scaling.measure import Job, Timing
+from allegro_md.scaling.measure import Job, Timing, measure
 from allegro_md.scaling.sizes import Kind, copies
-from allegro_md.scaling.slurm import SUBMIT, job_scripts
+from allegro_md.scaling.slurm import SUBMIT, job_scripts, srun
 from allegro_md.scaling.study import Study
 from allegro_md.scaling.turns import described
 
@@ -160,6 +166,34 @@ def test_job_scripts(argon: Path) -> None:
     assert 'sbatch "$@" job-8.sh' in scripts[SUBMIT]
 
 
+@pytest.mark.parametrize(("vendor", "plugin"), [("MPICH", "pmi2"), ("Intel MPI", "pmi2"), ("Open MPI", "pmix")])
+def test_srun_fits_the_installed_mpi(monkeypatch: pytest.MonkeyPatch, vendor: str, plugin: str) -> None:
+    """The plugins are those of each MPI's manual; ranks are bound to cores."""
+    monkeypatch.setattr("allegro_md.scaling.slurm.installed_mpi", lambda: vendor)
+    assert srun() == f"srun --mpi={plugin} --cpu-bind=cores -n {{n}}"
+
+
+def test_srun_of_an_unknown_mpi_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for vendor in ("", "Platform MPI"):
+        monkeypatch.setattr("allegro_md.scaling.slurm.installed_mpi", lambda vendor=vendor: vendor)
+        with pytest.raises(InputError, match="name the launcher"):
+            srun()
+
+
+def test_memory_that_includes_compiling_is_noted(argon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a watch that has seen a kernel compiled, and with one that has not."""
+    for seconds, noted in ((1.0, True), (0.0, False)):
+
+        def watch(active: bool, seconds: float = seconds) -> Any:
+            return nullcontext(SimpleNamespace(timers=SimpleNamespace(seconds={COMPILE: seconds})))
+
+        monkeypatch.setattr("allegro_md.scaling.measure.CompilationWatch", watch)
+        result = argon.parent / "r.json"
+        measure(Job(argon, result, (), Timing(steps=1, warmup=1, turns=1, with_output=False), ask=False), Comm.serial())
+        notes = json.loads(result.read_text())["notes"]
+        assert any("kernels were compiled on 1 rank" in note for note in notes) == noted
+
+
 def test_a_turn_is_described_by_its_slowest_rank() -> None:
     """By hand: the second rank computes 3 of 4 s, the first one 1 and waits."""
     ranks = [
@@ -179,7 +213,13 @@ def test_a_turn_is_described_by_its_slowest_rank() -> None:
         (["sideways", "argon.toml"], "choose strong, weak, collect"),
         (["strong", "nothing.toml"], "no such input file"),
         (["strong", "argon.toml", "--ranks", "1,two"], "--ranks"),
-        (["strong", "argon.toml", "--ranks", "1,1"], "--ranks"),
+        (["strong", "argon.toml", "--ranks", "1,x"], "'x' is not a number of ranks"),
+        (["strong", "argon.toml", "--ranks", "1,1"], "1 is given twice"),
+        (["strong", "argon.toml", "--ranks", "0,2"], "no study on 0 ranks"),
+        (["strong", "argon.toml", "--ranks", ""], "--ranks: is empty"),
+        (["strong", "argon.toml", "--no-such"], "see allegro-md scale --help"),
+        (["strong", "argon.toml", "--set", "parallel.balance=1.2"], "{ threshold = 1.2 }"),
+        (["collect", ".", "--steps", "3"], "does not apply to collect"),
         (["strong", "argon.toml", "--launcher", "mpirun"], "write {n}"),
         (["strong", "argon.toml", "--launcher", "no-such-launcher -n {n}"], "no program 'no-such-launcher'"),
         (["strong", "argon.toml", "--set", "dynamics.timestep=-1"], "dynamics.timestep"),

@@ -39,10 +39,25 @@ def test_no_change_within_the_noise() -> None:
     assert tomllib.loads(lines) == {} and "nothing to change" in lines
 
 
+def test_all_that_was_tried_is_listed() -> None:
+    """One that was too slow in the first look was tried once; it is never proposed."""
+    slow = Tried(Setting(0.1, (1, 1, 1)), [0.5], dropped=True)
+    assert chosen([NOW, slow]) == (NOW, 0)
+    lines = list(fragment(1000, [NOW, slow], []))
+    assert "# skin 0.1 Å: 500.0000 in a first look, too slow to be tried again" in lines
+
+
+def test_few_trials_make_no_proposal() -> None:
+    now, better = tried(0.5, [1.0, 1.0]), tried(0.8, [0.5, 0.5])
+    assert chosen([now, better]) == (now, 0)
+    lines = "\n".join(fragment(1000, [now, better], []))
+    assert tomllib.loads(lines) == {} and "give --repeats 3 or more" in lines
+
+
 def test_a_grid_is_proposed_for_itself() -> None:
     now, better = Tried(Setting(0.5, (1, 1, 4)), [1.0] * 5), Tried(Setting(0.5, (1, 2, 2)), [0.9] * 5)
     lines = "\n".join(fragment(1000, [NOW], [now, better]))
-    assert tomllib.loads(lines) == {"parallel": {"grid": [1, 2, 2]}}
+    assert tomllib.loads(lines) == {"parallel": {"grid": [1, 2, 2]}} and "# grids, at skin 0.5 Å:" in lines
 
 
 def test_grids_with_the_least_surface_come_first() -> None:

@@ -35,7 +35,8 @@ def test_three_lines() -> None:
     lines = work.lines()
     assert len(lines) == 3
     assert lines[1] == (
-        "floor: the potential alone takes 0.6 µs per atom and step, all parts of the steps together 0.9"
+        "floor: the potential alone takes 0.6 µs per atom and step, all parts of the steps together 0.9, "
+        "without the start"
     )
     assert lines[2] == "advice: nothing stands out; allegro-md tune tries other skins and grids"
     entry = work.as_dict()
@@ -51,6 +52,10 @@ def test_hardly_a_step() -> None:
 def test_a_long_start() -> None:
     work = account({"potential": 5.0, "integrate": 5.0, "compile": 40.0})
     assert "the start took 90 s of 100 s" in only(work) and "40 s of compiling come once per machine" in only(work)
+
+
+def test_a_short_start_is_not_zero() -> None:
+    assert "the start took 0.6 s of 1.0 s" in account({"potential": 0.4}, wall=1.0).advice()[0]
 
 
 def test_output() -> None:
@@ -70,10 +75,34 @@ def test_rebuilds() -> None:
 
 def test_waiting() -> None:
     idle, busy = {"potential": 40.0, "wait": 60.0}, {"potential": 80.0, "wait": 20.0}
-    assert "40 % of the steps; the busiest rank has 1.33 times the mean work" in only(account(idle, busy))
+    uneven = only(account(idle, busy, imbalance=1.33))
+    assert "40 % of the steps; the slowest rank takes 1.33 times the mean: try another grid" in uneven
+    assert 'parallel.balance = "auto"' in only(account(idle, busy, imbalance=1.33, balance_off=True))
     even = {"potential": 60.0, "halo": 40.0}
-    assert "two ranks share a core" in only(account(even, even))
+    assert "fewer ranks would use their cores better" in only(account(even, even))
     assert "432 atoms per rank: try fewer ranks" in only(account(even, even, atoms=864))
+
+
+def test_ranks_without_a_core_of_their_own_come_first() -> None:
+    """No other number of ranks is advised then: the waiting comes from the cores."""
+    even = {"potential": 60.0, "halo": 40.0}
+    told = account(even, even, atoms=864, cpu_shares=(0.99, 0.5)).advice()
+    assert told == ["rank 1 had its core for 50 % of the time only: other programs or ranks ran there"]
+    complaint = "4 ranks share 2 cores on node: use mpirun -n 2, or more hosts"
+    assert account(even, even, atoms=864, complaints=[complaint]).advice() == [complaint]
+
+
+def test_account_of_a_record() -> None:
+    """By hand: 50 s of a run, 10 of them output; 38 s of CPU time in the other 40."""
+    ranks = [{"seconds": {"potential": 30.0, "output": 10.0}, "cpu_s": 38.0}] * 2
+    balance = {"even": 1.5, "first": 1.4, "latest": 1.3, "moves": 0, "seconds": 0.0, "off": True}
+    story = {"ranks": ranks, "balance": balance, "rebuilds": 4, "system": {"atoms": 500}}
+    work = TimeAccount.of(story, 50.0, 5.0, 100, 0.5, [])
+    assert work.wall == 55.0 and work.imbalance == 1.3 and work.balance_off
+    assert work.cpu_shares == pytest.approx([0.95, 0.95]) and not work.is_crowded
+    crowded = story | {"ranks": [ranks[0], {"seconds": {}, "cpu_s": 20.0}]}
+    assert TimeAccount.of(crowded, 50.0, 5.0, 100, 0.5, []).is_crowded
+    assert not TimeAccount.of(crowded, 13.0, 5.0, 100, 0.5, []).is_crowded  # too short to tell
 
 
 def test_a_small_system() -> None:
