@@ -29,6 +29,10 @@ class EarlyInterrupt(KeyboardInterrupt):
     """
 
 
+_EARLY: list[float] = []
+"""When a signal has come before the run began, if one has."""
+
+
 @contextmanager
 def interrupt_on_signals() -> Iterator[Callable[[], bool]]:
     """Within: a signal raises `EarlyInterrupt`; a second one, later, ends the process with status 130 at once.
@@ -39,7 +43,8 @@ def interrupt_on_signals() -> Iterator[Callable[[], bool]]:
         A function that tells if a signal has come. Compilers call Python from within and lose the exception, so that
         another one follows.
     """
-    signaled_at: list[float] = []
+    signaled_at = _EARLY
+    signaled_at.clear()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -54,6 +59,7 @@ def interrupt_on_signals() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(signaled_at)
     finally:
+        signaled_at.clear()
         for kind, handler in before.items():
             signal.signal(kind, signal.SIG_DFL if handler is None else handler)
 
@@ -116,6 +122,8 @@ class StopRequest:
         for kind in SIGNALS:
             before[kind] = signal.signal(kind, request)
         try:
+            if _EARLY:  # its exception was lost, in an import or where Python calls back
+                raise EarlyInterrupt
             yield
         finally:
             for number, handler in before.items():

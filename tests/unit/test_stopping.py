@@ -124,3 +124,13 @@ def test_a_signal_that_a_compiler_loses(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(program, "_dispatch", compiling)
     assert main(["doctor"]) == 130
     assert capsys.readouterr().err == "allegro-md: interrupted\n"
+
+
+def test_a_signal_that_was_lost_interrupts_the_run_before_its_first_step() -> None:
+    with stopping.interrupt_on_signals():
+        with suppress(EarlyInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(EarlyInterrupt), StopRequest(None, 0.0).on_signals():
+            raise AssertionError("the run has begun")
+    with StopRequest(None, 0.0).on_signals():
+        pass

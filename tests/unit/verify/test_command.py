@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
-import torch
 
 from allegro_md.cli import main
 from allegro_md.evaluation import Evaluation
@@ -49,7 +49,7 @@ def wrong_virial() -> Iterator[None]:
     def wrong(self: Any, state: Any, lists: Any, needs: Any) -> Evaluation:
         result = right(self, state, lists, needs)
         if result.virial_per_atom is not None:
-            result.per_atom["virial_per_atom"] = result.virial_per_atom * torch.tensor([1, 1, 1, 1, -1, 1])
+            result.per_atom["virial_per_atom"] = result.virial_per_atom * np.array([1, 1, 1, 1, -1, 1])
         return result
 
     with mock.patch.object(LennardJones, "__call__", wrong):
