@@ -48,8 +48,8 @@ def advice(results: Results) -> list[str]:
             f"the machine has {cores} {'core' if cores == 1 else 'cores'}: the times of "
             f"{_listed([ranks_named(row.ranks) for row in crowded])} tell nothing about scaling"
         )
-    if rows:
-        found += _conclusion(results.kind, rows)
+    if len(rows) > 1 or not crowded:
+        found += _conclusion(results.kind, rows, "with a core each" if crowded else "that were tried")
     low = next((row for row in rows if row.efficiency < ENOUGH), None)
     if low is not None and low.cpu_share >= SHARED:  # else the reason lies outside
         found.append(_loss(rows[0], low))
@@ -66,8 +66,8 @@ def _times(ratio: float) -> str:
     return f"{ratio:.2g}" if ratio < 99.5 else f"{float(f'{ratio:.2g}'):.0f}"
 
 
-def _conclusion(kind: str, rows: Sequence[Row]) -> Iterator[str]:
-    """The best number of ranks for this system, or for its size per rank."""
+def _conclusion(kind: str, rows: Sequence[Row], which: str) -> Iterator[str]:
+    """The best number of ranks for this system, or for its size per rank; `which` numbers were compared, in words."""
     if len(rows) == 1:
         yield "one number of ranks tells nothing about scaling: give several, for example --ranks 1,2,4"
         return
@@ -83,7 +83,7 @@ def _conclusion(kind: str, rows: Sequence[Row]) -> Iterator[str]:
         return
     if not more:
         yield (
-            f"efficiency is {best.efficiency:.2f} on {ranks_named(best.ranks)}, the most that were tried: "
+            f"efficiency is {best.efficiency:.2f} on {ranks_named(best.ranks)}, the most {which}: "
             "more ranks may pay"
         )
         return

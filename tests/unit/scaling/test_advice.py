@@ -67,6 +67,8 @@ def test_more_ranks_than_cores_are_no_optimum(tmp_path: Path) -> None:
     """The studies are of a machine with 8 cores."""
     text = told(tmp_path, {8: [turn(1.0)] * 3, 16: [turn(65.0)] * 3})
     assert "8 cores: the times of 16 ranks tell nothing" in text and "optimum" not in text
+    text = told(tmp_path, {1: [turn(1.0)] * 3, 8: [turn(0.13)] * 3, 16: [turn(65.0)] * 3})
+    assert "on 8 ranks, the most with a core each" in text and "optimum" not in text
 
 
 def test_large_ratios_are_written_out(tmp_path: Path) -> None:
