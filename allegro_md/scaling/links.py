@@ -41,11 +41,11 @@ def measure_link(launcher: str) -> Link:
     Raises:
         InputError: the launcher cannot be started, or starts another number of ranks.
     """
-    command = [*shlex.split(launcher.replace("{n}", "2")), sys.executable, "-m", "allegro_md.scaling.links"]
     remedy = 'for example --launcher "mpirun -n 2"'
     try:
+        command = [*shlex.split(launcher.replace("{n}", "2")), sys.executable, "-m", "allegro_md.scaling.links"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LAUNCHER_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise InputError(f"the launcher does not work ({error})", "--launcher", remedy) from None
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if len(told) > 1:

@@ -188,6 +188,8 @@ def test_every_figure_has_a_source() -> None:
         (["--launcher", "no-such-launcher -n 2"], ["--launcher", "mpirun -n 2"]),
         (["--json", "no/such/folder/f.json"], ["no such folder"]),
         (["--plot", "no/such/folder/f.png"], ["no such folder"]),
+        (["--plot", "plan.xyz"], ["--plot plan.xyz", "let it end with .png"]),
+        (["--launcher", "mpirun '"], ["--launcher", "No closing quotation"]),
     ],
 )
 def test_bad_names_are_refused(
