@@ -166,18 +166,18 @@ def floating(right: Any) -> Any:
     """Forces added up in float64, in the order the atoms are in, as an ordinary program does."""
 
     def kernel(atoms: Any, pairs: Any, *rest: Any) -> int:
-        *head, cutoff, table, out = rest
+        *head, parameters, out = rest
         i, j = np.repeat(np.arange(len(pairs.offsets) - 1), np.diff(pairs.offsets)), pairs.neighbors
         d = (atoms.position[j] - atoms.position[i]) + (atoms.shift[j] - atoms.shift[i]) @ atoms.cell
         r2 = (d * d).sum(axis=1)
-        i, j, d, r2 = (each[r2 < cutoff**2] for each in (i, j, d, r2))
-        a, b = table[0, 0, :2]
+        i, j, d, r2 = (each[r2 < parameters.cutoff2] for each in (i, j, d, r2))
+        a, b = parameters.table[0, 0, :2]
         pull = 0.5 * ((6.0 * b - 12.0 * a / r2**3) / r2**4)[:, None] * d
         total = np.zeros(out.force.shape)
         np.add.at(total, i, pull)
         np.subtract.at(total, j, pull)
         out.force[:] += np.rint(total * FORCE_SCALE).astype(np.int64)
-        return int(right(atoms, pairs, *head, cutoff, table, out._replace(force=np.zeros_like(out.force))))
+        return int(right(atoms, pairs, *head, parameters, out._replace(force=np.zeros_like(out.force))))
 
     return kernel
 
