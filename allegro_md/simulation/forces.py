@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.parts import InParts
 from allegro_md.simulation.applied import AppliedForces
-from allegro_md.simulation.overlap import LEAST_INTERIOR, MOST_LOCAL, Exchange, can_overlap, interior
+from allegro_md.simulation.overlap import LEAST_INTERIOR, MOST_LOCAL, WAITED_SHARE, Exchange, can_overlap, interior
 from allegro_md.state import HOST, AtomState, on_host
 from allegro_md.timers import Timers
 
@@ -60,7 +62,7 @@ class ForceEvaluator:
         grid: tuple[int, int, int] | None,
         timers: Timers,
         balancer: Balancer | None = None,
-        least_interior: int = LEAST_INTERIOR,
+        least_interior: int | None = None,
     ) -> None:
         """Joins the parts.
 
@@ -71,7 +73,8 @@ class ForceEvaluator:
             grid: ranks along each axis; None for the one with the least surface.
             timers: of this rank.
             balancer: moves planes at rebuilds; None: they stay, and follow the atoms along free axes.
-            least_interior: atoms in the interior of a brick from which on these are evaluated while messages travel.
+            least_interior: atoms in the interior of a brick from which on these are evaluated while messages travel;
+                None: `LEAST_INTERIOR`, once messages have been waited for long enough (`WAITED_SHARE`).
         """
         self.potential = potential
         self.decomposition: Decomposition | None = None
@@ -86,7 +89,8 @@ class ForceEvaluator:
         self._timers = timers
         self.balancer, self.costs = balancer, Costs(timers.cpu_seconds)
         self.halo: HaloExchange
-        self._least_interior = least_interior
+        self._least_interior = LEAST_INTERIOR if least_interior is None else least_interior
+        self._overlaps, self._waited, self._since = least_interior is not None, 0.0, time.perf_counter()
         self.neighbors = self._new_lists()
 
     def __call__(self, state: AtomState, needs: Needs = NOTHING_MORE) -> Evaluation:
@@ -205,12 +209,20 @@ class ForceEvaluator:
         self.neighbors.clear()
         self.decomposition, self._grid = decomposition, decomposition.grid
         self.migrations += migrate(state, decomposition, self._comm)
-        inside = self._interior(state)
+        self._overlaps |= self._waits_long()
+        inside = self._interior(state) if self._overlaps else None
         self.neighbors.sort_atoms(state, inside)
         self.n_interior = 0 if inside is None else int(inside.sum())
         self.halo = HaloExchange.build(state, decomposition, self._comm, self.potential.info.halo + self._skin)
         self.neighbors.build(state)
         self.excess = -self._skin
+
+    def _waits_long(self) -> bool:
+        """Tells if waiting for ghosts and forces has taken a large share of the time since this was last asked."""
+        waited, now = self._timers.counts["halo"]["waited"], time.perf_counter()
+        share = (waited - self._waited) / (now - self._since)
+        self._waited, self._since = waited, now
+        return share > WAITED_SHARE
 
     def _interior(self, state: AtomState) -> NDArray[np.bool_] | None:
         """Tells which local atoms have no neighbor from another rank, (n_local,); None where there is no use for it."""

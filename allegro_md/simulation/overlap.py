@@ -17,6 +17,10 @@ MOST_LOCAL = 2_000_000
 """Local atoms of a rank above which messages take less than a hundredth of a step: there atoms stay in the order of
 cells throughout, of which the neighbor list is built in less memory."""
 
+WAITED_SHARE = 0.1
+"""Share of the time that goes into waiting for ghosts and forces, above which the interior is evaluated meanwhile:
+atoms that are not in the order of cells cost up to a tenth, more than messages within a node do."""
+
 LEAST_INTERIOR = 2000
 """Atoms in the interior of a brick below which it is not worth the calls."""
 
