@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from allegro_md.comm import Comm
 from allegro_md.exact import ExactSum
 from allegro_md.simulation.loop import MEETINGS
 from allegro_md.simulation.windows import Windows
+
+T = TypeVar("T")
 
 MOST_STEPS, REBUILDS = 5_000, 20
 """Steps that are followed: those between so many rebuilds, and not more than these."""
@@ -44,6 +47,11 @@ class CountingComm(Comm):
         """Finds the largest of the `values` (…) of all ranks, see `Comm.max`."""
         self.count += 1
         return super().max(values)
+
+    def on_root(self, compute: Callable[[], T]) -> T:
+        """Returns the result of `compute` on rank 0, see `Comm.on_root`: its errors are looked for, and it is sent."""
+        self.count += 2
+        return super().on_root(compute)
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         """Returns the root's object, see `Comm.bcast`."""

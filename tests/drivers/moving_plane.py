@@ -23,7 +23,7 @@ class MovingPlane:
         for p, n in zip(planes, decomposition.grid, strict=True):
             rows = p.reshape(-1, n + 1)
             for row in range(len(rows) if n > 1 else 0):
-                share, way = (0.15, 0.5, 0.8)[(self.calls + row) % 3], (-1) ** (self.calls + row)
+                share, way = (0.15, 0.45, 0.8)[(self.calls + row) % 3], (-1) ** (self.calls + row)
                 last = rows[row, 2]
                 rows[row, 1] = last * share if np.isfinite(last) and last > 0.0 else min(rows[row, 1] + way * 0.1, last)
         return Decomposition(decomposition.grid, (planes[0], planes[1], planes[2]), decomposition.periodic)
