@@ -69,11 +69,6 @@ class Decomposition:
         """Number of bricks."""
         return self.grid[0] * self.grid[1] * self.grid[2]
 
-    def coordinates(self, rank: int) -> tuple[int, int, int]:
-        """Returns a rank's place in the grid."""
-        x, y, z = np.unravel_index(rank, self.grid)
-        return int(x), int(y), int(z)
-
     def brick(self, rank: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns the lower and upper bounds of a rank's brick, (3,) fractional each."""
         lower, upper = self.bricks(np.array([rank]))[0]

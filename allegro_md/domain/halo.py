@@ -33,7 +33,7 @@ class _Partner:
     Attributes:
         rank: it.
         outgoing: which of the rows that are sent go there.
-        ghosts: rows of the atoms that come from there.
+        ghosts: which of the ghosts from other ranks come from there.
     """
 
     rank: int
@@ -91,13 +91,14 @@ class HaloExchange:
         n_own = int((images[:, 0] == comm.rank).sum())
         n_copies = int(counts[:n_own].sum())
         first = state.n_local, state.n_local + n_copies
-        partners = _agree(images[n_own:, 0], counts[n_own:], comm, first[1])
+        partners = _agree(images[n_own:, 0], counts[n_own:], comm)
         state.resize(state.n_local, n_copies + sum(p.ghosts.stop - p.ghosts.start for p in partners))
         halo = HaloExchange(comm, functions, rows[:n_copies], rows[n_copies:], first, partners)
+        translations = np.repeat(images[:, 1:].astype(np.int32), counts, axis=0)
         for name, field in state.fields.items():
-            if field.halo and name != "shift":
-                halo.forward(state.array_all(name))
-        halo._forward_shifts(state.array_all("shift"), images, counts, n_own)
+            if field.halo:
+                halo.begin_forward(state.array_all(name), translations if name == "shift" else None)
+                halo.end_forward()
         halo._buffers.clear()
         return halo
 
@@ -111,18 +112,24 @@ class HaloExchange:
         self.begin_reverse(values)
         self.end_reverse()
 
-    def begin_forward(self, values: DeviceArray) -> None:
+    def begin_forward(self, values: DeviceArray, less: NDArray[np.int32] | None = None) -> None:
         """Sends rows of own atoms, and fills the ghosts that are images of own atoms.
 
         Args:
             values: (n_all, …) per-atom field; the rows of other ranks' ghosts are filled by `end_forward`.
+            less: (m, …) subtracted from what the ghosts get, images of own atoms first; None: nothing.
         """
-        values = _on_host(values)
+        values, n_own = _on_host(values), len(self._own)
         if self._partners:
             outgoing = self._buffer(values)
             self._functions.gather(values, self._sent, outgoing)
+            if less is not None:
+                _subtract(outgoing, less[n_own:])
             self._send(values, outgoing)
-        self._functions.gather(values, self._own, values[self.first_own : self.first_remote])
+        own = values[self.first_own : self.first_remote]
+        self._functions.gather(values, self._own, own)
+        if less is not None:
+            _subtract(own, less[:n_own])
 
     def end_forward(self) -> None:
         """Waits for the ghosts of other ranks."""
@@ -146,10 +153,7 @@ class HaloExchange:
         ghosts = on_host(values[self.first_remote :])
         shape = (len(self._sent), *values.shape[1:])
         arrived = self._buffer(values) if isinstance(values, np.ndarray) else np.empty(shape, dtype=ghosts.dtype)
-        legs = [
-            SendRecv(ghosts[_from(p.ghosts, self.first_remote)], p.rank, arrived[p.outgoing], p.rank)
-            for p in self._partners
-        ]
+        legs = [SendRecv(ghosts[p.ghosts], p.rank, arrived[p.outgoing], p.rank) for p in self._partners]
         self._under_way = self._comm.begin(legs), values, arrived
 
     def end_reverse(self) -> None:
@@ -158,28 +162,6 @@ class HaloExchange:
         self._functions.scatter_add(values, self._own, values[self.first_own : self.first_remote])
         addends = arrived if isinstance(values, np.ndarray) else values.new_tensor(arrived)
         self._functions.scatter_add(values, self._sent, addends)
-
-    def _forward_shifts(
-        self, values: DeviceArray, images: NDArray[np.int64], counts: NDArray[np.int64], n_own: int
-    ) -> None:
-        """Gives each ghost the shift of its owner's atom, less the translation of the image it was sent to.
-
-        Args:
-            values: (n_all, 3) shifts.
-            images: (m, 4) ranks and translations.
-            counts: (m,) atoms sent to each.
-            n_own: so many of the images are this rank's.
-        """
-        values = _on_host(values)
-        if self._partners:
-            outgoing = self._buffer(values)
-            self._functions.gather(values, self._sent, outgoing)
-            _translate(outgoing, images[n_own:], counts[n_own:])
-            self._send(values, outgoing)
-        own = values[self.first_own : self.first_remote]
-        self._functions.gather(values, self._own, own)
-        _translate(own, images[:n_own], counts[:n_own])
-        self.end_forward()
 
     def _send(self, values: DeviceArray, outgoing: DeviceArray) -> None:
         """Sends one message to each partner; receives into the ghost rows, or a copy of them.
@@ -191,10 +173,7 @@ class HaloExchange:
         ghosts = values[self.first_remote :]
         target = ghosts if isinstance(ghosts, np.ndarray) else np.empty_like(on_host(ghosts))
         rows = on_host(outgoing)
-        legs = [
-            SendRecv(rows[p.outgoing], p.rank, target[_from(p.ghosts, self.first_remote)], p.rank)
-            for p in self._partners
-        ]
+        legs = [SendRecv(rows[p.outgoing], p.rank, target[p.ghosts], p.rank) for p in self._partners]
         self._under_way = self._comm.begin(legs), values, target
 
     def _finish(self) -> tuple[DeviceArray, NDArray[Any]]:
@@ -216,14 +195,13 @@ class HaloExchange:
         return buffer
 
 
-def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm, first: int) -> list[_Partner]:
+def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm) -> list[_Partner]:
     """Tells each rank near this one how many atoms it gets, and hears how many come from there.
 
     Args:
         ranks: (m,) ascending, of the images that atoms are sent to.
         counts: (m,) of atoms.
         comm: all ranks.
-        first: row of the first ghost from another rank.
 
     Returns:
         The ranks with which any atom is exchanged.
@@ -235,7 +213,7 @@ def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm, firs
     received = np.zeros_like(sent)
     legs = [SendRecv(sent[k : k + 1], int(rank), received[k : k + 1], int(rank)) for k, rank in enumerate(near)]
     comm.send_receive(legs)
-    sent_end, ghosts_end = np.cumsum(sent), first + np.cumsum(received)
+    sent_end, ghosts_end = np.cumsum(sent), np.cumsum(received)
     return [
         _Partner(int(rank), slice(int(a - n), int(a)), slice(int(b - m), int(b)))
         for rank, n, m, a, b in zip(near, sent, received, sent_end, ghosts_end, strict=True)
@@ -243,15 +221,9 @@ def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm, firs
     ]
 
 
-def _translate(shifts: DeviceArray, images: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-    """Subtracts the translations of `images` (m, 4) from consecutive `shifts` (n, 3), `counts` (m,) of them each."""
-    translations = np.repeat(images[:, 1:].astype(np.int32), counts, axis=0)
-    shifts -= translations if isinstance(shifts, np.ndarray) else shifts.new_tensor(translations)
-
-
-def _from(rows: slice, first: int) -> slice:
-    """The slice, counted from the row `first`."""
-    return slice(rows.start - first, rows.stop - first)
+def _subtract(rows: DeviceArray, less: NDArray[np.int32]) -> None:
+    """Subtracts `less` (n, …) from `rows` (n, …), in place."""
+    rows -= less if isinstance(rows, np.ndarray) else rows.new_tensor(less)
 
 
 def _on_host(values: DeviceArray) -> DeviceArray:

@@ -102,8 +102,7 @@ class Exchange:
     def complete(self) -> None:
         """Does what is left."""
         self.arrive()
+        self.depart()
         if self._ghost_forces:
             with self._timers.phase("halo"):
-                if not self._departed:
-                    self._halo.begin_reverse(self._state.array_all("force"))
                 self._halo.end_reverse()

@@ -53,10 +53,11 @@ def within(
     """Indices of the local atoms in each of `boxes` (m, 2, 3), and how many there are; none is in `inner` (2, 3)."""
     where = state.host_local("position"), state.host_local("shift"), state.cell.origin, state.cell.inverse
     bounds = inner.reshape(6, 1), np.ascontiguousarray(boxes.reshape(-1, 6).T)
-    counts = np.zeros(len(boxes), dtype=np.int64)
-    _count_within(*where, *bounds, counts)
-    rows = np.empty(int(counts.sum()), dtype=np.int32)
-    _write_within(*where, *bounds, np.cumsum(counts) - counts, rows)
+    counts, rows = np.zeros(len(boxes), dtype=np.int64), np.empty(0, dtype=np.int32)
+    _find_within(*where, *bounds, counts, rows)
+    if counts.any():
+        rows = np.empty(int(counts.sum()), dtype=np.int32)
+        _find_within(*where, *bounds, np.cumsum(counts) - counts, rows)
     return rows, counts
 
 
@@ -243,16 +244,17 @@ def _wrapped(
 
 
 @numba.njit(cache=True)
-def _count_within(
+def _find_within(
     position: NDArray[np.float64],
     shift: NDArray[np.int32],
     origin: NDArray[np.float64],
     inverse: NDArray[np.float64],
     inner: NDArray[np.float64],
     boxes: NDArray[np.float64],
-    counts: NDArray[np.int64],
+    end: NDArray[np.int64],
+    rows: NDArray[np.int32],
 ) -> None:
-    """Counts the atoms in each box.
+    """Counts the atoms in each box, or writes their indices.
 
     Atoms are counted, then written: no temporary array has the size of what is searched.
 
@@ -263,44 +265,17 @@ def _count_within(
         inverse: (3, 3) 1/Å, of the cell matrix.
         inner: (6, 1) bounds of the box outside of which all others are, see `_inside`.
         boxes: (6, m) bounds.
-        counts: (m,), added to.
+        end: (m,) where the atoms of each box begin in `rows`; their numbers are added.
+        rows: (sum of all counts,), written; (0,): atoms are counted only.
     """
-    for i in range(len(position)):
-        place = _wrapped(position, shift, i, origin, inverse)
-        if not _inside(place, inner, 0):
-            for b in range(len(counts)):
-                counts[b] += _inside(place, boxes, b)
-
-
-@numba.njit(cache=True)
-def _write_within(
-    position: NDArray[np.float64],
-    shift: NDArray[np.int32],
-    origin: NDArray[np.float64],
-    inverse: NDArray[np.float64],
-    inner: NDArray[np.float64],
-    boxes: NDArray[np.float64],
-    first: NDArray[np.int64],
-    rows: NDArray[np.int32],
-) -> None:
-    """Writes the indices of the atoms in each box.
-
-    Args:
-        position: (n, 3) Å, unwrapped.
-        shift: (n, 3) lattice translations.
-        origin: (3,) Å, of the cell.
-        inverse: (3, 3) 1/Å, of the cell matrix.
-        inner: (6, 1) bounds of the box outside of which all others are, see `_inside`.
-        boxes: (6, m) bounds.
-        first: (m,) where the atoms of each box begin in `rows`.
-        rows: (sum of all counts,), written.
-    """
-    end = first.copy()
+    writes = len(rows) > 0
     for i in range(len(position)):
         place = _wrapped(position, shift, i, origin, inverse)
         if not _inside(place, inner, 0):
             for b in range(len(end)):
-                if _inside(place, boxes, b):
+                if not writes:
+                    end[b] += _inside(place, boxes, b)
+                elif _inside(place, boxes, b):
                     rows[end[b]] = i
                     end[b] += 1
 
