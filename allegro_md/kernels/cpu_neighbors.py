@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 
 from allegro_md.exact import FORCE_SCALE
-from allegro_md.kernels.cpu_vector import LANES, Vector, form_of, spread
+from allegro_md.kernels.cpu_vector import LANES, Vector, form_of, mask, spread, transposed
 
 ROUNDING = 1.5 * 2.0**52
 """Added to a number, it leaves the number rounded to an integer in the lowest bits."""
@@ -34,10 +34,6 @@ _FIELD = 21
 """Bits of each component of the shift in a code of `pair.pack`."""
 
 _WHOLE, _REAL, _FLAG = form_of(types.int64), form_of(types.float64), ir.VectorType(ir.IntType(1), LANES)
-
-
-def _lanes(*numbers: int) -> ir.Constant:
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
 
 
 def _loads(context: Any, builder: Any, kinds: Any, arguments: Any, width: int) -> list[Any]:
@@ -60,13 +56,13 @@ def rows_of_four(_: Any, table: Any, index: Any, at: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows = _loads(context, builder, signature.args, arguments, 4)
-        whole = _lanes(*range(8))
+        whole = mask(*range(8))
         pairs = [builder.shuffle_vector(rows[a], rows[b], whole) for a, b in ((0, 2), (1, 3), (4, 6), (5, 7))]
         columns = []
         for odd in (0, 1):  # x and z, or y and the last, of four rows: x x z z x x z z
-            mixed = _lanes(*[k + odd + half for k in (0, 2, 4, 6) for half in (0, 8)])
+            mixed = mask(*[k + odd + half for k in (0, 2, 4, 6) for half in (0, 8)])
             columns.append([builder.shuffle_vector(*pairs[k : k + 2], mixed) for k in (0, 2)])
-        first, second = _lanes(0, 1, 4, 5, 8, 9, 12, 13), _lanes(2, 3, 6, 7, 10, 11, 14, 15)
+        first, second = mask(0, 1, 4, 5, 8, 9, 12, 13), mask(2, 3, 6, 7, 10, 11, 14, 15)
         sorted_out = [builder.shuffle_vector(*columns[odd], part) for part in (first, second) for odd in (0, 1)]
         return context.make_tuple(builder, signature.return_type, sorted_out)
 
@@ -79,15 +75,7 @@ def rows_of_eight(_: Any, table: Any, index: Any, at: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows = _loads(context, builder, signature.args, arguments, LANES)
-        half = LANES // 2
-        while half:  # blocks of half × half change places across the diagonal
-            low = _lanes(*[k if not k & half else LANES + k - half for k in range(LANES)])
-            high = _lanes(*[k + half if not k & half else LANES + k for k in range(LANES)])
-            for e in (e for e in range(LANES) if not e & half):
-                pair = rows[e], rows[e + half]
-                rows[e], rows[e + half] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
-            half //= 2
-        return context.make_tuple(builder, signature.return_type, rows)
+        return context.make_tuple(builder, signature.return_type, transposed(builder, rows))
 
     return types.UniTuple(Vector(types.float64), LANES)(table, index, types.intp), code
 
@@ -240,7 +228,7 @@ def take_rounded(_: Any, rows: Any, index: Any, at: Any, q0: Any, q1: Any, q2: A
             first = builder.bitcast(row, ir.VectorType(long, 2).as_pointer())
             old = builder.load(first)
             old.align = 8
-            two = builder.shuffle_vector(*fixed[:2], _lanes(k, LANES + k))
+            two = builder.shuffle_vector(*fixed[:2], mask(k, LANES + k))
             builder.store(builder.add(old, two), first).align = 8
             last = builder.gep(row, [ir.Constant(long, 2)])
             one = builder.extract_element(fixed[2], ir.Constant(ir.IntType(32), k))

@@ -46,8 +46,28 @@ def form_of(real: Any, lanes: int = LANES) -> ir.VectorType:
     return ir.VectorType(_FORMS[real], lanes)
 
 
-def _lanes(*numbers: int) -> ir.Constant:
+def mask(*numbers: int) -> ir.Constant:
+    """The mask of a shuffle: which number of two vectors, one after the other, goes into each lane."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
+
+
+def _blocks(half: int, lanes: int) -> tuple[ir.Constant, ir.Constant]:
+    """Masks by which blocks of half × half numbers of two rows change places across the diagonal: new rows."""
+    low = mask(*[k if not k & half else lanes + k - half for k in range(lanes)])
+    return low, mask(*[k + half if not k & half else lanes + k for k in range(lanes)])
+
+
+def transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Columns of as many vectors, the `rows`, as each has lanes."""
+    columns, lanes = list(rows), len(rows)
+    half = lanes // 2
+    while half:
+        low, high = _blocks(half, lanes)
+        for e in (e for e in range(lanes) if not e & half):
+            pair = columns[e], columns[e + half]
+            columns[e], columns[e + half] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
+        half //= 2
+    return columns
 
 
 def call(builder: Any, name: str, form: Any, *arguments: Any) -> Any:
@@ -74,7 +94,7 @@ def spread(builder: Any, number: Any, lanes: int) -> Any:
     """The same number in every lane."""
     form = ir.VectorType(number.type, lanes)
     one = builder.insert_element(ir.Constant(form, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(one, one, _lanes(*[0] * lanes))
+    return builder.shuffle_vector(one, one, mask(*[0] * lanes))
 
 
 def _loaded(array: Any, lanes: int) -> Any:
@@ -358,7 +378,7 @@ def first_of(_: Any, a: Any, count: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = ir.VectorType(arguments[1].type, LANES)
         one = builder.insert_element(ir.Constant(number, ir.Undefined), arguments[1], ir.Constant(ir.IntType(32), 0))
-        counts = builder.shuffle_vector(one, one, _lanes(*[0] * LANES))
+        counts = builder.shuffle_vector(one, one, mask(*[0] * LANES))
         inside = builder.icmp_signed("<", ir.Constant(number, list(range(LANES))), counts)
         return builder.select(inside, arguments[0], ir.Constant(form_of(a.real), [0.0] * LANES))
 
@@ -376,14 +396,7 @@ def transpose(_: Any, source: Any, start: Any, stride: Any, target: Any, to: Any
             at = builder.add(begin, builder.mul(stride, ir.Constant(stride.type, e)))
             rows.append(builder.load(pointer(context, builder, source, first, at)))
             rows[-1].align = align
-        half = LANES // 2
-        while half:  # blocks of half × half change places across the diagonal
-            low = _lanes(*[k if not k & half else LANES + k - half for k in range(LANES)])
-            high = _lanes(*[k + half if not k & half else LANES + k for k in range(LANES)])
-            for e in (e for e in range(LANES) if not e & half):
-                pair = rows[e], rows[e + half]
-                rows[e], rows[e + half] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
-            half //= 2
+        rows = transposed(builder, rows)
         for c in range(LANES):
             at = builder.add(to, builder.mul(step, ir.Constant(step.type, c)))
             builder.store(rows[c], pointer(context, builder, target, second, at)).align = align
@@ -407,8 +420,7 @@ def _sums(wide: bool) -> Any:
                 rows[-1].align = source.dtype.bitwidth // 8
             half = lanes // 2
             while half:  # lanes that differ in this bit are added up; it tells from then on which of two vectors
-                low = _lanes(*[k if not k & half else lanes + k - half for k in range(lanes)])
-                high = _lanes(*[k + half if not k & half else lanes + k for k in range(lanes)])
+                low, high = _blocks(half, lanes)
                 pairs = [(rows[e], rows[e + half]) for e in range(half)]
                 rows = [builder.fadd(builder.shuffle_vector(*p, low), builder.shuffle_vector(*p, high)) for p in pairs]
                 half //= 2
@@ -430,11 +442,7 @@ def sum_of(_: Any, a: Any) -> Any:
         vector, width, number = arguments[0], a.lanes, ir.IntType(32)
         while width > 1:
             width //= 2
-            low, high = ([ir.Constant(number, k + start) for k in range(width)] for start in (0, width))
-            halves = [
-                builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(number, width), half))
-                for half in (low, high)
-            ]
+            halves = [builder.shuffle_vector(vector, vector, mask(*range(k, k + width))) for k in (0, width)]
             vector = builder.fadd(*halves)
         return builder.extract_element(vector, ir.Constant(number, 0))
 

@@ -23,7 +23,6 @@ from allegro_md.kernels.cpu_neighbors import (
     add_rounded,
     no_bits,
     rows_of_eight,
-    sum_of_bits,
     take_rounded,
 )
 from allegro_md.kernels.cpu_vector import (
@@ -49,6 +48,7 @@ from allegro_md.kernels.pair import (
     Workspace,
     add_centroid,
     add_forces,
+    add_lanes,
     add_virial,
     allocate,
     gather,
@@ -211,10 +211,7 @@ def _add_small(
         f1 = add_rounded(add_rounded(f1, w * d1), g1)
         f2 = add_rounded(add_rounded(f2, w * d2), g2)
         take_rounded(force, index, k, g0, g1, g2)
-    added = 2 * rounding_bits(n)
-    force[i, 0] += sum_of_bits(f0) - added
-    force[i, 1] += sum_of_bits(f1) - added
-    force[i, 2] += sum_of_bits(f2) - added
+    add_lanes(i, (f0, f1, f2), 2 * rounding_bits(n), force)
 
 
 @numba.njit(cache=True, _nrt=False)

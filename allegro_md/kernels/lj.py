@@ -36,6 +36,7 @@ from allegro_md.kernels.pair import (
     Workspace,
     add_centroid,
     add_forces,
+    add_lanes,
     add_virial,
     allocate,
     eight_vectors,
@@ -189,9 +190,7 @@ def _small(
         if held > MOST_SMALL:
             return i
         added, row = rounding_bits(end - offsets[i]), i - centers[0]
-        force[i, 0] += sum_of_bits(f0) - added
-        force[i, 1] += sum_of_bits(f1) - added
-        force[i, 2] += sum_of_bits(f2) - added
+        add_lanes(i, (f0, f1, f2), added, force)
         out.energy[row] = 0.5 * ((sum_of_bits(energy) - added) / FORCE_SCALE)
         if wanted:
             for axis, v in enumerate((v0, v1, v2, v3, v4, v5)):

@@ -224,10 +224,7 @@ def _add_small(i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int6
         f0 = add_rounded(f0, w * load(work, D0 * m + k))
         f1 = add_rounded(f1, w * load(work, D1 * m + k))
         f2 = add_rounded(f2, w * load(work, D2 * m + k))
-    added = rounding_bits(n)
-    force[i, 0] += sum_of_bits(f0) - added
-    force[i, 1] += sum_of_bits(f1) - added
-    force[i, 2] += sum_of_bits(f2) - added
+    add_lanes(i, (f0, f1, f2), rounding_bits(n), force)
     return True
 
 
@@ -235,6 +232,22 @@ def _add_small(i: int, n: int, work: NDArray[np.float64], force: NDArray[np.int6
 def rounding_bits(n: int) -> int:
     """The offset that rounding adds to the bits of the lanes of n edges, modulo 2⁶⁴."""
     return -(-n // LANES) * LANES * ROUNDING_BITS
+
+
+@numba.njit(cache=True, inline="always")
+def add_lanes(i: int, lanes: Any, added: int, force: NDArray[np.int64]) -> None:
+    """Adds to the force on center i what has come together in lanes.
+
+    Args:
+        i: the center.
+        lanes: three vectors of `cpu_neighbors.add_rounded`, one per axis.
+        added: offset of all their lanes, see `rounding_bits`.
+        force: (n_all, 3) fixed-point units, added to.
+    """
+    f0, f1, f2 = lanes
+    force[i, 0] += sum_of_bits(f0) - added
+    force[i, 1] += sum_of_bits(f1) - added
+    force[i, 2] += sum_of_bits(f2) - added
 
 
 @numba.njit(cache=True)
