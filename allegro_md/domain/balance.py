@@ -63,6 +63,11 @@ class BalanceRecord:
     seconds: float = 0.0
     off: bool = False
 
+    def note(self, seconds: NDArray[np.float64]) -> None:
+        """Takes note of a measurement; `seconds` (n_ranks,) that each rank needs."""
+        self.latest = float(seconds.max() / seconds.mean())
+        self.first = self.latest if self.first is None else self.first
+
     def as_dict(self) -> dict[str, Any]:
         """For run.json."""
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in vars(self).items()}
@@ -222,11 +227,8 @@ class CostBalancer:
     def _measured(self, costs: Costs, comm: Comm) -> NDArray[np.float64] | None:
         """Seconds that each rank needs for an evaluation, (n_ranks,), the same on all of them; None: not yet known."""
         seconds = measured_seconds(costs, comm)
-        if seconds is None:
-            return None
-        self.record.latest = float(seconds.max() / seconds.mean())
-        if self.record.first is None:
-            self.record.first = self.record.latest
+        if seconds is not None:
+            self.record.note(seconds)
         return seconds
 
 

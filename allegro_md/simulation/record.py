@@ -111,8 +111,7 @@ def _balance(loop: StepLoop) -> BalanceRecord:
     found = BalanceRecord(even=uneven, off=True) if forces.balancer is None else forces.balancer.record
     seconds = measured_seconds(forces.costs, comm)
     if seconds is not None:
-        found.latest = float(seconds.max() / seconds.mean())
-        found.first = found.latest if found.first is None else found.first
+        found.note(seconds)
     return found
 
 
