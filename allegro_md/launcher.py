@@ -6,7 +6,10 @@ Read without MPI: on many login nodes, and in the shell of an allocation, MPI ma
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 # Variables in which launchers tell each process its rank, the number of ranks, and the number on its host.
 _RANK = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
@@ -30,6 +33,12 @@ class Ranks:
 
     total: int
     here: int
+
+
+def find_mpirun() -> str | None:
+    """Finds the mpirun beside this Python (the wheel's), else the one on the path."""
+    beside = Path(sys.executable).parent / "mpirun"
+    return str(beside) if beside.exists() else shutil.which("mpirun")
 
 
 def launcher_rank() -> int:

@@ -11,7 +11,9 @@ from ranks import SINGLE_THREAD
 os.environ.update(SINGLE_THREAD)  # before anything loads torch or numba
 
 import pytest  # noqa: E402
-from ranks import Launcher, MpiLaunch, MpiRun, RankServer, find_mpirun  # noqa: E402
+from ranks import Launcher, MpiLaunch, MpiRun, RankServer  # noqa: E402
+
+from allegro_md.launcher import find_mpirun  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 

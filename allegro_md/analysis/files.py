@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from allegro_md.analysis.plots import draw
 from allegro_md.analysis.result import Analyzed, Column
 from allegro_md.analysis.table import QuantityTable
-from allegro_md.io.disk import write_whole
+from allegro_md.io.disk import write_json, write_whole
 from allegro_md.versions import installed
 
 
@@ -61,7 +60,7 @@ def write_result(directory: Path, table: QuantityTable, found: Analyzed, picture
         "files": [path.name for path in written],
         "provenance": {"program": program, "date": date, "source": found.source},
     }  # fmt: skip
-    write_whole(directory / f"{label}.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    write_json(directory / f"{label}.json", document)
     return [*written, directory / f"{label}.json"]
 
 

@@ -108,8 +108,9 @@ def _report(folder: Path) -> None:
     from allegro_md.scaling.report import report
     from allegro_md.scaling.results import read_results
 
-    _print(report(folder))
-    if not read_results(folder).rows:
+    results = read_results(folder)
+    _print(report(results, folder))
+    if not results.rows:
         raise typer.Exit(InputError.exit_status)
 
 

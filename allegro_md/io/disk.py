@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,3 +112,8 @@ def write_whole(path: Path, content: bytes) -> None:
     with disk_errors(path):
         unfinished(path).write_bytes(content)
         finish(path)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Writes a document as JSON, see `write_whole`."""
+    write_whole(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())

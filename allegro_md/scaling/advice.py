@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from allegro_md.launcher import ranks_named
 from allegro_md.scaling.results import Results, Row
+from allegro_md.simulation.time_account import WAITING
 
 ENOUGH = 0.8
 """Efficiency from which on more ranks are worth their cost."""
@@ -27,7 +28,7 @@ SMALL = 0.03
 """Share of a step that is worth a sentence."""
 
 CAUSES: dict[str, tuple[str, ...]] = {
-    "messages between ranks and waiting for them": ("halo", "wait", "guard"),
+    "messages between ranks and waiting for them": WAITING,
     "rebuilding neighbor lists": ("rebuild",),
     "output": ("output", "checkpoint"),
     "the integrator": ("integrate",),

@@ -6,13 +6,13 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from allegro_md.errors import InputError
+from allegro_md.launcher import find_mpirun
 from allegro_md.scaling.measure import READY
 
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -47,8 +47,7 @@ class Launcher:
             InputError: it does not say where the number of ranks stands, or is not to be found.
         """
         if text is None:
-            beside = Path(sys.executable).parent / "mpirun"
-            found = str(beside) if beside.exists() else shutil.which("mpirun")
+            found = find_mpirun()
             if found is None:
                 remedy = "pip install 'allegro-md[mpi]', or name yours: --launcher \"srun -n {n}\""
                 raise InputError("there is no mpirun", "--launcher", remedy)
@@ -106,7 +105,7 @@ class StudyProcess:
         return self.wait()
 
     def _explain(self, status: int) -> None:
-        lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines()]
+        lines = _lines(self._log)
         told = [line.removeprefix("allegro-md: ") for line in lines if line.startswith("allegro-md: ")]
         self.lacked_memory = status == 4 or status in KILLED
         if told:
@@ -114,7 +113,7 @@ class StudyProcess:
         elif status in KILLED:
             self.fault = "it was killed, often a sign that the system ran out of memory"
         else:
-            self.fault = f"it ended with status {status}: {last_words(self._log) or 'it said nothing'}"
+            self.fault = f"it ended with status {status}: {_last(lines) or 'it said nothing'}"
 
     def __enter__(self) -> StudyProcess:
         return self
@@ -137,9 +136,16 @@ class StudyProcess:
 
 def last_words(log: Path) -> str:
     """The last line of a log with something in it, shortened; empty where there is none."""
-    if not log.is_file():
-        return ""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    return _last(_lines(log)) if log.is_file() else ""
+
+
+def _lines(log: Path) -> list[str]:
+    """The lines of a log."""
+    return [line.strip() for line in log.read_text(errors="replace").splitlines()]
+
+
+def _last(lines: Sequence[str]) -> str:
+    """The last line with something in it, shortened; empty where there is none."""
     last = next((line for line in reversed(lines) if line), "")
     return last.removeprefix("allegro-md: ")[:LAST_WORDS]
 

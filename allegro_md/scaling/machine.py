@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from allegro_md.scaling.calibration import Calibration
 from allegro_md.scaling.devices import (
     BETWEEN,
-    DEVICES,
     EFFICIENCY,
     JITTER,
     LAUNCHES,
@@ -130,8 +129,3 @@ def machine_of_table(name: str, calibration: Calibration, neighbors: float, netw
 def _scaled(line: LinearCost, factor: float, on_gpu: bool) -> LinearCost:
     """Times on another device: all of them on a core, those that grow with atoms on a GPU."""
     return LinearCost(0.0 if on_gpu else factor * line.fixed, factor * line.atom, factor * line.ghost)
-
-
-def names() -> str:
-    """Lists the devices and the networks of the tables, for help texts."""
-    return f"devices {', '.join(DEVICES)}; networks {', '.join(LINKS)}"

@@ -10,9 +10,7 @@ ranks sleep meanwhile; in an MPI call they would take a core.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import re
 import shutil
 import sys
 import time
@@ -27,11 +25,11 @@ from allegro_md.compilation import COMPILE, CompilationWatch
 from allegro_md.config import Input, load_input
 from allegro_md.config.output import OutputConfig
 from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory
-from allegro_md.io.disk import write_whole
+from allegro_md.io.disk import write_json
 from allegro_md.launcher import ranks_named
 from allegro_md.scaling.turns import Turns
 from allegro_md.simulation import Simulation
-from allegro_md.simulation.host_info import by_host, cores_of, host_info, resident_memory, warnings
+from allegro_md.simulation.host_info import by_host, cores_of, host_info, processor, resident_memory, warnings
 from allegro_md.versions import installed
 
 READY = "allegro-md: ready"
@@ -115,7 +113,7 @@ def main() -> int:
             raise
         if comm.rank == 0:
             print(f"allegro-md: {fault}", file=sys.stderr, flush=True)
-            _write(job.result, {"ranks": comm.size, "error": str(fault), "status": fault.exit_status})
+            write_json(job.result, {"ranks": comm.size, "error": str(fault), "status": fault.exit_status})
         if not isinstance(error, AllegroError):
             comm.abort(fault.exit_status)  # on this rank alone: the others would wait for it
         return fault.exit_status
@@ -147,7 +145,7 @@ def measure(job: Job, comm: Comm) -> None:
         document["peak_memory_MB"] = round(comm.max(resident_memory()[1] / 2**20), 1)
         with comm.collective_errors():
             if comm.rank == 0:
-                _write(job.result, document)
+                write_json(job.result, document)
     turns.close()
     if comm.rank == 0:
         shutil.rmtree(place, ignore_errors=True)
@@ -220,13 +218,9 @@ def machine(places: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Args:
         places: see `host_info`.
     """
-    try:
-        names = re.findall(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        names = []
     hosts = by_host(places)
     return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "processor": processor(),
         "hosts": len(hosts),
         "cores": sum(len(cores_of(ranks)) for ranks in hosts.values()),
         "system": f"{platform.system()} {platform.machine()}",
@@ -243,10 +237,6 @@ def _asked(comm: Comm) -> bool:
     while not (word := comm.told()):
         time.sleep(POLL_SECONDS)
     return word == CONTINUE
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    write_whole(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from allegro_md.io.disk import write_whole
+from allegro_md.io.disk import write_json, write_whole
 from allegro_md.scaling.advice import advice
 from allegro_md.scaling.plot import scaling_png
-from allegro_md.scaling.results import read_results
+from allegro_md.scaling.results import Results
 from allegro_md.scaling.table import csv_text, phase_lines, table_lines
 
 
-def report(folder: Path) -> list[str]:
-    """Writes ``scaling.json``, ``scaling.csv`` and ``scaling.png`` of what the folder of a study holds.
+def report(results: Results, folder: Path) -> list[str]:
+    """Writes ``scaling.json``, ``scaling.csv`` and ``scaling.png`` into the folder of a study.
 
     Returns:
         Lines for the terminal: table, notes, advice, and where the files are.
 
     Raises:
-        InputError: it is not the folder of a study.
         ResourceError: a file cannot be written.
     """
-    results = read_results(folder)
     sentences = advice(results)
-    document = json.dumps(results.document(sentences), indent=1, ensure_ascii=False)
-    write_whole(folder / "scaling.json", f"{document}\n".encode())
+    write_json(folder / "scaling.json", results.document(sentences))
     write_whole(folder / "scaling.csv", csv_text(results).encode())
     files = ["scaling.json", "scaling.csv"]
     if len(results.rows) > 1:

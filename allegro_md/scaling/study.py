@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.errors import InputError
-from allegro_md.io.disk import disk_errors, write_whole
+from allegro_md.io.disk import disk_errors, write_json
 from allegro_md.launcher import ranks_named
 from allegro_md.scaling.launching import Launcher, StudyProcess
 from allegro_md.scaling.measure import Job, Timing, studied
@@ -84,7 +83,7 @@ class Study:
             "launcher": self.launcher.text, **asdict(self.timing),
             "sizes": [{"ranks": size.ranks, "atoms": size.atoms} for size in found],
         }  # fmt: skip
-        write_whole(self.folder / STUDY, (json.dumps(settings, indent=1, ensure_ascii=False) + "\n").encode())
+        write_json(self.folder / STUDY, settings)
         return found
 
 
@@ -155,6 +154,6 @@ def _give_up(
     process = processes.pop(size)
     say(f"{ranks_named(size.ranks)}: {process.fault}")
     document: dict[str, Any] = {"ranks": size.ranks, "atoms": size.atoms, "error": process.fault}
-    write_whole(study.result(size.ranks), (json.dumps(document, ensure_ascii=False) + "\n").encode())
+    write_json(study.result(size.ranks), document)
     if process.lacked_memory:
         short.append(size)

@@ -8,6 +8,7 @@ from typing import Any
 
 from allegro_md.errors import InputError
 from allegro_md.simulation import Simulation
+from allegro_md.simulation.loop import StepLoop
 from allegro_md.simulation.time_account import WAITING
 
 
@@ -35,7 +36,7 @@ class Turns:
             next(self._pieces)
         else:
             self._loop.start()
-            self._make(steps)
+            make_steps(self._loop, steps)
 
     def take(self) -> dict[str, Any]:
         """Makes the steps of one turn (collective).
@@ -50,7 +51,7 @@ class Turns:
         if self._pieces is not None:
             next(self._pieces)
         else:
-            self._make(self._steps)
+            make_steps(loop, self._steps)
         took = time.perf_counter() - began
         here = {
             "seconds": took,
@@ -64,19 +65,20 @@ class Turns:
         if self._pieces is not None:
             self._pieces.close()  # type: ignore[attr-defined]  # a generator
 
-    def _make(self, steps: int) -> None:
-        """Makes so many steps.
 
-        Raises:
-            InputError: the dynamics ended before.
-        """
-        loop, last = self._loop, self._loop.step + steps
-        loop.advance(last)
-        if loop.step < last:
-            raise InputError(
-                f"the {loop.integrator.__class__.__name__} ended after {loop.step} steps, in the middle of the trial",
-                "dynamics.ensemble", "take an ensemble that goes on, such as nve, or fewer steps",
-            )  # fmt: skip
+def make_steps(loop: StepLoop, steps: int) -> None:
+    """Makes so many steps (collective).
+
+    Raises:
+        InputError: the dynamics ended before.
+    """
+    last = loop.step + steps
+    loop.advance(last)
+    if loop.step < last:
+        raise InputError(
+            f"the {loop.integrator.__class__.__name__} ended after {loop.step} steps, in the middle of the trial",
+            "dynamics.ensemble", "take an ensemble that goes on, such as nve, or fewer steps",
+        )  # fmt: skip
 
 
 def described(ranks: Sequence[dict[str, Any]], steps: int, rebuilds: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import socket
 import sys
@@ -28,12 +29,13 @@ def host_info(comm: Comm) -> list[dict[str, Any]]:
         `siblings`), ``threads``, ``device``, ``memory`` (bytes, None where the system does not tell) and ``resident``
         (bytes this process has already).
     """
+    cores = usable_cores()
     torch = sys.modules.get("torch")  # where no model has loaded it, it would cost a second to do so
     here = {
         "rank": comm.rank,
         "host": socket.gethostname(),
-        "cores": usable_cores(),
-        "siblings": siblings(usable_cores()),
+        "cores": cores,
+        "siblings": siblings(cores),
         "threads": 1 if torch is None else torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "cpu",
         "memory": available_memory(),
@@ -81,6 +83,12 @@ def most_placed(cores: Sequence[Sequence[int]]) -> int:
     for rank, each in enumerate(cores):
         allowed[rank, [numbers[core] for core in each]] = 1
     return int((maximum_bipartite_matching(csr_matrix(allowed), perm_type="column") >= 0).sum())
+
+
+def processor() -> str:
+    """Name of this host's processor."""
+    names = re.findall(r"model name\s*:\s*(.*)", _read("/proc/cpuinfo"))
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def siblings(cores: Sequence[int]) -> list[int]:

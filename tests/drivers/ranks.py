@@ -42,12 +42,6 @@ class MpiLaunch(Protocol):
     ) -> subprocess.Popen[str]: ...
 
 
-def find_mpirun() -> str | None:
-    """The mpirun beside this Python (the wheel's), else the one on the path."""
-    beside = Path(sys.executable).parent / "mpirun"
-    return str(beside) if beside.exists() else shutil.which("mpirun")
-
-
 class RankServer:
     """The process of rank_server.py, started when it is first needed and again should it have ended."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ranks import find_mpirun
 
 from allegro_md.errors import InputError
+from allegro_md.launcher import find_mpirun
 from allegro_md.scaling.links import measure_link
 
 

@@ -8,9 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from ranks import MpiRun, find_mpirun
+from ranks import MpiRun
 
 from allegro_md.cli import main
+from allegro_md.launcher import find_mpirun
 
 ARGON = """
 [system]

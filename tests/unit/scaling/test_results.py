@@ -27,6 +27,10 @@ SILVER = {
 """GPUs → ns/day and µs/(atom·step) as printed in table 4 of the paper, and the efficiency."""
 
 
+def report_of(folder: Path) -> list[str]:
+    return report(read_results(folder), folder)
+
+
 def seconds(ns_per_day: float) -> float:
     """Of a step of 5 fs: by hand."""
     return TIMESTEP * 1e-6 / ns_per_day * 86_400
@@ -69,7 +73,7 @@ def test_medians_and_spread_of_turns(tmp_path: Path) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    lines = report(published(tmp_path))
+    lines = report_of(published(tmp_path))
     document = json.loads((tmp_path / "scaling.json").read_text())
     assert document["kind"] == "strong" and document["machine"]["cores"] == 8 and document["date"]
     promised = {"ranks", "atoms", "seconds_per_step", "us_per_atom_step", "ns_per_day", "efficiency"}
@@ -86,11 +90,11 @@ def test_files(tmp_path: Path) -> None:
 def test_a_size_that_failed_does_not_lose_the_others(tmp_path: Path) -> None:
     folder = write_study(tmp_path, {1: [turn(1.0)], 2: "out of memory", 4: [turn(0.3)]}, dict.fromkeys((1, 2, 4), 100))
     (folder / "ranks-4.json").unlink()  # its job has not run yet
-    lines = report(folder)
+    lines = report_of(folder)
     assert any("no result: out of memory" in line for line in lines)
     assert any("no result: its job has not run yet" in line for line in lines)
     (folder / "ranks-4.log").write_text("starting\nslurmstepd: error: Exceeded job memory limit\n\n")
-    assert any("ranks-4.log: slurmstepd: error: Exceeded job memory" in line for line in report(folder))
+    assert any("ranks-4.log: slurmstepd: error: Exceeded job memory" in line for line in report_of(folder))
     document = json.loads((folder / "scaling.json").read_text())
     assert [row["ranks"] for row in document["rows"]] == [1]
     assert [(f["ranks"], f["atoms"]) for f in document["failed"]] == [(2, 100), (4, 100)]
@@ -108,7 +112,7 @@ def test_shares_of_a_step_add_up(tmp_path: Path) -> None:
 
 
 def test_no_result_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = report(write_study(tmp_path, {1: "killed"}, {1: 100}))
+    lines = report_of(write_study(tmp_path, {1: "killed"}, {1: 100}))
     assert any("no result: killed" in line for line in lines) and not any("scaling.png" in line for line in lines)
     assert not (tmp_path / "scaling.png").exists()
     assert main(["scale", "collect", str(tmp_path)]) == 2
@@ -118,7 +122,7 @@ def test_no_result_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_minimization_has_no_speed(tmp_path: Path) -> None:
     folder = write_study(tmp_path, {1: [turn(1.0)]}, {1: 100}, timestep=0.0)
     assert "—" in list(table_lines(read_results(folder)))[1]
-    report(folder)
+    report_of(folder)
     assert json.loads((folder / "scaling.json").read_text())["rows"][0]["ns_per_day"] is None
 
 
