@@ -203,7 +203,9 @@ def test_straight_lines(launcher: Launcher, case: str, ranks: int) -> None:
 def test_a_balancer_moves_planes(launcher: Launcher, ranks: int) -> None:
     """One is from a file of the tests and a line in the registry; `test_same_bits` compares its run."""
     runs = launcher.get(ranks, "default")
-    assert not np.array_equal(runs["triclinic-moved"]["planes"], runs["triclinic-base"]["planes"])
+    # Two equal halves of a small crystal are balanced from the start, and their times are too short to be judged by.
+    for name in ("triclinic-moved", "triclinic-balanced") if ranks == 4 else ("triclinic-moved",):
+        assert not np.array_equal(runs[name]["planes"], runs["triclinic-base"]["planes"])
 
 
 def test_slab_leaves_ranks_empty(launcher: Launcher) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from argon import ARGON
 
 from allegro_md.cli import main
 from allegro_md.cli.program import COMMANDS, UNBUILT
@@ -18,20 +19,6 @@ from allegro_md.config import Input, load_input
 from allegro_md.errors import InterruptedRun, PhysicsError, ResourceError
 
 MpiRun = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ARGON = """
-[system]
-crystal = { symbol = "Ar", lattice = "fcc", a = 5.26, repeat = [4, 4, 4] }
-[potential]
-kind = "lj"
-epsilon = 0.0103
-sigma = 3.405
-cutoff = 8.5
-[dynamics]
-ensemble = "nve"
-timestep = 2.0
-steps = 10
-"""
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from argon import ARGON
 
 from allegro_md.cli import main
 from allegro_md.launcher import Ranks, is_rank_of_many, launcher_rank, ranks_started, unused_ranks
@@ -38,20 +39,6 @@ CASES = {
     "one rank per host, total not told": ({"PMIX_RANK": "1", "MPI_LOCALNRANKS": "1"}, 1, Ranks(1, 1), True),
 }
 
-ARGON = """
-[system]
-crystal = { symbol = "Ar", lattice = "fcc", a = 5.26, repeat = [20, 20, 20] }
-[potential]
-kind = "lj"
-epsilon = 0.0103
-sigma = 3.405
-cutoff = 8.5
-[dynamics]
-ensemble = "nve"
-timestep = 2.0
-steps = 10
-"""
-
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +60,7 @@ def test_check_prints_in_the_shell_of_a_step(
     """It compares more ranks than this host has cores with no host's memory, and says that atoms per rank are few."""
     monkeypatch.setenv("SLURM_PROCID", "1")
     source = tmp_path / "argon.toml"
-    source.write_text(ARGON)
+    source.write_text(ARGON.replace("[4, 4, 4]", "[20, 20, 20]"))
     assert main(["check", str(source), "--ranks", "4096"]) == 0
     out = capsys.readouterr().out
     assert "# memory available: not compared: 4096 ranks are more than the" in out

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon import ARGON
 
 from allegro_md.comm import Comm
 from allegro_md.config import load_input
@@ -106,23 +107,6 @@ def test_partner_that_never_comes(mpirun: Any) -> None:
     assert "rank 0 on " in done.stderr and "a sum or maximum over all ranks" in done.stderr
 
 
-ARGON = """
-[system]
-crystal = { symbol = "Ar", lattice = "fcc", a = 5.4, repeat = [1, 1, 1] }
-[potential]
-kind = "lj"
-epsilon = 0.0103
-sigma = 3.405
-cutoff = 6.0
-[dynamics]
-ensemble = "nve"
-timestep = 2.0
-steps = 1
-[parallel]
-patience = 77.0
-"""
-
-
 @pytest.mark.parametrize(("started", "patience"), [(1, 0.0), (2, 77.0)])
 def test_runs_on_one_rank_of_several_are_watched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: int, patience: float
@@ -135,7 +119,7 @@ def test_runs_on_one_rank_of_several_are_watched(
         return nullcontext()
 
     monkeypatch.setattr(run, "ends_when_lost", watch)
-    (tmp_path / "argon.toml").write_text(ARGON)
+    (tmp_path / "argon.toml").write_text(ARGON + "[parallel]\npatience = 77.0\n")
     comm = Comm.serial()
     comm.n_started = started
     run.Simulation.from_config(load_input(tmp_path / "argon.toml"), comm).run()

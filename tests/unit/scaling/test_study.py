@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from argon import ARGON
 
 from allegro_md.cli import main
 from allegro_md.comm import Comm
@@ -28,27 +29,13 @@ from allegro_md.scaling.slurm import SUBMIT, job_scripts, srun
 from allegro_md.scaling.study import Study
 from allegro_md.scaling.turns import described
 
-ARGON = """
-[system]
-crystal = { symbol = "Ar", lattice = "fcc", a = 5.26, repeat = [4, 4, 4] }
-repeat = [1, 2, 1]
-[potential]
-kind = "lj"
-epsilon = 0.0103
-sigma = 3.405
-cutoff = 8.5
-[dynamics]
-ensemble = "nve"
-timestep = 2.0
-steps = 10
-"""
 TIMING = Timing(steps=50, warmup=10, turns=3, with_output=False)
 
 
 @pytest.fixture
 def argon(tmp_path: Path) -> Path:
     path = tmp_path / "argon.toml"
-    path.write_text(ARGON)
+    path.write_text(ARGON.replace("[potential]", "repeat = [1, 2, 1]\n[potential]"))
     return path
 
 
