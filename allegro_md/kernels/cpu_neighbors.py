@@ -154,22 +154,26 @@ def count_within(_: Any, r2: Any, limit: Any, count: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def store_within(_: Any, array: Any, offset: Any, a: Any, r2: Any, limit: Any, count: Any) -> Any:
-    """Puts the lanes that `within` keeps one after the other at an offset, then zeros up to eight."""
-    kind = {types.float64: "f64", types.int32: "i32"}[a.real]
+    """Puts the lanes that `within` keeps one after the other at an offset, then zeros up to eight.
+
+    Reals are moved as integers of their bits: LLVM 22 fails an assertion, and ends the process, where it compresses
+    reals for a processor without AVX-512.
+    """
+    bits = a.real.bitwidth
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, offset, numbers, *compared = arguments
-        form = form_of(a.real)
+        form = ir.VectorType(ir.IntType(bits), LANES)
         function = ir.FunctionType(form, [form, _FLAG, form])
-        name = f"llvm.experimental.vector.compress.v{LANES}{kind}"
+        name = f"llvm.experimental.vector.compress.v{LANES}i{bits}"
         flags = _within(builder, *compared)
         compressed = builder.call(
             cgutils.get_or_insert_function(builder.module, function, name),
-            (numbers, flags, ir.Constant(form, [0] * LANES)),
+            (builder.bitcast(numbers, form), flags, ir.Constant(form, [0] * LANES)),
         )
         data = arrayobj.make_array(array)(context, builder, target).data
         place = builder.bitcast(builder.gep(data, [offset]), form.as_pointer())
-        builder.store(compressed, place).align = a.real.bitwidth // 8
+        builder.store(compressed, place).align = bits // 8
         return context.get_dummy_value()
 
     return types.void(array, types.intp, a, r2, r2, types.intp), code

@@ -93,3 +93,18 @@ def uncorrelated(validation: Any, run: Any) -> Any:
         observables=validation.data.ObservableData(**kept),
         trajectory=validation.data.TrajectoryData(place, velocity),
     )  # fmt: skip
+
+
+def slope_quantile(validation: Any, cold: Any, hot: Any) -> float:
+    """Standard errors between two slopes of ln(P_hot/P_cold) over the potential energy: the maximum-likelihood one of
+    independent frames, and the difference of 1/kT (M. R. Shirts, J. Chem. Theory Comput. 9, 909 (2013)).
+
+    `physical_validation.ensemble.check` makes the same estimate but first fits a line through 40 bins, which fails
+    where frames are so few that neighboring bins stay empty.
+    """
+    energies = [run.observables.potential_energy for run in (cold, hot)]
+    expected = 1.0 / (BOLTZMANN * cold.ensemble.temperature) - 1.0 / (BOLTZMANN * hot.ensemble.temperature)
+    middle = 0.5 * (energies[0].mean() + energies[1].mean())
+    fit = validation.util.ensemble.do_max_likelihood_fit
+    (_, slope), (_, error) = fit(*energies, 1.0, 1.0, np.array([-expected * middle, expected]), verbose=False)
+    return abs(float(slope) - expected) / float(error)
