@@ -140,7 +140,7 @@ def draw() -> bytes:
                 for ranks in RANKS:
                     bricks = Bricks.cubes(atoms * ranks, ranks, 0.058, 4.6)
                     intervals = Intervals(math.inf, reduce=4.0)
-                    work = work_of(bricks, COSTS, intervals)
+                    work = work_of(bricks, COSTS, network, intervals)
                     computing = work.before + work.interior + work.boundary
                     closed.append(step_time(bricks, COSTS, network, intervals, exchange).total / computing)  # type: ignore[arg-type]
                     simulated.append(simulate(bricks, network, work, exchange) / computing)  # type: ignore[arg-type]

@@ -20,11 +20,11 @@ from allegro_md.evaluation import Needs
 from allegro_md.integrators.base import Integrator
 from allegro_md.potentials import Potential
 from allegro_md.reporting import Snapshot
-from allegro_md.scaling.forecast import Costs, LinearCost
+from allegro_md.scaling.forecast import Costs, LinearCost, Overlap
 from allegro_md.scaling.reductions import CountingComm
 from allegro_md.simulation.build import Parts, build_engine, build_structure
 from allegro_md.simulation.loop import MEETINGS, StepLoop
-from allegro_md.simulation.overlap import LEAST_INTERIOR, can_overlap
+from allegro_md.simulation.overlap import LEAST_INTERIOR, WAITED_SHARE, can_overlap
 from allegro_md.timers import Timers
 from allegro_md.triggers import Every
 
@@ -69,7 +69,7 @@ class Calibration:
         rate: float32 operations per second of a large matrix product on this core.
         temperature: of the thermostat or the start, K.
         windows: steps are made in windows, on several ranks that have few enough atoms.
-        least_interior: see `forecast.work_of`.
+        overlap: of the potential with messages.
     """
 
     costs: Costs
@@ -77,7 +77,7 @@ class Calibration:
     rate: float
     temperature: float
     windows: bool
-    least_interior: float
+    overlap: Overlap
 
 
 class _Row:
@@ -118,8 +118,8 @@ def calibrate(parts: Parts) -> Calibration:
         loop, _ = build_engine(Parts(config, system, parts.potential), comm, Timers())
         samples.append(_measured(loop, comm))
         temperature, windows = _temperature(config, loop.integrator), loop.allows_windows(2, 2)
-    least = _least_interior(parts.potential)
-    return Calibration(fitted(samples), tuple(samples), matrix_rate(), temperature, windows, least)
+    overlap = _overlap(parts.potential)
+    return Calibration(fitted(samples), tuple(samples), matrix_rate(), temperature, windows, overlap)
 
 
 def matrix_rate(n: int = 512, trials: int = 5) -> float:
@@ -134,9 +134,10 @@ def matrix_rate(n: int = 512, trials: int = 5) -> float:
     return 2.0 * n**3 / min(seconds[1:])
 
 
-def _least_interior(potential: Potential) -> float:
-    """Interior atoms from which on the engine evaluates them while messages travel; infinity: it never does."""
-    return LEAST_INTERIOR if can_overlap(potential) else math.inf
+def _overlap(potential: Potential) -> Overlap:
+    """What the engine does with the potential while messages travel."""
+    least = LEAST_INTERIOR if can_overlap(potential) else math.inf
+    return Overlap(least, WAITED_SHARE, potential.info.ghost_forces)
 
 
 def _few(parts: Parts, target: int) -> Input:

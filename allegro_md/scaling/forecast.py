@@ -75,6 +75,22 @@ class Intervals:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """How a potential is evaluated while messages travel.
+
+    Attributes:
+        least_interior: interior atoms of a rank below which they are not evaluated apart from the others; infinity for
+            a potential that cannot be evaluated in parts.
+        waited_share: share of a step's time in messages up to which they are not, either.
+        ghost_forces: forces on ghosts are sent home.
+    """
+
+    least_interior: float = 0.0
+    waited_share: float = 0.0
+    ghost_forces: bool = True
+
+
+@dataclass(frozen=True)
 class StepTime:
     """Time of a step, s, of the slowest rank.
 
@@ -113,7 +129,7 @@ class StepTime:
 
 def step_time(
     bricks: Bricks, costs: Costs, network: Network, intervals: Intervals, exchange: Exchange = "direct",
-    least_interior: float = 0.0,
+    overlap: Overlap = Overlap(),
 ) -> StepTime:
     """Evaluates the closed form.
 
@@ -123,11 +139,11 @@ def step_time(
         network: between the ranks.
         intervals: steps between rebuilds, rows and reductions.
         exchange: direct, with interior centers evaluated meanwhile, or staged.
-        least_interior: see `work_of`.
+        overlap: of the potential.
     """
     own, ghosts, n_ranks = bricks.own, bricks.ghosts, bricks.n_ranks
     rebuild = costs.rebuild.seconds(own, ghosts) / intervals.rebuild
-    work = work_of(bricks, costs, intervals, least_interior)
+    work = work_of(bricks, costs, network, intervals, overlap)
     latency, bandwidth = messages_time(bricks, network, work, exchange)
     reductions = network.allreduce(n_ranks) / intervals.reduce if n_ranks > 1 else 0.0
     computing = work.before + work.interior + work.boundary
@@ -146,15 +162,17 @@ def step_time(
     )
 
 
-def work_of(bricks: Bricks, costs: Costs, intervals: Intervals, least_interior: float = 0.0) -> Work:
+def work_of(
+    bricks: Bricks, costs: Costs, network: Network, intervals: Intervals, overlap: Overlap = Overlap()
+) -> Work:
     """Divides the computing of a step as the simulation wants it; rebuilds and rows are spread over all steps.
 
     Args:
         bricks: of the ranks.
         costs: of one rank.
+        network: between the ranks.
         intervals: between rebuilds, rows and reductions.
-        least_interior: interior atoms of a rank below which they are not evaluated apart from the others; infinity for
-            a potential that cannot be evaluated in parts.
+        overlap: of the potential.
     """
     own, ghosts = bricks.own, bricks.ghosts
     inner = np.prod([max(0.0, edge - 2.0 * bricks.halo) / edge for edge in bricks.lengths]) if _remote(bricks) else 1.0
@@ -162,12 +180,16 @@ def work_of(bricks: Bricks, costs: Costs, intervals: Intervals, least_interior: 
     others = costs.integrate.seconds(own, ghosts) + costs.halo.seconds(own, ghosts)
     others += costs.rebuild.seconds(own, ghosts) / intervals.rebuild + costs.row.seconds(own, ghosts) / intervals.row
     n_interior = float(inner) * own
-    interior = costs.potential.atom * n_interior if n_interior >= least_interior else 0.0
-    return Work(others, interior, potential - interior, intervals.reduce)
+    together = Work(others, 0.0, potential, intervals.reduce, overlap.ghost_forces)
+    waited = sum(messages_time(bricks, network, together, "direct"))
+    if n_interior < overlap.least_interior or waited < overlap.waited_share * (others + potential + waited):
+        return together
+    interior = costs.potential.atom * n_interior
+    return replace(together, interior=interior, boundary=potential - interior)
 
 
 def messages_time(bricks: Bricks, network: Network, work: Work, exchange: Exchange) -> tuple[float, float]:
-    """Time that messages add to a step, both ways, beyond what interior centers hide.
+    """Time that messages add to a step, of positions and of forces, beyond what interior centers hide.
 
     A stage of m messages, o the overhead of each, s the mean time each keeps its link or adapter busy: the last one
     arrives after max(m·o + s, o + Σs) + α, and each is received in o.
@@ -179,9 +201,9 @@ def messages_time(bricks: Bricks, network: Network, work: Work, exchange: Exchan
         return 0.0, 0.0
     ranks, latency, total = _a_node(bricks, network), 0.0, 0.0
     for stage in bricks.stages(ranks, exchange):
-        hidden = 0.5 * work.interior if exchange == "direct" else 0.0
+        hidden = work.interior / work.exchanges if exchange == "direct" else 0.0
         with_bytes, without = (_stage_time(stage, network, hidden, size) for size in (GHOST_BYTES, 0.0))
-        total, latency = total + 2.0 * with_bytes, latency + 2.0 * without
+        total, latency = total + work.exchanges * with_bytes, latency + work.exchanges * without
     return latency, total - latency
 
 

@@ -80,12 +80,19 @@ class Work:
         interior: seconds for centers that need no ghosts of other ranks.
         boundary: seconds for the other centers.
         reduce_every: steps between two allreduces; less than 1: several in each step, made at its end.
+        ghost_forces: forces on ghosts are sent home.
     """
 
     before: float
     interior: float
     boundary: float
     reduce_every: float = 1.0
+    ghost_forces: bool = True
+
+    @property
+    def exchanges(self) -> int:
+        """Exchanges of a step behind which an equal part of the interior centers is evaluated."""
+        return 2 if self.ghost_forces else 1
 
 
 def simulate(
@@ -93,8 +100,9 @@ def simulate(
 ) -> float:
     """Simulates steps of all ranks and returns the mean seconds per step.
 
-    In the direct exchange half of the interior centers are evaluated while positions travel, half while forces return.
-    The staged exchange has nothing to hide behind: each stage waits for the one before.
+    In the direct exchange half of the interior centers are evaluated while positions travel, half while forces return;
+    all of them while positions travel where no forces return. The staged exchange has nothing to hide behind: each
+    stage waits for the one before.
 
     Args:
         bricks: of the ranks.
@@ -109,8 +117,8 @@ def simulate(
     back = [Messages(stage.to, stage.source, stage.atoms) for stage in reversed(out)]
     now, began, reductions = np.zeros(n), 0.0, 0
     queues = (np.zeros(n), np.zeros(-(-n // network.ranks_per_node)))
-    hidden = 0.5 * work.interior if exchange == "direct" else 0.0
-    shown = work.interior - 2.0 * hidden + work.boundary
+    hidden = work.interior / work.exchanges if exchange == "direct" else 0.0
+    shown = work.interior - work.exchanges * hidden + work.boundary
     for step in range(2 * steps):
         if step == steps:
             began = float(now.max())
@@ -118,7 +126,8 @@ def simulate(
         now = now + factor * work.before
         now = _exchanged(now, out, network, factor * hidden, queues)
         now = now + factor * shown
-        now = _exchanged(now, back, network, factor * hidden, queues)
+        if work.ghost_forces:
+            now = _exchanged(now, back, network, factor * hidden, queues)
         due = int((step + 1) / work.reduce_every + 1e-9) - reductions
         if n > 1 and due > 0:
             reductions += due

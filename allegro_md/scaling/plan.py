@@ -132,15 +132,15 @@ class Plan:
         return self._step_time(Bricks.cubes(n_atoms, n_ranks, self.density, self._halo), n_atoms)
 
     def _step_time(self, bricks: Bricks, n_atoms: float) -> StepTime:
-        intervals, least = self.intervals(n_atoms, bricks.n_ranks), self.calibration.least_interior
-        return step_time(bricks, self.machine.costs, self.machine.network, intervals, least_interior=least)
+        intervals, overlap = self.intervals(n_atoms, bricks.n_ranks), self.calibration.overlap
+        return step_time(bricks, self.machine.costs, self.machine.network, intervals, overlap=overlap)
 
     def simulated(self, n_ranks: int) -> float:
         """Seconds per step from the simulation of all messages of a step, of at most `MOST_SIMULATED` ranks."""
         intervals, bricks = self.intervals(self.estimate.system.n_total, n_ranks), self.bricks(n_ranks)
         if n_ranks > MOST_SIMULATED:
             bricks = Bricks.cubes(bricks.own * MOST_SIMULATED, MOST_SIMULATED, self.density, self._halo)
-        work = work_of(bricks, self.machine.costs, intervals, self.calibration.least_interior)
+        work = work_of(bricks, self.machine.costs, self.machine.network, intervals, self.calibration.overlap)
         rebuilds = migration_time(bricks, self.machine.network, "direct") / intervals.rebuild
         return simulate(bricks, self.machine.network, work) + rebuilds
 

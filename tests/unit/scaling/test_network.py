@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from allegro_md.scaling.bricks import Bricks, Exchange, cubic_grid, shell
-from allegro_md.scaling.forecast import Costs, Intervals, LinearCost, expected_largest, step_time, work_of
-from allegro_md.scaling.network import GHOST_BYTES, Link, Network, simulate
+from allegro_md.scaling.forecast import Costs, Intervals, LinearCost, Overlap, expected_largest, step_time, work_of
+from allegro_md.scaling.network import GHOST_BYTES, Link, Network, Work, simulate
 
 COSTS = Costs(LinearCost(1e-4, 3e-7), LinearCost(1e-4, 3e-8), LinearCost(1e-5, 0.0, 2e-8))
 NETWORK = Network(8, Link(5e-7, 1.5e-6, 5e9), Link(1e-6, 2e-6, 25e9))
@@ -35,7 +35,7 @@ def computed(of_rank: Bricks) -> float:
 @pytest.mark.parametrize("atoms", [300, 20_000])
 def test_closed_form_and_simulation_agree(n_ranks: int, per_node: int, atoms: int, exchange: Exchange) -> None:
     network, of_rank = replace(NETWORK, ranks_per_node=per_node), bricks(atoms, n_ranks)
-    simulated = simulate(of_rank, network, work_of(of_rank, COSTS, INTERVALS), exchange)
+    simulated = simulate(of_rank, network, work_of(of_rank, COSTS, network, INTERVALS), exchange)
     closed = step_time(of_rank, COSTS, network, INTERVALS, exchange).total
     assert closed == pytest.approx(simulated, rel=AGREEMENT)
 
@@ -44,29 +44,49 @@ def test_closed_form_and_simulation_agree(n_ranks: int, per_node: int, atoms: in
 def test_they_agree_on_a_slow_network(exchange: Exchange) -> None:
     slow = Network(8, NETWORK.inside, Link(3e-5, 5e-6, 1.25e9))
     of_rank = bricks(5_000, 64)
-    simulated = simulate(of_rank, slow, work_of(of_rank, COSTS, INTERVALS), exchange)
+    simulated = simulate(of_rank, slow, work_of(of_rank, COSTS, slow, INTERVALS), exchange)
     assert step_time(of_rank, COSTS, slow, INTERVALS, exchange).total == pytest.approx(simulated, rel=0.12)
 
 
 def test_a_small_interior_hides_nothing() -> None:
     """Below the number of atoms from which on the engine evaluates it apart, and in potentials without parts."""
     of_rank, slow = bricks(5_000, 64), replace(NETWORK, between=Link(3e-5, 5e-6, 1.25e9))
-    apart, whole = (work_of(of_rank, COSTS, INTERVALS, least) for least in (0.0, math.inf))
+
+    def work(overlap: Overlap) -> Work:
+        return work_of(of_rank, COSTS, slow, INTERVALS, overlap)
+
+    apart, whole = work(Overlap()), work(Overlap(math.inf))
     assert apart.interior > 0.0 == whole.interior
     assert apart.interior + apart.boundary == pytest.approx(whole.boundary)
     n_interior = apart.interior / COSTS.potential.atom
-    assert work_of(of_rank, COSTS, INTERVALS, n_interior - 1.0) == apart
-    assert work_of(of_rank, COSTS, INTERVALS, n_interior + 1.0) == whole
-    closed = step_time(of_rank, COSTS, slow, INTERVALS, least_interior=math.inf).total
+    assert work(Overlap(n_interior - 1.0)) == apart
+    assert work(Overlap(n_interior + 1.0)) == whole
+    closed = step_time(of_rank, COSTS, slow, INTERVALS, overlap=Overlap(math.inf)).total
     assert closed == pytest.approx(simulate(of_rank, slow, whole), rel=AGREEMENT)
     assert closed > step_time(of_rank, COSTS, slow, INTERVALS).total
+    messages = step_time(of_rank, COSTS, slow, INTERVALS, overlap=Overlap(math.inf))
+    share = (messages.latency + messages.bandwidth) / (computed(of_rank) + messages.latency + messages.bandwidth)
+    assert work(Overlap(waited_share=0.99 * share)) == apart and work(Overlap(waited_share=1.01 * share)) == whole
+
+
+@pytest.mark.parametrize("overlap", [Overlap(), Overlap(math.inf)])
+def test_forces_that_stay_save_half_of_the_messages(overlap: Overlap) -> None:
+    """All of the interior is then evaluated while positions travel; closed form and simulation agree on it."""
+    of_rank, slow = bricks(5_000, 64), replace(NETWORK, between=Link(3e-5, 5e-6, 1.25e9))
+    stay = replace(overlap, ghost_forces=False)
+    both, out = (step_time(of_rank, COSTS, slow, INTERVALS, overlap=each) for each in (overlap, stay))
+    assert out.total == pytest.approx(simulate(of_rank, slow, work_of(of_rank, COSTS, slow, INTERVALS, stay)), rel=0.1)
+    if math.isinf(overlap.least_interior):
+        assert out.latency == pytest.approx(0.5 * both.latency)
+        assert out.bandwidth == pytest.approx(0.5 * both.bandwidth)
+    assert out.total < both.total
 
 
 @pytest.mark.parametrize("jitter", [0.01, 0.05])
 def test_they_agree_with_jitter(jitter: float) -> None:
     network, of_rank = replace(NETWORK, jitter=jitter), bricks(20_000, 512)
-    simulated = simulate(of_rank, network, work_of(of_rank, COSTS, INTERVALS), steps=24)
-    quiet = simulate(of_rank, NETWORK, work_of(of_rank, COSTS, INTERVALS), steps=24)
+    simulated = simulate(of_rank, network, work_of(of_rank, COSTS, network, INTERVALS), steps=24)
+    quiet = simulate(of_rank, NETWORK, work_of(of_rank, COSTS, NETWORK, INTERVALS), steps=24)
     closed = step_time(of_rank, COSTS, network, INTERVALS)
     assert closed.total == pytest.approx(simulated, rel=0.04)
     assert 0.4 < closed.jitter / (simulated - quiet) < 2.5
@@ -79,7 +99,7 @@ def test_one_rank_sends_nothing(exchange: Exchange) -> None:
     computing = computed(of_rank)
     assert step.latency == step.bandwidth == step.migration == step.reductions == step.jitter == 0.0
     assert step.total == pytest.approx(computing)
-    assert simulate(of_rank, NETWORK, work_of(of_rank, COSTS, INTERVALS), exchange) == pytest.approx(computing)
+    assert simulate(of_rank, NETWORK, work_of(of_rank, COSTS, NETWORK, INTERVALS), exchange) == pytest.approx(computing)
 
 
 @pytest.mark.parametrize("exchange", ["direct", "staged"])
@@ -88,7 +108,7 @@ def test_without_a_network_only_computing_is_left(exchange: Exchange) -> None:
     of_rank, nothing = bricks(1_000, 64), Network(8, free, free)
     computing = computed(of_rank)
     assert step_time(of_rank, COSTS, nothing, INTERVALS, exchange).total == pytest.approx(computing)
-    assert simulate(of_rank, nothing, work_of(of_rank, COSTS, INTERVALS), exchange) == pytest.approx(computing)
+    assert simulate(of_rank, nothing, work_of(of_rank, COSTS, nothing, INTERVALS), exchange) == pytest.approx(computing)
 
 
 @pytest.mark.parametrize("n_ranks", [8, 27, 64])
@@ -130,7 +150,7 @@ def test_one_node_that_is_saturated() -> None:
     nothing = Costs(LinearCost())
     (stage,) = of_rank.stages(np.arange(8), "direct")
     leaving = float(stage.atoms[stage.to // 8 != 0].sum()) * GHOST_BYTES
-    step = simulate(of_rank, network, work_of(of_rank, nothing, INTERVALS))
+    step = simulate(of_rank, network, work_of(of_rank, nothing, network, INTERVALS))
     assert step == pytest.approx(2.0 * leaving / 1e8, rel=0.01)
 
 

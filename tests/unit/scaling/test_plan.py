@@ -19,6 +19,7 @@ from allegro_md.exact import ExactSum
 from allegro_md.scaling import calibration
 from allegro_md.scaling.calibration import Sample
 from allegro_md.scaling.devices import DEVICES, LINKS, find_device, find_link, least_bytes, seconds_on
+from allegro_md.scaling.forecast import Overlap
 from allegro_md.scaling.machine import this_machine
 from allegro_md.scaling.plan import CAUSES, Plan, document, make_plan
 from allegro_md.scaling.plan_plot import ATOMS, RANKS, crossing, draw
@@ -68,7 +69,7 @@ def sample(own: int, ghosts: int) -> Sample:
 
 
 SAMPLES = (sample(500, 1_500), sample(4_000, 5_000), sample(32_000, 18_000))
-CALIBRATION = calibration.Calibration(calibration.fitted(SAMPLES), SAMPLES, 1e11, 60.0, False, 0.0)
+CALIBRATION = calibration.Calibration(calibration.fitted(SAMPLES), SAMPLES, 1e11, 60.0, False, Overlap())
 
 
 @pytest.fixture(scope="module")
