@@ -1,0 +1,1 @@
+"""The backend of GPUs: kernels of `kernels/gpu`, on tensors."""

@@ -1,0 +1,15 @@
+"""Instances of all kernels of GPUs, for the tests of their machine code."""
+
+from __future__ import annotations
+
+INSTANCES: dict[str, tuple[str, ...]] = {
+    "limits.cuh": ("largest_square<double>", "largest_square<i64>", "clearances", "first_with"),
+    "steps.cuh": (
+        "kick", "work", "scale_velocities", "add_forces", "drift", "thermalize", "strain", "kick_with_cell",
+        "drift_with_cell", "combine",
+    ),
+    "sums.cuh": (
+        "kinetic_energy", "kinetic_tensor", "momentum", "total_mass", "column_sum", "heat", "product_sum",
+    ),
+}  # fmt: skip
+"""File → instances."""

@@ -1,0 +1,62 @@
+"""What the loops of a CPU cannot show of kernels: phases that not all threads meet, and machine code that spills."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from gpu_instances import INSTANCES
+from phases import KERNEL, faults
+
+from allegro_md.kernels.gpu.signature import SOURCES, read_signature
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
+FILES = sorted(path.name for path in SOURCES.glob("*.cuh"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_all_threads_meet_all_phases(file: str) -> None:
+    assert faults((SOURCES / file).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "if (n > 2) { FOR_LANES(l) { x = l; } }",
+        "for (int k = 0; k < n; ++k) { FOR_LANES(l) { x = l; } }",
+        "if (n > 2) add_all(x, to);",
+        "FOR_THREADS(t) { if (t > n) return; }",
+        "FOR_THREADS(t) { FOR_LANES(l) { } }",
+        "y = n > 2 ? sum_of(x) : 0;",
+    ],
+)
+def test_a_phase_under_a_condition_is_found(body: str) -> None:
+    assert len(faults(f"KERNEL(256, 1) wrong(i64 n) {{ {body} }}")) == 1
+
+
+@pytest.mark.parametrize("body", ["for (i64 s = 0; any(s < n); ++s) { FOR_LANES(l) { } }", "FOR_GROUPS(g) { FOR_LANES(l) { } }"])
+def test_even_phases_are_allowed(body: str) -> None:
+    assert faults(f"KERNEL(256, 1) right(i64 n) {{ {body} }}") == []
+
+
+def test_every_kernel_has_an_instance_in_the_tests() -> None:
+    for file in FILES:
+        names = set(KERNEL.findall((SOURCES / file).read_text()))
+        assert names == {instance.partition("<")[0] for instance in INSTANCES[file]}, file
+        for instance in INSTANCES[file]:
+            assert read_signature(file, instance).parameters
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_machine_code_spills_nothing(file: str, architecture: str) -> None:
+    pytest.importorskip("cuda.bindings.nvrtc")
+    from allegro_md.kernels.gpu.nvrtc import compile_anew
+
+    for instance in INSTANCES[file]:
+        log = compile_anew(file, instance, architecture).log
+        used = re.search(r"Used (\d+) registers", log)
+        assert used is not None, log
+        most = 65_536 // (int(re.search(rf"KERNEL\((\d+),", (SOURCES / file).read_text()).group(1)))  # type: ignore[union-attr]
+        assert int(used.group(1)) <= min(255, most), (instance, log)
+        assert re.search(r"0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads", log), (instance, log)
