@@ -42,7 +42,7 @@ def total_mass(state: AtomState) -> ExactSum:
 
 def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
     """Exact sum of a quantity of the local atoms: `values` (n_local,) or (n_local, k), in the unit of `kind`."""
-    table = values.reshape(len(values), -1).contiguous()
+    table = (values if values.dim() == 2 else values[:, None]).contiguous()
     columns = table.shape[1]
     found = _Words(kind, columns, state)
     for column in range(columns):
