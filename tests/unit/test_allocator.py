@@ -63,5 +63,5 @@ def test_kept_memory_needs_no_fresh_pages() -> None:
         done = subprocess.run([sys.executable, "-c", STEPS, how], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert fresh("kept") < 1_000  # pages of 4 kB; 10 steps of 64 MB are 160,000
-    assert fresh("as it comes") > 10_000
+    assert fresh("kept") < 100  # 10 steps of 64 MB are 160,000 pages of 4 kB, or 320 of 2 MB
+    assert fresh("as it comes") > 300
