@@ -82,6 +82,7 @@ class TwoHosts:
             _do("ip", "-n", self._space(n), "addr", "add", f"{address}/24", "dev", f"link{n}")
             for device in ("lo", f"link{n}"):
                 _do("ip", "-n", self._space(n), "link", "set", device, "up")
+        self._wait_for_links()
         return self
 
     def __exit__(self, *fault: object) -> None:
@@ -112,6 +113,22 @@ class TwoHosts:
 
     def _space(self, n: int) -> str:
         return f"{self._prefix}{n}"
+
+    def _wait_for_links(self) -> None:
+        """Waits until both ends can be used: an interface comes up, and gets its addresses, a second after it is told.
+
+        MPI would take the loopback interface meanwhile, which leads nowhere.
+        """
+        began = time.monotonic()
+        for n in (0, 1):
+            while True:
+                words = ["ip", "-n", self._space(n), "addr", "show", "dev", f"link{n}"]
+                told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+                if "state DOWN" not in told and "LOWER_UP" in told and "tentative" not in told:
+                    break
+                if time.monotonic() - began > 10.0:
+                    raise SystemExit(f"link{n} does not come up:\n{told}")
+                time.sleep(0.05)
 
     def _make_pair(self) -> None:
         _do("ip", "link", "add", "link0", "netns", self._space(0), "type", "veth",
