@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import launch
 
@@ -172,15 +171,15 @@ def relay(first: int, second: int, speed: Speed) -> None:
 
 
 def measured_link(command: Sequence[str]) -> dict[str, float]:
-    """Latency, µs, and bandwidth, GB/s, between two ranks: of messages around them, so in both directions at once.
+    """Latency and overhead, s, and bandwidth, bytes/s, between two ranks, of messages in both directions at once.
 
     Args:
-        command: runs ``-m allegro_md.cli.mpi_check`` on them.
+        command: runs ``-m allegro_md.scaling.links`` on them.
     """
     done = subprocess.run(command, env=launch.environment() | TCP_ONLY, capture_output=True, text=True, check=True)
-    told: dict[str, Any] = next(json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-    assert told["size"] == 2 and told["intact"] == 1.0
-    return {"latency_us": round(told["latency"], 2), "bandwidth_GB_per_s": round(told["bandwidth"], 4)}
+    told: dict[str, float] = next(json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    assert told.pop("ranks") == 2
+    return told
 
 
 def missing() -> str:
