@@ -22,6 +22,7 @@ from allegro_md.exact import ExactSum
 from allegro_md.launcher import is_rank_of_many, ranks_started
 from allegro_md.lost_ranks import NotedCommunicator, noted
 from allegro_md.timers import WAIT, Timers
+from allegro_md.versions import mathematics
 
 T = TypeVar("T")
 
@@ -102,6 +103,7 @@ class Comm:
         self._mpi: Any = NotedCommunicator(mpi) if mpi is not None else None
         self._api = api
         self._farewell: Any = self._mpi.Dup() if self._mpi is not None else None  # of its own: it meets nothing else
+        self._alike: bool | None = None  # all ranks have one kind of processor and one mathematical library
         self._messages: list[Any] = []  # of `tell`, with their requests: MPI may read them until they have arrived
         self.rank: int = mpi.Get_rank() if mpi is not None else 0
         self.size: int = mpi.Get_size() if mpi is not None else 1
@@ -225,6 +227,18 @@ class Comm:
                 result = compute()
         decided: T = self.bcast(result)
         return decided
+
+    def agreed(self, compute: Callable[[], T]) -> T:
+        """The result of a function of numbers that all ranks share, the same bits on all of them.
+
+        Every rank computes it where all have the same mathematical library and processor, else only rank 0 does, see
+        `on_root`. An error of it is one of all ranks.
+        """
+        if self._mpi is None:
+            return compute()
+        if self._alike is None:
+            self._alike = len(set(self.allgather(mathematics()))) == 1
+        return compute() if self._alike else self.on_root(compute)
 
     def max(self, values: float | NDArray[np.float64]) -> Any:
         """Elementwise maximum over ranks of a float or a float64 array (NaN is the caller's to exclude)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("allegro-md", "torch", "numpy", "numba", "h5py", "e3nn", "ase", "mpi4py", "mpich")
@@ -11,6 +12,18 @@ PACKAGES = ("allegro-md", "torch", "numpy", "numba", "h5py", "e3nn", "ase", "mpi
 def installed() -> dict[str, str | None]:
     """Versions of Python and of the packages that results depend on; None where one is missing."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def mathematics() -> str:
+    """What the last bits of exp, log and the like depend on: C library, processor and numpy, as one text to compare."""
+    lines: dict[str, str] = {}
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() in ("model name", "flags", "Features"):
+                lines.setdefault(name.strip(), value.strip())
+    processor = sorted(lines.items()) or platform.processor()
+    return repr((platform.platform(), platform.libc_ver(), processor, installed()))
 
 
 def _version(package: str) -> str | None:

@@ -3,9 +3,10 @@
     python benchmarks/two_hosts.py [--rounds N] [--only speed|cut]
 
 The hosts are network namespaces of this machine (`two_host_network.py`), with one rank each; all messages go through
-TCP. Runs on all links take turns. Each must end with the same bits as the run of one rank. Then the link is cut in the
-middle of a run: every rank must end with status 4 within `parallel.patience` and a few seconds, and the continuation
-must have the bits of a run that was never cut. Writes ``results/two-hosts-MACHINE.json``. Needs root; ten minutes.
+TCP. Runs on all links take turns, beside what `allegro-md plan` forecasts for the links as measured. Each must
+end with the same bits as the run of one rank. Then the link is cut in the middle of a run: every rank must end with
+status 4 within `parallel.patience` and a few seconds, and the continuation must have the bits of a run that was never
+cut. Writes ``results/two-hosts-MACHINE.json``. Needs root; fifteen minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,13 @@ import launch
 import two_host_network as network
 from two_host_network import Speed, TwoHosts
 
+from allegro_md.config import load_input
+from allegro_md.scaling.network import Link
+from allegro_md.scaling.plan import Plan, make_plan
+
 LINKS = (
     Speed(), Speed(rate=1e9), Speed(rate=1e8), Speed(delay=1e-4), Speed(delay=1e-3), Speed(delay=1e-3, rate=1e8),
 )  # fmt: skip
-PINGS = 3
-"""Measurements of each link; the best counts, since other work on the machine only adds."""
-
 PATIENCE, GRACE = 10.0, 15.0
 """Seconds a rank waits for lost ones, and seconds after which all have ended at the latest."""
 
@@ -125,21 +128,24 @@ def speeds(case: Case, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def links(folder: Path) -> dict[str, dict[str, float]]:
-    """Latency and bandwidth of each link, and of two ranks on one host."""
-    check = ["-m", "allegro_md.cli.mpi_check"]
-    found = {"2 ranks on one host": _best([*launch.on_ranks(2), *check])}
+    """Latency and overhead, s, and bandwidth, bytes/s, of each link, and of two ranks on one host."""
+    measure = ["-m", "allegro_md.scaling.links"]
+    found = {"2 ranks on one host": network.measured_link([*launch.on_ranks(2), *measure])}
     for speed in LINKS:
         with TwoHosts(speed, folder) as hosts:
-            found[speed.name] = _best(hosts.command(check))
+            found[speed.name] = network.measured_link(hosts.command(measure))
     return found
 
 
-def _best(command: Sequence[str]) -> dict[str, float]:
-    pings = [network.measured_link(command) for _ in range(PINGS)]
-    return {
-        "latency_us": min(ping["latency_us"] for ping in pings),
-        "bandwidth_GB_per_s": max(ping["bandwidth_GB_per_s"] for ping in pings),
-    }
+def forecasts(case: Case, measured: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Time per step on each link as `allegro-md plan` forecasts it, s."""
+    plan = make_plan(load_input(case.source, case.assignments), None, None, Link(**measured["2 ranks on one host"]))
+    found = {"1 rank": plan.step(1).total, "2 ranks on one host": plan.step(2).total}
+    for speed in LINKS:
+        between = replace(plan.machine.network, ranks_per_node=1, between=Link(**measured[speed.name]))
+        machine = replace(plan.machine, network=between)
+        found[speed.name] = Plan(plan.config, plan.estimate, plan.calibration, machine).step(2).total
+    return {name: round(seconds, 6) for name, seconds in found.items()}
 
 
 def cut_and_continued(case: Case, folder: Path) -> dict[str, Any]:
@@ -192,6 +198,8 @@ def main() -> None:
         if chosen.only != "cut":
             figures["links"] = links(folder)
             figures["runs"] = {case.name: speeds(case, folder / str(k), chosen.rounds) for k, case in enumerate(CASES)}
+            for case in CASES:
+                figures["runs"][case.name]["forecast"] = forecasts(case, figures["links"])
             print(figures["runs"])
     if chosen.only is None:
         print(launch.save("two-hosts", figures, launch.versions("allegro-md", "numpy", "numba", "mpi4py", "mpich")))

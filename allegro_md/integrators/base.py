@@ -40,6 +40,9 @@ class Collective(Protocol):
     def on_root(self, compute: Callable[[], T]) -> T:
         """The result of `compute` on rank 0, on all ranks (libm differs between machines)."""
 
+    def agreed(self, compute: Callable[[], T]) -> T:
+        """The result of a function of numbers that all ranks share, the same bits on all of them."""
+
     def max(self, values: float) -> float:
         """The largest of the ranks' values, none of which is NaN."""
 

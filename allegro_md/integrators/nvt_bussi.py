@@ -93,7 +93,7 @@ class StochasticRescaling(Deformable):
         collective = self._collective
 
         def factor(kinetic: float) -> float:
-            return collective.on_root(lambda: self.factor(kinetic, clock))
+            return collective.agreed(lambda: self.factor(kinetic, clock))
 
         self._given += rescale(state, factor, collective, self.part.bit)
 

@@ -94,7 +94,7 @@ class Langevin(Deformable):
 
     def between(self, state: AtomState, clock: Clock) -> None:
         """Friction and noise of a step; see `separate.Thermostat`."""
-        keep, width = self._collective.on_root(lambda: self.factors(state.species_table.masses, clock))
+        keep, width = self._collective.agreed(lambda: self.factors(state.species_table.masses, clock))
         draw = Draw(self._seed, int(Stream.LANGEVIN), clock.step, clock.substep)
         self._given += float(self._collective.reduce(thermalize(state, keep, width, draw, self.part.bit))[0])
 
@@ -118,7 +118,7 @@ class Langevin(Deformable):
         self.target = Ramp.constant(kelvin)
 
     def factors(self, masses: NDArray[np.float64], clock: Clock) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The share of the velocity kept and the width of the noise; exp is libm's, so on one rank only.
+        """The share of the velocity kept and the width of the noise; exp is libm's: see `Collective.agreed`.
 
         Args:
             masses: (n_species,) amu.

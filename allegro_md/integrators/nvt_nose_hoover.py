@@ -145,7 +145,7 @@ class NoseHoover(Deformable):
 
     def _thermostat(self, state: AtomState, time: float) -> None:
         kinetic = float(self._collective.reduce(kinetic_energy(state, self.part.bit))[0])
-        found = self._collective.on_root(lambda: self.chain.propagated(kinetic, time))
+        found = self._collective.agreed(lambda: self.chain.propagated(kinetic, time))
         factor, self.chain.positions, self.chain.velocities = found
         scale_velocities(state, factor, self.part.bit)
 

@@ -17,6 +17,9 @@ from allegro_md.scaling.network import GHOST_BYTES, Network, Work
 REBUILD_BYTES = 84.0
 """Per ghost when the halo is built: id, species, position, shift, and what integrators add; an estimate."""
 
+REBUILD_MESSAGES, REBUILD_COLLECTIVES = 8, 9
+"""Messages to each neighbor, one after the other, and reductions and the like of a rebuild: as run.json counts them."""
+
 
 @dataclass(frozen=True)
 class LinearCost:
@@ -241,8 +244,9 @@ def migration_time(bricks: Bricks, network: Network, exchange: Exchange) -> floa
     if not _remote(bricks):
         return 0.0
     stages = bricks.stages(_a_node(bricks, network), exchange)
-    halo = sum(_stage_time(stage, network, 0.0, REBUILD_BYTES) for stage in stages)
-    return halo + network.alltoall(bricks.n_ranks)
+    long, short = (sum(_stage_time(stage, network, 0.0, size) for stage in stages) for size in (REBUILD_BYTES, 0.0))
+    collectives = REBUILD_COLLECTIVES * network.allreduce(bricks.n_ranks) + network.alltoall(bricks.n_ranks)
+    return long + (REBUILD_MESSAGES - 1) * short + collectives
 
 
 def _a_node(bricks: Bricks, network: Network) -> NDArray[np.int64]:

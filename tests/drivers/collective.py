@@ -115,6 +115,14 @@ def reductions(comm: Comm) -> None:
     assert comm.on_root(lambda: {"rank": comm.rank}) == {"rank": 0}
 
 
+def agreement(comm: Comm) -> None:
+    """Ranks on different kinds of processors take the numbers of one of them; the others make their own."""
+    for name, deciding in (("one kind", comm.rank), (f"kind {comm.rank}", 0)):
+        twin = comm.split(0)
+        with mock.patch("allegro_md.comm.mathematics", lambda name=name: name):
+            assert [twin.agreed(partial(int, twin.rank)) for _ in range(2)] == [deciding] * 2
+
+
 def fault_in_sum(comm: Comm) -> None:
     """A number that is none, on one rank, is an error on all of them."""
     last = comm.rank == comm.size - 1
@@ -258,7 +266,7 @@ def parts(comm: Comm) -> None:
 
 
 CHECKS = (
-    exchange, exchange_nothing, send_receive, together, reductions, fault_in_sum, ownership, ghosts, adjoint,
+    exchange, exchange_nothing, send_receive, together, reductions, agreement, fault_in_sum, ownership, ghosts, adjoint,
     lost_and_doubled, parts, few_operations,
 )  # fmt: skip
 
