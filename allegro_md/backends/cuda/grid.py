@@ -62,8 +62,8 @@ def cells_around(position: torch.Tensor, shift: torch.Tensor, cell: Cell, distan
     merged[:, 1:] = counts.diff(dim=1).clamp(max=REACH + 1).cumsum(1)
     last = merged[:, -1].cpu().numpy()
     halved = halvings(last, most)
-    merged >>= torch.from_numpy(halved).to(merged.device)[:, None]
-    return Grid(cell.matrix, columns, np.zeros(3, dtype=np.int64), (last >> halved) + 1, counts, merged.int())
+    joined = (merged >> torch.from_numpy(halved).to(merged.device)[:, None]).int()
+    return Grid(cell.matrix, columns, np.zeros(3, dtype=np.int64), (last >> halved) + 1, counts, joined)
 
 
 def sorted_into(grid: Grid, position: torch.Tensor, shift: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,7 +94,14 @@ def neighbors_kernel(instance: str) -> Kernel:
 def _occurring(
     position: torch.Tensor, shift: torch.Tensor, cell: Cell, columns: NDArray[np.float64]
 ) -> torch.Tensor:
-    """Counts that occur along each axis, (3, m) int64, ascending, the last repeated; see `cells_around`."""
+    """Counts that occur along each axis, (3, m) int64, ascending, the last repeated.
+
+    Args:
+        position: (n, 3) float64 Å, unwrapped.
+        shift: (n, 3) int32 lattice translations.
+        cell: current cell.
+        columns: (3, 3) 1/Å, see `Grid`.
+    """
     n, found = len(position), []
     counts = torch.empty(n, dtype=torch.int64, device=position.device)
     for axis in range(3):
