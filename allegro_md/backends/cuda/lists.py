@@ -64,8 +64,10 @@ def sort_lists(
     threads = 32 * max(1, min(8, _SHARED_MEMORY // (4 * _ROOM * room)))
     groups = threads // 8
     arguments = n_centers, room, ids, shift, offsets, neighbors
-    launch = neighbors_kernel("sort_lists")
-    launch(-(-n_centers // groups), *arguments, threads=threads, shared=groups * room * _ROOM)
+    sort = neighbors_kernel("sort_lists")
+    sort(-(-n_centers // groups), *arguments, threads=threads, shared=groups * room * _ROOM)
+    if longest > room:
+        neighbors_kernel("sort_long_lists").over(n_centers, *arguments)
 
 
 def farthest(state: AtomState) -> float:

@@ -129,36 +129,9 @@ DEVICE bool shifted_less(const int* shift, i64 j, i64 k) {
   return false;
 }
 
-DEVICE bool before(const i64* id, const int* shift, int j, int k) {
-  return id[j] < id[k] || (id[j] == id[k] && shifted_less(shift, j, k));
-}
-
-// Moves the atom at the root of a heap of n down to where all below it come before it.
-DEVICE void sift(const i64* id, const int* shift, int* heap, i64 root, i64 n) {
-  const int j = heap[root];
-  for (i64 child = 2 * root + 1; child < n; child = 2 * root + 1) {
-    if (child + 1 < n && before(id, shift, heap[child], heap[child + 1])) ++child;
-    if (!before(id, shift, j, heap[child])) break;
-    heap[root] = heap[child];
-    root = child;
-  }
-  heap[root] = j;
-}
-
-DEVICE void heap_sort(const i64* id, const int* shift, int* list, i64 n) {
-  for (i64 root = n / 2 - 1; root >= 0; --root) sift(id, shift, list, root, n);
-  for (i64 last = n - 1; last > 0; --last) {
-    const int j = list[last];
-    list[last] = list[0];
-    list[0] = j;
-    sift(id, shift, list, 0, last);
-  }
-}
-
-// Sorts each list by (id, shift), which are unique. Shared memory: 12 · room bytes for each eight threads.
-// Eight lanes per list read it together, and find an atom's place by counting smaller ones. A list without room there
-// is sorted where it is, by one lane.
-KERNEL(256, 4) sort_lists(i64 n_centers, int room, const i64* id, const int* shift, const i64* offsets, int* neighbors) {
+// Sorts the lists of up to `room` atoms by (id, shift), which are unique. Shared memory: 12 · room bytes for each eight
+// threads. Eight lanes read a list together, and find an atom's place by counting smaller ones there.
+KERNEL(256, 6) sort_lists(i64 n_centers, int room, const i64* id, const int* shift, const i64* offsets, int* neighbors) {
   DYNAMIC(i64, memory);
   FOR_GROUPS(g) {
     const int groups = (int)blockDim.x / 8;
@@ -184,7 +157,40 @@ KERNEL(256, 4) sort_lists(i64 n_centers, int room, const i64* id, const int* shi
           smaller += ids[f] == mine && shifted_less(shift, atoms[f], atoms[e]);
         neighbors[first + smaller] = atoms[e];
       }
-      if (l == 0 && length > room) heap_sort(id, shift, neighbors + first, length);
+    }
+  }
+}
+
+DEVICE bool before(const i64* id, const int* shift, int j, int k) {
+  return id[j] < id[k] || (id[j] == id[k] && shifted_less(shift, j, k));
+}
+
+// Moves the atom at the root of a heap of n down to where all below it come before it.
+DEVICE void sift(const i64* id, const int* shift, int* heap, i64 root, i64 n) {
+  const int j = heap[root];
+  for (i64 child = 2 * root + 1; child < n; child = 2 * root + 1) {
+    if (child + 1 < n && before(id, shift, heap[child], heap[child + 1])) ++child;
+    if (!before(id, shift, j, heap[child])) break;
+    heap[root] = heap[child];
+    root = child;
+  }
+  heap[root] = j;
+}
+
+// Sorts the lists of more than `room` atoms, each where it is, by one thread.
+KERNEL(256, 4) sort_long_lists(i64 n_centers, int room, const i64* id, const int* shift, const i64* offsets, int* neighbors) {
+  FOR_THREADS(t) {
+    const i64 i = THREAD(t);
+    if (i < n_centers && offsets[i + 1] - offsets[i] > room) {
+      int* list = neighbors + offsets[i];
+      const i64 n = offsets[i + 1] - offsets[i];
+      for (i64 root = n / 2 - 1; root >= 0; --root) sift(id, shift, list, root, n);
+      for (i64 last = n - 1; last > 0; --last) {
+        const int j = list[last];
+        list[last] = list[0];
+        list[0] = j;
+        sift(id, shift, list, 0, last);
+      }
     }
   }
 }

@@ -209,8 +209,8 @@ def test_entries_beyond_two_billion() -> None:
     with on_host():
         fill = grid.neighbors_kernel("pairs<1>")
         fill.over(n, n, n, 1.0, np.ones(3), places, cell, starts, offsets, neighbors)
-        for longest in (n - 1, 0):  # in shared memory, and where they are
-            lists.sort_lists(ids, shift, offsets, neighbors, longest)
+        for room in (n - 1, 0):
+            lists.sort_lists(ids, shift, offsets, neighbors, n - 1)
             for i, (first, last) in enumerate(itertools.pairwise(offsets.tolist())):
                 wanted = sorted(set(range(n)) - {i}, key=lambda j: int(ids[j]))
                 assert neighbors[first:last].tolist() == wanted
