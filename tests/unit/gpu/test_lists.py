@@ -78,7 +78,16 @@ def crowd() -> AtomState:
     return held(CUBE, rng.permutation(x) - shift @ CUBE.matrix, shift, 10**10 + numbers // 2)
 
 
+def lattice() -> AtomState:
+    """Many pairs just at a distance of three times the spacing, where rounding decides."""
+    rng = np.random.default_rng(11)
+    cell = Cell(np.eye(3) * 0.7 * 8)
+    shift = rng.integers(-3, 4, (512, 3))
+    return held(cell, rng.permutation(np.indices((8, 8, 8)).reshape(3, -1).T * 0.7) - shift @ cell.matrix, shift)
+
+
 SYSTEMS = {
+    "lattice": (lattice(), 3 * 0.7),
     "cube": (images(CUBE, 900), 4.0),
     "tilted": (images(TILTED, 700), 3.5),
     "long": (held(CUBE, np.random.default_rng(6).uniform(0.0, [140.0, 9.0, 12.0], (900, 3))), 3.0),
@@ -115,7 +124,7 @@ def test_lists(name: str) -> None:
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("name", ["tilted", "strays"])
+@pytest.mark.parametrize("name", ["tilted", "strays", "lattice"])
 def test_lists_in_another_order(name: str) -> None:
     state, distance = SYSTEMS[name]
     order = np.random.default_rng(8).permutation(state.n_all)
