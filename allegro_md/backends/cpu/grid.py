@@ -83,12 +83,17 @@ def count_columns(cell: Cell, distance: float) -> NDArray[np.float64]:
 
 
 def most_cells(n: int) -> float:
-    """How many cells there may be for n atoms: their numbers are int32."""
+    """The largest number of cells for n atoms: a few for each, and numbered by int32."""
     return min(max(_FEW, 2.0 * n), 2.0**31 - 1.0)
 
 
 def halvings(last: NDArray[np.int64], most: float) -> NDArray[np.int64]:
-    """How often cells are joined in pairs along each axis, (3,): `last` (3,) are their last indices, `most` may remain."""
+    """Counts how often cells must be joined in pairs along each axis, (3,).
+
+    Args:
+        last: (3,) index of the last cell along each axis.
+        most: so many cells may remain.
+    """
     halved = np.zeros(3, dtype=np.int64)
     while ((last >> halved) + 1.0).prod() > most:
         halved[np.argmax(last >> halved)] += 1

@@ -91,9 +91,7 @@ def neighbors_kernel(instance: str) -> Kernel:
     return kernel("neighbors.cuh", instance)
 
 
-def _occurring(
-    position: torch.Tensor, shift: torch.Tensor, cell: Cell, columns: NDArray[np.float64]
-) -> torch.Tensor:
+def _occurring(position: torch.Tensor, shift: torch.Tensor, cell: Cell, columns: NDArray[np.float64]) -> torch.Tensor:
     """Counts that occur along each axis, (3, m) int64, ascending, the last repeated.
 
     Args:

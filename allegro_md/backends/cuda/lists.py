@@ -1,6 +1,6 @@
 """Neighbor lists, and how far atoms have moved: see `base.ListFunctions`.
 
-To find pairs, six bounds, the number of pairs and that of the longest list come back to the host, which reserves memory.
+When pairs are sought, bounds of the atoms, the number of pairs and that of the longest list come back to the host.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ def wrapped(state: AtomState, dtype: type[np.floating[Any]]) -> torch.Tensor:
     return places
 
 
-def largest_displacement(
-    state: AtomState, reference: torch.Tensor, deformation: NDArray[np.float64] | None
-) -> float:
+def largest_displacement(state: AtomState, reference: torch.Tensor, deformation: NDArray[np.float64] | None) -> float:
     """Largest displacement beyond a deformation (3, 3) from `reference` (n_local, 3) Å, wrapped, Å."""
     stretch = _IDENTITY if deformation is None else deformation  # times which a number stays what it is
     return math.sqrt(_largest(state, f"displacement<{_TYPES[reference.dtype]}>", reference, stretch))

@@ -21,7 +21,9 @@ from allegro_md.state import AtomState, SpeciesTable
 CPU = backend_for("cpu")
 ARGON = SpeciesTable(("Ar",), np.array([18]), np.array([40.0]))
 CUBE, NONE = Cell(np.eye(3) * 5.0), Cell.from_rows(np.zeros((3, 3)), (False, False, False))
-TILTED = Cell(np.array([[5.0, 0.0, 0.0], [9.0, 5.0, 0.0], [-13.0, 8.0, 5.0]]), (True, True, False), np.array([1.0, -2.0, 0.5]))
+TILTED = Cell(
+    np.array([[5.0, 0.0, 0.0], [9.0, 5.0, 0.0], [-13.0, 8.0, 5.0]]), (True, True, False), np.array([1.0, -2.0, 0.5])
+)
 Array = NDArray[Any]
 
 
@@ -218,8 +220,11 @@ def test_entries_beyond_two_billion() -> None:
     with on_host():
         fill = grid.neighbors_kernel("pairs<1>")
         fill.over(n, n, n, 1.0, np.ones(3), places, cell, starts, offsets, neighbors)
-        for room in (n - 1, 0):
-            lists.sort_lists(ids, shift, offsets, neighbors, n - 1)
+        for short in (True, False):
+            if short:
+                lists.sort_lists(ids, shift, offsets, neighbors, n - 1)
+            else:
+                grid.neighbors_kernel("sort_long_lists").over(n, n, 0, ids, shift, offsets, neighbors)
             for i, (first, last) in enumerate(itertools.pairwise(offsets.tolist())):
                 wanted = sorted(set(range(n)) - {i}, key=lambda j: int(ids[j]))
                 assert neighbors[first:last].tolist() == wanted

@@ -55,7 +55,7 @@ def test_machine_code_spills_nothing(file: str, architecture: str) -> None:
 
     for instance in INSTANCES[file]:
         log = compile_anew(file, instance, architecture).log
-        used = [int(number) for number in re.findall(r"Used (\d+) registers", log)]  # of all that is compiled with it, too
-        most = 65_536 // (int(re.search(rf"KERNEL\((\d+),", (SOURCES / file).read_text()).group(1)))  # type: ignore[union-attr]
+        used = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
+        most = 65_536 // (int(re.search(r"KERNEL\((\d+),", (SOURCES / file).read_text()).group(1)))  # type: ignore[union-attr]
         assert 0 < max(used) <= min(255, most), (instance, log)
         assert not re.search(r"[1-9]\d* bytes (stack frame|spill)", log), (instance, log)
