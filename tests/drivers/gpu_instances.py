@@ -4,6 +4,10 @@ from __future__ import annotations
 
 INSTANCES: dict[str, tuple[str, ...]] = {
     "limits.cuh": ("largest_square<double>", "largest_square<i64>", "clearances", "first_with"),
+    "neighbors.cuh": (
+        "bounds_of", "counts_along", "cells_of", "arrange", "pairs<0>", "pairs<1>", "sort_lists", "sort_long_lists",
+        "farthest", "wrapped<float>", "wrapped<double>", "displacement<float>", "displacement<double>",
+    ),
     "steps.cuh": (
         "kick", "work", "scale_velocities", "add_forces", "drift", "thermalize", "strain", "kick_with_cell",
         "drift_with_cell", "combine",

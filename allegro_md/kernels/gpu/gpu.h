@@ -139,3 +139,8 @@ struct Species { double v[128]; };     // a number of each species
 
 #define MAYBE                          // before a pointer that may be null
 #define THREAD(t) ((i64)blockIdx.x * blockDim.x + t)
+
+#define INFINITE_BITS 0x7ff0000000000000ull
+
+// Bits of a number that is not negative: the larger it is, the larger they are. Those of infinity also where it is NaN.
+DEVICE u64 size_bits(double x) { return x < real_of((i64)INFINITE_BITS) ? (u64)bits_of(x) : INFINITE_BITS; }

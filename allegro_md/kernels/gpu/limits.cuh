@@ -2,8 +2,6 @@
 #include "gpu.h"
 #include "geometry.h"
 
-#define INFINITE_BITS 0x7ff0000000000000ull
-
 // largest: bits of the largest square of a length, raised; infinite if one is not finite
 template <class T>
 KERNEL(256, 8) largest_square(i64 n, const T* rows, u64* largest) {
@@ -13,8 +11,7 @@ KERNEL(256, 8) largest_square(i64 n, const T* rows, u64* largest) {
     const i64 i = THREAD(t);
     if (i < n) {
       const double x = (double)rows[3 * i], y = (double)rows[3 * i + 1], z = (double)rows[3 * i + 2];
-      const double square = x * x + y * y + z * z;
-      mine(t, 0) = square < real_of((i64)INFINITE_BITS) ? (u64)bits_of(square) : INFINITE_BITS;  // also where it is NaN
+      mine(t, 0) = size_bits(x * x + y * y + z * z);
     }
   }
   raise_all(mine, largest);

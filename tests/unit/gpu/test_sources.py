@@ -55,8 +55,7 @@ def test_machine_code_spills_nothing(file: str, architecture: str) -> None:
 
     for instance in INSTANCES[file]:
         log = compile_anew(file, instance, architecture).log
-        used = re.search(r"Used (\d+) registers", log)
-        assert used is not None, log
-        most = 65_536 // (int(re.search(rf"KERNEL\((\d+),", (SOURCES / file).read_text()).group(1)))  # type: ignore[union-attr]
-        assert int(used.group(1)) <= min(255, most), (instance, log)
-        assert re.search(r"0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads", log), (instance, log)
+        used = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
+        most = 65_536 // (int(re.search(r"KERNEL\((\d+),", (SOURCES / file).read_text()).group(1)))  # type: ignore[union-attr]
+        assert 0 < max(used) <= min(255, most), (instance, log)
+        assert not re.search(r"[1-9]\d* bytes (stack frame|spill)", log), (instance, log)
