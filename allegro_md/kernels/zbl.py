@@ -121,8 +121,8 @@ def _evaluate(
     out: Out,
 ) -> int:
     """Does it in given memory, eight edges at a time; rows (n_all, 4) and table (2, n_species, n_species) float64."""
-    species, virial, work, index, several = atoms.species, out.virial, memory.edges, memory.neighbors, table.shape[1] > 1
-    m, reach = work.shape[1], splat(cutoff)
+    species, virial, work, index = atoms.species, out.virial, memory.edges, memory.neighbors
+    m, several, reach = work.shape[1], table.shape[1] > 1, splat(cutoff)
     charge, inverse_length = splat(table[0, 0, 0]), splat(table[1, 0, 0])
     for i in range(centers[0], centers[1]):
         n = gather(i, rows, atoms, lists, cutoff * cutoff, memory)
