@@ -28,8 +28,19 @@ from allegro_md.kernels.cpu_bilinear_lanes import (
     places,
     radial,
 )
-from allegro_md.kernels.cpu_repulsion import repulsion_at
-from allegro_md.kernels.cpu_vector import LANES, all_below, difference, load, rounded, same_three, splat, store
+from allegro_md.kernels.cpu_repulsion import repulsion_of_eight
+from allegro_md.kernels.cpu_vector import (
+    LANES,
+    all_below,
+    difference,
+    load,
+    rounded,
+    same_three,
+    splat,
+    store,
+    store_first,
+    sum_of,
+)
 from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 from allegro_md.kernels.no_refcount import no_refcount
@@ -167,13 +178,21 @@ def _repel(
     energy: NDArray[np.float64],
 ) -> None:
     """Adds the nuclear repulsion, of (3, n, n) float64, to the energies (taken,) float64, eV, and the gradients."""
+    m, several, kinds = len(work.other), repulsion.shape[1] > 1, work.kinds
+    a, b, c = splat(repulsion[0, 0, 0]), splat(repulsion[1, 0, 0]), splat(repulsion[2, 0, 0])
     for k in range(taken):
-        for e in range(work.starts[k], work.starts[k + 1]):
-            r = work.distance[e]
-            value, slope = repulsion_at(r, species[first + k], species[work.other[e]], repulsion)
-            energy[k] += value
-            for axis in range(3):
-                work.gradient[axis, e] += slope * work.vector[axis, e]
+        end, total = work.starts[k + 1], splat(0.0)
+        for e in range(work.starts[k], end, LANES):
+            if several:
+                for row in range(3):
+                    for lane in range(LANES):
+                        kinds[row, lane] = repulsion[row, species[first + k], species[work.other[e + lane]]]
+                a, b, c = load(kinds, 0), load(kinds, LANES), load(kinds, 2 * LANES)
+            value, slope = repulsion_of_eight(load(work.distance, e), (a, b, c), end - e)
+            total = total + value
+            for at in range(e, 3 * m, m):
+                store_first(work.gradient, at, load(work.gradient, at) + slope * load(work.vector, at), end - e)
+        energy[k] += sum_of(total)
 
 
 @numba.njit(cache=True, _nrt=False)
