@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 INSTANCES: dict[str, tuple[str, ...]] = {
+    "domain.cuh": (
+        "first_beyond", "extremes", "add_costs", "assign_owners", "flag_outside", "flag_inside", "gather<short>",
+        "gather<int>", "gather<i64>", "scatter_add",
+    ),
     "limits.cuh": ("largest_square<double>", "largest_square<i64>", "clearances", "first_with"),
     "steps.cuh": (
         "kick", "work", "scale_velocities", "add_forces", "drift", "thermalize", "strain", "kick_with_cell",

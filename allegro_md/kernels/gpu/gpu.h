@@ -15,7 +15,8 @@
 // shared memory and atomic operations on integers.
 //
 // Compiled with -fmad=false and -ffp-contract=off: every fused operation is an explicit fma. No function of a
-// mathematical library but sqrt, no approximation, no atomic operation on reals. So both machines give the same bits.
+// mathematical library but sqrt and floor, no approximation, no atomic operation on reals. So both machines give the
+// same bits.
 #pragma once
 typedef unsigned long long u64;
 typedef unsigned int u32;
@@ -139,3 +140,6 @@ struct Species { double v[128]; };     // a number of each species
 
 #define MAYBE                          // before a pointer that may be null
 #define THREAD(t) ((i64)blockIdx.x * blockDim.x + t)
+
+// A real as a whole number of the same order; the larger the real, the larger the number.
+DEVICE i64 ordered(double x) { const i64 bits = bits_of(x); return bits < 0 ? bits ^ 0x7fffffffffffffffll : bits; }
