@@ -37,7 +37,8 @@ Snapshot = dict[str, NDArray[Any]]
 def atoms(place: Place, comm: Comm) -> AtomState:
     """A state with a number in every field that migrates."""
     rng = np.random.default_rng(3 + comm.rank)
-    state = spread(place.start, place.rows, place.periodic, comm, rng.normal(size=place.start.shape), symbols=("Ar", "Kr"))
+    velocity = rng.normal(size=place.start.shape)
+    state = spread(place.start, place.rows, place.periodic, comm, velocity, symbols=("Ar", "Kr"))
     for added in (GROUP, WORK):
         state.add_field(added)
     state.host_local("group")[:] = rng.integers(0, 2**62, state.n_local)
