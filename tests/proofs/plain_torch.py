@@ -270,7 +270,7 @@ class Domain:
 
     def scatter_add(self, values: NDArray[Any], rows: torch.Tensor, addends: NDArray[Any]) -> None:
         CALLS.add("scatter_add")
-        torch.as_tensor(values).index_add_(0, rows, torch.as_tensor(addends))
+        torch.as_tensor(values).index_add_(0, rows, torch.as_tensor(addends).clone())
 
 
 BACKEND = Backend(Steps(), Sums(), Limits(), Lists(), Domain())
