@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 INSTANCES: dict[str, tuple[str, ...]] = {
+    "domain.cuh": (
+        "first_beyond", "extremes", "add_costs", "assign_owners", "flag_outside", "flag_inside", "gather<short>",
+        "gather<int>", "gather<i64>", "scatter_add",
+    ),
     "limits.cuh": ("largest_square<double>", "largest_square<i64>", "clearances", "first_with"),
     "neighbors.cuh": (
         "bounds_of", "counts_along", "cells_of", "arrange", "pairs<0>", "pairs<1>", "sort_lists", "sort_long_lists",

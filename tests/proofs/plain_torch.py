@@ -266,11 +266,11 @@ class Domain:
 
     def gather(self, values: NDArray[Any], rows: torch.Tensor, out: NDArray[Any]) -> None:
         CALLS.add("gather")
-        torch.from_numpy(out).copy_(torch.from_numpy(values)[rows])
+        torch.as_tensor(out).copy_(torch.as_tensor(values)[rows])
 
     def scatter_add(self, values: NDArray[Any], rows: torch.Tensor, addends: NDArray[Any]) -> None:
         CALLS.add("scatter_add")
-        torch.from_numpy(values).index_add_(0, rows, torch.from_numpy(addends))
+        torch.as_tensor(values).index_add_(0, rows, torch.as_tensor(addends).clone())
 
 
 BACKEND = Backend(Steps(), Sums(), Limits(), Lists(), Domain())

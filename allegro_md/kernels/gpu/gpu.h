@@ -15,7 +15,8 @@
 // shared memory and atomic operations on integers.
 //
 // Compiled with -fmad=false and -ffp-contract=off: every fused operation is an explicit fma. No function of a
-// mathematical library but sqrt, no approximation, no atomic operation on reals. So both machines give the same bits.
+// mathematical library but sqrt and floor, no approximation, no atomic operation on reals. So both machines give the
+// same bits.
 #pragma once
 typedef unsigned long long u64;
 typedef unsigned int u32;
@@ -144,3 +145,6 @@ struct Species { double v[128]; };     // a number of each species
 
 // Bits of a number that is not negative: the larger it is, the larger they are. Those of infinity also where it is NaN.
 DEVICE u64 size_bits(double x) { return x < real_of((i64)INFINITE_BITS) ? (u64)bits_of(x) : INFINITE_BITS; }
+
+// A real as a whole number of the same order; the larger the real, the larger the number.
+DEVICE i64 ordered(double x) { const i64 bits = bits_of(x); return bits < 0 ? bits ^ 0x7fffffffffffffffll : bits; }

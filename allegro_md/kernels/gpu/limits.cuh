@@ -17,9 +17,6 @@ KERNEL(256, 8) largest_square(i64 n, const T* rows, u64* largest) {
   raise_all(mine, largest);
 }
 
-// A real as a whole number of the same order; the larger the real, the larger the number.
-DEVICE i64 ordered(double x) { const i64 bits = bits_of(x); return bits < 0 ? bits ^ 0x7fffffffffffffffll : bits; }
-
 // Of each center the listed pair that is closest to its limit: distance less limit, and its place in the list (−1: none).
 // least: lowered to the least of all, as `ordered`. shortest: (species, species); pairs with 0 have no limit.
 KERNEL(256, 4) clearances(i64 n, const double* position, const int* shift, const short* species, Mat3 cell, const i64* offsets, const int* neighbors, int kinds, const double* shortest, i64* least, double* nearest_of, i64* slot_of) {
