@@ -184,9 +184,10 @@ def _repel(
         end, total = work.starts[k + 1], splat(0.0)
         for e in range(work.starts[k], end, LANES):
             if several:
-                for row in range(3):
-                    for lane in range(LANES):
-                        kinds[row, lane] = repulsion[row, species[first + k], species[work.other[e + lane]]]
+                for lane in range(LANES):
+                    kind = species[work.other[e + lane]]
+                    for row in range(3):
+                        kinds[row, lane] = repulsion[row, species[first + k], kind]
                 a, b, c = load(kinds, 0), load(kinds, LANES), load(kinds, 2 * LANES)
             value, slope = repulsion_of_eight(load(work.distance, e), (a, b, c), end - e)
             total = total + value
