@@ -55,13 +55,13 @@ def on_host(reverse: bool = False, threads: int = 256) -> Iterator[None]:
     global backwards
     before = backwards, launch.threads_of_a_block
     LAUNCHERS["cpu"], backwards, launch.threads_of_a_block = __name__, reverse, threads
-    launch._runner.cache_clear()
+    launch.runner.cache_clear()
     try:
         yield
     finally:
         del LAUNCHERS["cpu"]
         backwards, launch.threads_of_a_block = before
-        launch._runner.cache_clear()
+        launch.runner.cache_clear()
 
 
 TURNS = ((False, 256), (True, 64))

@@ -1,6 +1,6 @@
 """Reads kernels of GPUs for phases and exchanges that not all threads of a block would meet.
 
-On a GPU these hang or mix up lanes; the loops of a CPU cannot show it. A phase (FOR_THREADS, FOR_GROUPS, FOR_LANES), and
+On a GPU these hang or mix up lanes; loops of a CPU cannot show it. A phase (FOR_THREADS, FOR_GROUPS, FOR_LANES), and
 what crosses lanes or threads, may stand in the kernel itself, in FOR_GROUPS, and in loops that all threads make alike:
 while `any(…)`, or to a bound in capital letters. A kernel has no return.
 """
@@ -32,7 +32,8 @@ def faults(source: str) -> list[Fault]:
 
 def _in_kernel(text: str, kernel: str, after: int) -> list[Fault]:
     """Faults of one kernel, whose parameters begin at a place of the text."""
-    found, place = [], text.index("{", after)
+    found: list[Fault] = []
+    place = text.index("{", after)
     heads: list[str] = []
     while True:
         if text[place] == "{":

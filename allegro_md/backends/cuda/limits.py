@@ -34,8 +34,9 @@ def least_clearance(
     nearest = torch.empty(n, dtype=torch.float64, device=device)
     slot = torch.empty(n, dtype=torch.int64, device=device)
     kernel("limits.cuh", "clearances").over(
-        n, n, position, shift, species, state.cell.matrix, offsets, neighbors, len(table), table, found[:1], nearest, slot
-    )
+        n, n, position, shift, species, state.cell.matrix, offsets, neighbors, len(table), table, found[:1], nearest,
+        slot,
+    )  # fmt: skip
     kernel("limits.cuh", "first_with").over(n, n, nearest, slot, found[:1], found[1:])
     center = int(found[1])
     if center == _HIGHEST:

@@ -1,4 +1,4 @@
-"""Exact sums over local atoms: see `base.SumFunctions`. The sums are made on the device; two words per component come back."""
+"""Exact sums over local atoms: see `base.SumFunctions`. Two words per component come back to the host."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Kernel:
         if blocks == 0 or device.type == "meta":
             return
         addresses = (ctypes.cast(ctypes.pointer(value), ctypes.c_void_p) for value in values)
-        _runner(device.type)(self, device, Shape(blocks, threads, shared), (ctypes.c_void_p * len(values))(*addresses))
+        runner(device.type)(self, device, Shape(blocks, threads, shared), (ctypes.c_void_p * len(values))(*addresses))
 
     def _value(self, parameter: Parameter, value: Any, device: torch.device) -> Any:
         """An argument as the compiled code reads it."""
@@ -129,6 +129,6 @@ def kernel(file: str, instance: str) -> Kernel:
 
 
 @cache
-def _runner(kind: str) -> Runner:
+def runner(kind: str) -> Runner:
     run: Runner = import_module(LAUNCHERS[kind]).run
     return run

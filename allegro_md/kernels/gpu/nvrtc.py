@@ -118,7 +118,7 @@ def _function(file: str, instance: str, device: int) -> Any:
 
 
 def _place(file: str, instance: str, architecture: str) -> Path | None:
-    """Where the machine code is kept: named after all that it depends on; None where nothing can be kept."""
+    """The file of the machine code, named after all that it depends on; None where nothing can be kept."""
     from cuda.bindings import nvrtc
 
     folder = cache_folder()

@@ -34,7 +34,9 @@ def test_a_phase_under_a_condition_is_found(body: str) -> None:
     assert len(faults(f"KERNEL(256, 1) wrong(i64 n) {{ {body} }}")) == 1
 
 
-@pytest.mark.parametrize("body", ["for (i64 s = 0; any(s < n); ++s) { FOR_LANES(l) { } }", "FOR_GROUPS(g) { FOR_LANES(l) { } }"])
+@pytest.mark.parametrize(
+    "body", ["for (i64 s = 0; any(s < n); ++s) { FOR_LANES(l) { } }", "FOR_GROUPS(g) { FOR_LANES(l) { } }"]
+)
 def test_even_phases_are_allowed(body: str) -> None:
     assert faults(f"KERNEL(256, 1) right(i64 n) {{ {body} }}") == []
 

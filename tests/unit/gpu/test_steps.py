@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import host_build
 import numpy as np
 import pytest
 from host_build import TURNS, on_gpu, on_host
@@ -16,6 +15,7 @@ from allegro_md.backends.cuda import limits, steps, sums
 from allegro_md.cell import Cell
 from allegro_md.errors import PhysicsError
 from allegro_md.exact import ExactSum
+from allegro_md.kernels.gpu.launch import kernel
 from allegro_md.rng import Draw, Stream
 from allegro_md.state import GROUP, WORK, AtomState, SpeciesTable
 
@@ -29,7 +29,8 @@ DRAW = Draw((1 << 40) + 7, Stream.LANGEVIN, 3, 1)
 def system(n: int = 700, grouped: bool = True) -> AtomState:
     """Two species in a tilted cell, with random forces, groups of which one is held, and work that was done before."""
     rng = np.random.default_rng(n)
-    cell = Cell(np.array([[9.0, 0.0, 0.0], [2.0, 8.0, 0.0], [-1.0, 3.0, 7.0]]), (True, True, False), np.array([1.0, -2.0, 0.5]))
+    rows = np.array([[9.0, 0.0, 0.0], [2.0, 8.0, 0.0], [-1.0, 3.0, 7.0]])
+    cell = Cell(rows, (True, True, False), np.array([1.0, -2.0, 0.5]))
     table = SpeciesTable(("Ar", "Kr"), np.array([18, 36]), np.array([39.948, 83.798]))
     species, ids = rng.integers(0, 2, n), rng.permutation(10**10 + np.arange(n))
     x, v = rng.uniform(-9.0, 9.0, (n, 3)), rng.normal(scale=1e-2, size=(n, 3))
@@ -156,7 +157,7 @@ def test_least_clearance(shortest: Any) -> None:
 def test_arguments_are_checked() -> None:
     import torch
 
-    drift = host_build.launch.kernel("steps.cuh", "drift")
+    drift = kernel("steps.cuh", "drift")
     x = torch.zeros(6, dtype=torch.float64)
     with on_host():
         for wrong in (x.float(), x[::2], x.to("meta"), None, 3.0):
@@ -167,4 +168,4 @@ def test_arguments_are_checked() -> None:
         with pytest.raises(ValueError, match="drift takes 32 to 256 threads, not 512"):
             drift(1, 6, x, 1.0, x, threads=512)
     with pytest.raises(ValueError, match=r"there is no kernel nothing in steps.cuh"):
-        host_build.launch.kernel("steps.cuh", "nothing")
+        kernel("steps.cuh", "nothing")
