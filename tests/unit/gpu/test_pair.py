@@ -138,7 +138,7 @@ def test_ways_of_lennard_jones_are_all_met() -> None:
     assert True in said[1::2] and False in said[::2]
 
 
-@pytest.mark.parametrize("factor", [50.0, 400.0, 3000.0])
+@pytest.mark.parametrize("factor", [50.0, 75.0, 400.0])
 def test_large_functions(factor: float) -> None:
     """Gradients of F(ρ) beyond what is small, and beyond what is allowed."""
     ((functions,), _), (atoms, lists) = (KERNELS["eam"][1](), 0), system(4)
@@ -146,7 +146,7 @@ def test_large_functions(factor: float) -> None:
         embedding=factor * functions.embedding, pairs=functions.pairs * ([1.0] * 4 + [factor] * 4)
     )
     found = compared("eam", atoms, lists, ALL, (large,))
-    assert ("error" in found) == (factor == 3000.0)
+    assert ("error" in found) == (factor == 400.0)
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -160,7 +160,7 @@ def test_the_atom_with_no_force_is_named(name: str) -> None:
         assert found["error"] == f"{name}: the forces on atom {10**10 + 7 * first} are not finite or out of range"
 
 
-@pytest.mark.parametrize("copies", [500, 520, 2100])
+@pytest.mark.parametrize("copies", [450, 520, 2100])
 @pytest.mark.parametrize("name", KERNELS)
 def test_long_lists(name: str, copies: int) -> None:
     """One neighbor many times; more than `EDGE_TERMS` are too many where edges write to both ends."""
