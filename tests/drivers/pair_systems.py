@@ -43,6 +43,13 @@ def lj_parameters() -> tuple[Any, ...]:
     return (Parameters(CUTOFF**2, np.stack([*columns, near2(*columns)], axis=-1)),)
 
 
+def large_shift(parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Lennard-Jones whose energy is 100 eV less for pairs of the second species: no such pair is far enough apart."""
+    a, b, c, _ = np.moveaxis(parameters[0].table, -1, 0)
+    c = c + [[0.0, 0.0], [0.0, 100.0]]
+    return (parameters[0]._replace(table=np.stack([a, b, c, near2(a, b, c)], axis=-1)),)
+
+
 def zbl_parameters() -> tuple[Any, ...]:
     return CUTOFF, np.array([[[14.4, 30.0], [30.0, 60.0]], [[4.0, 4.5], [4.5, 5.0]]])
 

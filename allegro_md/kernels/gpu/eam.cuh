@@ -18,7 +18,7 @@ DEVICE Embedded embed(double rho, double spacing, const Four<double>* table, int
 }
 
 template <bool VIRIAL>
-KERNEL(256, 2) eam(i64 n, const Four<double>* rows, const double* position, const int* shift, const short* species, Mat3 cell, const i64* offsets, const int* neighbors, double cutoff2, double rho_spacing, const Four<double>* embedding, int of_rho, double r_spacing, const Four<double>* functions, int kinds, int of_r, int room, i64* force, double* energy, MAYBE double* virial, MAYBE i64* centroid, int* status) {
+KERNEL(256, 4) eam(i64 n, const Four<double>* rows, const double* position, const int* shift, const short* species, Mat3 cell, const i64* offsets, const int* neighbors, double cutoff2, double rho_spacing, const Four<double>* embedding, int of_rho, double r_spacing, const Four<double>* functions, int kinds, int of_r, int room, i64* force, double* energy, MAYBE double* virial, MAYBE i64* centroid, int* status) {
   const int AXES = 3, COMPONENTS = VIRIAL ? 6 : 0, groups = blockDim.x >> 3;
   const Pairs pairs = {rows, position, shift, species, cell, offsets, neighbors, cutoff2};
   DYNAMIC(double, memory);

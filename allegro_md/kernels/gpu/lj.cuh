@@ -17,7 +17,7 @@ DEVICE Pair pair_by(const Four<double>& row, double r2) {
 DEVICE Pair pair_of(const LennardJones& f, const Pairs& pairs, i64 i, int j, double r2) { return pair_by(row_of(f, pairs, i, j), r2); }
 
 template <bool VIRIAL>
-KERNEL(256, 2) lj(i64 n, const Four<double>* rows, const double* position, const int* shift, const short* species, Mat3 cell, const i64* offsets, const int* neighbors, double cutoff2, const Four<double>* table, int kinds, i64* force, double* energy, MAYBE double* virial, MAYBE i64* centroid, int* status) {
+KERNEL(256, (VIRIAL ? 2 : 4)) lj(i64 n, const Four<double>* rows, const double* position, const int* shift, const short* species, Mat3 cell, const i64* offsets, const int* neighbors, double cutoff2, const Four<double>* table, int kinds, i64* force, double* energy, MAYBE double* virial, MAYBE i64* centroid, int* status) {
   const int AXES = 3, COMPONENTS = VIRIAL ? 6 : 0, groups = blockDim.x >> 3;
   const Pairs pairs = {rows, position, shift, species, cell, offsets, neighbors, cutoff2};
   const Out out = {force, energy, virial, centroid, status};

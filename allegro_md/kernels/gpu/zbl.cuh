@@ -21,7 +21,7 @@ DEVICE Pair pair_of(const Zbl& f, const Pairs& pairs, i64 i, int j, double r2) {
 }
 
 template <bool VIRIAL>
-KERNEL(256, 2) zbl(i64 n, const Four<double>* rows, const double* position, const int* shift, const short* species, Mat3 cell, const i64* offsets, const int* neighbors, double cutoff, const double* table, int kinds, i64* force, double* energy, MAYBE double* virial, MAYBE i64* centroid, int* status) {
+KERNEL(256, (VIRIAL ? 2 : 3)) zbl(i64 n, const Four<double>* rows, const double* position, const int* shift, const short* species, Mat3 cell, const i64* offsets, const int* neighbors, double cutoff, const double* table, int kinds, i64* force, double* energy, MAYBE double* virial, MAYBE i64* centroid, int* status) {
   const int groups = blockDim.x >> 3;
   const Pairs pairs = {rows, position, shift, species, cell, offsets, neighbors, cutoff * cutoff};
   const Out out = {force, energy, virial, centroid, status};

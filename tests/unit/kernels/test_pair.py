@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pair_systems import CUTOFF, KERNELS, LOCAL, eam_parameters, evaluate, lj_parameters, system, with_a_near_pair
+from pair_systems import CUTOFF, KERNELS, LOCAL, eam_parameters, evaluate, large_shift, lj_parameters, system, with_a_near_pair
 
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.arguments import Atoms, Lists, Out
 from allegro_md.kernels.cpu_neighbors import SMALL
 from allegro_md.kernels.eam import eam
-from allegro_md.kernels.lj import near2
+from allegro_md.kernels.lj import NO_DISTANCE, lj, near2
 from allegro_md.kernels.pair import pack
 
 
@@ -24,8 +24,10 @@ def test_ranges_of_centers_have_the_bits_of_all(name: str) -> None:
         assert np.any(all_at_once != 0) and np.array_equal(all_at_once, in_parts)
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_pairs_beyond_the_cutoff_leave_no_trace(name: str) -> None:
+@pytest.mark.parametrize("name", [*KERNELS, "lj with a large shift"])
+def test_pairs_beyond_the_cutoff_leave_no_trace(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do they where each pair of two species within the cutoff is one to check."""
+    monkeypatch.setitem(KERNELS, "lj with a large shift", (lj, lambda: large_shift(lj_parameters())))
     atoms, lists = system(1)
     seen, offsets, kept = atoms.position + atoms.shift @ atoms.cell, [0], []
     for i in range(LOCAL):
@@ -82,7 +84,7 @@ def test_lennard_jones_is_the_formula() -> None:
 def test_near_bounds_the_numbers_of_a_pair() -> None:
     a, b, c = np.array([1e5, 3.0, 0.0, 1e5]), np.array([60.0, 0.0, 0.0, 60.0]), np.array([1e-3, 0.0, 0.0, 64.0])
     found = near2(a, b, c)
-    assert np.array_equal(np.isinf(found), [False, False, False, True])
+    assert np.array_equal(found == NO_DISTANCE, [False, False, False, True])
     r = np.sqrt(found[:3]) * np.linspace(1.0, 3.0, 50)[:, None]
     energy, slope = a[:3] / r**12 - b[:3] / r**6 - c[:3], -12.0 * a[:3] / r**13 + 6.0 * b[:3] / r**7
     for number in (energy, slope, r * slope):
