@@ -41,23 +41,11 @@ def evaluate(
         PhysicsError: a force is not finite or out of range; names the atom.
     """
     parts.arrive()
-    n, device, with_virial = state.n_local, state.device, wants_virial(needs)
+    n, device, centroid_wanted = state.n_local, state.device, "centroid_virial" in needs
     energy = torch.empty(n, dtype=torch.float64, device=device)
-    virial = torch.empty((n, 6), dtype=torch.float64, device=device) if with_virial else None
-    with_centroid = "centroid_virial" in needs
-    centroid = torch.zeros((state.n_all, 9), dtype=torch.int64, device=device) if with_centroid else None
-    status = torch.full((2,), _NONE, dtype=torch.int32, device=device)
-    position, shift, species, force = (state.array_all(field) for field in ("position", "shift", "species", "force"))
-    rows = torch.empty((state.n_all, 4), dtype=torch.float64, device=device)
-    kernel("pair.cuh", "pack").over(state.n_all, state.n_all, position, shift, rows)
-    atoms = rows, position, shift, species, state.cell.matrix, lists.offsets[: n + 1], lists.neighbors
-    own, (threads, shared) = parameters.on(state), _block(parameters.edge_bytes, lists)
-    if parameters.edge_bytes:
-        own = *own, _room(lists)
-    run = kernel(f"{name}.cuh", f"{name}<{str(with_virial).lower()}>")
-    blocks = -(-n * _LANES // threads)
-    run(blocks, n, *atoms, *own, force, energy, virial, centroid, status, threads=threads, shared=shared)
-    failed = next((center for center in status.tolist() if center != _NONE), None)
+    virial = torch.empty((n, 6), dtype=torch.float64, device=device) if wants_virial(needs) else None
+    centroid = torch.zeros((state.n_all, 9), dtype=torch.int64, device=device) if centroid_wanted else None
+    failed = _run(name, parameters, state, lists, (energy, virial, centroid))
     if failed is not None:
         raise out_of_range(name, failed, state, lists)
     parts.depart()
@@ -71,14 +59,36 @@ def evaluate(
     return result
 
 
-def _room(lists: NeighborList) -> int:
-    """Edges that a center has place for in shared memory; more than `EDGE_TERMS` are out of range."""
-    return min(lists.longest, EDGE_TERMS)
+def _run(
+    name: str,
+    parameters: GpuParameters,
+    state: AtomState,
+    lists: NeighborList,
+    results: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None],
+) -> int | None:
+    """Packs the atoms and runs the kernel; `results`, see `arguments.Out`: energy, virial, centroid virial.
+
+    Returns:
+        The first center whose forces are out of range; None: there is none. This waits for the kernel.
+    """
+    n, n_all = state.n_local, state.n_all
+    position, shift, species, force = (state.array_all(field) for field in ("position", "shift", "species", "force"))
+    rows = torch.empty((n_all, 4), dtype=torch.float64, device=state.device)
+    kernel("pair.cuh", "pack").over(n_all, n_all, position, shift, rows)
+    atoms = rows, position, shift, species, state.cell.matrix, lists.offsets[: n + 1], lists.neighbors
+    room = min(lists.longest, EDGE_TERMS) if parameters.edge_bytes else 0  # where edges are kept, more are out of range
+    own = (*parameters.on(state), room) if parameters.edge_bytes else parameters.on(state)
+    status = torch.full((2,), _NONE, dtype=torch.int32, device=state.device)
+    threads, shared = _block(room * parameters.edge_bytes)
+    run = kernel(f"{name}.cuh", f"{name}<{'false' if results[1] is None else 'true'}>")
+    blocks = -(-n * _LANES // threads)
+    run(blocks, n, *atoms, *own, force, *results, status, threads=threads, shared=shared)
+    return next((center for center in status.tolist() if center != _NONE), None)
 
 
-def _block(edge_bytes: int, lists: NeighborList) -> tuple[int, int]:
-    """Threads of a block, and bytes of its shared memory."""
-    threads, of_center = launch.threads_of_a_block, edge_bytes * _room(lists)
+def _block(of_center: int) -> tuple[int, int]:
+    """Threads of a block, and bytes of its shared memory, of which each center takes some."""
+    threads = launch.threads_of_a_block
     while threads > 32 and threads // _LANES * of_center > _SMALL_MEMORY:
         threads //= 2
     return threads, threads // _LANES * of_center

@@ -1,9 +1,9 @@
 """Reads kernels of GPUs for phases and exchanges that not all threads of a block would meet.
 
-On a GPU these hang or mix up lanes; the loops of a CPU cannot show it. A phase (FOR_THREADS, FOR_GROUPS, FOR_LANES), and
-what crosses lanes or threads, may stand in the kernel itself, in FOR_GROUPS, and in loops that all threads make alike:
-while `any(…)`, or to a bound in capital letters. A kernel has no return. The same holds for functions with phases, and
-a call of one is a phase.
+On a GPU these hang or mix up lanes; the loops of a CPU cannot show it. A phase (FOR_THREADS, FOR_GROUPS, FOR_LANES),
+and what crosses lanes or threads, may stand in the kernel itself, in FOR_GROUPS, and in loops that all threads make
+alike: while `any(…)`, or to a bound in capital letters. A kernel has no return. The same holds for functions with
+phases, and a call of one is a phase.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def faults(source: str, headers: str = "") -> list[Fault]:
 def with_phases(text: str) -> set[str]:
     """Names of functions of a source without comments that have phases, other than those of ``gpu.h``."""
     phase = re.compile(rf"\b({'|'.join(PHASES)})\(")
-    found = {head.group(1) for head in FUNCTION.finditer(text) if phase.search(text, head.end(), _end(text, head.end()))}
-    return found - set(PHASES)
+    heads = [head for head in FUNCTION.finditer(text) if phase.search(text, head.end(), _end(text, head.end()))]
+    return {head.group(1) for head in heads} - set(PHASES)
 
 
 def _end(text: str, place: int) -> int:
@@ -58,7 +58,8 @@ def _end(text: str, place: int) -> int:
 
 def _in_kernel(text: str, kernel: str, after: int, words: re.Pattern[str]) -> list[Fault]:
     """Faults of one kernel, whose parameters begin at a place of the text."""
-    found, place = [], text.index("{", after)
+    found: list[Fault] = []
+    place = text.index("{", after)
     heads: list[str] = []
     while True:
         if text[place] == "{":
@@ -74,7 +75,8 @@ def _in_kernel(text: str, kernel: str, after: int, words: re.Pattern[str]) -> li
             inline = re.search(r"\b(if|else|for|while)\b|\?", statement)
             in_head = bool(re.search(r"\bfor\s*\([^)]*$", text[max(0, place - 60) : place]))
             if word == "return" or (word != "any" and (around or (inline and not in_head))):
-                found.append(Fault(text.count("\n", 0, place) + 1, kernel, word, "; ".join(around) or statement.strip()))
+                line, under = text.count("\n", 0, place) + 1, "; ".join(around) or statement.strip()
+                found.append(Fault(line, kernel, word, under))
             place += len(word) - 1
         place += 1
 

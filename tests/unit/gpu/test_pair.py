@@ -47,7 +47,8 @@ def held(atoms: Atoms, lists: Lists) -> tuple[AtomState, NeighborList]:
 
 def results(state: AtomState, found: Evaluation) -> dict[str, Any]:
     totals = {name: total.value() for name, total in found.totals.items()}
-    return {name: copied(values) for name, values in found.per_atom.items()} | totals | {"force": state.host_all("force")}
+    per_atom = {name: copied(values) for name, values in found.per_atom.items()}
+    return per_atom | totals | {"force": state.host_all("force")}
 
 
 def poisoned(size: int | tuple[int, ...], **kind: Any) -> torch.Tensor:
@@ -132,7 +133,7 @@ def test_an_atom_that_nearly_sits_on_another(name: str, share: float) -> None:
 
 
 def test_ways_of_lennard_jones() -> None:
-    """A force that needs a second look, and is too large for the centroid virial alone; no distance that is far enough."""
+    """A force that needs a second look, too large for the centroid virial alone; pairs that are never far enough."""
     atoms, lists = system(3)
     near = with_a_near_pair(atoms, 0.5)
     found = compared("lj", near, lists, frozenset({"virial"})), compared("lj", near, lists)
@@ -167,8 +168,8 @@ def test_long_lists(name: str, copies: int) -> None:
     atoms, (offsets, neighbors) = system(6)
     seen = atoms.position + atoms.shift @ atoms.cell
     j = neighbors[np.argmax(np.linalg.norm(seen[neighbors[: offsets[1]]] - seen[0], axis=1) < 0.9 * CUTOFF)]
-    longer = Lists(np.concatenate([[0], offsets[1:] + copies]), np.concatenate([np.full(copies, j, np.int32), neighbors]))
-    found = compared(name, atoms, longer)
+    more = np.concatenate([np.full(copies, j, np.int32), neighbors])
+    found = compared(name, atoms, Lists(np.concatenate([[0], offsets[1:] + copies]), more))
     assert ("error" in found) == (name == "eam" and copies > 512)
 
 
@@ -177,4 +178,5 @@ def test_nothing_to_do(name: str) -> None:
     atoms, lists = system(7)
     found = compared(name, atoms, Lists(np.zeros(LOCAL + 1, np.int64), np.zeros(0, np.int32)))
     assert not found["energy"].any()
-    compared(name, Atoms(*(each[:0] for each in atoms[:3]), atoms.cell), Lists(np.zeros(1, np.int64), lists.neighbors[:0]))
+    none = Atoms(atoms.position[:0], atoms.shift[:0], atoms.species[:0], atoms.cell)
+    compared(name, none, Lists(np.zeros(1, np.int64), lists.neighbors[:0]))

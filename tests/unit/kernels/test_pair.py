@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pair_systems import CUTOFF, KERNELS, LOCAL, eam_parameters, evaluate, large_shift, lj_parameters, system, with_a_near_pair
+from pair_systems import (
+    CUTOFF,
+    KERNELS,
+    LOCAL,
+    eam_parameters,
+    evaluate,
+    large_shift,
+    lj_parameters,
+    system,
+    with_a_near_pair,
+)
 
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.kernels.arguments import Atoms, Lists, Out
