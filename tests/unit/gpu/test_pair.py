@@ -141,6 +141,14 @@ def test_ways_of_lennard_jones() -> None:
     compared("lj", atoms, lists, ALL, large_shift(KERNELS["lj"][1]()))
 
 
+def test_screening_that_leaves_nothing() -> None:
+    """Exponentials of numbers beyond the range of results, and at its end."""
+    cutoff, table = KERNELS["zbl"][1]()
+    for factor in (50.0, 75.0, 300.0):
+        found = compared("zbl", *system(8), ALL, (cutoff, table * np.array([1.0, factor])[:, None, None]))
+    assert found["energy"].min() < 1e-100
+
+
 @pytest.mark.parametrize("factor", [50.0, 400.0])
 def test_large_functions(factor: float) -> None:
     """Gradients of F(ρ) beyond what is small, and beyond what is allowed."""
