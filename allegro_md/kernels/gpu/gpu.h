@@ -5,6 +5,7 @@
 //   FOR_GROUPS(g) { … }               eight threads each; inside it
 //     FOR_LANES(l) { … }              what each thread of the group does
 //     any(x), flags_of(x), sum_of(x)  between phases of a group: what crosses its lanes
+//     moved(x, from)                  likewise: to each lane the number of another one
 //   add_all(x, to), raise_all(x, to)  between phases of a block: sums and maxima over its threads, into memory
 //   PerLane<T> x; x(l)                kept by a lane from phase to phase
 //   PerThread<T, N> x; x(t, k)        kept by a thread from phase to phase
@@ -42,6 +43,7 @@ template <class T> DEVICE T sum_of(PerLane<T>& x) {
   for (int half = 4; half; half >>= 1) s = s + __shfl_xor_sync(WARP, s, half);
   return s;
 }
+template <class T> DEVICE PerLane<T> moved(PerLane<T>& x, PerLane<int>& from) { return {__shfl_sync(WARP, x.v, from.v, 8)}; }
 DEVICE u32 flags_of(PerLane<int>& x) { return (__ballot_sync(WARP, x.v) >> (threadIdx.x & 24)) & 0xffu; }
 DEVICE bool any(bool x) { return __any_sync(WARP, x); }
 template <int N> DEVICE void add_all(PerThread<i64, N>& x, i64* to) {
@@ -69,6 +71,7 @@ DEVICE i64 bits_of(double x) { return __double_as_longlong(x); }
 DEVICE double real_of(i64 x) { return __longlong_as_double(x); }
 DEVICE void add(i64* p, i64 v) { atomicAdd((u64*)p, (u64)v); }
 DEVICE i64 take(i64* p) { return (i64)atomicAdd((u64*)p, 1ull); }  // adds one, returns what was there
+DEVICE i64 added(i64* p, i64 v) { return (i64)(atomicAdd((u64*)p, (u64)v) + (u64)v); }  // adds, returns what is there then
 DEVICE void lower(i64* p, i64 v) { atomicMin(p, v); }
 DEVICE void lower(int* p, int v) { atomicMin(p, v); }
 DEVICE void raise(u64* p, u64 v) { atomicMax(p, v); }
@@ -108,6 +111,7 @@ using host::blockIdx; using host::blockDim; using host::gridDim;
 template <class T> struct PerLane { T v[8]; T& operator()(int l) { return v[l]; } };
 template <class T, int N> struct PerThread { T v[1024][N]; T& operator()(int t, int k) { return v[t][k]; } };
 template <class T> DEVICE T sum_of(PerLane<T>& x) { return ((x.v[0] + x.v[4]) + (x.v[2] + x.v[6])) + ((x.v[1] + x.v[5]) + (x.v[3] + x.v[7])); }
+template <class T> DEVICE PerLane<T> moved(PerLane<T>& x, PerLane<int>& from) { PerLane<T> y; for (int l = 0; l < 8; ++l) y.v[l] = x.v[from.v[l]]; return y; }
 DEVICE u32 flags_of(PerLane<int>& x) { u32 m = 0; for (int l = 0; l < 8; ++l) m |= u32(x.v[l] != 0) << l; return m; }
 DEVICE bool any(bool x) { return x; }
 template <int N> DEVICE void add_all(PerThread<i64, N>& x, i64* to) {
@@ -124,6 +128,7 @@ DEVICE double real_of(i64 x) { double r; memcpy(&r, &x, 8); return r; }
 template <class T> DEVICE T __ldg(const T* p) { return *p; }
 DEVICE void add(i64* p, i64 v) { *p = (i64)((u64)*p + (u64)v); }
 DEVICE i64 take(i64* p) { return (*p)++; }
+DEVICE i64 added(i64* p, i64 v) { return *p = (i64)((u64)*p + (u64)v); }
 DEVICE void lower(i64* p, i64 v) { if (v < *p) *p = v; }
 DEVICE void lower(int* p, int v) { if (v < *p) *p = v; }
 DEVICE void raise(u64* p, u64 v) { if (v > *p) *p = v; }

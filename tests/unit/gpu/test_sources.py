@@ -12,11 +12,15 @@ from allegro_md.kernels.gpu.signature import SOURCES, read_signature
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
 FILES = sorted(path.name for path in SOURCES.glob("*.cuh"))
+HEADERS = sorted(SOURCES.glob("*.h"))
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, *(path.name for path in HEADERS)])
 def test_all_threads_meet_all_phases(file: str) -> None:
-    assert faults((SOURCES / file).read_text()) == []
+    assert faults((SOURCES / file).read_text(), "".join(path.read_text() for path in HEADERS)) == []
+
+
+BOTH = "template <bool X> DEVICE void both(i64 n) { FOR_LANES(l) { } } DEVICE i64 one(i64 n) { return n; }"
 
 
 @pytest.mark.parametrize(
@@ -28,17 +32,26 @@ def test_all_threads_meet_all_phases(file: str) -> None:
         "FOR_THREADS(t) { if (t > n) return; }",
         "FOR_THREADS(t) { FOR_LANES(l) { } }",
         "y = n > 2 ? sum_of(x) : 0;",
+        "if (n > 2) both<true>(n);",
     ],
 )
 def test_a_phase_under_a_condition_is_found(body: str) -> None:
-    assert len(faults(f"KERNEL(256, 1) wrong(i64 n) {{ {body} }}")) == 1
+    assert len(faults(f"KERNEL(256, 1) wrong(i64 n) {{ {body} }}", BOTH)) == 1
+    if "both" not in body:
+        assert len(faults(f"DEVICE void wrong(i64 n) {{ {body} FOR_LANES(l) {{ }} }}")) == 1
 
 
 @pytest.mark.parametrize(
-    "body", ["for (i64 s = 0; any(s < n); ++s) { FOR_LANES(l) { } }", "FOR_GROUPS(g) { FOR_LANES(l) { } }"]
+    "body",
+    [
+        "for (i64 s = 0; any(s < n); ++s) { FOR_LANES(l) { } }",
+        "FOR_GROUPS(g) { FOR_LANES(l) { } }",
+        "FOR_GROUPS(g) { both<true>(n); }",
+        "if (n > 2) n = one(n);",
+    ],
 )
 def test_even_phases_are_allowed(body: str) -> None:
-    assert faults(f"KERNEL(256, 1) right(i64 n) {{ {body} }}") == []
+    assert faults(f"KERNEL(256, 1) right(i64 n) {{ {body} }}", BOTH) == []
 
 
 def test_every_kernel_has_an_instance_in_the_tests() -> None:
