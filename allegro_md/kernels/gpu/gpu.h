@@ -69,6 +69,7 @@ DEVICE i64 bits_of(double x) { return __double_as_longlong(x); }
 DEVICE double real_of(i64 x) { return __longlong_as_double(x); }
 DEVICE void add(i64* p, i64 v) { atomicAdd((u64*)p, (u64)v); }
 DEVICE i64 take(i64* p) { return (i64)atomicAdd((u64*)p, 1ull); }  // adds one, returns what was there
+DEVICE i64 added(i64* p, i64 v) { return (i64)(atomicAdd((u64*)p, (u64)v) + (u64)v); }  // adds, returns what is there
 DEVICE void lower(i64* p, i64 v) { atomicMin(p, v); }
 DEVICE void lower(int* p, int v) { atomicMin(p, v); }
 DEVICE void raise(u64* p, u64 v) { atomicMax(p, v); }
@@ -124,6 +125,7 @@ DEVICE double real_of(i64 x) { double r; memcpy(&r, &x, 8); return r; }
 template <class T> DEVICE T __ldg(const T* p) { return *p; }
 DEVICE void add(i64* p, i64 v) { *p = (i64)((u64)*p + (u64)v); }
 DEVICE i64 take(i64* p) { return (*p)++; }
+DEVICE i64 added(i64* p, i64 v) { add(p, v); return *p; }
 DEVICE void lower(i64* p, i64 v) { if (v < *p) *p = v; }
 DEVICE void lower(int* p, int v) { if (v < *p) *p = v; }
 DEVICE void raise(u64* p, u64 v) { if (v > *p) *p = v; }
