@@ -51,7 +51,7 @@ EDGES = 640
 _TERMS = 4096
 """Most neighbors within the cutoff."""
 
-_SMALL = CENTER_BOUND / (4 * _TERMS)
+SMALL = CENTER_BOUND / (4 * _TERMS)
 """Edge gradients below this cannot fill more than half of `CENTER_BOUND` on all copies of an atom, eV/Å; where all of
 a block are, what they add up to is not looked at. After larger ones it is, against half of `LIMIT`."""
 
@@ -231,7 +231,7 @@ def _centroid(first: int, taken: int, work: Workspace, centroid: NDArray[np.int6
 @numba.njit(cache=True, _nrt=False)
 def _to_fixed(edges: int, work: Workspace) -> bool:
     """Gradients in fixed-point units (`fixed.to_fixed`), unless one is not small."""
-    m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(_SMALL * _SMALL)
+    m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(SMALL * SMALL)
     for k in range(0, edges, LANES):
         g0, g1, g2 = load(work.gradient, k), load(work.gradient, m + k), load(work.gradient, 2 * m + k)
         if not all_below(g0 * g0 + g1 * g1 + g2 * g2, limit):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 INSTANCES: dict[str, tuple[str, ...]] = {
+    "bilinear.cuh": (
+        "bilinear<float,2,1,false>", "bilinear<float,2,1,true>", "bilinear<double,2,1,true>",
+        "bilinear<double,3,2,false>", "bilinear<float,4,3,true>", "bilinear<double,4,16,true>",
+    ),
     "domain.cuh": (
         "first_beyond", "extremes", "add_costs", "assign_owners", "flag_outside", "flag_inside", "gather<short>",
         "gather<int>", "gather<i64>", "scatter_add",

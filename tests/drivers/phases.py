@@ -2,8 +2,8 @@
 
 On a GPU these hang or mix up lanes; the loops of a CPU cannot show it. A phase (FOR_THREADS, FOR_GROUPS, FOR_LANES),
 and what crosses lanes or threads, may stand in the kernel itself, in FOR_GROUPS, and in loops that all threads make
-alike: while `any(…)`, or to a bound in capital letters. A kernel has no return. The same holds for functions with
-phases, and a call of one is a phase.
+alike: while `any(…)`, or to a bound in capital letters, and under `if constexpr`. A kernel has no return. The same
+holds for functions with phases, and a call of one is a phase.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def _in_kernel(text: str, kernel: str, after: int, words: re.Pattern[str]) -> li
         elif match := words.match(text, place):
             word = match.group(1) or match.group()
             statement = text[max(text.rfind(mark, 0, place) for mark in ";{}") + 1 : place]
-            around = [head for head in heads[1:] if not (head.startswith("FOR_GROUPS") or EVEN_LOOP.match(head))]
+            even = ("FOR_GROUPS", "constexpr")
+            around = [head for head in heads[1:] if not (head.startswith(even) or EVEN_LOOP.match(head))]
             inline = re.search(r"\b(if|else|for|while)\b|\?", statement)
             in_head = bool(re.search(r"\bfor\s*\([^)]*$", text[max(0, place - 60) : place]))
             if word == "return" or (word != "any" and (around or (inline and not in_head))):

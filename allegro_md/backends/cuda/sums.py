@@ -40,11 +40,18 @@ def total_mass(state: AtomState) -> ExactSum:
     return sum_of("total_mass", arguments, "mass", 1, state)
 
 
-def summed(values: torch.Tensor, kind: str, state: AtomState) -> ExactSum:
-    """Exact sum of a quantity of the local atoms: `values` (n_local,) or (n_local, k), in the unit of `kind`."""
+def summed(values: torch.Tensor, kind: str, state: AtomState, first: int = 0) -> ExactSum:
+    """Exact sum of a quantity of local atoms, all or some.
+
+    Args:
+        values: (n,) or (n, k) float64, in the unit of `kind`.
+        kind: of the exact sum.
+        state: of the atoms.
+        first: index of the first atom.
+    """
     table = (values if values.dim() == 2 else values[:, None]).contiguous()
     columns = table.shape[1]
-    found = _Words(kind, columns, state)
+    found = _Words(kind, columns, state, first)
     for column in range(columns):
         found.add("column_sum", (len(table), table, columns, column), column)
     return found.result()
@@ -78,8 +85,8 @@ def sum_of(name: str, arguments: tuple[Any, ...], kind: str, components: int, st
 class _Words:
     """Words of a sum on the device."""
 
-    def __init__(self, kind: str, components: int, state: AtomState) -> None:
-        self._kind, self._state = kind, state
+    def __init__(self, kind: str, components: int, state: AtomState, first: int = 0) -> None:
+        self._kind, self._state, self._first = kind, state, first
         self._words = torch.zeros((components + 1, 2), dtype=torch.int64, device=state.device)
         self._words[components, 0] = _NONE
 
@@ -93,7 +100,7 @@ class _Words:
         words = self._words.cpu().numpy()
         bad = int(words[-1, 0])
         n_terms = self._state.n_local
-        culprit = int(self._state.array_local("id")[bad]) if bad != _NONE else None
+        culprit = int(self._state.array_local("id")[self._first + bad]) if bad != _NONE else None
         return ExactSum.of_words(np.ascontiguousarray(words[:-1]), self._kind, n_terms, culprit)
 
 
