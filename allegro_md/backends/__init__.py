@@ -14,7 +14,7 @@ from allegro_md.backends.base import Backend
 from allegro_md.state import HOST
 
 BACKENDS: dict[str, str] = {HOST: "allegro_md.backends.cpu", "cuda": "allegro_md.backends.cuda"}
-"""By torch's name of a device or of its kind ("cuda" of "cuda:1"): the module with the `base.Backend` as ``BACKEND``."""
+"""By torch's name of a device or its kind ("cuda" of "cuda:1"): the module with the `base.Backend` as ``BACKEND``."""
 
 
 def backend_for(device: str) -> Backend:

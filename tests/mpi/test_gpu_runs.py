@@ -18,8 +18,8 @@ MODELS = ROOT / "inputs" / "models"
 
 SILVER = [
     'system.crystal={symbol="Ag", lattice="fcc", a=4.2, repeat=[5, 4, 4], rattle=0.1, seed=3}',
-    f'potential={{model="{MODELS / "silver.allegro"}"}}', "dynamics.timestep=2.0", "dynamics.temperature=[300.0, 400.0]",
-    "output.observe=[]",
+    f'potential={{model="{MODELS / "silver.allegro"}"}}', "dynamics.timestep=2.0", "output.observe=[]",
+    "dynamics.temperature=[300.0, 400.0]",
 ]  # fmt: skip
 COPPER = [
     'system.crystal={symbol="Cu", lattice="fcc", a=3.7, repeat=[4, 4, 4], rattle=0.1, seed=3}',

@@ -130,5 +130,6 @@ def kernel(file: str, instance: str) -> Kernel:
 
 @cache
 def runner(kind: str) -> Runner:
+    """The function that runs kernels on a kind of device."""
     run: Runner = import_module(LAUNCHERS[kind]).run
     return run
