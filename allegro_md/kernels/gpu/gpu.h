@@ -69,6 +69,8 @@ DEVICE i64 nearest(double x) { return __double2ll_rn(x); }  // half to even
 DEVICE double rounded(double x) { return rint(x); }
 DEVICE i64 bits_of(double x) { return __double_as_longlong(x); }
 DEVICE double real_of(i64 x) { return __longlong_as_double(x); }
+DEVICE int bits_of(float x) { return __float_as_int(x); }
+DEVICE float real_of(int x) { return __int_as_float(x); }
 DEVICE void add(i64* p, i64 v) { atomicAdd((u64*)p, (u64)v); }
 DEVICE i64 take(i64* p) { return (i64)atomicAdd((u64*)p, 1ull); }  // adds one, returns what was there
 DEVICE i64 added(i64* p, i64 v) { return (i64)(atomicAdd((u64*)p, (u64)v) + (u64)v); }  // adds, returns what is there then
@@ -125,6 +127,8 @@ DEVICE i64 nearest(double x) { return llrint(x); }
 DEVICE double rounded(double x) { return rint(x); }
 DEVICE i64 bits_of(double x) { i64 r; memcpy(&r, &x, 8); return r; }
 DEVICE double real_of(i64 x) { double r; memcpy(&r, &x, 8); return r; }
+DEVICE int bits_of(float x) { int r; memcpy(&r, &x, 4); return r; }
+DEVICE float real_of(int x) { float r; memcpy(&r, &x, 4); return r; }
 template <class T> DEVICE T __ldg(const T* p) { return *p; }
 DEVICE void add(i64* p, i64 v) { *p = (i64)((u64)*p + (u64)v); }
 DEVICE i64 take(i64* p) { return (*p)++; }

@@ -27,6 +27,7 @@ from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS, PackedSingleL
 from allegro_md.kernels.cpu_vector import LANES
 from allegro_md.models.fused.fold import Fold
 from allegro_md.models.fused.gpu import GpuEvaluator
+from allegro_md.models.fused.gpu_single_layer import GpuSingleLayer
 from allegro_md.models.fused.packing_multi_layer import pack_multi_layer
 
 Array = NDArray[np.float64]
@@ -62,10 +63,10 @@ class FusedEvaluator:
             lanes = aligned(_filled(rounded, 3, _whole(rounded.shape[3])))
             self._model = PackedBilinear(fold.degrees, fold.channels, per_spacing, fold.shifts, lanes)
         else:
-            self._model = _pack_single_layer(fold, per_spacing, rounded)
+            self._model = pack_single_layer(fold, per_spacing, rounded)
         self.table_bytes = self._model.table.nbytes
         self._work: Workspace | MultiLayerWorkspace | None = None
-        self._on_devices: dict[str, GpuEvaluator] = {}
+        self._on_devices: dict[str, GpuEvaluator | GpuSingleLayer] = {}
 
     def resize(self, tiles: int) -> None:
         """Blocks of another size from now on."""
@@ -97,14 +98,20 @@ class FusedEvaluator:
     @property
     def gpu_obstacle(self) -> str | None:
         """Names the reason why it cannot be evaluated on a GPU; None if it can."""
-        bilinear = isinstance(self._model, PackedBilinear)
-        return None if bilinear else f"it is a {self.kind} network, and only bilinear ones can"
+        if isinstance(self._model, PackedMultiLayer):
+            return f"it is a {self.kind} network, and only bilinear and single-layer ones can"
+        return None
 
-    def on_device(self, device: str) -> GpuEvaluator:
+    def on_device(self, device: str) -> GpuEvaluator | GpuSingleLayer:
         """The same on a GPU, as torch names it; where there is no `gpu_obstacle`."""
         if device not in self._on_devices:
-            assert isinstance(self._model, PackedBilinear)
-            self._on_devices[device] = GpuEvaluator(self._model, self._cutoff, self._repulsion, device)
+            evaluator: GpuEvaluator | GpuSingleLayer
+            if isinstance(self._model, PackedBilinear):
+                evaluator = GpuEvaluator(self._model, self._cutoff, self._repulsion, device)
+            else:
+                assert isinstance(self._model, PackedSingleLayer)
+                evaluator = GpuSingleLayer(self._model, self._cutoff2, self._repulsion, device)
+            self._on_devices[device] = evaluator
         return self._on_devices[device]
 
     def _memory(self, widest: int) -> Workspace | MultiLayerWorkspace:
@@ -135,7 +142,7 @@ def allocate(
     return cpu_single_layer_arrays.allocate(model, rows)
 
 
-def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
+def pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
     """Fills up channels and widths to whole vectors, with zeros that give zeros.
 
     Args:

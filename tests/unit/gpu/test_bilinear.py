@@ -188,6 +188,7 @@ def test_a_list_that_does_not_fit() -> None:
 COMMON: dict[str, Any] = {"symbols": ("Cu", "Ni"), "cutoff": 4.2, "channels": 2, "average_neighbors": 14.0, "layers": 1}
 LINEAR = Residual(**COMMON, latents=12, two_body=Mlp(widths=(8,)), l_max=1, latent=Mlp(), readout=Mlp())
 SINGLE = Residual(**COMMON, latents=12, two_body=Mlp(widths=(8,)), l_max=1, latent=Mlp(), readout=Mlp(widths=(6,)))
+TWO_LAYERS = SINGLE.model_copy(update={"layers": 2})
 NEEDS = frozenset({"virial", "virial_per_atom", "centroid_virial"})
 
 
@@ -212,9 +213,12 @@ def lists_on_gpu(lists: NeighborList) -> NeighborList:
 
 @pytest.mark.parametrize("needs", [frozenset(), frozenset({"virial"}), NEEDS], ids=len)
 @pytest.mark.parametrize("precision", ["mixed", "double"])
-def test_the_potential(precision: str, needs: frozenset[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    potential = FusedPotential(Network(LINEAR).initialize(3), LINEAR.symbols, precision)
-    assert potential.kind == "bilinear" and potential.gpu_obstacle is None
+@pytest.mark.parametrize(("kind", "architecture"), [("bilinear", LINEAR), ("single-layer", SINGLE)])
+def test_the_potential(
+    kind: str, architecture: Residual, precision: str, needs: frozenset[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    potential = FusedPotential(Network(architecture).initialize(3), architecture.symbols, precision)
+    assert potential.kind == kind and potential.gpu_obstacle is None
     monkeypatch.setattr("allegro_md.potentials.fused.GPU_CENTERS", 64)
     state, lists = crowd()
     twin = on_gpu(state)
@@ -236,9 +240,9 @@ def test_the_potential(precision: str, needs: frozenset[str], monkeypatch: pytes
 
 
 def test_what_is_not_built_is_refused() -> None:
-    folded = fold(Network(SINGLE).initialize(3), SINGLE.symbols)
+    folded = fold(Network(TWO_LAYERS).initialize(3), TWO_LAYERS.symbols)
     reason = FusedEvaluator(folded, tabulate(folded, 16), np.float32).gpu_obstacle
-    assert reason == "it is a single-layer network, and only bilinear ones can"
+    assert reason == "it is a multi-layer network, and only bilinear and single-layer ones can"
     potential = FusedPotential(Network(LINEAR).initialize(3), LINEAR.symbols)
     potential.gpu_obstacle = reason
     state, lists = crowd()
