@@ -50,7 +50,9 @@ class Eam:
         Raises:
             InputError: the tables lack an element of the system.
         """
-        self.info = PotentialInfo("eam", tables.cutoff, provides=OF_EDGES, files=(tables.path,), bytes_per_atom=PACKED)
+        self.info = PotentialInfo(
+            "eam", tables.cutoff, provides=OF_EDGES, files=(tables.path,), bytes_per_atom=PACKED, gpu_obstacle=""
+        )
         rows = np.array([_row(tables, s, int(z)) for s, z in zip(species.symbols, species.numbers, strict=True)])
         density, r_phi = hermite(tables.density[rows]), hermite(tables.r_phi[np.ix_(rows, rows)])
         pairs = np.concatenate([np.broadcast_to(density[None], r_phi.shape), r_phi], axis=-1)

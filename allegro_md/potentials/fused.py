@@ -48,7 +48,6 @@ class FusedPotential:
         intervals: of the tables.
         error: of the tables in double precision: largest error of a force component against the network on random
             environments, in units of max(1e-5 eV/Å, 1e-5 |F|).
-        gpu_obstacle: names the reason why it cannot be evaluated on a GPU; None if it can.
     """
 
     members: tuple[Potential, ...] = ()
@@ -84,7 +83,6 @@ class FusedPotential:
         self.kind, self.reason = shape.kind, class_reason(network.architecture)
         self.intervals, self.error = tables.table.shape[1], tables.error
         self._evaluate = FusedEvaluator(*scaled(shape, tables.table, weight), PRECISIONS[precision], tiles or 1)
-        self.gpu_obstacle = self._evaluate.gpu_obstacle
         if tiles is None and self.kind != "bilinear":
             size_blocks(self._evaluate, shape, max(network.architecture.neighbors_per_species))
         self.info = PotentialInfo(
@@ -94,6 +92,7 @@ class FusedPotential:
             precision="mixed" if precision == "mixed" else "double",
             tolerance=TOLERANCE,
             engine="fused",
+            gpu_obstacle=self._evaluate.gpu_obstacle or "",
             description=self._description(),
             virial_bytes=0.0,
         )
@@ -145,8 +144,8 @@ class FusedPotential:
 
     def _on_gpu(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
         """Does the same on a GPU, where all but the virial and one status stays."""
-        if self.gpu_obstacle:
-            what = f"the fused engine cannot run this model on a GPU: {self.gpu_obstacle}"
+        if self.info.gpu_obstacle:
+            what = f"the fused engine cannot run this model on a GPU: {self.info.gpu_obstacle}"
             raise InputError(what, "potential.model", 'use device = "cpu"')
         evaluate, device = self._evaluate.on_device(state.device), state.device
         n, virial, per_atom = state.n_local, wants_virial(needs), "virial_per_atom" in needs

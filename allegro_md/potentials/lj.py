@@ -36,7 +36,8 @@ class LennardJones:
             shift: subtract φ(cutoff), so that the energy is continuous.
         """
         self.info = PotentialInfo(
-            "lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff
+            "lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff,
+            gpu_obstacle="",
         )  # the whole force of a pair is on each center
         repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6

@@ -29,7 +29,7 @@ class Zbl:
             cutoff: Å.
         """
         self.info = PotentialInfo(
-            "zbl", cutoff, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff
+            "zbl", cutoff, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff, gpu_obstacle=""
         )  # the whole force of a pair is on each center
         z = numbers.astype(np.float64)
         screened = z**EXPONENT

@@ -33,11 +33,12 @@ def device_of_atoms(terms: Sequence[Any], potential: Potential) -> str:
     if HOST in asked:
         raise InputError("some terms ask for a GPU, others for the CPU", where, "give all terms the same device")
     infos = [part.info for part in leaves(potential)]
-    refusals = {info.name: info.gpu_obstacle for info in infos if info.gpu_obstacle}
-    if len(infos) == 1 and infos[0].engine == "reference":
+    if all(info.engine == "reference" for info in infos):
         return HOST
-    for name, obstacle in refusals.items():
-        raise InputError(f"the potential '{name}' cannot run on a GPU: {obstacle}", where, 'use device = "cpu"')
+    for info in infos:
+        if info.gpu_obstacle:
+            what = f"the potential '{info.name}' cannot run on a GPU: {info.gpu_obstacle}"
+            raise InputError(what, where, 'use device = "cpu"')
     return f"{GPU}:{rank_on_host() % gpus()}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+
 def of_reals(*names: str) -> tuple[str, ...]:
     return tuple(f"{name}<{real}>" for name in names for real in ("float", "double"))
 

@@ -132,7 +132,7 @@ def _place(file: str, instance: str, architecture: str) -> Path | None:
 
 
 def _good(result: tuple[Any, ...]) -> Any:
-    """What a call of the bindings returns beside its status: nothing, a value, or several.
+    """Takes what a call of the bindings returns beside its status: nothing, a value, or several.
 
     Raises:
         RuntimeError: it has failed.

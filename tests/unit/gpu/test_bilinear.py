@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -218,7 +219,7 @@ def test_the_potential(
     kind: str, architecture: Residual, precision: str, needs: frozenset[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     potential = FusedPotential(Network(architecture).initialize(3), architecture.symbols, precision)
-    assert potential.kind == kind and potential.gpu_obstacle is None
+    assert potential.kind == kind and potential.info.gpu_obstacle == ""
     monkeypatch.setattr("allegro_md.potentials.fused.GPU_CENTERS", 64)
     state, lists = crowd()
     twin = on_gpu(state)
@@ -244,7 +245,7 @@ def test_what_is_not_built_is_refused() -> None:
     reason = FusedEvaluator(folded, tabulate(folded, 16), np.float32).gpu_obstacle
     assert reason == "it is a multi-layer network, and only bilinear and single-layer ones can"
     potential = FusedPotential(Network(LINEAR).initialize(3), LINEAR.symbols)
-    potential.gpu_obstacle = reason
+    potential.info = replace(potential.info, gpu_obstacle=reason)
     state, lists = crowd()
     with pytest.raises(InputError, match=rf"cannot run this model on a GPU: {reason} — use device"):
         potential(on_gpu(state), lists_on_gpu(lists), frozenset())
