@@ -15,7 +15,7 @@ def installed() -> dict[str, str | None]:
 
 
 def mathematics() -> str:
-    """What the last bits of exp, log and the like depend on: C library, processor and numpy, as one text to compare."""
+    """Names all that the last bits of exp, log and the like depend on: C library, processor, numpy; to be compared."""
     lines: dict[str, str] = {}
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
