@@ -135,7 +135,7 @@ def matrix_rate(n: int = 512, trials: int = 5) -> float:
 
 
 def _overlap(potential: Potential) -> Overlap:
-    """What the engine does with the potential while messages travel."""
+    """The conditions under which the engine evaluates the potential while messages travel."""
     least = LEAST_INTERIOR if can_overlap(potential) else math.inf
     return Overlap(least, WAITED_SHARE, potential.info.ghost_forces)
 

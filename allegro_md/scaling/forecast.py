@@ -79,7 +79,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How a potential is evaluated while messages travel.
+    """Conditions under which a potential is evaluated while messages travel.
 
     Attributes:
         least_interior: interior atoms of a rank below which they are not evaluated apart from the others; infinity for
