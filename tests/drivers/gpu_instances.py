@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+
 def of_reals(*names: str) -> tuple[str, ...]:
     return tuple(f"{name}<{real}>" for name in names for real in ("float", "double"))
 
 
 def of_degrees(*names: str) -> tuple[str, ...]:
-    return tuple(f"{name}<{arguments}>" for name in names for arguments in ("float,2", "double,3", "float,4", "double,4"))
+    chosen = "float,2", "double,3", "float,4", "double,4"
+    return tuple(f"{name}<{arguments}>" for name in names for arguments in chosen)
 
 
 INSTANCES: dict[str, tuple[str, ...]] = {
