@@ -8,7 +8,8 @@ def of_reals(*names: str) -> tuple[str, ...]:
 
 
 def of_degrees(*names: str) -> tuple[str, ...]:
-    return tuple(f"{name}<{arguments}>" for name in names for arguments in ("float,2", "double,3", "float,4", "double,4"))
+    chosen = "float,2", "double,3", "float,4", "double,4"
+    return tuple(f"{name}<{arguments}>" for name in names for arguments in chosen)
 
 
 INSTANCES: dict[str, tuple[str, ...]] = {

@@ -45,7 +45,8 @@ KERNEL(256, 4) cut_backward(const i64* edges, int width, const real* input, cons
           }
       }
     }
-    const real product = sum_of_wide(total);
+    real product;
+    sum_of_wide(total, product);
     FOR_LANES(l) {
       if (exists && l == 0) by_fraction[e] = by_fraction[e] + (double)(product * row_slope[e * columns + cut]);
     }

@@ -19,7 +19,8 @@ KERNEL(256, 4) energies(const i64* edges, i64 first, const int* center, const sh
 #pragma unroll
           for (int w = 0; w < EACH; ++w) total[w](l) = fma(input[e * width + k + 8 * w], last[k + 8 * w], total[w](l));
     }
-    const real product = sum_of_wide(total);
+    real product;
+    sum_of_wide(total, product);
     FOR_LANES(l) {
       if (exists) {
         const double factor = factors[species[first + center[e]]];

@@ -101,7 +101,8 @@ KERNEL(256, 2) environments_backward(const i64* edges, int channels, const int* 
     }
 #pragma unroll
     for (int m = 0; m < COMPONENTS; ++m) {
-      const real sum = sum_of_wide(total + m * EACH);
+      real sum;
+      sum_of_wide(total + m * EACH, sum);
       FOR_LANES(l) { if (exists && l == m % 8) sums[e * COMPONENTS + m] = sum; }
     }
   }

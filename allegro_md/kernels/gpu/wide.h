@@ -20,12 +20,12 @@ template <class real> DEVICE void put(real* p, const Piece<real>& x) { *(Piece<r
 #define GROUP(g) ((i64)blockIdx.x * (blockDim.x >> 3) + g)
 
 // The lanes of a wide vector added up: halves, quarters, pairs.
-template <class real> DEVICE real sum_of_wide(PerLane<real>* x) {
+template <class real> DEVICE void sum_of_wide(PerLane<real>* x, real& sum) {
   PerLane<real> pair;
   FOR_LANES(l) {
     pair(l) = x[0](l);
 #pragma unroll
     for (int w = 1; w < Wide<real>::EACH; ++w) pair(l) = pair(l) + x[w](l);
   }
-  return sum_of(pair);
+  sum = sum_of(pair);
 }

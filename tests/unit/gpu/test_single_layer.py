@@ -192,8 +192,8 @@ def test_nothing_comes_back_to_the_host(name: str) -> None:
         np.zeros((60, 3), np.int64), np.zeros(60), np.zeros((60, 6)), np.zeros((60, 9), np.int64), np.zeros(1, np.int64)
     ), "meta")  # fmt: skip
     gpu.single_layer(
-        Atoms(position, shift, species, atoms.cell), Lists(*pairs), blocks, torch.from_numpy(cutoff2).to("meta"), network,
-        work, Out(force, energy, virial, centroid), status,
+        Atoms(position, shift, species, atoms.cell), Lists(*pairs), blocks, torch.from_numpy(cutoff2).to("meta"),
+        network, work, Out(force, energy, virial, centroid), status,
     )  # fmt: skip
 
 
