@@ -36,10 +36,13 @@ pytestmark = pytest.mark.skipif(not host_build.available(), reason="there is no 
 @pytest.mark.parametrize(
     ("ranks", "settings"),
     [
-        pytest.param((1, 4), [], id="lj"),
-        pytest.param((2,), LANGEVIN, id="langevin"),
+        pytest.param((4,), [], id="lj"),
+        pytest.param((1, 2, 3), [], id="lj, other ranks", marks=pytest.mark.long),
+        pytest.param((2,), LANGEVIN, id="langevin", marks=pytest.mark.long),
         pytest.param((2,), SILVER, id="bilinear"),
+        pytest.param((1, 4), SILVER, id="bilinear, other ranks", marks=pytest.mark.long),
         pytest.param((2,), COPPER, id="single-layer"),
+        pytest.param((1, 4), COPPER, id="single-layer, other ranks", marks=pytest.mark.long),
     ],
 )
 def test_bits_of_the_cpu(
