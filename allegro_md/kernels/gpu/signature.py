@@ -37,7 +37,7 @@ class Parameter(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """What a launch of an instance of a kernel must obey.
+    """Conditions that a launch of an instance of a kernel must meet.
 
     Attributes:
         most_threads: of a block.
