@@ -101,7 +101,7 @@ def device_memory() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(BACKENDS, cpu="plain_torch"))
         stack.enter_context(host_build.on_host())
-        for module in ("state", "evaluation", *(f"potentials.{name}" for name in ("base", "allegro", "fused"))):
+        for module in ("state", "evaluation", *(f"potentials.{name}" for name in ("base", "allegro"))):
             stack.enter_context(mock.patch(f"allegro_md.{module}.on_host", copied))
         yield
 
