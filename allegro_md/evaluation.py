@@ -237,6 +237,7 @@ class PotentialInfo:
         tolerance: largest error of a force component against `reference`, eV/Å, that its approximations (tables)
             allow beside rounding; 0: none are made.
         engine: what runs it, under its name in the input; empty where there is no choice.
+        gpu_obstacle: why it cannot be evaluated where the atoms are on a GPU; empty: it can.
         files: its parameters.
         min_distance: pair "A-B" → shortest distance it was made for, Å.
         description: one sentence for the log.
@@ -259,6 +260,7 @@ class PotentialInfo:
     precision: Literal["double", "mixed", "unknown"] = "double"
     tolerance: float = 0.0
     engine: str = ""
+    gpu_obstacle: str = "it has no kernels for GPUs"
     files: tuple[Path, ...] = ()
     min_distance: Mapping[str, float] = field(default_factory=dict)
     description: str = ""

@@ -51,14 +51,13 @@ _ROWS = 512  # summed in registers at a time: they stay in the cache while one c
 
 
 @numba.njit(cache=True)
-def _accumulate(values: NDArray[np.float64], scale: float, limbs: NDArray[np.int64]) -> int:
-    """Writes the sums of `values` (n, k), times `scale`, to `limbs` (k, 3), which are zeros.
+def _accumulate(values: NDArray[np.float64], high_scale: float, limbs: NDArray[np.int64]) -> int:
+    """Writes the sums of `values` (n, k), in units of 1/`high_scale`, to `limbs` (k, 3), which are zeros.
 
     Returns:
         The index of the first row with a value out of range, or −1.
     """
     n, k = values.shape
-    high_scale = scale / 4294967296.0
     for first in range(0, n, _ROWS):
         last = min(n, first + _ROWS)
         for c in range(k):
@@ -73,10 +72,16 @@ def _accumulate(values: NDArray[np.float64], scale: float, limbs: NDArray[np.int
                 return _first_bad(values, high_scale, first)
             limbs[c, 1] += high_sum
             limbs[c, 2] += low_sum
-    for c in range(k):  # two words become three limbs
+    _to_limbs(limbs)
+    return -1
+
+
+@numba.njit(cache=True)
+def _to_limbs(limbs: NDArray[np.int64]) -> None:
+    """Makes three limbs of two words: `limbs` (k, 3), whose last two columns are the words of each component."""
+    for c in range(len(limbs)):
         high, low = limbs[c, 1] + (limbs[c, 2] >> 32), limbs[c, 2]
         limbs[c, 0], limbs[c, 1], limbs[c, 2] = high >> 32, high & 0xFFFFFFFF, low & 0xFFFFFFFF
-    return -1
 
 
 @numba.njit(cache=True)
@@ -87,6 +92,16 @@ def _first_bad(values: NDArray[np.float64], high_scale: float, first: int) -> in
             if not (abs(values[i, c] * high_scale) < _HIGH_LIMIT):
                 return i
     return -1
+
+
+def high_scale(kind: str) -> float:
+    """High words per unit of a kind of sum."""
+    return 2.0 ** GLOBAL_BITS[kind] / 4294967296.0
+
+
+def _too_many(n_terms: int) -> str:
+    """Says what is wrong with the number of terms; nothing where they fit."""
+    return f"more than {_TERMS_LIMIT} terms on one rank" if n_terms > _TERMS_LIMIT else ""
 
 
 @dataclass(frozen=True)
@@ -118,12 +133,30 @@ class ExactSum:
         table = np.ascontiguousarray(values, dtype=np.float64)
         table = table[:, None] if table.ndim == 1 else table
         limbs = np.zeros((table.shape[1], 3), dtype=np.int64)
-        fault = f"more than {_TERMS_LIMIT} terms on one rank" if len(table) > _TERMS_LIMIT else ""
-        bad = -1 if fault else _accumulate(table, 2.0 ** GLOBAL_BITS[kind], limbs)
+        fault = _too_many(len(table))
+        bad = -1 if fault else _accumulate(table, high_scale(kind), limbs)
         culprit = int(ids[bad]) if bad >= 0 and ids is not None else None
         if bad >= 0:
             owner = f"row {bad}" if culprit is None else f"atom {culprit}"
             fault = f"the {kind} of {owner} is not finite or out of range: {table[bad].tolist()}"
+        return ExactSum(limbs, kind, fault, culprit)
+
+    @staticmethod
+    def of_words(words: NDArray[np.int64], kind: str, n_terms: int, culprit: int | None = None) -> ExactSum:
+        """Takes sums that were made elsewhere, of terms split as in `of`.
+
+        Args:
+            words: (k, 2) sums of the high words, whose unit is `high_scale`⁻¹, and of the low ones, 2³² times smaller.
+            kind: key of `GLOBAL_BITS`.
+            n_terms: of each sum.
+            culprit: id of an atom whose term is not finite or out of range; None: there is none.
+        """
+        limbs = np.zeros((len(words), 3), dtype=np.int64)
+        limbs[:, 1:] = words
+        _to_limbs(limbs)
+        fault = _too_many(n_terms)
+        if culprit is not None:
+            fault = f"the {kind} of atom {culprit} is not finite or out of range"
         return ExactSum(limbs, kind, fault, culprit)
 
     def plus(self, other: ExactSum) -> ExactSum:

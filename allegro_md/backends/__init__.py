@@ -13,8 +13,8 @@ from importlib import import_module
 from allegro_md.backends.base import Backend
 from allegro_md.state import HOST
 
-BACKENDS: dict[str, str] = {HOST: "allegro_md.backends.cpu"}
-"""By torch's name of the kind of device ("cuda" of "cuda:1"): the module that has the `base.Backend` as ``BACKEND``."""
+BACKENDS: dict[str, str] = {HOST: "allegro_md.backends.cpu", "cuda": "allegro_md.backends.cuda"}
+"""By torch's name of a device or its kind ("cuda" of "cuda:1"): the module with the `base.Backend` as ``BACKEND``."""
 
 
 def backend_for(device: str) -> Backend:
@@ -24,9 +24,10 @@ def backend_for(device: str) -> Backend:
         ValueError: there is none for this kind of device.
     """
     kind = device.partition(":")[0]
-    if kind not in BACKENDS:
+    module = BACKENDS.get(device) or BACKENDS.get(kind)
+    if module is None:
         raise ValueError(f"there is no backend for {kind}, only for {', '.join(BACKENDS)}")
-    return _load(BACKENDS[kind])
+    return _load(module)
 
 
 @cache

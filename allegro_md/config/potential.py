@@ -27,8 +27,8 @@ from allegro_md.config.fields import (
 )
 from allegro_md.config.registry import Chosen, Entry, Registry
 
-HostDevice = Annotated[str, Choice(("auto", "cpu"), unbuilt=("cuda",))]
-"""Of the kinds whose kernels run on the host only."""
+Device = Annotated[str, Choice(("auto", "cpu", "cuda"))]
+"""Where a potential is evaluated; "auto" is the CPU."""
 
 
 class _Committee(Marker):
@@ -61,7 +61,7 @@ class AllegroTerm(Table):
     model: ExistingFile | None = None
     committee: Annotated[tuple[Path, ...], _Committee()] | None = None
     precision: Annotated[str, Choice(("mixed", "double"))] = "mixed"
-    device: Annotated[str, Choice(("auto", "cpu", "cuda"))] = "auto"
+    device: Device = "auto"
     engine: Annotated[str, Choice(("auto", "reference", "fused"))] = "auto"
 
     @model_validator(mode="after")
@@ -118,7 +118,7 @@ class LennardJonesTerm(Table):
     cutoff: Length = Field(examples=["8.5"])
     shift: Flag = True
     pairs: Annotated[dict[str, tuple[float, float]], _Pairs()] | None = None
-    device: HostDevice = "auto"
+    device: Device = "auto"
 
     @model_validator(mode="after")
     def _parameters(self) -> LennardJonesTerm:
@@ -143,7 +143,7 @@ class EamTerm(Table):
 
     kind: Literal["eam"]
     file: ExistingFile = Field(examples=['"Cu.eam.alloy"'])
-    device: HostDevice = "auto"
+    device: Device = "auto"
 
 
 class ZblTerm(Table):
@@ -155,7 +155,7 @@ class ZblTerm(Table):
 
     kind: Literal["zbl"]
     cutoff: Length = Field(examples=["2.0"])
-    device: HostDevice = "auto"
+    device: Device = "auto"
 
 
 class _CalculatorName(Marker):

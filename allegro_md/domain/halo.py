@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
-from allegro_md.backends.base import DomainFunctions
 from allegro_md.comm import Comm, Pending, SendRecv
 from allegro_md.domain.decomposition import Decomposition
-from allegro_md.state import AtomState, DeviceArray, on_host
+from allegro_md.state import HOST, AtomState, DeviceArray, on_host
 
 _SLACK = 1e-6  # Å, far above rounding
 
@@ -54,25 +53,25 @@ class HaloExchange:
     """
 
     def __init__(
-        self, comm: Comm, functions: DomainFunctions, own: DeviceArray, sent: DeviceArray, first: tuple[int, int],
+        self, comm: Comm, device: str, own: DeviceArray, sent: DeviceArray, first: tuple[int, int],
         partners: list[_Partner],
     ) -> None:
         """Takes the routes; see `build`.
 
         Args:
             comm: all ranks.
-            functions: of the backend.
+            device: of the state.
             own: atoms whose images are ghosts here.
             sent: atoms that go to other ranks, in the order of `partners`.
             first: `first_own` and `first_remote`.
             partners: with whom atoms are exchanged, by rank.
         """
-        self._comm, self._functions = comm, functions
+        self._comm, self._device, self._functions = comm, device, backend_for(device).domain
         self._own, self._sent = own, sent
         self.first_own, self.first_remote = first
         self._partners = partners
-        self._buffers: dict[tuple[int, tuple[int, ...]], Any] = {}
-        self._under_way: tuple[Pending, DeviceArray, NDArray[Any]] | None = None
+        self._buffers: dict[tuple[bool, int, tuple[int, ...]], Any] = {}
+        self._under_way: tuple[Pending, DeviceArray, DeviceArray, DeviceArray] | None = None
 
     @staticmethod
     def build(state: AtomState, decomposition: Decomposition, comm: Comm, width: float) -> HaloExchange:
@@ -80,21 +79,21 @@ class HaloExchange:
 
         The state must hold local atoms only, with `shift` set by the migration.
         """
-        functions = backend_for(state.device).domain
         fractional = (width + _SLACK) / state.cell.heights
         images = decomposition.images(comm.rank, fractional)
         images = images[np.argsort(images[:, 0] != comm.rank, kind="stable")]  # its own first
         bricks = decomposition.bricks(images[:, 0])
         margin = np.array([-fractional, fractional])
         inner = np.array(decomposition.brick(comm.rank)) - margin
-        rows, counts = functions.within(state, inner, bricks + images[:, None, 1:] + margin)
+        boxes = bricks + images[:, None, 1:] + margin
+        rows, counts = backend_for(state.device).domain.within(state, inner, boxes)
         n_own = int((images[:, 0] == comm.rank).sum())
         n_copies = int(counts[:n_own].sum())
         first = state.n_local, state.n_local + n_copies
         partners = _agree(images[n_own:, 0], counts[n_own:], comm)
         state.resize(state.n_local, n_copies + sum(p.ghosts.stop - p.ghosts.start for p in partners))
-        halo = HaloExchange(comm, functions, rows[:n_copies], rows[n_copies:], first, partners)
-        translations = np.repeat(images[:, 1:].astype(np.int32), counts, axis=0)
+        halo = HaloExchange(comm, state.device, rows[:n_copies], rows[n_copies:], first, partners)
+        translations = state.device_array(np.repeat(images[:, 1:].astype(np.int32), counts, axis=0))
         for name, field in state.fields.items():
             if field.halo:
                 halo.begin_forward(state.array_all(name), translations if name == "shift" else None)
@@ -112,32 +111,29 @@ class HaloExchange:
         self.begin_reverse(values)
         self.end_reverse()
 
-    def begin_forward(self, values: DeviceArray, less: NDArray[np.int32] | None = None) -> None:
+    def begin_forward(self, values: DeviceArray, less: DeviceArray | None = None) -> None:
         """Sends rows of own atoms, and fills the ghosts that are images of own atoms.
 
         Args:
             values: (n_all, …) per-atom field; the rows of other ranks' ghosts are filled by `end_forward`.
             less: (m, …) subtracted from what the ghosts get, images of own atoms first; None: nothing.
         """
-        values, n_own = _on_host(values), len(self._own)
+        values, n_own = self._for_backend(values), len(self._own)
         if self._partners:
-            outgoing = self._buffer(values)
+            outgoing = self._buffer(values, len(self._sent))
             self._functions.gather(values, self._sent, outgoing)
             if less is not None:
-                _subtract(outgoing, less[n_own:])
-            self._send(values, outgoing)
+                outgoing -= less[n_own:]
+            self._begin(values, outgoing, forward=True)
         own = values[self.first_own : self.first_remote]
         self._functions.gather(values, self._own, own)
         if less is not None:
-            _subtract(own, less[:n_own])
+            own -= less[:n_own]
 
     def end_forward(self) -> None:
         """Waits for the ghosts of other ranks."""
-        if not self._partners:
-            return
-        values, arrived = self._finish()
-        if not isinstance(values, np.ndarray):
-            values[self.first_remote :] = values.new_tensor(arrived)
+        if self._partners:
+            self._finish()
 
     def progress(self) -> bool:
         """Tells if all that is under way has arrived; MPI moves large messages only while it is asked."""
@@ -149,50 +145,79 @@ class HaloExchange:
         Args:
             values: (n_all, …) integer field; its other rows may still be added to until `end_reverse`.
         """
-        values = _on_host(values)
-        ghosts = on_host(values[self.first_remote :])
-        shape = (len(self._sent), *values.shape[1:])
-        arrived = self._buffer(values) if isinstance(values, np.ndarray) else np.empty(shape, dtype=ghosts.dtype)
-        legs = [SendRecv(ghosts[p.ghosts], p.rank, arrived[p.outgoing], p.rank) for p in self._partners]
-        self._under_way = self._comm.begin(legs), values, arrived
+        values = self._for_backend(values)
+        self._begin(values, self._buffer(values, len(self._sent)), forward=False)
 
     def end_reverse(self) -> None:
         """Adds what has come from other ranks, and the rows of own images."""
         values, arrived = self._finish()
         self._functions.scatter_add(values, self._own, values[self.first_own : self.first_remote])
-        addends = arrived if isinstance(values, np.ndarray) else values.new_tensor(arrived)
-        self._functions.scatter_add(values, self._sent, addends)
+        self._functions.scatter_add(values, self._sent, arrived)
 
-    def _send(self, values: DeviceArray, outgoing: DeviceArray) -> None:
-        """Sends one message to each partner; receives into the ghost rows, or a copy of them.
+    def _begin(self, values: DeviceArray, sent: DeviceArray, forward: bool) -> None:
+        """Puts a message to each partner, and one from each, under way.
 
         Args:
-            values: (n_all, …).
-            outgoing: (m, …) rows to be sent, in the order of partners.
+            values: (n_all, …), whose last rows are ghosts of other ranks.
+            sent: (m, …) rows of the atoms that are ghosts there, in the order of partners.
+            forward: `sent` goes there and ghosts come; else ghosts go there and `sent` comes.
         """
         ghosts = values[self.first_remote :]
-        target = ghosts if isinstance(ghosts, np.ndarray) else np.empty_like(on_host(ghosts))
-        rows = on_host(outgoing)
-        legs = [SendRecv(rows[p.outgoing], p.rank, target[p.ghosts], p.rank) for p in self._partners]
-        self._under_way = self._comm.begin(legs), values, target
+        out, into = (sent, ghosts) if forward else (ghosts, sent)
+        leaving, arriving = self._staged(out, into)
+        sends, receives, legs = on_host(leaving), on_host(arriving), []
+        for partner in self._partners:
+            one, other = (partner.outgoing, partner.ghosts) if forward else (partner.ghosts, partner.outgoing)
+            legs.append(SendRecv(sends[one], partner.rank, receives[other], partner.rank))
+        self._under_way = self._comm.begin(legs), values, into, arriving
 
-    def _finish(self) -> tuple[DeviceArray, NDArray[Any]]:
-        """Waits for what is under way: the array it belongs to, and what has arrived."""
+    def _finish(self) -> tuple[DeviceArray, DeviceArray]:
+        """Waits for what is under way: the array it belongs to, and the rows that have arrived, on the device."""
         assert self._under_way is not None
-        pending, values, arrived = self._under_way
+        pending, values, into, arrived = self._under_way
         pending.wait()
         self._under_way = None
-        return values, arrived
+        if arrived is not into:
+            into.copy_(arrived)
+        return values, into
 
-    def _buffer(self, values: DeviceArray) -> DeviceArray:
-        """Rows to be sent of a field `values` (n_all, …): kept, and shared by types of the same size."""
-        key = values.dtype.itemsize, tuple(values.shape[1:])
+    def _staged(self, out: DeviceArray, into: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+        """Memory of messages on the host: the arrays themselves where they are numpy's; else a copy of `out` is made.
+
+        Args:
+            out: (m, …) rows that are sent.
+            into: (k, …) rows for what is received.
+        """
+        if self._device == HOST:
+            return out, into
+        both = self._buffer(out, len(out) + len(into), staging=True)
+        leaving, arriving = both[: len(out)], both[len(out) :]
+        leaving.copy_(out)  # returns when the kernels of torch's current stream have written, and it is complete
+        return leaving, arriving
+
+    def _buffer(self, values: DeviceArray, n: int, staging: bool = False) -> DeviceArray:
+        """Memory for n rows of a field: kept, and shared by types of the same size.
+
+        Args:
+            values: (…, …) rows of the field.
+            n: number of rows.
+            staging: of messages from and to a device: on the host, where a GPU copies without a detour.
+        """
+        key = staging, values.dtype.itemsize, tuple(values.shape[1:])
         if key not in self._buffers:
-            shape = (len(self._sent), *values.shape[1:])
-            is_host = isinstance(values, np.ndarray)
-            self._buffers[key] = np.empty(shape, values.dtype) if is_host else values.new_empty(shape)
+            shape = (n, *values.shape[1:])
+            if self._device == HOST:
+                self._buffers[key] = np.empty(shape, values.dtype)
+            elif staging:
+                self._buffers[key] = values.new_empty(shape, device="cpu", pin_memory=values.is_cuda)
+            else:
+                self._buffers[key] = values.new_empty(shape)
         buffer: DeviceArray = self._buffers[key].view(values.dtype)
         return buffer
+
+    def _for_backend(self, values: DeviceArray) -> DeviceArray:
+        """The same memory, `values` (n, …), as the backend takes it: numpy's where the state is on the host."""
+        return on_host(values) if self._device == HOST else values
 
 
 def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm) -> list[_Partner]:
@@ -219,13 +244,3 @@ def _agree(ranks: NDArray[np.int64], counts: NDArray[np.int64], comm: Comm) -> l
         for rank, n, m, a, b in zip(near, sent, received, sent_end, ghosts_end, strict=True)
         if n or m
     ]
-
-
-def _subtract(rows: DeviceArray, less: NDArray[np.int32]) -> None:
-    """Subtracts `less` (n, …) from `rows` (n, …), in place."""
-    rows -= less if isinstance(rows, np.ndarray) else rows.new_tensor(less)
-
-
-def _on_host(values: DeviceArray) -> DeviceArray:
-    """The `values` (n, …) as a numpy array of the same memory where that is on the host, else as they are."""
-    return values if isinstance(values, np.ndarray) or values.device.type != "cpu" else on_host(values)

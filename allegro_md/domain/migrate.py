@@ -35,22 +35,20 @@ def migrate(state: AtomState, decomposition: Decomposition, comm: Comm) -> int:
     """
     state.resize(state.n_local, 0)
     error: Exception | None = None
-    owner = np.zeros(0, dtype=np.int32)
+    leaving, to = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
     try:
         _require_finite(state)
-        owner = on_host(backend_for(state.device).domain.assign_owners(state, decomposition.planes))
+        leaving, to = _leaving(state, decomposition, comm.rank)
     except Exception as found:  # handed to every rank
         error = found
-    moved = int((owner != comm.rank).sum())
-    wrong, leaving = comm.max(np.array([error is not None, moved > 0], dtype=np.float64))  # one reduction for both
+    wrong, any_leave = comm.max(np.array([error is not None, len(leaving) > 0], dtype=np.float64))  # one reduction
     if wrong:
         comm.raise_together(error)
-    if leaving:
-        _exchange_atoms(state, owner, comm)
-        del owner  # shifts are set with another one
+    if any_leave:
+        _exchange_atoms(state, leaving, to, comm)
         backend_for(state.device).domain.assign_owners(state, decomposition.planes)
     _count(state, comm)
-    return moved
+    return len(leaving)
 
 
 def assign_initial_owners(state: AtomState, decomposition: Decomposition, comm: Comm) -> None:
@@ -80,19 +78,28 @@ def _require_finite(state: AtomState) -> None:
         raise PhysicsError(f"the position of atom {atom} is not finite, or beyond any box: {position} Å", [atom])
 
 
-def _exchange_atoms(state: AtomState, owner: NDArray[np.int32], comm: Comm) -> None:
+def _leaving(
+    state: AtomState, decomposition: Decomposition, rank: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Sets the shifts of the local atoms; gives those that other ranks own, ascending, and these ranks, (m,) each."""
+    owner = backend_for(state.device).domain.assign_owners(state, decomposition.planes)
+    away = owner != rank
+    rows = np.flatnonzero(away) if isinstance(away, np.ndarray) else away.nonzero().flatten()
+    return on_host(rows), on_host(owner[rows])
+
+
+def _exchange_atoms(state: AtomState, leaving: NDArray[np.int64], to: NDArray[np.int32], comm: Comm) -> None:
     """Exchanges the atoms owned elsewhere, field by field: what arrives takes the rows of what has left.
 
     Rows that stay free are filled from the end; no field is held twice.
 
     Args:
         state: local atoms.
-        owner: (n_local,) int32 ranks.
+        leaving: (m,) indices of those that leave, ascending.
+        to: (m,) their ranks.
         comm: all ranks.
     """
-    leaving = np.flatnonzero(owner != comm.rank)
-    to = owner[leaving]
-    by_owner = leaving[np.argsort(to, kind="stable")]
+    by_owner = state.device_array(leaving[np.argsort(to, kind="stable")])
     counts = comm.count_rows(np.bincount(to, minlength=comm.size))
     arrived: dict[str, DeviceArray] = {}
     for name, field in state.fields.items():
@@ -103,13 +110,14 @@ def _exchange_atoms(state: AtomState, owner: NDArray[np.int32], comm: Comm) -> N
     n_after = n_before - len(leaving) + n_arrived
     state.resize(max(n_before, n_after), 0)
     free = np.concatenate([leaving, np.arange(n_before, max(n_before, n_after))])
+    filled, free = state.device_array(free[:n_arrived]), free[n_arrived:]
     for name, rows in arrived.items():
-        state.array_local(name)[free[:n_arrived]] = rows
-    free = free[n_arrived:]
+        state.array_local(name)[filled] = rows
     taken = np.ones(max(0, n_before - n_after), dtype=np.bool_)
     taken[free[free >= n_after] - n_after] = False
-    last = n_after + np.flatnonzero(taken)  # the rows to be filled are as many as are moved up
+    holes = state.device_array(free[free < n_after])
+    last = state.device_array(n_after + np.flatnonzero(taken))  # as many as there are holes
     for name in arrived:
         values = state.array_local(name)
-        values[free[free < n_after]] = values[last]
+        values[holes] = values[last]
     state.resize(n_after, 0)

@@ -28,8 +28,19 @@ from allegro_md.kernels.cpu_bilinear_lanes import (
     places,
     radial,
 )
-from allegro_md.kernels.cpu_repulsion import repulsion_at
-from allegro_md.kernels.cpu_vector import LANES, all_below, difference, load, rounded, same_three, splat, store
+from allegro_md.kernels.cpu_repulsion import repulsion_of_eight
+from allegro_md.kernels.cpu_vector import (
+    LANES,
+    all_below,
+    difference,
+    load,
+    rounded,
+    same_three,
+    splat,
+    store,
+    store_first,
+    sum_of,
+)
 from allegro_md.kernels.fixed import CENTER_BOUND, FINE, to_fixed
 from allegro_md.kernels.geometry import pair_vector
 from allegro_md.kernels.no_refcount import no_refcount
@@ -40,7 +51,7 @@ EDGES = 640
 _TERMS = 4096
 """Most neighbors within the cutoff."""
 
-_SMALL = CENTER_BOUND / (4 * _TERMS)
+SMALL = CENTER_BOUND / (4 * _TERMS)
 """Edge gradients below this cannot fill more than half of `CENTER_BOUND` on all copies of an atom, eV/Å; where all of
 a block are, what they add up to is not looked at. After larger ones it is, against half of `LIMIT`."""
 
@@ -167,13 +178,22 @@ def _repel(
     energy: NDArray[np.float64],
 ) -> None:
     """Adds the nuclear repulsion, of (3, n, n) float64, to the energies (taken,) float64, eV, and the gradients."""
+    m, several, kinds = len(work.other), repulsion.shape[1] > 1, work.kinds
+    a, b, c = splat(repulsion[0, 0, 0]), splat(repulsion[1, 0, 0]), splat(repulsion[2, 0, 0])
     for k in range(taken):
-        for e in range(work.starts[k], work.starts[k + 1]):
-            r = work.distance[e]
-            value, slope = repulsion_at(r, species[first + k], species[work.other[e]], repulsion)
-            energy[k] += value
-            for axis in range(3):
-                work.gradient[axis, e] += slope * work.vector[axis, e]
+        end, total = work.starts[k + 1], splat(0.0)
+        for e in range(work.starts[k], end, LANES):
+            if several:
+                for lane in range(LANES):
+                    kind = species[work.other[e + lane]]
+                    for row in range(3):
+                        kinds[row, lane] = repulsion[row, species[first + k], kind]
+                a, b, c = load(kinds, 0), load(kinds, LANES), load(kinds, 2 * LANES)
+            value, slope = repulsion_of_eight(load(work.distance, e), (a, b, c), end - e)
+            total = total + value
+            for at in range(e, 3 * m, m):
+                store_first(work.gradient, at, load(work.gradient, at) + slope * load(work.vector, at), end - e)
+        energy[k] += sum_of(total)
 
 
 @numba.njit(cache=True, _nrt=False)
@@ -211,7 +231,7 @@ def _centroid(first: int, taken: int, work: Workspace, centroid: NDArray[np.int6
 @numba.njit(cache=True, _nrt=False)
 def _to_fixed(edges: int, work: Workspace) -> bool:
     """Gradients in fixed-point units (`fixed.to_fixed`), unless one is not small."""
-    m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(_SMALL * _SMALL)
+    m, scale, limit = len(work.other), splat(FORCE_SCALE), splat(SMALL * SMALL)
     for k in range(0, edges, LANES):
         g0, g1, g2 = load(work.gradient, k), load(work.gradient, m + k), load(work.gradient, 2 * m + k)
         if not all_below(g0 * g0 + g1 * g1 + g2 * g2, limit):

@@ -82,6 +82,7 @@ class Workspace(NamedTuple):
         on_sphere: (degrees², m) real, dE/dY, eV.
         gradient: (3, m) dE/dd, eV/Å.
         fixed: (3, m) the same in fixed-point units.
+        kinds: (3, 8) the numbers of `cpu_repulsion` of eight pairs of species.
     """
 
     starts: NDArray[np.int64]
@@ -104,6 +105,7 @@ class Workspace(NamedTuple):
     on_sphere: NDArray[Any]
     gradient: NDArray[np.float64]
     fixed: NDArray[np.int64]
+    kinds: NDArray[np.float64]
 
 
 @numba.njit(cache=True)
@@ -133,6 +135,7 @@ def allocate(edges: int, sums: PackedBilinear) -> Workspace:
         on_sphere=np.zeros((orders, m), real),
         gradient=np.zeros((3, m)),
         fixed=np.zeros((3, m), np.int64),
+        kinds=np.zeros((3, LANES)),
     )
 
 

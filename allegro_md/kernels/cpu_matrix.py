@@ -6,6 +6,7 @@ row's result depends neither on where the row sits nor on how many rows there ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numba
@@ -34,6 +35,16 @@ def packed(matrix: NDArray[Any]) -> NDArray[Any]:
     """A matrix (n, whole vectors) as `multiply` reads it: two registers' columns of all rows, then the next two."""
     step = 2 * BYTES // matrix.itemsize
     return np.concatenate([matrix[:, k : k + step].ravel() for k in range(0, matrix.shape[1], step)])
+
+
+def unpacked(values: NDArray[Any], shapes: Iterable[tuple[int, int]]) -> list[NDArray[Any]]:
+    """Matrices (n, whole vectors) of given shapes that are `packed` in `values` (elements,) one after the other."""
+    found, at, step = [], 0, 2 * BYTES // values.itemsize
+    for n, width in shapes:
+        parts = np.split(values[at : at + n * width], range(n * step, n * width, n * step))
+        found.append(np.concatenate([part.reshape(n, -1) for part in parts], axis=1))
+        at += n * width
+    return found
 
 
 def panel_of(height: int, vectors: int) -> Any:

@@ -24,7 +24,6 @@ LANES = 8
 WIDE = 64
 """Bytes of a wide vector."""
 
-
 _FORMS = {
     types.float32: ir.FloatType(),
     types.float64: ir.DoubleType(),
@@ -295,6 +294,7 @@ root = _elementwise(1, lambda builder, a: call(builder, "sqrt", a.type, a))
 fma = _elementwise(3, lambda builder, a, b, c: call(builder, "fma", a.type, a, b, c))  # a · b + c, rounded once
 least = _chosen("<")  # a where a < b, else b: also where one is NaN
 most = _chosen(">")  # a where a > b, else b: also where one is NaN
+if_positive = _elementwise(3, lambda builder, x, a, b: builder.select(builder.fcmp_ordered(">", x, x.type(0.0)), a, b))
 
 
 def _operator(operation: Any, function: Any) -> None:

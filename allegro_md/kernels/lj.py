@@ -45,8 +45,12 @@ from allegro_md.kernels.pair import (
     rounding_bits,
 )
 
+NO_DISTANCE = 1e39
+"""Å², `near2` of a pair of species without such a distance: beyond any cutoff."""
+
 _FAR2 = 1e40
-"""Å², square of the distance that pairs beyond the cutoff get: their numbers round to zero and do not underflow."""
+"""Å², square of the distance that pairs beyond the cutoff get: their numbers round to zero and do not underflow. It is
+above `NO_DISTANCE`: a pair beyond the cutoff never decides which way its center takes."""
 
 
 class Parameters(NamedTuple):
@@ -74,12 +78,12 @@ def near2(
         shift: c, (…) eV.
 
     Returns:
-        (…) float64, infinite where there is no such distance.
+        (…) float64, `NO_DISTANCE` where there is none.
     """
     left, a, b = SMALL - np.abs(shift), np.abs(repulsion), np.abs(attraction)
     with np.errstate(divide="ignore", invalid="ignore"):
         x = 2.0 * left / (6.0 * b + np.sqrt(36.0 * b**2 + 48.0 * a * left))
-        return np.asarray(np.where(left > 0.0, np.maximum(x ** (-1.0 / 3.0), 1.0), np.inf))
+        return np.asarray(np.where(left > 0.0, np.maximum(x ** (-1.0 / 3.0), 1.0), NO_DISTANCE))
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -7,16 +7,19 @@ u: the polynomial of degree p + 2 of J. Gasteiger, J. Groß, S. Günnemann, ICLR
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.kernels.arguments import Atoms, Lists, Out
+from allegro_md.kernels.cpu_vector import LANES, divide, load, root, splat, store
+from allegro_md.kernels.exponential import exponential
 from allegro_md.kernels.fixed import FINE
 from allegro_md.kernels.pair import (
     ENERGY,
+    OWN,
     R2,
     SLOPE,
     Workspace,
@@ -40,22 +43,44 @@ SCREENING = ((0.02817, 0.20162), (0.28022, 0.40290), (0.50986, 0.94229), (0.1817
 
 
 @numba.njit(cache=True)
-def screening(x: float) -> tuple[float, float]:
-    """ψ(x) and ψ'(x)."""
-    a = SCREENING[0][0] * math.exp(-SCREENING[0][1] * x)
-    b = SCREENING[1][0] * math.exp(-SCREENING[1][1] * x)
-    c = SCREENING[2][0] * math.exp(-SCREENING[2][1] * x)
-    d = SCREENING[3][0] * math.exp(-SCREENING[3][1] * x)
-    slope = SCREENING[0][1] * a + SCREENING[1][1] * b + SCREENING[2][1] * c + SCREENING[3][1] * d
-    return a + b + c + d, -slope
+def screening(x: Any) -> Any:
+    """ψ(x) and −ψ'(x), of a float64 vector."""
+    a = SCREENING[0][0] * exponential(-SCREENING[0][1] * x)
+    b = SCREENING[1][0] * exponential(-SCREENING[1][1] * x)
+    c = SCREENING[2][0] * exponential(-SCREENING[2][1] * x)
+    d = SCREENING[3][0] * exponential(-SCREENING[3][1] * x)
+    fall = SCREENING[0][1] * a + SCREENING[1][1] * b + SCREENING[2][1] * c + SCREENING[3][1] * d
+    return a + b + c + d, fall
 
 
 @numba.njit(cache=True)
-def envelope(t: float) -> tuple[float, float]:
-    """u(t) = 1 − 28 t⁶ + 48 t⁷ − 21 t⁸ and u'(t), for 0 ≤ t < 1."""
+def envelope(t: Any) -> Any:
+    """u(t) = 1 − 28 t⁶ + 48 t⁷ − 21 t⁸ and u'(t), for 0 ≤ t < 1, of a float64 vector."""
     t2 = t * t
     t5 = t2 * t2 * t
     return 1.0 - t5 * t * (28.0 - t * (48.0 - 21.0 * t)), -168.0 * t5 * (1.0 - t) * (1.0 - t)
+
+
+@numba.njit(cache=True)
+def pair_repulsion(r: Any, charge: Any, inverse_length: Any, cutoff: Any) -> Any:
+    """φ(r) and φ'(r) / r of pairs at r < r_c.
+
+    Args:
+        r: float64 vector, Å; the others, too.
+        charge: K Zᵢ Zⱼ, eV·Å.
+        inverse_length: x / r, 1/Å.
+        cutoff: r_c, Å.
+
+    Returns:
+        Vectors in eV and eV/Å².
+    """
+    one = splat(1.0)
+    inverse, inverse_cutoff = divide(one, r), divide(one, cutoff)
+    psi, fall = screening(r * inverse_length)
+    u, u_slope = envelope(r * inverse_cutoff)
+    coulomb = charge * inverse
+    slope = coulomb * (psi * u_slope * inverse_cutoff - (fall * inverse_length + psi * inverse) * u)
+    return coulomb * psi * u, slope * inverse
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -95,19 +120,21 @@ def _evaluate(
     memory: Workspace,
     out: Out,
 ) -> int:
-    """Does it in given memory; rows (n_all, 4) and table (2, n_species, n_species) float64."""
+    """Does it in given memory, eight edges at a time; rows (n_all, 4) and table (2, n_species, n_species) float64."""
     species, virial, work, index = atoms.species, out.virial, memory.edges, memory.neighbors
+    m, several, reach = work.shape[1], table.shape[1] > 1, splat(cutoff)
+    charge, inverse_length = splat(table[0, 0, 0]), splat(table[1, 0, 0])
     for i in range(centers[0], centers[1]):
         n = gather(i, rows, atoms, lists, cutoff * cutoff, memory)
-        for k in range(n):
-            charge, inverse_length = table[0, species[i], species[index[k]]], table[1, species[i], species[index[k]]]
-            r = math.sqrt(work[R2, k])
-            psi, psi_slope = screening(r * inverse_length)
-            u, u_slope = envelope(r / cutoff)
-            coulomb = charge / r
-            work[ENERGY, k] = coulomb * psi * u
-            slope = coulomb * (psi_slope * inverse_length * u + psi * u_slope / cutoff - psi * u / r)
-            work[SLOPE, k] = slope / r
+        for k in range(n if several else 0):
+            work[OWN, k] = table[0, species[i], species[index[k]]]
+            work[SLOPE, k] = table[1, species[i], species[index[k]]]
+        for k in range(0, n, LANES):
+            if several:
+                charge, inverse_length = load(work, OWN * m + k), load(work, SLOPE * m + k)
+            energy, slope = pair_repulsion(root(load(work, R2 * m + k)), charge, inverse_length, reach)
+            store(work, ENERGY * m + k, energy)
+            store(work, SLOPE * m + k, slope)
         if not add_forces(i, n, work, out.force):
             return i
         out.energy[i - centers[0]] = half_sum(n, work)

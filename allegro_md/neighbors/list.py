@@ -67,17 +67,25 @@ class NeighborList:
         self._reference_matrix: NDArray[np.float64] | None = None
         self._lattices = 0
         self._virials = np.empty((0, 6))
+        self._longest: int | None = None
 
     @property
     def n_centers(self) -> int:
         """Number of atoms that have a list, if only an empty one."""
         return len(self.offsets) - 1
 
+    @property
+    def longest(self) -> int:
+        """Neighbors of the center that has the most; looked for once after each build."""
+        if self._longest is None:
+            self._longest = int((self.offsets[1:] - self.offsets[:-1]).max()) if self.n_centers else 0
+        return self._longest
+
     def clear(self) -> None:
         """Forgets pairs and reference positions: their memory is free while atoms migrate and pairs are found."""
         self.offsets, self.neighbors = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
         self._reference = np.zeros((0, 3))
-        self._reference_matrix, self._virials = None, np.empty((0, 6))
+        self._reference_matrix, self._virials, self._longest = None, np.empty((0, 6)), None
 
     def virials(self, n_centers: int) -> NDArray[np.float64]:
         """(n_centers, 6) float64 on the host, for virials of centers that are summed up at once and kept by nobody.

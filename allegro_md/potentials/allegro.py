@@ -31,6 +31,9 @@ from allegro_md.potentials.parts import Parts
 from allegro_md.potentials.trained import trained
 from allegro_md.state import AtomState, on_host
 
+NOT_SEEN = 'the fused engine has not been seen to run on a GPU yet: engine = "fused" asks for it'
+"""Why the engine of GPUs is not the first choice there."""
+
 PRECISIONS = {"mixed": torch.float32, "double": torch.float64}
 
 
@@ -229,14 +232,16 @@ def choose(
     """
     place, reason = "cpu", "asked for"  # auto: both engines are at home on the CPU
     if device == "cuda":
-        if engine == "fused":
-            raise InputError("the fused engine runs on the CPU only", "potential.device", 'use device = "auto"')
         if not torch.cuda.is_available():
             raise InputError("device = \"cuda\", but torch finds no GPU", "potential.device", 'use device = "auto"')
-        place, reason = "cuda", "the only one for GPUs"
-    elif engine != "reference":
+        place, reason = "cuda", "asked for" if engine == "reference" else NOT_SEEN
+    if engine == "fused" or (engine == "auto" and place == "cpu"):
         try:
-            return described(FusedPotential(model, symbols, precision, weight=weight), model, symbols, weight)
+            fused = FusedPotential(model, symbols, precision, weight=weight)
+            if place == "cuda" and (obstacle := fused.info.gpu_obstacle):
+                what = f"the fused engine cannot run this model on a GPU: {obstacle}"
+                raise UnfoldableError(what, "potential.model", 'use device = "cpu" or engine = "reference"')
+            return described(fused, model, symbols, weight)
         except UnfoldableError as error:
             if engine == "fused":
                 raise

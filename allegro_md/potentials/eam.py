@@ -13,7 +13,7 @@ from allegro_md.kernels.eam import Functions, eam
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
 from allegro_md.potentials.eam_file import EamTables, read_eam
-from allegro_md.potentials.pair import PACKED, evaluate
+from allegro_md.potentials.pair import PACKED, GpuParameters, evaluate
 from allegro_md.potentials.parts import Parts
 from allegro_md.state import AtomState, SpeciesTable
 
@@ -50,19 +50,30 @@ class Eam:
         Raises:
             InputError: the tables lack an element of the system.
         """
-        self.info = PotentialInfo("eam", tables.cutoff, provides=OF_EDGES, files=(tables.path,), bytes_per_atom=PACKED)
+        self.info = PotentialInfo(
+            "eam", tables.cutoff, provides=OF_EDGES, files=(tables.path,), bytes_per_atom=PACKED, gpu_obstacle=""
+        )
         rows = np.array([_row(tables, s, int(z)) for s, z in zip(species.symbols, species.numbers, strict=True)])
         density, r_phi = hermite(tables.density[rows]), hermite(tables.r_phi[np.ix_(rows, rows)])
         pairs = np.concatenate([np.broadcast_to(density[None], r_phi.shape), r_phi], axis=-1)
         embedding = hermite(tables.embedding[rows])
         self._functions = Functions(tables.cutoff, tables.rho_spacing, embedding, tables.r_spacing, pairs)
+        self._on_gpu = gpu_parameters(self._functions)
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         return self.in_parts(state, lists, needs, Parts.whole(state))
 
     def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
         """Evaluates part by part, see `parts.InParts`."""
-        return evaluate(self.info.name, eam, (self._functions,), state, lists, needs, parts)
+        return evaluate(self.info.name, eam, (self._functions,), self._on_gpu, state, lists, needs, parts)
+
+
+def gpu_parameters(functions: Functions) -> GpuParameters:
+    """Makes those of the kernel of GPUs, which keeps five numbers and the neighbor of each edge."""
+    (kinds, of_rho, _), of_r = functions.embedding.shape, functions.pairs.shape[2]
+    embedding = functions.rho_spacing, functions.embedding, of_rho
+    pairs = functions.r_spacing, functions.pairs, kinds, of_r
+    return GpuParameters((functions.cutoff * functions.cutoff, *embedding, *pairs), edge_bytes=44)
 
 
 def _row(tables: EamTables, symbol: str, number: int) -> int:

@@ -11,7 +11,7 @@ from allegro_md.evaluation import OF_EDGES, Evaluation, Needs, PotentialInfo
 from allegro_md.kernels.lj import Parameters, lj, near2
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.potentials.base import Potential
-from allegro_md.potentials.pair import PACKED, evaluate
+from allegro_md.potentials.pair import PACKED, GpuParameters, evaluate
 from allegro_md.potentials.parts import Parts
 from allegro_md.state import AtomState, SpeciesTable
 
@@ -36,7 +36,8 @@ class LennardJones:
             shift: subtract φ(cutoff), so that the energy is continuous.
         """
         self.info = PotentialInfo(
-            "lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff
+            "lj", cutoff, continuous=shift, provides=OF_EDGES, bytes_per_atom=PACKED, ghost_forces=False, halo=cutoff,
+            gpu_obstacle="",
         )  # the whole force of a pair is on each center
         repulsion, attraction = 4.0 * epsilon * sigma**12, 4.0 * epsilon * sigma**6
         at_cutoff = repulsion / cutoff**12 - attraction / cutoff**6
@@ -44,13 +45,19 @@ class LennardJones:
         near = near2(repulsion, attraction, subtracted)
         table = np.stack([repulsion, attraction, subtracted, near], axis=-1)
         self._parameters = Parameters(cutoff * cutoff, table)
+        self._on_gpu = gpu_parameters(self._parameters)
 
     def __call__(self, state: AtomState, lists: NeighborList, needs: Needs) -> Evaluation:
         return self.in_parts(state, lists, needs, Parts.whole(state))
 
     def in_parts(self, state: AtomState, lists: NeighborList, needs: Needs, parts: Parts) -> Evaluation:
         """Evaluates part by part, see `parts.InParts`."""
-        return evaluate(self.info.name, lj, (self._parameters,), state, lists, needs, parts)
+        return evaluate(self.info.name, lj, (self._parameters,), self._on_gpu, state, lists, needs, parts)
+
+
+def gpu_parameters(parameters: Parameters) -> GpuParameters:
+    """Makes those of the kernel of GPUs."""
+    return GpuParameters((parameters.cutoff2, parameters.table, len(parameters.table)))
 
 
 def build(term: LennardJonesTerm, species: SpeciesTable) -> LennardJones:

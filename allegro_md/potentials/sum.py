@@ -70,6 +70,7 @@ def info_of_sum(name: str, members: Sequence[Potential]) -> PotentialInfo:
         precision=next((p for p in ("unknown", "mixed") if p in precisions), "double"),
         tolerance=max(info.tolerance for info in infos),
         engine=", ".join(dict.fromkeys(info.engine for info in infos if info.engine)),
+        gpu_obstacle=next((info.gpu_obstacle for info in infos if info.gpu_obstacle), ""),
         files=tuple(path for info in infos for path in info.files),
         min_distance=distances,
         bytes_per_atom=max(info.bytes_per_atom for info in infos) + (24.0 if len(infos) > 1 else 0.0),

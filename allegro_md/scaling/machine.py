@@ -118,7 +118,7 @@ def machine_of_table(name: str, calibration: Calibration, neighbors: float, netw
             "terms in float64 (lj, eam, zbl) are taken to run at half the speed of float32, as they do here: so do "
             "these GPUs by their data sheets",
         )
-        remarks += ("the engine has no fused GPU kernels yet: this is what they are expected to reach",)
+        remarks += ("the kernels for GPUs have not run on one yet: this is what they are expected to reach",)
     between = replace(link, bandwidth=device.adapters * link.bandwidth)
     return Machine(
         name, Costs(**scaled), Network(device.per_node, LINKS[device.inside].link, between, JITTER[device.kind]),

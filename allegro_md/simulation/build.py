@@ -30,6 +30,7 @@ from allegro_md.potentials import Potential, build_potential, resolved
 from allegro_md.potentials.base import leaves
 from allegro_md.reporting import OBSERVE, HoldsMemory, HoldsRows, Observer, ObserverSetting, Stateful, Writes
 from allegro_md.simulation.continuation import restore, restore_fields
+from allegro_md.simulation.device import device_of_atoms
 from allegro_md.simulation.forces import ForceEvaluator
 from allegro_md.simulation.groups import NO_GROUPS, Grouping, apply_groups, assign_groups, hold, refuse_conflicts
 from allegro_md.simulation.loop import StageStart, StepLoop, Substepping
@@ -83,7 +84,9 @@ def build_engine(
     changes_cell = parts.config.changes_cell
     parts = replace(parts, config=parts.config.of_stage(index))
     config, info, remarks = parts.config, parts.potential.info, []
-    state = AtomState(parts.system.cell, parts.system.species_table, parts.system.n_total)
+    with comm.collective_errors():
+        device = device_of_atoms(config.potential, parts.potential)
+    state = AtomState(parts.system.cell, parts.system.species_table, parts.system.n_total, device)
     if checkpoint is None:
         create_atoms(state, parts.system, config.system, config.parallel, comm, config)
     else:

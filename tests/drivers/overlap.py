@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import host_build
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -71,8 +72,8 @@ def made(name: str, comm: Comm) -> tuple[Any, Any]:
     return state, choices[name]()
 
 
-ON_DEVICE = ("lj", "reference", "bilinear")
-"""Evaluated once more with all atoms in the memory of another device."""
+ON_DEVICE = ("lj", "reference", "bilinear") if host_build.available() else ("reference",)
+"""Evaluated once more with all atoms in the memory of another device; pair potentials by kernels of GPUs."""
 
 NAMES = ("lj", "sum", "reference", "bilinear")
 MORE = ("eam", "committee in a sum", "committee", "single-layer", "multi-layer")
@@ -99,7 +100,8 @@ def device_memory() -> Iterator[None]:
     """Within: what runs on the host gets copies of tensors, as if these were on another device."""
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(BACKENDS, cpu="plain_torch"))
-        for module in ("state", "evaluation", *(f"potentials.{name}" for name in ("base", "pair", "allegro", "fused"))):
+        stack.enter_context(host_build.on_host())
+        for module in ("state", "evaluation", *(f"potentials.{name}" for name in ("base", "allegro"))):
             stack.enter_context(mock.patch(f"allegro_md.{module}.on_host", copied))
         yield
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from allegro_md.backends.base import AtomCost, Backend, Bins, Columns
 from allegro_md.exact import ExactSum
 from allegro_md.rng import Draw, normals
-from allegro_md.state import AtomState
+from allegro_md.state import AtomState, DeviceArray
 from allegro_md.units import AMU_A2_PER_FS2
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -174,7 +174,7 @@ class Lists:
 
     def find_pairs(
         self, state: AtomState, n_centers: int, distance: float, order: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    ) -> tuple[DeviceArray, DeviceArray]:
         CALLS.add("find_pairs")
         chosen = torch.arange(state.n_all) if order is None else torch.from_numpy(order)
         where, ids, shift = place(state, state.n_all)[chosen], state.all("id")[chosen], state.all("shift")[chosen]
@@ -182,7 +182,8 @@ class Lists:
         near = torch.cdist(where[:n_centers], where[key], compute_mode="donot_use_mm_for_euclid_dist") < distance
         near[torch.from_numpy(key) == torch.arange(n_centers)[:, None]] = False
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), near.sum(1).cumsum(0)])
-        return offsets.numpy(), key[near.nonzero()[:, 1].numpy()].astype(np.int32)
+        neighbors = key[near.nonzero()[:, 1].numpy()].astype(np.int32)
+        return state.device_array(offsets.numpy()), state.device_array(neighbors)
 
     def farthest(self, state: AtomState) -> float:
         CALLS.add("farthest")
@@ -266,11 +267,11 @@ class Domain:
 
     def gather(self, values: NDArray[Any], rows: torch.Tensor, out: NDArray[Any]) -> None:
         CALLS.add("gather")
-        torch.from_numpy(out).copy_(torch.from_numpy(values)[rows])
+        torch.as_tensor(out).copy_(torch.as_tensor(values)[rows])
 
     def scatter_add(self, values: NDArray[Any], rows: torch.Tensor, addends: NDArray[Any]) -> None:
         CALLS.add("scatter_add")
-        torch.from_numpy(values).index_add_(0, rows, torch.from_numpy(addends))
+        torch.as_tensor(values).index_add_(0, rows, torch.as_tensor(addends).clone())
 
 
 BACKEND = Backend(Steps(), Sums(), Limits(), Lists(), Domain())

@@ -338,14 +338,15 @@ def test_bad_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("term", ['kind = "lj"\nepsilon = 0.01\nsigma = 3.4\ncutoff = 8', 'kind = "zbl"\ncutoff = 2',
                                   'kind = "eam"\nfile = "t.eam"'])  # fmt: skip
-def test_kinds_without_a_gpu_kernel_refuse_one(argon: Path, tmp_path: Path, term: str) -> None:
+def test_devices(argon: Path, tmp_path: Path, term: str) -> None:
     (tmp_path / "t.eam").touch()
     head, tail = ARGON.split("[potential]")
     argon.write_text(f"{head}[potential]\n{term}\n[dynamics]" + tail.split("[dynamics]")[1])
-    (term_read,) = load_input(argon, ["potential.device=cpu"]).potential
-    assert isinstance(term_read, (LennardJonesTerm, EamTerm, ZblTerm)) and term_read.device == "cpu"
-    text = message(argon, ["potential.device=cuda"])
-    assert "potential.device" in text and '"cuda" is not yet available' in text and '"auto", "cpu"' in text
+    for device in ("auto", "cpu", "cuda"):
+        (term_read,) = load_input(argon, [f"potential.device={device}"]).potential
+        assert isinstance(term_read, (LennardJonesTerm, EamTerm, ZblTerm)) and term_read.device == device
+    text = message(argon, ["potential.device=tpu"])
+    assert "potential.device" in text and '"auto", "cpu", "cuda"' in text
 
 
 def test_overridden_keys_are_named_as_such(argon: Path) -> None:

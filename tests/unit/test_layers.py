@@ -50,7 +50,9 @@ FORBIDDEN: dict[str, set[str]] = {
 }
 
 # The only door to a package; what is not named here may be imported anywhere above the ground.
-DOORS: dict[str, set[str]] = {"mpi4py": {"comm"}, "h5py": {"io"}, "triton": {"kernels"}, "typer": {"cli"}}
+DOORS: dict[str, set[str]] = {
+    "cuda": {"kernels"}, "mpi4py": {"comm"}, "h5py": {"io"}, "triton": {"kernels"}, "typer": {"cli"},
+}  # fmt: skip
 
 # What goes over atoms is in backends/, in the kernels of CPU engines, or copied to the host first (`.cpu().numpy()`).
 ON_CPUS = {"backends", "kernels", "models", "training", "potentials"}
@@ -62,8 +64,8 @@ GROUND_PACKAGES = {"numpy", "scipy", "torch", "numba"} | set(sys.stdlib_module_n
 # Imported inside functions because they are optional, or slow to load and needed at the edge only. Torch takes a
 # second, and a run with a classical potential needs none of it (tests/unit/test_startup.py).
 LAZY_PACKAGES = {
-    "MDAnalysis", "allegro", "ase", "ase_db_backends", "e3nn", "jinja2", "lmdb", "matplotlib", "mpi4py", "nequip",
-    "tensorboardX", "torch", "triton",
+    "MDAnalysis", "allegro", "ase", "ase_db_backends", "cuda", "e3nn", "jinja2", "lmdb", "matplotlib", "mpi4py",
+    "nequip", "tensorboardX", "torch", "triton",
 }  # fmt: skip
 LAZY_COMPONENTS = {"cli", "__main__", "__init__"}
 

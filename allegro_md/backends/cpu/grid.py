@@ -61,10 +61,10 @@ def cells_around(
         distance: of the pairs, Å.
     """
     matrix = np.array(cell.matrix)
-    columns = cell.inverse * (cell.heights * np.array([1, 1, REACH]) / (distance * (1.0 + _ROUNDING)))
+    columns = count_columns(cell, distance)
     low, high = _bounds(position, shift, matrix, columns)
     low[0] -= low[0] % STRIP
-    most = max(_FEW, 2.0 * len(position))
+    most = most_cells(len(position))
     if (high - low + 1.0).prod() <= most:
         nothing = np.zeros((3, 0), dtype=np.int64)
         return Grid(matrix, columns, low, high - low + 1, nothing, nothing)
@@ -73,9 +73,31 @@ def cells_around(
     counts = np.array([np.pad(counts, (0, widest - len(counts)), "edge") for counts in occurring])
     gaps = np.minimum(np.diff(counts), REACH + 1)  # enough to keep what lies beyond out of reach
     merged = np.concatenate([np.zeros((3, 1), dtype=np.int64), np.cumsum(gaps, axis=1)], axis=1)
-    while (merged[:, -1] + 1.0).prod() > most:
-        merged[np.argmax(merged[:, -1])] //= 2
+    merged >>= halvings(merged[:, -1], most)[:, None]
     return Grid(matrix, columns, np.zeros(3, dtype=np.int64), merged[:, -1] + 1, counts, merged)
+
+
+def count_columns(cell: Cell, distance: float) -> NDArray[np.float64]:
+    """(3, 3) 1/Å, `Grid.columns` for pairs within `distance` (Å)."""
+    return cell.inverse * (cell.heights * np.array([1, 1, REACH]) / (distance * (1.0 + _ROUNDING)))
+
+
+def most_cells(n: int) -> float:
+    """The largest number of cells for n atoms: a few for each, and numbered by int32."""
+    return min(max(_FEW, 2.0 * n), 2.0**31 - 1.0)
+
+
+def halvings(last: NDArray[np.int64], most: float) -> NDArray[np.int64]:
+    """Counts how often cells must be joined in pairs along each axis, (3,).
+
+    Args:
+        last: (3,) index of the last cell along each axis.
+        most: so many cells may remain.
+    """
+    halved = np.zeros(3, dtype=np.int64)
+    while ((last >> halved) + 1.0).prod() > most:
+        halved[np.argmax(last >> halved)] += 1
+    return halved
 
 
 @numba.njit(cache=True, inline="always")

@@ -26,6 +26,8 @@ from allegro_md.kernels.cpu_single_layer import single_layer
 from allegro_md.kernels.cpu_single_layer_arrays import BLOCK_ROWS, PackedSingleLayer, Workspace
 from allegro_md.kernels.cpu_vector import LANES
 from allegro_md.models.fused.fold import Fold
+from allegro_md.models.fused.gpu import GpuEvaluator
+from allegro_md.models.fused.gpu_single_layer import GpuSingleLayer
 from allegro_md.models.fused.packing_multi_layer import pack_multi_layer
 
 Array = NDArray[np.float64]
@@ -51,6 +53,7 @@ class FusedEvaluator:
         """
         self.kind, self.tiles = fold.kind, tiles
         self._cutoff2, self._repulsion = fold.cutoffs**2, fold.repulsion
+        self._cutoff = float(np.sqrt(self._cutoff2.max()))
         per_spacing = table.shape[1] / fold.cutoffs
         rounded = np.ascontiguousarray(table.astype(real))
         self._model: PackedBilinear | PackedSingleLayer | PackedMultiLayer
@@ -60,9 +63,10 @@ class FusedEvaluator:
             lanes = aligned(_filled(rounded, 3, _whole(rounded.shape[3])))
             self._model = PackedBilinear(fold.degrees, fold.channels, per_spacing, fold.shifts, lanes)
         else:
-            self._model = _pack_single_layer(fold, per_spacing, rounded)
+            self._model = pack_single_layer(fold, per_spacing, rounded)
         self.table_bytes = self._model.table.nbytes
         self._work: Workspace | MultiLayerWorkspace | None = None
+        self._on_devices: dict[str, GpuEvaluator | GpuSingleLayer] = {}
 
     def resize(self, tiles: int) -> None:
         """Blocks of another size from now on."""
@@ -86,11 +90,29 @@ class FusedEvaluator:
         """
         atoms = atoms._replace(cell=np.array(atoms.cell))  # writable, so kernels are compiled once
         if isinstance(self._model, PackedBilinear):
-            cutoff = float(np.sqrt(self._cutoff2.max()))
-            return int(bilinear(atoms, lists, centers, cutoff, self._model, self._repulsion, out))
+            return int(bilinear(atoms, lists, centers, self._cutoff, self._model, self._repulsion, out))
         work = self._memory(int(np.diff(lists.offsets[centers[0] : centers[1] + 1]).max(initial=1)))
         kernel = multi_layer if isinstance(self._model, PackedMultiLayer) else single_layer
         return int(kernel(atoms, lists, centers, self._cutoff2, self._model, self._repulsion, work, out))
+
+    @property
+    def gpu_obstacle(self) -> str | None:
+        """Names the reason why it cannot be evaluated on a GPU; None if it can."""
+        if isinstance(self._model, PackedMultiLayer):
+            return f"it is a {self.kind} network, and only bilinear and single-layer ones can"
+        return None
+
+    def on_device(self, device: str) -> GpuEvaluator | GpuSingleLayer:
+        """The same on a GPU, as torch names it; where there is no `gpu_obstacle`."""
+        if device not in self._on_devices:
+            evaluator: GpuEvaluator | GpuSingleLayer
+            if isinstance(self._model, PackedBilinear):
+                evaluator = GpuEvaluator(self._model, self._cutoff, self._repulsion, device)
+            else:
+                assert isinstance(self._model, PackedSingleLayer)
+                evaluator = GpuSingleLayer(self._model, self._cutoff2, self._repulsion, device)
+            self._on_devices[device] = evaluator
+        return self._on_devices[device]
 
     def _memory(self, widest: int) -> Workspace | MultiLayerWorkspace:
         """Of one block with room for a center of so many neighbors; of half the tiles when memory runs out.
@@ -120,7 +142,7 @@ def allocate(
     return cpu_single_layer_arrays.allocate(model, rows)
 
 
-def _pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
+def pack_single_layer(fold: Fold, per_spacing: Array, table: NDArray[Any]) -> PackedSingleLayer:
     """Fills up channels and widths to whole vectors, with zeros that give zeros.
 
     Args:

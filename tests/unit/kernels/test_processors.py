@@ -18,10 +18,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 
-PAIR_KERNELS = """
-import hashlib, test_pair
-for name in test_pair.KERNELS:
-    found = test_pair.evaluate(name, *test_pair.system(3))
+KERNELS = """
+import hashlib, pair_systems, test_activation
+for name in test_activation.NAMES:
+    for real in test_activation.REALS:
+        found = test_activation.applied(name, test_activation.covering(real))
+        print(name, hashlib.sha256(b"".join(array.tobytes() for array in found)).hexdigest())
+for name in pair_systems.KERNELS:
+    found = pair_systems.evaluate(name, *pair_systems.system(3))
     print(name, hashlib.sha256(b"".join(array.tobytes() for array in found)).hexdigest())
 """
 
@@ -30,7 +34,8 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="names pr
 
 def compiled_for(processor: str | None, arguments: list[str]) -> str:
     """What Python prints where numba compiles for a processor; None for the one at hand."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(__file__).parent)))}
+    folders = (ROOT, ROOT / "tests" / "drivers", Path(__file__).parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     if processor:
         environment |= {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}
     done = subprocess.run([sys.executable, *arguments], env=environment, text=True, capture_output=True, timeout=400)
@@ -39,10 +44,10 @@ def compiled_for(processor: str | None, arguments: list[str]) -> str:
 
 
 @pytest.mark.parametrize("processor", ["x86-64-v3", pytest.param("x86-64", marks=pytest.mark.long)])
-def test_pair_kernels(processor: str) -> None:
+def test_kernels(processor: str) -> None:
     """With AVX2, which has no instruction that moves chosen lanes together, and with SSE2, which has no fma either."""
-    here = compiled_for(None, ["-c", PAIR_KERNELS])
-    assert len(here.splitlines()) == 3 and compiled_for(processor, ["-c", PAIR_KERNELS]) == here
+    here = compiled_for(None, ["-c", KERNELS])
+    assert len(here.splitlines()) == 9 and compiled_for(processor, ["-c", KERNELS]) == here
 
 
 @pytest.mark.long
