@@ -73,6 +73,10 @@ class ResourceError(AllegroError):
     exit_status = 4
 
 
+class DiskFullError(ResourceError):
+    """A file could not be written for lack of space, or by a fault of the disk."""
+
+
 class InterruptedRun(AllegroError):  # noqa: N818  not a fault
     """Stopped from outside; a checkpoint was written."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +12,7 @@ import typer
 from allegro_md.comm import Comm
 from allegro_md.config import Input, load_input
 from allegro_md.config.replicas import require_grid_of_groups
+from allegro_md.errors import DiskFullError, ResourceError
 
 T = TypeVar("T")
 
@@ -20,6 +22,15 @@ Assignments = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, for example dynamics.steps=100; may be repeated. "
                  "Paths are relative to the input file."),
 ]
+
+
+@contextmanager
+def continued_by_resume() -> Iterator[None]:
+    """Adds to the message about a full disk how the work goes on."""
+    try:
+        yield
+    except DiskFullError as error:
+        raise ResourceError(f"{error}, then --resume") from error
 
 
 def load_with(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, write_document
+from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, file_name, write_document
 from allegro_md.cli.loading import Assignments, InputFile, load
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
@@ -33,7 +33,8 @@ def plan(
     assignments: Assignments = None,
     json_file: JsonFile = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw time and efficiency to 10⁵ ranks, 10¹² atoms.")
+        Path | None, typer.Option("--plot", metavar="FILE", parser=file_name,
+                           help="Draw time and efficiency to 10⁵ ranks, 10¹² atoms."),
     ] = None,
 ) -> None:
     """Predict memory per rank, time per step by part, communication and efficiency of a run on N ranks.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from allegro_md.cli.document import check_folder
+from allegro_md.cli.document import check_folder, file_name
 from allegro_md.errors import InputError
 from allegro_md.launcher import launcher_rank
 
@@ -17,7 +17,8 @@ PORT = 8000
 def report(
     directory: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The page; RUN_DIR/report.html if not given.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", parser=file_name, help="The page; RUN_DIR/report.html if not given."),
     ] = None,
     watching: Annotated[
         bool, typer.Option("--watch", help="Serve a page that follows the run; writes no file. Ctrl-C ends it.")

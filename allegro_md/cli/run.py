@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from allegro_md.cache_folder import NO_CACHE
-from allegro_md.cli.loading import Assignments, InputFile, load
+from allegro_md.cli.loading import Assignments, InputFile, continued_by_resume, load
 from allegro_md.errors import InputError
 
 
@@ -34,8 +34,10 @@ def run(
     if config.replicas is not None:
         from allegro_md.simulation.replicas import run_replicas
 
-        run_replicas(config, comm, resume=resume, overwrite=overwrite)
+        with continued_by_resume():
+            run_replicas(config, comm, resume=resume, overwrite=overwrite)
         return
     from allegro_md.simulation import Simulation
 
-    Simulation.from_config(config, comm, resume=resume, overwrite=overwrite).run()
+    with continued_by_resume():
+        Simulation.from_config(config, comm, resume=resume, overwrite=overwrite).run()

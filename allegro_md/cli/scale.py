@@ -105,11 +105,12 @@ def _refuse_options_of_a_study(context: typer.Context) -> None:
 
 def _report(folder: Path) -> None:
     """Prints what a study has found; without any result the exit status is that of a fault."""
-    from allegro_md.scaling.report import report
+    from allegro_md.scaling.report import lines, write_files
     from allegro_md.scaling.results import read_results
 
     results = read_results(folder)
-    _print(report(results, folder))
+    _print(lines(results))
+    typer.echo(write_files(results, folder))
     if not results.rows:
         raise typer.Exit(InputError.exit_status)
 

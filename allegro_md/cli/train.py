@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from allegro_md.allocator import keep_freed_memory
-from allegro_md.cli.loading import Assignments, load_with
+from allegro_md.cli.loading import Assignments, continued_by_resume, load_with
 from allegro_md.config.load import load_training
 from allegro_md.errors import InputError
 
@@ -33,5 +33,5 @@ def train(
         if comm.rank == 0:
             RunDirectory.check(config.output.directory, resume=resume, overwrite=overwrite, contents=TRAINING)
     keep_freed_memory()
-    with CompilationWatch(comm.rank == 0):
+    with CompilationWatch(comm.rank == 0), continued_by_resume():
         TrainingRun(config, comm).run(resume=resume, overwrite=overwrite)

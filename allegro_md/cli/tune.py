@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from allegro_md.cli.document import check_folder
+from allegro_md.cli.document import check_folder, file_name
 from allegro_md.cli.loading import Assignments, InputFile, load
-from allegro_md.errors import InputError
+from allegro_md.errors import AllegroError, InputError
 
 
 def tune(
@@ -17,8 +17,8 @@ def tune(
     input_file: InputFile,
     assignments: Assignments = None,
     repeats: Annotated[int, typer.Option(min=1, help="Trials of each setting; medians count.")] = 7,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the fragment to a file; default: "
-                                             "print it.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", parser=file_name,
+                                             help="Write the fragment to a file; default: print it.")] = None,
 ) -> None:
     """Find the fastest skin and rank grid by short trials on the ranks of mpirun; print them as a part of an input.
 
@@ -41,5 +41,9 @@ def tune(
     text = find(config, input_file, repeats, comm, say)
     with comm.collective_errors():
         if comm.rank == 0 and out is not None:
-            write_whole(out, text.encode())
+            try:
+                write_whole(out, text.encode())
+            except AllegroError:
+                typer.echo(text, nl=False)  # the trials are not lost
+                raise
     typer.echo(text if out is None else f"the fragment is in {out}", nl=out is not None)

@@ -121,7 +121,7 @@ def save_checkpoint(
             if comm.rank == 0:
                 _write_header(part, _header(step, state, extras, digests))
                 finish(path)
-    except (ResourceError, PhysicsError):
+    except (InputError, ResourceError, PhysicsError):
         if comm.rank == 0:
             part.unlink(missing_ok=True)
         raise

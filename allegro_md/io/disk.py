@@ -6,14 +6,14 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.errors import InputError, ResourceError
+from allegro_md.errors import DiskFullError, InputError
 
 UNFINISHED = ".part"
 """Suffix of a file that is being written and does not count yet."""
@@ -27,20 +27,26 @@ _REMEDIES = {
     errno.EEXIST: "remove it",
     errno.ENOTDIR: "choose another place",
 }
-"""By number of the error, where it is not for lack of space."""
+"""By number of the error, where the place is wrong and the disk is not full."""
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns what the system or HDF5 says about a failed write into a ResourceError that names the file."""
+    """Turns what the system or HDF5 says about a failed write into an error that names the file.
+
+    Raises:
+        InputError: the place is wrong: forbidden, below a file, a folder where a file is to be.
+        DiskFullError: any other reason. A program that can be continued adds how to its message.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
         if isinstance(error, RuntimeError) and "nable to" not in str(error):
             raise
         text = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        remedy = _REMEDIES.get(getattr(error, "errno", None) or 0, "free disk space or raise the quota, then --resume")
-        raise ResourceError(f"cannot write {path}: {text} — {remedy}") from error
+        if remedy := _REMEDIES.get(getattr(error, "errno", None) or 0):
+            raise InputError(f"cannot be written ({text})", str(path), remedy) from error
+        raise DiskFullError(f"cannot write {path}: {text} — free disk space or raise the quota") from error
 
 
 @contextmanager
@@ -103,15 +109,29 @@ def finish(path: Path) -> None:
     sync(path.parent)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file of which readers see nothing, or the old one, until it is whole.
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives the name under which to write a file; it gets its own name at the end, and is removed where that fails.
 
     Raises:
-        ResourceError: it cannot be written.
+        InputError: the place is wrong, see `disk_errors`.
+        DiskFullError: it cannot be written.
     """
-    with disk_errors(path):
-        unfinished(path).write_bytes(content)
-        finish(path)
+    part = unfinished(path)
+    try:
+        with disk_errors(path):
+            yield part
+            finish(path)
+    except BaseException:
+        with suppress(OSError):  # where there can be no file, there is none to remove
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file of which readers see nothing, or the old one, until it is whole. Errors as of `whole`."""
+    with whole(path) as part:
+        part.write_bytes(content)
 
 
 def write_json(path: Path, document: Any) -> None:

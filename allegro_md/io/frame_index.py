@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.disk import whole
 from allegro_md.io.layout import Column
 from allegro_md.io.segments import FOLDER, segment_path
 
@@ -82,25 +82,23 @@ class Box:
 def write_index(directory: Path, history: FrameIndex, columns: Sequence[Column], n_atoms: int, box: Box) -> None:
     """Replaces the index file by one with the frames of `history`; readers of the old one are not disturbed."""
     path = directory / NAME
-    with disk_errors(path):
-        with h5py.File(unfinished(path), "w") as file:
-            describe_file(file)
-            everything = file.create_group("particles/all")
-            _fixed(everything, directory / FOLDER / ATOMS, n_atoms)
-            for column in columns:
-                group = everything.create_group(column.name)
-                group.create_virtual_dataset("value", *_virtual(history, column, n_atoms))
-                group["value"].attrs["unit"] = column.unit
-            first = describe_frames(everything, history, box)
-            for k, (name, unit) in enumerate(OBSERVABLES.items()):
-                group = file.create_group(f"observables/{name}")
-                group["value"] = history.values["observables"][:, k]
-                group["value"].attrs["unit"] = unit
-                _times(group, history, first)
-            file["parameters/segment_frames"] = np.array(history.counts, dtype=np.int64)
-            if "force" in everything:
-                without_force(file["particles"])
-        finish(path)
+    with whole(path) as part, h5py.File(part, "w") as file:
+        describe_file(file)
+        everything = file.create_group("particles/all")
+        _fixed(everything, directory / FOLDER / ATOMS, n_atoms)
+        for column in columns:
+            group = everything.create_group(column.name)
+            group.create_virtual_dataset("value", *_virtual(history, column, n_atoms))
+            group["value"].attrs["unit"] = column.unit
+        first = describe_frames(everything, history, box)
+        for k, (name, unit) in enumerate(OBSERVABLES.items()):
+            group = file.create_group(f"observables/{name}")
+            group["value"] = history.values["observables"][:, k]
+            group["value"].attrs["unit"] = unit
+            _times(group, history, first)
+        file["parameters/segment_frames"] = np.array(history.counts, dtype=np.int64)
+        if "force" in everything:
+            without_force(file["particles"])
 
 
 def read_index(directory: Path, segments: int) -> FrameIndex:

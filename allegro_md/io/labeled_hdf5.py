@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.errors import InputError
-from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.disk import whole
 from allegro_md.io.label_notes import Notes
 from allegro_md.io.labeled_frame import Array, Frame, FramesOnDisk
 from allegro_md.io.labels import usable
@@ -57,16 +57,14 @@ def write_hdf5(frames: Sequence[Frame], path: Path) -> None:
         offset[index + 1] = offset[index] + len(frame.numbers)
     sizes = {"F": len(frames), "F+1": len(frames) + 1, "A": int(offset[-1])}
     types = {"number": "i2", "periodic": "?", "given": "?", "offset": "i8", "kind": h5py.string_dtype()}
-    with disk_errors(path), h5py.File(unfinished(path), "w") as file:
+    with whole(path) as part, h5py.File(part, "w") as file:
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
         for name, shape in _SHAPES.items():
-            whole = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
-            file.create_dataset(name, whole, types.get(name, "f8"))
+            extent = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+            file.create_dataset(name, extent, types.get(name, "f8"))
         file["offset"][:] = offset
         for index, frame in enumerate(frames):
             _write(file, index, slice(offset[index], offset[index + 1]), frame)
-    with disk_errors(path):
-        finish(path)
 
 
 def _write(file: h5py.File, index: int, atoms: slice, frame: Frame) -> None:

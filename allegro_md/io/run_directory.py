@@ -14,7 +14,7 @@ from typing import Any
 
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.io.disk import UNFINISHED, disk_errors, finish, unfinished
+from allegro_md.io.disk import UNFINISHED, write_whole
 from allegro_md.reporting import OBSERVE
 
 LOCK = ".lock"
@@ -163,10 +163,9 @@ class RunDirectory:
         path = self.path / self._contents.record
         if self._files:
             record = record | {LISTED: sorted(self._files)}
-        with self._comm.collective_errors(), disk_errors(path):
+        with self._comm.collective_errors():
             if self._comm.rank == 0:
-                unfinished(path).write_text(json.dumps(record, indent=2, default=str) + "\n")
-                finish(path)
+                write_whole(path, (json.dumps(record, indent=2, default=str) + "\n").encode())
 
     def close(self) -> None:
         """Gives the lock back."""

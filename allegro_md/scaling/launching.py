@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from allegro_md.errors import InputError
+from allegro_md.io.disk import disk_errors
 from allegro_md.launcher import find_mpirun
 from allegro_md.scaling.measure import READY
 
@@ -80,7 +81,9 @@ class StudyProcess:
         """Starts it; what it says goes into a file."""
         self.fault, self.lacked_memory, self._log = "", False, log
         environment = dict.fromkeys(ONE_THREAD, "1") | dict(os.environ)
-        with log.open("w") as file:
+        with disk_errors(log):
+            file = log.open("w")
+        with file:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=environment
             )
@@ -91,7 +94,7 @@ class StudyProcess:
         for line in self._process.stdout:
             if line.strip() == READY:
                 return True
-            with self._log.open("a") as file:
+            with disk_errors(self._log), self._log.open("a") as file:
                 file.write(line)
         self._explain(self._process.wait())
         return False

@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,7 +114,8 @@ def main() -> int:
             raise
         if comm.rank == 0:
             print(f"allegro-md: {fault}", file=sys.stderr, flush=True)
-            write_json(job.result, {"ranks": comm.size, "error": str(fault), "status": fault.exit_status})
+            with suppress(ResourceError):  # the disk may be what is full
+                write_json(job.result, {"ranks": comm.size, "error": str(fault), "status": fault.exit_status})
         if not isinstance(error, AllegroError):
             comm.abort(fault.exit_status)  # on this rank alone: the others would wait for it
         return fault.exit_status

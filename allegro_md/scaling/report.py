@@ -11,22 +11,26 @@ from allegro_md.scaling.results import Results
 from allegro_md.scaling.table import csv_text, phase_lines, table_lines
 
 
-def report(results: Results, folder: Path) -> list[str]:
+def write_files(results: Results, folder: Path) -> str:
     """Writes ``scaling.json``, ``scaling.csv`` and ``scaling.png`` into the folder of a study.
 
     Returns:
-        Lines for the terminal: table, notes, advice, and where the files are.
+        A line about where they are.
 
     Raises:
         ResourceError: a file cannot be written.
     """
-    sentences = advice(results)
-    write_json(folder / "scaling.json", results.document(sentences))
+    write_json(folder / "scaling.json", results.document(advice(results)))
     write_whole(folder / "scaling.csv", csv_text(results).encode())
     files = ["scaling.json", "scaling.csv"]
     if len(results.rows) > 1:
         write_whole(folder / "scaling.png", scaling_png(results))
         files.append("scaling.png")
+    return f"{', '.join(files)} are in {folder}"
+
+
+def lines(results: Results) -> list[str]:
+    """The results for the terminal: table, notes and advice."""
     settings = results.settings
     output = "with the files of the input" if settings["with_output"] else "without trajectory, thermo and checkpoints"
     return [
@@ -34,6 +38,5 @@ def report(results: Results, folder: Path) -> list[str]:
         *phase_lines(results),
         f"medians of turns of {settings['steps']} steps {output}; spread: largest less smallest turn, over the median",
         *(f"note: {note}" for note in results.notes),
-        *(f"advice: {sentence}" for sentence in sentences),
-        f"{', '.join(files)} are in {folder}",
+        *(f"advice: {sentence}" for sentence in advice(results)),
     ]

@@ -23,8 +23,8 @@ from allegro_md.simulation.build import build_structure
 STUDY = "study.json"
 """File of a study's settings: the sign that a folder is that of a study."""
 
-OF_STUDY = (STUDY, "ranks-*", "scaling.*", "job-*.sh", "submit.sh")
-"""All files that a study leaves."""
+OF_STUDY = (f"{STUDY}*", "ranks-*", "scaling.*", "job-*.sh*", "submit.sh*")
+"""All files that a study leaves, those among them that a kill left unfinished."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def make_folder(folder: Path, overwrite: bool) -> None:
     if folder.exists():
         if not folder.is_dir():
             raise InputError("is a file", str(folder), "choose another place: --out DIR")
-        if any(folder.iterdir()) and not (folder / STUDY).exists():
+        if any(folder.iterdir()) and not any(folder.glob(OF_STUDY[0])):
             raise InputError("is not empty, and not the folder of a study", str(folder), "choose another: --out DIR")
         if any(folder.iterdir()) and not overwrite:
             raise InputError("holds a study already", str(folder), "choose another: --out DIR, or give --overwrite")

@@ -13,7 +13,7 @@ from allegro_md.comm import Comm
 from allegro_md.errors import AllegroError, PhysicsError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.io.checkpoint import save_checkpoint
-from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.disk import whole
 from allegro_md.state import AtomState
 from allegro_md.verify.environment import gather
 
@@ -49,7 +49,7 @@ def dump_failure(
     frames = [_frame(atom, state, radius, comm) for atom in error.atoms]
     try:
         path = directory / f"emergency-{step}.extxyz"
-        with comm.collective_errors(), disk_errors(path):
+        with comm.collective_errors():
             if comm.rank == 0:
                 _write(path, [frame for frame in frames if len(frame["id"])], state, step, str(error))
         said.append(f"offending atoms {', '.join(map(str, error.atoms))}, with their neighbors: {path}")
@@ -103,5 +103,5 @@ def _write(
         ):
             image.new_array(name, values)
         images.append(image)
-    write(unfinished(path), images, format="extxyz", parallel=False)
-    finish(path)
+    with whole(path) as part:
+        write(part, images, format="extxyz", parallel=False)

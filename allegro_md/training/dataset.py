@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from allegro_md.config.training import DataConfig, LabelsConfig, StartModel, TrainingInput
 from allegro_md.errors import InputError
-from allegro_md.io.disk import disk_errors, finish, unfinished
+from allegro_md.io.disk import write_whole
 from allegro_md.io.labeled import LABELS, Notes, read_frames
 from allegro_md.models.allegro.architecture import parse_architecture
 from allegro_md.models.modelfile import read_document
@@ -222,6 +222,4 @@ def write_split(dataset: Dataset, path: Path) -> None:
         + "\n  }"
         for name, frames in sets.items()
     ]
-    with disk_errors(path):
-        unfinished(path).write_text("{\n" + ",\n".join(lines) + "\n}\n")
-        finish(path)
+    write_whole(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())

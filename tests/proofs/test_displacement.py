@@ -16,7 +16,7 @@ from allegro_md.comm import Comm
 from allegro_md.config import load_input
 from allegro_md.config.output import OBSERVERS
 from allegro_md.config.registry import Entry
-from allegro_md.errors import InputError, ResourceError
+from allegro_md.errors import InputError
 from allegro_md.simulation.run import Simulation
 
 INPUT = """
@@ -81,7 +81,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     table = tmp_path / "run" / "observe" / "displacement.csv"
     before = table.read_bytes()
     table.with_name(table.name + ".part").mkdir()
-    with pytest.raises(ResourceError, match="cannot write .*displacement.csv"):
+    with pytest.raises(InputError, match="displacement.csv: cannot be written .* remove it"):
         run(tmp_path, ["dynamics.steps=30"], resume=True)
     assert table.read_bytes() == before
 

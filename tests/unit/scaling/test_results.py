@@ -12,7 +12,7 @@ from studies import turn, write_study
 from allegro_md.cli import main
 from allegro_md.errors import InputError
 from allegro_md.scaling.published import of_system
-from allegro_md.scaling.report import report
+from allegro_md.scaling.report import lines, write_files
 from allegro_md.scaling.results import read_results
 from allegro_md.scaling.table import table_lines
 
@@ -28,7 +28,8 @@ SILVER = {
 
 
 def report_of(folder: Path) -> list[str]:
-    return report(read_results(folder), folder)
+    results = read_results(folder)
+    return [*lines(results), write_files(results, folder)]
 
 
 def seconds(ns_per_day: float) -> float:
@@ -73,7 +74,7 @@ def test_medians_and_spread_of_turns(tmp_path: Path) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    lines = report_of(published(tmp_path))
+    told = report_of(published(tmp_path))
     document = json.loads((tmp_path / "scaling.json").read_text())
     assert document["kind"] == "strong" and document["machine"]["cores"] == 8 and document["date"]
     promised = {"ranks", "atoms", "seconds_per_step", "us_per_atom_step", "ns_per_day", "efficiency"}
@@ -82,17 +83,17 @@ def test_files(tmp_path: Path) -> None:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     assert [float(row["ns_per_day"]) for row in rows] == pytest.approx([row[0] for row in SILVER.values()])
     assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
-    assert any("1,022,400" in line and "28.16" in line and "0.60" in line for line in lines)
-    assert "without trajectory, thermo and checkpoints" in "\n".join(lines)
-    assert "128 ranks, the busiest: potential 100 %" in lines
+    assert any("1,022,400" in line and "28.16" in line and "0.60" in line for line in told)
+    assert "without trajectory, thermo and checkpoints" in "\n".join(told)
+    assert "128 ranks, the busiest: potential 100 %" in told
 
 
 def test_a_size_that_failed_does_not_lose_the_others(tmp_path: Path) -> None:
     folder = write_study(tmp_path, {1: [turn(1.0)], 2: "out of memory", 4: [turn(0.3)]}, dict.fromkeys((1, 2, 4), 100))
     (folder / "ranks-4.json").unlink()  # its job has not run yet
-    lines = report_of(folder)
-    assert any("no result: out of memory" in line for line in lines)
-    assert any("no result: its job has not run yet" in line for line in lines)
+    told = report_of(folder)
+    assert any("no result: out of memory" in line for line in told)
+    assert any("no result: its job has not run yet" in line for line in told)
     (folder / "ranks-4.log").write_text("starting\nslurmstepd: error: Exceeded job memory limit\n\n")
     assert any("ranks-4.log: slurmstepd: error: Exceeded job memory" in line for line in report_of(folder))
     document = json.loads((folder / "scaling.json").read_text())
@@ -112,8 +113,8 @@ def test_shares_of_a_step_add_up(tmp_path: Path) -> None:
 
 
 def test_no_result_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = report_of(write_study(tmp_path, {1: "killed"}, {1: 100}))
-    assert any("no result: killed" in line for line in lines) and not any("scaling.png" in line for line in lines)
+    told = report_of(write_study(tmp_path, {1: "killed"}, {1: 100}))
+    assert any("no result: killed" in line for line in told) and not any("scaling.png" in line for line in told)
     assert not (tmp_path / "scaling.png").exists()
     assert main(["scale", "collect", str(tmp_path)]) == 2
     assert "no result: killed" in capsys.readouterr().out
