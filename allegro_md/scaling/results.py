@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
 from allegro_md.errors import InputError
 from allegro_md.io.disk import damage
 from allegro_md.scaling.launching import last_words
@@ -17,6 +19,58 @@ from allegro_md.scaling.study import STUDY
 
 DAY = 86400.0
 """Seconds."""
+
+
+class _Size(BaseModel):
+    """In every result; `error` where there is no other."""
+
+    ranks: PositiveInt
+    atoms: PositiveInt | None = None
+    error: str | None = None
+
+
+class _SizeOfStudy(_Size):
+    atoms: PositiveInt
+
+
+class _Settings(BaseModel):
+    """Entries of `study.json` that are read."""
+
+    kind: str
+    input: str
+    sizes: list[_SizeOfStudy]
+    steps: PositiveInt
+    with_output: bool
+
+
+class _Turn(BaseModel):
+    """See `turns.described`."""
+
+    seconds_per_step: PositiveFloat
+    rebuilds: NonNegativeInt
+    cpu_share: float
+    imbalance: float
+    slowest: dict[str, float]
+    mean: dict[str, float]
+
+
+class _Machine(BaseModel):
+    cores: PositiveInt
+
+
+class _Result(BaseModel):
+    """Entries of the result of a size that are read."""
+
+    ranks: PositiveInt
+    atoms: PositiveInt
+    system: str
+    timestep_fs: float
+    steps: PositiveInt
+    grid: list[int] | None
+    machine: _Machine
+    notes: list[str]
+    turns: list[_Turn]
+    peak_memory_MB: float  # noqa: N815  the entry's name
 
 
 @dataclass(frozen=True)
@@ -114,12 +168,12 @@ def read_results(folder: Path) -> Results:
     """
     if not (folder / STUDY).is_file():
         raise InputError(f"holds no {STUDY}", str(folder), "give the folder that allegro-md scale has made")
-    settings = _read(folder / STUDY)
+    settings = _read(folder / STUDY, _Settings)
     documents, failures = [], []
     for size in settings["sizes"]:
-        ranks, atoms = int(size["ranks"]), int(size["atoms"])
+        ranks, atoms = size["ranks"], size["atoms"]
         path = folder / f"ranks-{ranks}.json"
-        found = _read(path) if path.exists() else {"error": _without_result(folder / f"ranks-{ranks}.log")}
+        found = _read_result(path) if path.exists() else {"error": _without_result(folder / f"ranks-{ranks}.log")}
         if "error" in found or not found["turns"]:
             failures.append(Failure(ranks, atoms, found.get("error", "it has made no turn")))
         else:
@@ -182,9 +236,28 @@ def _shares(turns: Sequence[Mapping[str, Any]], whose: str) -> dict[str, float]:
     return total
 
 
-def _read(path: Path) -> dict[str, Any]:
-    with damage(path, "make the measurement again"):
+def _read_result(path: Path) -> dict[str, Any]:
+    """The result of a size, or why it has none."""
+    document = _read(path, _Size)
+    return document if "error" in document else _read(path, _Result)
+
+
+def _read(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
+    """The content of a file, which has all entries of `kind`, and maybe others.
+
+    Raises:
+        InputError: it has not.
+    """
+    again = "make the measurement again"
+    with damage(path, again):
         document: dict[str, Any] = json.loads(path.read_text())
+    try:
+        kind.model_validate(document, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}" if where else "it holds no table of results"
+        raise InputError(f"damaged ({reason})", str(path), again) from None
     return document
 
 

@@ -134,3 +134,18 @@ def test_folders_that_are_no_study(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "ranks-1.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         read_results(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["study.json", "ranks-1.json"])
+def test_files_of_another_content_are_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """No table at all, and each entry in turn missing or of another type: one line that names the file, or the same."""
+    path = write_study(tmp_path, {1: [turn(1.0)], 2: [turn(0.6)]}, {1: 100, 2: 100}) / name
+    document = json.loads(path.read_text())
+    wrong = [[], 3, None, "text", {}, *(document | {key: {"x": None}} for key in document)]
+    wrong += [{other: document[other] for other in document if other != key} for key in document]
+    for content in wrong:
+        path.write_text(json.dumps(content))
+        status, err = main(["scale", "collect", str(tmp_path)]), capsys.readouterr().err
+        assert status in (0, 2) and err.count("\n") == (status == 2), content
+        assert status == 0 or (str(path) in err and "damaged" in err)
+        assert status == 2 or isinstance(content, dict) and content != {}
