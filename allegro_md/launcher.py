@@ -6,10 +6,13 @@ Read without MPI: on many login nodes, and in the shell of an allocation, MPI ma
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from allegro_md.errors import InputError
 
 # Variables in which launchers tell each process its rank, the number of ranks, and the number on its host.
 _RANK = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
@@ -33,6 +36,26 @@ class Ranks:
 
     total: int
     here: int
+
+
+def launcher_words(text: str, here: bool = True) -> list[str]:
+    """Divides the command line of a launcher into words.
+
+    Args:
+        text: as the user gave it.
+        here: it is called on this machine, so its program must be there.
+
+    Raises:
+        InputError: it cannot be divided, or its program is not to be found.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"cannot be read ({error})", f"--launcher {text}", "close the quotes") from None
+    if here and (not words or shutil.which(words[0]) is None):
+        program = words[0] if words else ""
+        raise InputError(f"there is no program '{program}'", f"--launcher {text}", "name one that is installed")
+    return words
 
 
 def find_mpirun() -> str | None:

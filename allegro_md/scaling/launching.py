@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from types import TracebackType
 
 from allegro_md.errors import InputError
 from allegro_md.io.disk import disk_errors
-from allegro_md.launcher import find_mpirun
+from allegro_md.launcher import find_mpirun, launcher_words
 from allegro_md.scaling.measure import READY
 
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -53,14 +52,9 @@ class Launcher:
                 remedy = "pip install 'allegro-md[mpi]', or name yours: --launcher \"srun -n {n}\""
                 raise InputError("there is no mpirun", "--launcher", remedy)
             text = f"{shlex.quote(found)} -n {{n}}"
-        try:
-            words = shlex.split(text)
-        except ValueError as error:
-            raise InputError(f"cannot be read ({error})", f"--launcher {text}", "close the quotes") from None
-        if not any("{n}" in word for word in words):
+        if "{n}" not in text:
             raise InputError("does not say where the number of ranks stands", f"--launcher {text}", "write {n} for it")
-        if here and shutil.which(words[0]) is None:
-            raise InputError(f"there is no program '{words[0]}'", f"--launcher {text}", "name one that is installed")
+        words = launcher_words(text, here)
         self.text, self._words = text, words
         self.alternates = Path(words[0]).name != "srun" or "--overlap" in words
 

@@ -8,7 +8,6 @@ prints them as JSON. `measure_link` starts that and reads it.
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from allegro_md.comm import Comm, SendRecv
 from allegro_md.errors import InputError
-from allegro_md.launcher import ranks_named
+from allegro_md.launcher import launcher_words, ranks_named
 from allegro_md.scaling.network import Link
 
 SHORT, LONG = 8, 1 << 22
@@ -42,8 +41,9 @@ def measure_link(launcher: str) -> Link:
         InputError: the launcher cannot be started, or starts another number of ranks.
     """
     remedy = 'for example --launcher "mpirun -n 2"'
+    words = [word.replace("{n}", "2") for word in launcher_words(launcher)]
     try:
-        command = [*shlex.split(launcher.replace("{n}", "2")), sys.executable, "-m", "allegro_md.scaling.links"]
+        command = [*words, sys.executable, "-m", "allegro_md.scaling.links"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LAUNCHER_SECONDS)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise InputError(f"the launcher does not work ({error})", "--launcher", remedy) from None

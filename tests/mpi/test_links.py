@@ -18,10 +18,17 @@ def test_link_between_two_ranks() -> None:
     assert 1e6 < found.bandwidth < 1e12
 
 
+@pytest.mark.parametrize(
+    ("launcher", "told"),
+    [("no-such-launcher -n {n}", "there is no program 'no-such-launcher'"), ("mpirun '", "close the quotes")],
+)
+def test_a_launcher_that_is_not_there_is_refused(launcher: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        measure_link(launcher)
+
+
 @pytest.mark.parallel
 def test_another_number_of_ranks_is_refused() -> None:
     for n, named in ((1, "1 rank"), (3, "3 ranks")):
         with pytest.raises(InputError, match=f"it starts {named}, not 2"):
             measure_link(f"{find_mpirun()} -n {n}")
-    with pytest.raises(InputError, match="cannot be started|does not work"):
-        measure_link("no-such-launcher -n 2")
