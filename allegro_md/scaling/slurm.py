@@ -6,9 +6,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from allegro_md.errors import InputError
 from allegro_md.io.disk import write_whole
+from allegro_md.launcher import ranks_named
 from allegro_md.scaling.launching import ONE_THREAD
 from allegro_md.scaling.sizes import Size
 from allegro_md.scaling.study import Study
@@ -30,7 +32,7 @@ _JOB = """\
 #SBATCH --exclusive
 #SBATCH --time=01:00:00
 #SBATCH --output={log}
-# {atoms} atoms on {ranks} ranks. One rank per core; nothing else runs on these nodes.
+# {atoms} atoms on {named}. One rank per core; nothing else runs on these nodes.
 export {threads}
 {command}
 """
@@ -41,7 +43,7 @@ _SUBMIT = """\
 set -e
 cd {folder}
 {jobs}
-echo "when all jobs are done: allegro-md scale collect {folder}"
+echo {ending}
 """
 
 
@@ -93,9 +95,22 @@ def job_scripts(study: Study, sizes: Sequence[Size]) -> dict[str, str]:
     for size in sizes:
         words = [*study.launcher.words(size.ranks), sys.executable, *study.job(size, ask=False).words()]
         scripts[f"job-{size.ranks}.sh"] = _JOB.format(
-            kind=study.kind, ranks=size.ranks, atoms=size.atoms, command=shlex.join(words),
-            log=study.folder.absolute() / f"ranks-{size.ranks}.log",
+            kind=study.kind, ranks=size.ranks, named=ranks_named(size.ranks), atoms=size.atoms,
+            command=shlex.join(words), log=_for_sbatch(study.folder.absolute() / f"ranks-{size.ranks}.log"),
             threads=" ".join(f"{name}=1" for name in ONE_THREAD),
         )  # fmt: skip
     jobs = "\n".join(f'sbatch "$@" {name}' for name in scripts)
-    return scripts | {SUBMIT: _SUBMIT.format(name=SUBMIT, folder=folder, jobs=jobs)}
+    ending = shlex.quote(f"when all jobs are done: allegro-md scale collect {folder}")
+    return scripts | {SUBMIT: _SUBMIT.format(name=SUBMIT, folder=folder, jobs=jobs, ending=ending)}
+
+
+def require_nameable(folder: Path) -> None:
+    """Raises InputError where the options of a job script cannot name the folder; call it before it is made."""
+    if any(c in '"\\' or not c.isprintable() for c in str(folder.absolute())):
+        what = "has a character that job scripts cannot name (double quote, backslash, control character)"
+        raise InputError(what, str(folder), "choose another folder: --out DIR")
+
+
+def _for_sbatch(path: Path) -> str:
+    """A path for an option in a script: sbatch removes quotes, and takes % for the beginning of a pattern."""
+    return '"' + str(path).replace("%", "%%") + '"'
