@@ -17,6 +17,9 @@ COLLECT = "collect"
 MOST_COUNTS = 64
 """Numbers of ranks of one study."""
 
+MOST_RANKS = 1_000_000
+"""Ranks of one size."""
+
 Folder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the study; default: "
                                              "scaling-KIND-NAME of the input.")]
 Ranks = Annotated[str, typer.Option("--ranks", metavar="N,N,…", help="Numbers of ranks.")]
@@ -59,13 +62,15 @@ def scale(
     from allegro_md.scaling.launching import Launcher
     from allegro_md.scaling.measure import Timing
     from allegro_md.scaling.sizes import Kind
-    from allegro_md.scaling.slurm import srun, write_scripts
+    from allegro_md.scaling.slurm import require_nameable, srun, write_scripts
     from allegro_md.scaling.study import Study, measure_all
 
     starter = Launcher(srun() if slurm and launcher is None else launcher, here=not slurm)
     timing = Timing(steps, warmup, repeats, with_output)
     which: Kind = "weak" if kind == "weak" else "strong"
     study = Study(which, source, tuple(assignments or ()), counts, starter, timing, folder)
+    if slurm:
+        require_nameable(folder)
     sizes = study.prepare(overwrite)
     if slurm:
         _print(write_scripts(study, sizes))
@@ -86,6 +91,9 @@ def numbers(text: str) -> tuple[int, ...]:
     for word in words:
         if not word.isdecimal():
             raise InputError(f"'{word}' is not a number of ranks", f"--ranks {text}", remedy)
+        if len(word.lstrip("0")) > len(str(MOST_RANKS)) or int(word) > MOST_RANKS:
+            what = f"{word[:20]}{'…' * (len(word) > 20)} ranks are too many"
+            raise InputError(what, "--ranks", f"give at most {MOST_RANKS}")
         if int(word) == 0:
             raise InputError("there is no study on 0 ranks", f"--ranks {text}", remedy)
     if twice := [word for word in words if [int(w) for w in words].count(int(word)) > 1]:

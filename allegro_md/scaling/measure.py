@@ -1,6 +1,6 @@
 """The process of a scaling study that a launcher starts: holds one system on its ranks, and times its steps.
 
-    mpirun -n 4 python -m allegro_md.scaling.measure INPUT.toml RESULT.json --steps 100 --warmup 20 --turns 5
+    mpirun -n 4 python -m allegro_md.scaling.measure INPUT.toml RESULT.json --ranks 4 --steps 100 --warmup 20 --turns 5
 
 The result is written anew after every turn, so a job that is cut off leaves the turns it has made. A study that lets
 several of these processes alternate gives ``--ask``: each turn then waits for a line on standard input. The other
@@ -67,6 +67,7 @@ class Job:
     Attributes:
         source: the input file.
         result: file to write.
+        ranks: number of them that the launcher is to start.
         assignments: changed keys, as of ``--set``.
         timing: steps to make.
         ask: wait for a line on standard input before every turn.
@@ -74,6 +75,7 @@ class Job:
 
     source: Path
     result: Path
+    ranks: int
     assignments: tuple[str, ...]
     timing: Timing
     ask: bool
@@ -83,7 +85,8 @@ class Job:
         timing = self.timing
         changed = [word for assignment in self.assignments for word in ("--set", assignment)]
         flags = [flag for flag, given in (("--with-output", timing.with_output), ("--ask", self.ask)) if given]
-        numbers = ["--steps", str(timing.steps), "--warmup", str(timing.warmup), "--turns", str(timing.turns)]
+        counts = {"ranks": self.ranks, "steps": timing.steps, "warmup": timing.warmup, "turns": timing.turns}
+        numbers = [word for name, count in counts.items() for word in (f"--{name}", str(count))]
         return ["-m", "allegro_md.scaling.measure", str(self.source), str(self.result), *numbers, *changed, *flags]
 
     @staticmethod
@@ -92,14 +95,14 @@ class Job:
         parser = argparse.ArgumentParser(prog="python -m allegro_md.scaling.measure")
         parser.add_argument("source", type=Path)
         parser.add_argument("result", type=Path)
-        for name in ("steps", "warmup", "turns"):
+        for name in ("ranks", "steps", "warmup", "turns"):
             parser.add_argument(f"--{name}", type=int, required=True)
         parser.add_argument("--set", action="append", default=[])
         for flag in ("--with-output", "--ask"):
             parser.add_argument(flag, action="store_true")
         o = parser.parse_args(words)
         timing = Timing(o.steps, o.warmup, o.turns, o.with_output)
-        return Job(o.source, o.result, tuple(o.set), timing, o.ask)
+        return Job(o.source, o.result, o.ranks, tuple(o.set), timing, o.ask)
 
 
 def main() -> int:
@@ -125,8 +128,11 @@ def measure(job: Job, comm: Comm) -> None:
     """Builds the system, warms up and makes the turns; rank 0 writes the result (collective).
 
     Raises:
-        AllegroError: the system cannot be simulated on these ranks.
+        AllegroError: the launcher has started another number of ranks, or the system cannot be simulated on these.
     """
+    if comm.size != job.ranks:
+        what = f"it starts {ranks_named(comm.size)}, not {job.ranks}"
+        raise InputError(what, "--launcher", "write {n} where the number stands; allegro-md doctor looks at MPI")
     timing, place = job.timing, job.result.with_suffix(".output")
     with comm.collective_errors():
         config = studied(load_input(job.source, job.assignments), place, timing)

@@ -52,7 +52,7 @@ class Study:
     def job(self, size: Size, ask: bool) -> Job:
         """The order for the process of one size."""
         changed = (*self.assignments, *size.assignments)
-        return Job(self.source.absolute(), self.result(size.ranks).absolute(), changed, self.timing, ask)
+        return Job(self.source.absolute(), self.result(size.ranks).absolute(), size.ranks, changed, self.timing, ask)
 
     def command(self, size: Size) -> list[str]:
         """The command line of a process that waits for its turns."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from allegro_md.errors import InputError
 from allegro_md.scaling.launching import Launcher, StudyProcess
 from allegro_md.scaling.measure import Job, Timing, measure
 from allegro_md.scaling.sizes import Kind, copies
-from allegro_md.scaling.slurm import SUBMIT, job_scripts, srun
+from allegro_md.scaling.slurm import SUBMIT, job_scripts, srun, write_scripts
 from allegro_md.scaling.study import Study
 from allegro_md.scaling.turns import described
 
@@ -98,7 +99,7 @@ def test_an_earlier_study_is_replaced_only_if_asked(argon: Path) -> None:
 
 
 def test_the_order_of_a_process_is_read_as_it_was_given() -> None:
-    job = Job(Path("/a b/in.toml"), Path("/r.json"), ("system.repeat=[1, 1, 2]", "x.y=z"), TIMING, True)
+    job = Job(Path("/a b/in.toml"), Path("/r.json"), 3, ("system.repeat=[1, 1, 2]", "x.y=z"), TIMING, True)
     assert Job.parse(job.words()[2:]) == job
 
 
@@ -129,6 +130,19 @@ def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
         assert "status 1: ZeroDivisionError" in process.fault and not process.lacked_memory
 
 
+def test_a_launcher_that_starts_another_number_of_ranks_fails(argon: Path) -> None:
+    """One that starts a single rank whatever it is told: 1 rank is measured, 2 are not."""
+    launcher = argon.parent / "launch"
+    launcher.write_text('#!/bin/sh\nshift\nexec "$@"\n')
+    launcher.chmod(0o755)
+    words = ["--launcher", f"{launcher} {{n}}", "--steps", "1", "--warmup", "1", "--repeats", "1"]
+    folder = argon.parent / "study"
+    assert main(["scale", "strong", str(argon), "--ranks", "1,2", "--out", str(folder), *words]) == 0
+    document = json.loads((folder / "scaling.json").read_text())
+    assert [row["ranks"] for row in document["rows"]] == [1] and [row["ranks"] for row in document["failed"]] == [2]
+    assert "it starts 1 rank, not 2" in document["failed"][0]["reason"]
+
+
 def test_turns_of_a_process(tmp_path: Path) -> None:
     """It is asked as often as it has turns, and ends when nobody asks any more."""
     ready = "print('allegro-md: ready', flush=True)"
@@ -151,6 +165,35 @@ def test_job_scripts(argon: Path) -> None:
     assert job.timing == TIMING and not job.ask and job.result == whole.result(8).absolute()
     assert load_input(job.source, job.assignments).system.repeat != (1, 2, 1)
     assert 'sbatch "$@" job-8.sh' in scripts[SUBMIT]
+
+
+def test_job_scripts_in_a_folder_with_any_name(argon: Path) -> None:
+    """Run by bash with an sbatch that only writes down how it was called."""
+    folder = argon.parent / "ünï cødé 'q $HOME 100%j # x"
+    whole = Study("strong", argon, (), (1,), Launcher("srun -n {n}", here=False), TIMING, folder)
+    write_scripts(whole, whole.prepare(overwrite=False))
+    (argon.parent / "sbatch").write_text("#!/bin/sh\npwd\necho $*\n")
+    (argon.parent / "sbatch").chmod(0o755)
+    path = {"PATH": f"{argon.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", folder / SUBMIT], env=path, capture_output=True, text=True, check=True)
+    where, job, ending = done.stdout.splitlines()
+    assert (where, job) == (str(folder), "job-1.sh")
+    assert shlex.split(ending.split(": ")[1]) == ["allegro-md", "scale", "collect", str(folder)]
+    lines = (folder / "job-1.sh").read_text().splitlines()
+    (output,) = [line.removeprefix("#SBATCH ") for line in lines if "--output" in line]
+    assert shlex.split(output) == [f"--output={folder}/ranks-1.log".replace("%", "%%")]
+    assert any("512 atoms on 1 rank." in line for line in lines)
+
+
+@pytest.mark.parametrize("character", ['"', "\\", "\n"])
+def test_folders_that_job_scripts_cannot_name_are_refused(
+    argon: Path, capsys: pytest.CaptureFixture[str], character: str
+) -> None:
+    folder = argon.parent / f"a{character}b"
+    words = ["--launcher", "srun -n {n}", "--slurm", "--out", str(folder)]
+    assert main(["scale", "strong", str(argon), *words]) == 2
+    assert "job scripts cannot name" in capsys.readouterr().err
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(("vendor", "plugin"), [("MPICH", "pmi2"), ("Intel MPI", "pmi2"), ("Open MPI", "pmix")])
@@ -176,7 +219,8 @@ def test_memory_that_includes_compiling_is_noted(argon: Path, monkeypatch: pytes
 
         monkeypatch.setattr("allegro_md.scaling.measure.CompilationWatch", watch)
         result = argon.parent / "r.json"
-        measure(Job(argon, result, (), Timing(steps=1, warmup=1, turns=1, with_output=False), ask=False), Comm.serial())
+        timing = Timing(steps=1, warmup=1, turns=1, with_output=False)
+        measure(Job(argon, result, 1, (), timing, ask=False), Comm.serial())
         notes = json.loads(result.read_text())["notes"]
         assert any("kernels were compiled on 1 rank" in note for note in notes) == noted
 
@@ -203,6 +247,8 @@ def test_a_turn_is_described_by_its_slowest_rank() -> None:
         (["strong", "argon.toml", "--ranks", "1,x"], "'x' is not a number of ranks"),
         (["strong", "argon.toml", "--ranks", "1,1"], "1 is given twice"),
         (["strong", "argon.toml", "--ranks", "0,2"], "no study on 0 ranks"),
+        (["strong", "argon.toml", "--ranks", "1,1000001"], "1000001 ranks are too many"),
+        (["strong", "argon.toml", "--ranks", "9" * 5000], "ranks are too many"),
         (["strong", "argon.toml", "--ranks", ""], "--ranks: is empty"),
         (["strong", "argon.toml", "--no-such"], "see allegro-md scale --help"),
         (["strong", "argon.toml", "--set", "parallel.balance=1.2"], "{ threshold = 1.2 }"),
