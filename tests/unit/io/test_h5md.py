@@ -137,6 +137,20 @@ def test_round_trip(tmp_path: Path, dtype: str) -> None:
         assert file["observables/potential_energy/value"].attrs["unit"] == "eV"
 
 
+def test_the_manual_names_every_dataset(tmp_path: Path, root: Path) -> None:
+    """So that a reader who compares two files knows of each entry what it is."""
+    write(tmp_path, range(3)).close()
+    rows = (line for line in (root / "docs" / "trajectory.md").read_text().splitlines() if line.startswith("| `"))
+    named = {line.split("`")[1] for line in rows}
+    found: list[str] = []
+    with h5py.File(tmp_path / "trajectory.h5") as file:
+        file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+    by_one_row = ("observables/", "particles/MDAnalysis/")
+    assert "parameters/segment_frames" in found
+    for name in found:
+        assert name in named or name.startswith(by_one_row) or name.endswith(("/step", "/time")), name
+
+
 def test_directory_may_move_and_segments_are_few(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     write(tmp_path / "a", range(40)).close()
