@@ -186,7 +186,7 @@ def test_every_figure_has_a_source() -> None:
         (["--device", "h10"], ["--device", "h100"]),
         (["--device", "epyc"], ["epyc-7763-core"]),
         (["--network", "infiniband-hrd"], ["--network", "infiniband-hdr"]),
-        (["--launcher", "no-such-launcher -n 2"], ["--launcher", "mpirun -n 2"]),
+        (["--launcher", "no-such-launcher -n 2"], ["--launcher", "there is no program"]),
         (["--json", "no/such/folder/f.json"], ["no such folder"]),
         (["--plot", "no/such/folder/f.png"], ["no such folder"]),
         (["--plot", "plan.xyz"], ["--plot plan.xyz", "let it end with .png"]),
