@@ -206,6 +206,7 @@ class _Offence:
 def _blame(comm: Comm, key: str, offences: list[_Offence]) -> NoReturn:
     """Raises, on all ranks alike, for the worst of all ranks' offences."""
     found = sorted((o for part in comm.allgather(offences) for o in part), key=lambda o: (-o.excess, o.atom))
+    found = [offence for offence in found if offence.excess > 0.0] or found[:1]  # the longest of a rank may be within
     others = ", ".join(str(o.atom) for o in found[1:MOST_ATOMS])
     raise PhysicsError(
         f"{found[0].text} (guard.{key})"
@@ -223,8 +224,8 @@ def _name(state: AtomState, index: int) -> str:
 def _long(state: AtomState, rows: NDArray[np.float64], limit: float, what: str, unit: str) -> list[_Offence]:
     """The local atoms with the longest `rows` (n_local, 3) float64, in `unit`, beyond the limit.
 
-    The longest of a rank is always among them: rounded in another way than where the limit was found passed, it may be
-    within the limit by the last bit.
+    The longest of a rank is always among them, even within the limit: where this was found passed, on this rank or
+    another, lengths may have been rounded in another way.
     """
     length = np.nan_to_num(np.linalg.norm(rows, axis=1), nan=math.inf)
     order = np.argsort(-length, stable=True)[:MOST_ATOMS].tolist()

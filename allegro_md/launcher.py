@@ -25,6 +25,10 @@ _STARTED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # set for a rank o
 _ASKED = {"SLURM_NTASKS": "Slurm", "PBS_NP": "PBS", "LSB_DJOB_NUMPROC": "LSF"}
 
 
+MOST_RANKS = 1_000_000
+"""That a run may have; a larger number is taken for a mistake."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Number of ranks of a run.

@@ -8,7 +8,7 @@ import typer
 
 from allegro_md.cli.loading import Assignments, InputFile, load, require_grid
 from allegro_md.config.replicas import divide
-from allegro_md.launcher import Ranks, ranks_started
+from allegro_md.launcher import MOST_RANKS, Ranks, ranks_started
 
 
 def check(
@@ -16,7 +16,7 @@ def check(
     input_file: InputFile,
     assignments: Assignments = None,
     ranks: Annotated[
-        int | None, typer.Option("--ranks", metavar="N", min=1, help="For N ranks, on any machine.")
+        int | None, typer.Option("--ranks", metavar="N", min=1, max=MOST_RANKS, help="For N ranks, on any machine.")
     ] = None,
 ) -> None:
     """Validate an input and print it with every default, what was read of the structure (elements, cell, temperature,

@@ -11,12 +11,12 @@ from allegro_md.cli.document import TERMINAL, JsonFile, check_folder, file_name,
 from allegro_md.cli.loading import Assignments, InputFile, load
 from allegro_md.comm import Comm
 from allegro_md.errors import InputError
-from allegro_md.launcher import launcher_rank
+from allegro_md.launcher import MOST_RANKS, launcher_rank
 
 
 def plan(
     input_file: InputFile,
-    ranks: Annotated[int, typer.Option("--ranks", metavar="N", min=1, max=1_000_000, help="Number of ranks.")],
+    ranks: Annotated[int, typer.Option("--ranks", metavar="N", min=1, max=MOST_RANKS, help="Number of ranks.")],
     device: Annotated[
         str | None,
         typer.Option("--device", metavar="NAME", help="What a rank runs on: a core or GPU of the table; this machine "
@@ -59,8 +59,10 @@ def plan(
     from allegro_md.scaling.wording import lines
 
     require_known(device, network)
+    one = config if config.replicas is None else config.replica(0)
+    one.parallel.grid_for(ranks, f"{input_file}, parallel.grid")
     measured = None if launcher is None else measure_link(launcher)
-    made = make_plan(config if config.replicas is None else config.replica(0), device, network, measured)
+    made = make_plan(one, device, network, measured)
     if json_file != TERMINAL:
         typer.echo("\n".join(lines(made, ranks)))
     write_document(document(made, ranks) if json_file else {}, json_file)

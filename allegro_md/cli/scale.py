@@ -9,16 +9,13 @@ import typer
 
 from allegro_md.cli.loading import Assignments
 from allegro_md.errors import InputError
-from allegro_md.launcher import is_rank_of_many
+from allegro_md.launcher import MOST_RANKS, is_rank_of_many
 
 KINDS = ("strong", "weak")
 COLLECT = "collect"
 
 MOST_COUNTS = 64
 """Numbers of ranks of one study."""
-
-MOST_RANKS = 1_000_000
-"""Ranks of one size."""
 
 Folder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the study; default: "
                                              "scaling-KIND-NAME of the input.")]

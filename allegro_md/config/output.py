@@ -25,6 +25,7 @@ from allegro_md.config.fields import (
 )
 from allegro_md.config.registry import Chosen, Entry, Registry
 from allegro_md.errors import InputError
+from allegro_md.launcher import MOST_RANKS
 
 FIELDS = ("position", "velocity", "force", "image")
 
@@ -59,6 +60,14 @@ class _Balance(Marker):
         return choose(value, ("auto", "off", *BALANCERS))
 
 
+class _Grid(Triple):
+    def parse(self, value: Any, info: ValidationInfo) -> Any:
+        grid = super().parse(value, info)
+        if not isinstance(grid, str) and math.prod(grid) > MOST_RANKS:
+            raise problem(f"the grid {list(grid)} is for {math.prod(grid)} ranks", f"at most {MOST_RANKS} are possible")
+        return grid
+
+
 class ParallelConfig(Table):
     """Decomposition over ranks; nothing here changes a result.
 
@@ -70,7 +79,7 @@ class ParallelConfig(Table):
         patience: seconds that a rank may wait for others before they are taken for lost and the run ends; 0: no limit.
     """
 
-    grid: Annotated[Literal["auto"] | tuple[int, int, int], Triple(word="auto")] = "auto"
+    grid: Annotated[Literal["auto"] | tuple[int, int, int], _Grid(word="auto")] = "auto"
     skin: LengthOrZero = 0.5
     balance: Annotated[str | BalanceTable, _Balance()] = "auto"
     patience: Annotated[float, Quantity("wall time", zero=True)] = 600.0

@@ -78,6 +78,21 @@ def test_force() -> None:
     assert "force on atom 12 (Na) is 2000 eV/Å; 1000 eV/Å are allowed (guard.max_force); also atoms 11" in str(error)
 
 
+def test_atoms_of_another_rank_that_obey_the_limit_are_not_named() -> None:
+    """Each rank tells its own longest, whether or not it is the rank where the limit is passed."""
+    state, neighbors = line([0.0, 2.0, 4.5])
+    state.local("force")[1, 0] = int(900.0 * FORCE_SCALE)
+    told: list[Any] = []
+    obeying, passing = Comm.serial(), Comm.serial()
+    obeying.allgather = lambda value: told.append(value) or [value]  # type: ignore[func-returns-value, method-assign]
+    passing.allgather = lambda value: [told[0], value]  # type: ignore[method-assign]
+    with pytest.raises(PhysicsError):
+        Guard(LOOSE, obeying).require(np.array([1.0, -1.0, -1.0]), state, neighbors, 2.0)
+    state.local("id")[:] += 10
+    state.local("force")[2, 0] = int(2000.0 * FORCE_SCALE)
+    assert told[0] and raised(Guard(LOOSE, passing), state, neighbors).atoms == (22,)
+
+
 @pytest.mark.parametrize("speed", [0.6, np.nan, np.inf])
 def test_displacement(speed: float) -> None:
     state, neighbors = line([0.0, 2.0])

@@ -40,7 +40,8 @@ class Grid(NamedTuple):
 
 
 def cells_around(position: torch.Tensor, shift: torch.Tensor, cell: Cell, distance: float) -> Grid:
-    """Cells for pairs within a distance of atoms, as `cpu.grid.cells_around`: six numbers come back to the host.
+    """Cells for pairs within a distance of atoms, as `cpu.grid.cells_around`: six numbers come back to the host,
+    and more where there are wide gaps.
 
     Args:
         position: (n, 3) float64 Å, unwrapped, n > 0.

@@ -1,4 +1,4 @@
-"""The extremes that guards look at: see `base.LimitFunctions`. One or two numbers come back to the host."""
+"""The extremes that guards look at: see `base.LimitFunctions`. A few numbers come back to the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Sub-steps of integrators: see `base.StepFunctions`. Nothing comes back to the host but the heat of a thermostat."""
+"""Sub-steps of integrators: see `base.StepFunctions`. Only the heat of a thermostat comes back.
+
+Tables of forces and of combined vectors are copied to the device, for which the host waits.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Launches of kernels on tensors: arguments are checked, and put where the compiled code reads them.
 
-Nothing waits for a kernel: on a GPU it runs in torch's current stream.
+Nothing waits for a kernel, but for the first launch of each: on a GPU it runs in torch's current stream.
 """
 
 from __future__ import annotations

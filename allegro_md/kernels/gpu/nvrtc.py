@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +22,7 @@ from allegro_md.kernels.gpu.signature import SOURCES
 if TYPE_CHECKING:
     from allegro_md.kernels.gpu.launch import Kernel, Shape
 
-OPTIONS = ("--std=c++17", "--fmad=false", "--ptxas-options=-v", "--device-int128")
+OPTIONS = ("--std=c++17", "--fmad=false", "--ptxas-options=-v")
 """Of the compiler: no fused operation that the source does not ask for."""
 
 _SMALL_MEMORY = 48 * 1024  # bytes of shared memory that a kernel has without being allowed more
@@ -46,11 +47,11 @@ def run(kernel: Kernel, device: torch.device, shape: Shape, pointers: Any) -> No
     from cuda.bindings import driver
 
     function = _function(kernel.file, kernel.instance, device.index or 0)
-    if shape.shared > _SMALL_MEMORY:
-        most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        _good(driver.cuFuncSetAttribute(function, most, shape.shared))
     stream = torch.cuda.current_stream(device).cuda_stream
     with torch.cuda.device(device):
+        if shape.shared > _SMALL_MEMORY:
+            most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            _good(driver.cuFuncSetAttribute(function, most, shape.shared))
         _good(
             driver.cuLaunchKernel(
                 function, shape.blocks, 1, 1, shape.threads, 1, 1, shape.shared, stream, ctypes.addressof(pointers), 0
@@ -73,9 +74,9 @@ def compiled(file: str, instance: str, architecture: str) -> MachineCode:
     made = compile_anew(file, instance, architecture)
     if place is not None:
         place.parent.mkdir(exist_ok=True)
-        part = place.with_suffix(f".{os.getpid()}.tmp")  # several ranks may compile the same
-        part.write_bytes(made.name + b"\n" + made.code)
-        part.replace(place)
+        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as part:  # several ranks may compile the same
+            part.write(made.name + b"\n" + made.code)
+        os.replace(part.name, place)
     return made
 
 
@@ -93,12 +94,12 @@ def compile_anew(file: str, instance: str, architecture: str) -> MachineCode:
     try:
         _good(nvrtc.nvrtcAddNameExpression(program, instance.encode()))
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
-        log = b" " * _good(nvrtc.nvrtcGetProgramLogSize(program))
+        log = bytes(_good(nvrtc.nvrtcGetProgramLogSize(program)))  # written to
         _good(nvrtc.nvrtcGetProgramLog(program, log))
         text = log.decode().rstrip("\0 \n")
         if int(status):
             raise RuntimeError(f"{instance} of {file} does not compile for {architecture}:\n{text}")
-        code = b" " * _good(nvrtc.nvrtcGetCUBINSize(program))
+        code = bytes(_good(nvrtc.nvrtcGetCUBINSize(program)))
         _good(nvrtc.nvrtcGetCUBIN(program, code))
         return MachineCode(code, _good(nvrtc.nvrtcGetLoweredName(program, instance.encode())), text)
     finally:

@@ -114,7 +114,7 @@ def on_device(network: PackedSingleLayer, repulsion: NDArray[np.float64], device
 def divide(lists: Lists, centers: tuple[int, int], rows: int) -> list[CenterBlock]:
     """Cuts centers into blocks of about `rows` listed pairs and centers together.
 
-    Comes back to the host once; holds as long as the lists do.
+    A few numbers of each block come back to the host; holds as long as the lists do.
 
     Args:
         lists: see `kernels.arguments`, of tensors on the device.

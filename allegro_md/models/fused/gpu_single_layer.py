@@ -73,7 +73,7 @@ class GpuSingleLayer:
             try:
                 work = self._memory(self._blocks[centers])
                 break
-            except torch.OutOfMemoryError as error:
+            except (torch.OutOfMemoryError, ValueError) as error:
                 if self.rows <= longest:
                     raise ResourceError("allegro: out of memory for the smallest block of edges") from error
                 self.rows, self._blocks = self.rows // 2, {}

@@ -10,7 +10,7 @@ from phases import KERNEL, faults
 
 from allegro_md.kernels.gpu.signature import SOURCES, read_signature
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
+ARCHITECTURES = ("sm_90", *(pytest.param(name, marks=pytest.mark.long) for name in ("sm_80", "sm_120")))
 FILES = sorted(path.name for path in SOURCES.glob("*.cuh"))
 HEADERS = sorted(SOURCES.glob("*.h"))
 
