@@ -31,7 +31,7 @@ def mirrored(self: Kernel, blocks: int, *arguments: Any, threads: int, shared: i
     """
     global launches
     tensors = [each for each in arguments if isinstance(each, torch.Tensor)]
-    if not tensors or tensors[0].device.type != "cpu" or blocks == 0:
+    if blocks == 0 or any(each.device.type != "cpu" for each in tensors):
         _plain(self, blocks, *arguments, threads=threads, shared=shared)
         return
     host: dict[int, torch.Tensor] = {}
