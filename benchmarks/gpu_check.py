@@ -5,7 +5,8 @@
 Each part runs in a process of its own, within a share of the time; what fails, or finds no time, is listed with its
 error, and the others go on. Needs torch, numpy, numba, cuda-bindings and what the package itself asks for; what else is
 not there (pytest, mpirun, compute-sanitizer, nequip-allegro) is skipped by name. Writes
-``results/gpu-check-MACHINE.json`` after each part. What the figures should be is in `gpu_predictions.md`.
+``results/gpu-check-MACHINE.json`` after each part; with ``--only`` the other parts that are there stay. What the figures
+should be is in `gpu_predictions.md`.
 
 ``--host`` tries the script without a GPU: the host build of the tests runs the kernels, and systems are small.
 """
@@ -150,22 +151,26 @@ def parts(host: bool) -> dict[str, Part]:
     found = {
         "machine": Part(30, gpu_measure.machine),
         "compile": Part(90, compiled),
-        "potentials": Part(60, gpu_same.potentials),
-        "runs": Part(60, gpu_same.runs),
+        "potentials": Part(150, gpu_same.potentials),  # kernels of the CPU are compiled, too
+        "runs": Part(90, gpu_same.runs),
         "atomics": Part(20, gpu_measure.atomics),
     }
     for atoms in HOST_SIZES if host else SIZES:
         for name in gpu_measure.SYSTEMS:
-            if atoms <= LARGE or name != "copper":
-                share = 10 if atoms < 10**6 else 20 if atoms < 10**7 else 30 if atoms < LARGE else 75
+            if atoms <= LARGE or name == "silver":
+                share = 15 if atoms < 10**6 else 20 if atoms < 10**7 else 30 if atoms < LARGE else 100
                 found[f"{name} {atoms:.0e}"] = Part(share, functools.partial(timed, name, atoms))
-    return found | {
-        "record": Part(100, record),
+    found |= {
+        "record": Part(120, record),
         "ranks": Part(60, gpu_same.ranks),
         "tests": Part(120, tests),
         "sanitizer": Part(90, gpu_same.sanitizer),
         "nequip": Part(60, nequip),
+        "lj 1e+08": Part(100, functools.partial(timed, "lj", SIZES[-1])),
     }
+    if host:
+        del found["lj 1e+08"]
+    return found
 
 
 def run_part(name: str, host: bool, seconds: float) -> dict[str, Any]:
@@ -219,7 +224,9 @@ def main() -> None:
     unknown = [name for name in options.only or () if name not in known]
     if unknown:
         raise SystemExit(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
-    found: dict[str, Any] = {}
+    kind = "gpu-check-host" if options.host else "gpu-check"
+    path = launch.result_file(kind)
+    found: dict[str, Any] = json.loads(path.read_text())["parts"] if options.only and path.exists() else {}
     for name in options.only or known:
         left = ends - time.perf_counter()
         if left < 6.0:
@@ -227,7 +234,7 @@ def main() -> None:
         else:
             found[name] = run_part(name, options.host, min(known[name].seconds, left - 2.0))
         print(f"{name}: {summary(found[name])}", flush=True)
-        path = launch.save("gpu-check-host" if options.host else "gpu-check", {"parts": found}, versions())
+        launch.save(kind, {"parts": found}, versions())
     print(path)
     sys.exit(int(any("error" in each or each.get("equal") is False for each in found.values())))
 
@@ -235,7 +242,7 @@ def main() -> None:
 def summary(figures: dict[str, Any]) -> str:
     """The figures that fit on a line."""
     short = {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
-    return ", ".join(f"{key} {str(value)[:300]}" for key, value in short.items())
+    return ", ".join(f"{key} {str(value)[:200]}" for key, value in short.items())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,11 @@ sys.path.insert(0, str(launch.ROOT / "tests" / "drivers"))  # host_build, gpu_in
 OFF = ["output.trajectory.every=0", "output.thermo.every=0", "output.checkpoint.every=0"]
 
 SYSTEMS: dict[str, tuple[str, Callable[[int], str], int]] = {
-    "lj": ("argon-lj", lambda n: f'system.crystal={{symbol="Ar",lattice="fcc",a=5.7802,repeat={[n] * 3},rattle=0.05}}', 4),
+    "lj": (
+        "argon-lj",
+        lambda n: f'system.crystal={{symbol="Ar",lattice="fcc",a=5.7802,repeat={[n] * 3},rattle=0.05}}',
+        4,
+    ),
     "silver": ("record-ag", lambda n: f"system.repeat={[n] * 3}", 71),
     "copper": ("quickstart", lambda n: f"system.repeat={[n] * 3}", 496),
 }  # fmt: skip
@@ -73,7 +76,8 @@ def machine(host: bool, seconds: float) -> dict[str, Any]:
     }  # fmt: skip
     if host:
         return found
-    query = ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,clocks.max.mem,power.limit", "--format=csv,noheader"]
+    wanted = "driver_version,clocks.max.sm,clocks.max.mem,power.limit"
+    query = ["nvidia-smi", f"--query-gpu={wanted}", "--format=csv,noheader"]
     with contextlib.suppress(OSError):
         found["driver"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
     about, memory = torch.cuda.get_device_properties(0), torch.cuda.mem_get_info()

@@ -27,7 +27,10 @@ RUNS: dict[str, list[str]] = {
 }
 """Input → what is changed in it."""
 
-SANITIZED = [("memcheck", "argon-lj"), ("memcheck", "record-ag"), ("racecheck", "record-ag"), ("memcheck", "quickstart")]
+SANITIZED = [
+    ("memcheck", "argon-lj"), ("memcheck", "record-ag"), ("racecheck", "record-ag"), ("memcheck", "quickstart"),
+]  # fmt: skip
+"""Tools, and the inputs they look at."""
 
 
 def potentials(host: bool, seconds: float) -> dict[str, Any]:
