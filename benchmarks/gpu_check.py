@@ -5,7 +5,7 @@
 Each part runs in a process of its own, within a share of the time; what fails, or finds no time, is listed with its
 error, and the others go on. Needs torch, numpy, numba, cuda-bindings and what the package itself asks for; what else is
 not there (pytest, mpirun, compute-sanitizer, nequip-allegro) is skipped by name. Writes
-``results/gpu-check-MACHINE.json`` after each part; with ``--only`` the other parts that are there stay. What the figures
+``results/gpu-check-MACHINE.json`` after each part; with ``--only`` other parts that are there stay. What the figures
 should be is in `gpu_predictions.md`.
 
 ``--host`` tries the script without a GPU: the host build of the tests runs the kernels, and systems are small.

@@ -46,7 +46,7 @@ def described(file: str, instance: str, architecture: str) -> dict[str, Any]:
 
 
 def instructions(code: bytes, name: str) -> dict[str, Any]:
-    """Number of instructions of a kernel, and of each kind in its innermost loops; nothing where there is no nvdisasm."""
+    """Number of instructions, and of each kind in the innermost loops; nothing where there is no nvdisasm."""
     program = disassembler()
     if program is None:
         return {}

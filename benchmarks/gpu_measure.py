@@ -1,4 +1,4 @@
-"""What `gpu_check.py` measures in its own process: the machine, atomic operations, times of steps by phase and kernel."""
+"""What `gpu_check.py` measures: the machine, atomic operations, times of steps by phase and kernel."""
 
 from __future__ import annotations
 
@@ -265,5 +265,3 @@ def wait(host: bool) -> None:
     """Returns when the device has finished."""
     if not host:
         torch.cuda.synchronize()
-
-
