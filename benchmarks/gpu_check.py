@@ -8,7 +8,8 @@ not there (pytest, mpirun, compute-sanitizer, nequip-allegro) is skipped by name
 ``results/gpu-check-MACHINE.json`` after each part; with ``--only`` other parts that are there stay. What the figures
 should be is in `gpu_predictions.md`.
 
-``--host`` tries the script without a GPU: the host build of the tests runs the kernels, and systems are small.
+``--host`` tries the script without a GPU: the host build of the tests runs the kernels, systems are small, and the
+figures go to the folder of temporary files.
 """
 
 from __future__ import annotations
@@ -224,8 +225,9 @@ def main() -> None:
     unknown = [name for name in options.only or () if name not in known]
     if unknown:
         raise SystemExit(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
-    kind = "gpu-check-host" if options.host else "gpu-check"
-    path = launch.result_file(kind)
+    if options.host:
+        launch.RESULTS = Path(tempfile.gettempdir())
+    path = launch.result_file("gpu-check")
     found: dict[str, Any] = json.loads(path.read_text())["parts"] if options.only and path.exists() else {}
     for name in options.only or known:
         left = ends - time.perf_counter()
@@ -234,7 +236,7 @@ def main() -> None:
         else:
             found[name] = run_part(name, options.host, min(known[name].seconds, left - 2.0))
         print(f"{name}: {summary(found[name])}", flush=True)
-        launch.save(kind, {"parts": found}, versions())
+        launch.save("gpu-check", {"parts": found}, versions())
     print(path)
     sys.exit(int(any("error" in each or each.get("equal") is False for each in found.values())))
 

@@ -149,15 +149,17 @@ def times(name: str, atoms: int, host: bool, seconds: float) -> dict[str, Any]:
         loop.advance(4)
         wait(host)
         step = (time.perf_counter() - first) / 2
+        peak = 0 if host else torch.cuda.max_memory_allocated()
         steps = max(4, min(200, int((seconds - ready) / 4 / step)))
         plain, rebuilds = _steps(loop, steps, host)
         with _waiting(loop.timers, host):
             before = dict(loop.timers.seconds)
             waited, _ = _steps(loop, steps, host)
             phases = {key: value - before.get(key, 0.0) for key, value in loop.timers.seconds.items()}
+        speed = bandwidth(host) if host or torch.cuda.mem_get_info()[0] > 5e9 else 0.0
         with observed(host) as kernels:
             with_events, _ = _steps(loop, steps, host)
-            table = kernels(steps, bandwidth(host) if host or torch.cuda.mem_get_info()[0] > 5e9 else 0.0)
+            table = kernels(steps, speed)
         n = loop.state.n_local
         pairs = len(loop.forces.neighbors.neighbors) / n
     return {
@@ -167,7 +169,7 @@ def times(name: str, atoms: int, host: bool, seconds: float) -> dict[str, Any]:
         "ms_per_step_waiting": round(1e3 * waited / steps, 4),
         "ms_per_step_with_events": round(1e3 * with_events / steps, 4),
         "ms_by_phase": {key: round(1e3 * value / steps, 4) for key, value in phases.items() if value > 0.0},
-        "peak_GB": None if host else round(torch.cuda.max_memory_allocated() / 1e9, 3),
+        "peak_GB": None if host else round(peak / 1e9, 3),
         "reserved_GB": None if host else round(torch.cuda.max_memory_reserved() / 1e9, 3),
         **table,
     }  # fmt: skip
