@@ -86,14 +86,19 @@ def versions(*packages: str) -> dict[str, str]:
 
 def save(kind: str, figures: dict[str, Any], versions: dict[str, str]) -> Path:
     """Writes ``results/KIND-MACHINE.json`` and returns its path."""
-    here = machine()
-    slug = re.sub(r"\W+", "-", re.sub(r"\(\w+\)|CPU|@.*", "", here["processor"])).strip("-").lower()
-    path = RESULTS / f"{kind}-{slug}-{here['cores']}-cores.json"
+    here, path = machine(), result_file(kind)
     path.parent.mkdir(exist_ok=True)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     document = {"date": date, "machine": here, "versions": versions, **figures}
     path.write_text(json.dumps(document, indent=2) + "\n")
     return path
+
+
+def result_file(kind: str) -> Path:
+    """The file ``results/KIND-MACHINE.json`` of this machine."""
+    here = machine()
+    slug = re.sub(r"\W+", "-", re.sub(r"\(\w+\)|CPU|@.*", "", here["processor"])).strip("-").lower()
+    return RESULTS / f"{kind}-{slug}-{here['cores']}-cores.json"
 
 
 def _read(path: str) -> str:

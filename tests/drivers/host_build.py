@@ -98,7 +98,7 @@ extern "C" void launch(unsigned b, unsigned t, unsigned char* m, unsigned s, voi
     if not library.exists():
         source, made = (library.with_suffix(f".{os.getpid()}{end}") for end in (".cpp", ".so"))
         source.write_text(text)
-        subprocess.run([*COMPILER.split(), *OPTIONS, str(source), "-o", str(made)], check=True)
+        subprocess.run([*COMPILER.split(), *OPTIONS, f"-I{SOURCES}", str(source), "-o", str(made)], check=True)
         source.unlink()
         made.replace(library)
     return ctypes.CDLL(str(library)).launch

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import balance
 import conservation
+import host_build
 import memory_per_rank
 import pytest
 
@@ -42,3 +45,11 @@ def test_balance(kind: str, system: str, grid: str, tmp_path: Path) -> None:
     figures = balance.compare(tmp_path, kind, system, grid)
     assert figures["auto"]["slowest_over_mean"] <= 1.15
     assert figures["same_bits"]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not host_build.available(), reason="there is no C++ compiler")
+def test_the_check_of_gpus_without_a_gpu() -> None:
+    script = Path(memory_per_rank.__file__).with_name("gpu_check.py")
+    done = subprocess.run([sys.executable, str(script), "--host"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
