@@ -44,6 +44,7 @@ def client(folder: Path, socket: str) -> Iterator[subprocess.Popen[str]]:
         job.kill()
 
 
+@pytest.mark.long
 def test_server_of_ase(tmp_path: Path) -> None:
     """Energy, forces and stress, also after the atoms and the cell have changed."""
     atoms, socket = copper(tmp_path), f"allegro-md-test-{tmp_path.parent.name}"

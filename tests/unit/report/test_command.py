@@ -127,7 +127,7 @@ def test_refusals(
         (["--watch", "--out", "x.html"], "--watch and --out exclude each other"),
         (["--port", "8080"], "--port belongs to --watch"),
         (["--out", "/no/such/folder/x.html"], "no such folder"),
-        (["--out", "/"], "is a folder"),
+        (["--out", "/"], "is the name of a folder"),
         (["--watch", "--port", "0"], "'--port'"),
     ],
 )
