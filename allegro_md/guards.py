@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allegro_md.backends import backend_for
+from allegro_md.backends.cpu.limits import clearances
 from allegro_md.comm import Comm
 from allegro_md.config.guard import GuardConfig
 from allegro_md.errors import PhysicsError
@@ -101,7 +102,7 @@ class Guard:
             move = state.host_local("velocity") * timestep
             _blame(self._comm, "max_displacement", _long(state, move, limits.displacement, "a step of", "Å"))
         if beyond[2] > 0.0:
-            _blame(self._comm, "min_distance", self._close_pair(state, lists))
+            _blame(self._comm, "min_distance", self._close_pairs(state, lists))
 
     def temperature(self, thermo: Thermo) -> None:
         """Checks a measured temperature.
@@ -153,14 +154,20 @@ class Guard:
         lists = neighbors.offsets, neighbors.neighbors
         return backend_for(state.device).limits.least_clearance(state, lists, self._limits.distance)
 
-    def _close_pair(self, state: AtomState, neighbors: NeighborList) -> list[_Offence]:
-        """The worst pair of this rank's atoms: one suffices to see what happens."""
-        clearance, i, j = self._closest(state, neighbors)
-        if not clearance < 0.0:
-            return []
-        limit = float(self._limits.distance[int(state.array_all("species")[i]), int(state.array_all("species")[j])])
-        text = f"{_name(state, i)} and {_name(state, j)} are {clearance + limit:.6g} Å apart; {limit:.4g} Å are allowed"
-        return [_Offence(-clearance, int(state.array_all("id")[i]), text)]
+    def _close_pairs(self, state: AtomState, neighbors: NeighborList) -> list[_Offence]:
+        """The local atoms that are closest to another one, each with that one, beyond the limit."""
+        lists = (_on_host(neighbors.offsets), _on_host(neighbors.neighbors))
+        nearest, partner = clearances(state, lists, self._limits.distance)
+        nearest, ids, species = nearest[: state.n_local], state.host_all("id"), state.host_all("species")
+        far = [i for i in _order(-nearest, ids[: state.n_local]) if nearest[i] < 0.0]
+        found = []
+        for i in far:
+            j, clearance = int(partner[i]), float(nearest[i])
+            limit = float(self._limits.distance[int(species[i]), int(species[j])])
+            pair, distance = f"{_name(state, i)} and {_name(state, j)}", clearance + limit
+            text = f"{pair} are {distance:.6g} Å apart; {limit:.4g} Å are allowed"
+            found.append(_Offence(-clearance, int(ids[i]), text, int(ids[j])))
+        return found
 
 
 class ForceStdGuard:
@@ -196,24 +203,37 @@ def build(table: GuardConfig, setting: ObserverSetting) -> ForceStdGuard:
 
 @dataclass(frozen=True)
 class _Offence:
-    """Excess of an atom over a limit, its id, and the message."""
+    """Excess of an atom over a limit, its id, the message, and the id of the other atom that this names, if any."""
 
     excess: float
     atom: int
     text: str
+    partner: int = -1
 
 
 def _blame(comm: Comm, key: str, offences: list[_Offence]) -> NoReturn:
     """Raises, on all ranks alike, for the worst of all ranks' offences."""
     found = sorted((o for part in comm.allgather(offences) for o in part), key=lambda o: (-o.excess, o.atom))
     found = [offence for offence in found if offence.excess > 0.0] or found[:1]  # the longest of a rank may be within
-    others = ", ".join(str(o.atom) for o in found[1:MOST_ATOMS])
+    others = ", ".join(str(o.atom) for o in found[1:MOST_ATOMS] if o.atom != found[0].partner)
     raise PhysicsError(
         f"{found[0].text} (guard.{key})"
         + (f"; also atoms {others}" if others else "")
         + " — is the timestep too long, the start far from equilibrium, or the model far from its training?",
         [o.atom for o in found[:MOST_ATOMS]],
     )
+
+
+def _order(excess: NDArray[np.float64], ids: NDArray[np.int64]) -> list[int]:
+    """Indices of the `MOST_ATOMS` atoms with the largest excess; of equal ones those with the lowest ids."""
+    order: list[int] = np.lexsort((ids, -excess))[:MOST_ATOMS].tolist()
+    return order
+
+
+def _on_host(array: DeviceArray) -> NDArray[Any]:
+    """The array, or a copy where it is on a device."""
+    found: NDArray[Any] = array if isinstance(array, np.ndarray) else array.cpu().numpy()
+    return found
 
 
 def _name(state: AtomState, index: int) -> str:
@@ -228,9 +248,8 @@ def _long(state: AtomState, rows: NDArray[np.float64], limit: float, what: str, 
     another, lengths may have been rounded in another way.
     """
     length = np.nan_to_num(np.linalg.norm(rows, axis=1), nan=math.inf)
-    order = np.argsort(-length, stable=True)[:MOST_ATOMS].tolist()
-    far = [i for k, i in enumerate(order) if k == 0 or length[i] > limit]
     ids = state.host_local("id")
+    far = [i for k, i in enumerate(_order(length, ids)) if k == 0 or length[i] > limit]
     return [
         _Offence(
             float(length[i] - limit), int(ids[i]),

@@ -41,7 +41,7 @@ def plan(
 
     Measures the input's potential, list and integrator for some seconds on one core of this machine, with a few copies
     of its system. Times on a device of the table follow from that; they are a forecast. Only --launcher starts MPI. Of
-    several stages the first is planned, of replicas one.
+    several stages the first that makes steps of a timestep is planned, of replicas one.
     """
     if launcher_rank() > 0:
         return
@@ -56,11 +56,13 @@ def plan(
     from allegro_md.scaling.machine import require_known
     from allegro_md.scaling.plan import document, make_plan
     from allegro_md.scaling.plan_plot import draw
+    from allegro_md.scaling.stage import measured_stage
     from allegro_md.scaling.wording import lines
 
     require_known(device, network)
     one = config if config.replicas is None else config.replica(0)
     one.parallel.grid_for(ranks, f"{input_file}, parallel.grid")
+    measured_stage(one, str(input_file))
     measured = None if launcher is None else measure_link(launcher)
     made = make_plan(one, device, network, measured)
     if json_file != TERMINAL:

@@ -99,7 +99,7 @@ def calibrate(parts: Parts) -> Calibration:
     all axes is measured as it is. Other work on the machine does not count: times are those of the processor.
 
     Args:
-        parts: of the input, for one rank.
+        parts: of an input without stages, for one rank.
 
     Raises:
         InputError: the integrator makes no steps.
@@ -159,15 +159,15 @@ def _few(parts: Parts, target: int) -> Input:
         changed["crystal"] = table.crystal.model_copy(update={"repeat": (1, 1, 1)})
     return config.model_copy(
         update={
-            "system": table.model_copy(update=changed), "group": (), "stage": (), "dynamics": _without_groups(config),
+            "system": table.model_copy(update=changed), "group": (), "dynamics": _without_groups(config),
             "parallel": config.parallel.model_copy(update={"grid": "auto"}),
         }
     )  # fmt: skip
 
 
 def _without_groups(config: Input) -> Any:
-    """The dynamics of the first stage for all atoms alike."""
-    dynamics = config.stages[0].dynamics
+    """The dynamics for all atoms alike."""
+    dynamics = config.dynamics
     names = type(dynamics).model_fields
     changed: dict[str, Any] = {name: () for name in ("frozen", "apply", "thermostats") if name in names}
     thermostats = getattr(dynamics, "thermostats", ())
@@ -221,7 +221,7 @@ def _trial(loop: StepLoop, steps: int, rebuild: bool = False) -> dict[str, float
     wall, processor = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
     made = loop.step - before
     if made == 0:
-        raise InputError("ends before a step can be measured", "dynamics", "plan another stage or ensemble")
+        raise InputError("ends before a step can be measured", "dynamics.ensemble", "take one such as nve")
     spent = {name: value - clocks[2].get(name, 0.0) for name, value in timers.seconds.items()}
     scale = min(1.0, processor / wall) / made
     costs = {cost: scale * sum(spent.get(phase, 0.0) for phase in phases) for cost, phases in PHASES.items()}

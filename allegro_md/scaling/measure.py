@@ -28,6 +28,7 @@ from allegro_md.config.output import OutputConfig
 from allegro_md.errors import AllegroError, InputError, ResourceError, out_of_memory
 from allegro_md.io.disk import write_json
 from allegro_md.launcher import ranks_named
+from allegro_md.scaling.stage import alone, remarks
 from allegro_md.scaling.turns import Turns
 from allegro_md.simulation import Simulation
 from allegro_md.simulation.host_info import by_host, cores_of, host_info, processor, resident_memory, warnings
@@ -135,12 +136,14 @@ def measure(job: Job, comm: Comm) -> None:
         raise InputError(what, "--launcher", "write {n} where the number stands; allegro-md doctor looks at MPI")
     timing, place = job.timing, job.result.with_suffix(".output")
     with comm.collective_errors():
-        config = studied(load_input(job.source, job.assignments), place, timing)
+        whole = load_input(job.source, job.assignments)
+        config = studied(whole, job.source, place, timing)
     with CompilationWatch(active=False) as compilation:
         simulation = Simulation.from_config(config, comm, overwrite=True)
         turns = Turns(simulation, timing.steps, timing.with_output)
         turns.warm_up(timing.warmup)
     document = _about(simulation, timing)
+    document["notes"] += remarks(whole)
     if comm.max(compilation.timers.seconds[COMPILE]) > 0.0:
         document["notes"].append(
             f"kernels were compiled on {ranks_named(comm.size)}: MB/rank there includes that, and is less in the next "
@@ -161,21 +164,23 @@ def measure(job: Job, comm: Comm) -> None:
             print(READY, flush=True)
 
 
-def studied(config: Input, place: Path, timing: Timing) -> Input:
-    """The input as a study runs it: of stages the first, and where it is asked for with the files it writes.
+def studied(config: Input, source: Path, place: Path, timing: Timing) -> Input:
+    """The input as a study runs it: one stage, and where it is asked for with the files it writes.
 
     Args:
         config: the input.
+        source: its file, for messages.
         place: run directory.
         timing: steps to make.
 
     Raises:
-        InputError: it is for several replicas.
+        InputError: it is for several replicas, or no stage makes steps of a timestep.
     """
     if config.replicas is not None:
-        raise InputError("is for several replicas", "replicas", "study one of them: remove [replicas]")
-    one = config.of_stage(0)
-    changed: dict[str, Any] = {"stage": ()}
+        what, remedy = "is for several replicas", "study one of them: remove [replicas]"
+        raise InputError(what, f"{source}, replicas", remedy)
+    one = alone(config, str(source))
+    changed: dict[str, Any] = {}
     if timing.with_output:
         changed["output"] = one.output.model_copy(update={"directory": place})
         beyond = timing.steps * (timing.turns + 1) + 1  # never the end, with its checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from allegro_md.scaling.machine import Machine, machine_of_table, this_machine
 from allegro_md.scaling.network import Link, simulate
 from allegro_md.scaling.rebuild_interval import rebuild_interval
 from allegro_md.scaling.reductions import in_windows
+from allegro_md.scaling.stage import alone, remarks
 from allegro_md.simulation.build import build_parts
 from allegro_md.simulation.resource_estimate import MPI_BYTES, ResourceEstimate
 from allegro_md.simulation.windows import MOST_ATOMS
@@ -62,8 +63,8 @@ class Plan:
     """Forecasts of one input on one machine.
 
     Attributes:
-        config: the input.
-        estimate: atoms and memory, the same as that of `check`.
+        config: the input, with the stage that is planned alone.
+        estimate: atoms and memory of the whole run, the same as that of `check`.
         calibration: measured on this machine.
         machine: of the forecast.
     """
@@ -92,14 +93,12 @@ class Plan:
         return Plan(self.config, self.estimate, self.calibration, machine)
 
     def _maxwell(self, n_atoms: float) -> float:
-        step = self.config.stages[0].dynamics.length_of_step
-        if step == 0.0:  # a minimizer
-            return math.inf
+        step = self.config.dynamics.length_of_step
         return rebuild_interval(self.config.parallel.skin, step, self.calibration.temperature, self._mass, n_atoms)
 
     def intervals(self, n_atoms: float, n_ranks: int) -> Intervals:
         """Steps between rebuilds (measured on the samples, carried over to N atoms), rows and reductions."""
-        row = self.config.stages[0].output.thermo.every or math.inf
+        row = self.config.output.thermo.every or math.inf
         rebuild = max(1.0, self.interval_factor * self._maxwell(n_atoms))
         reductions = self.calibration.samples[-1].reductions
         if self.calibration.windows and n_atoms <= MOST_ATOMS * n_ranks:
@@ -208,12 +207,14 @@ def make_plan(config: Input, device: str | None, network: str | None, measured: 
         measured: link between ranks of this machine; None: it was not measured.
 
     Raises:
-        InputError: the system or its potential cannot be made, or a name is not in the tables.
+        InputError: the system or its potential cannot be made, no stage makes steps of a timestep, or a name is not
+            in the tables.
     """
     parts = build_parts(config, Comm.serial())
     estimate = ResourceEstimate(parts.config, parts.system, parts.potential, Comm.serial(), elsewhere=True)
-    calibration = calibrate(parts)
-    here = Plan(parts.config, estimate, calibration, this_machine(calibration, network, measured))
+    one = alone(parts.config)
+    calibration = calibrate(replace(parts, config=one))
+    here = Plan(one, estimate, calibration, this_machine(calibration, network, measured))
     return here if device is None else here.on(device, network)
 
 
@@ -243,7 +244,7 @@ def document(plan: Plan, n_ranks: int) -> dict[str, Any]:
         "simulated_seconds_per_step": plan.simulated(n_ranks) if n_ranks > 1 else None,
         "scaling_ends": vars(limit),
         "least_ranks_for_memory": plan.least_ranks(),
-        "remarks": list(plan.machine.remarks),
+        "remarks": [*remarks(plan.estimate.config), *plan.machine.remarks],
     }
 
 
@@ -254,5 +255,5 @@ def _of_mpi(n_ranks: int) -> float:
 
 def ns_per_day(plan: Plan, seconds: float) -> float:
     """Simulated time per day, ns."""
-    return 86_400.0 / seconds * plan.config.stages[0].dynamics.length_of_step * 1e-6
+    return 86_400.0 / seconds * plan.config.dynamics.length_of_step * 1e-6
 

@@ -71,7 +71,7 @@ class Study:
         Raises:
             InputError: the input is wrong, its system cannot be repeated, or the folder is in use.
         """
-        config = studied(load_input(self.source, self.assignments), self.folder, self.timing)
+        config = studied(load_input(self.source, self.assignments), self.source, self.folder, self.timing)
         system = build_structure(config.system, Comm.serial())
         cell = system.cell
         found = sizes(self.kind, config, system.n_total, cell.heights, cell.periodic, self.ranks)

@@ -13,6 +13,7 @@ from allegro_md.domain.planes import grids_by_surface
 from allegro_md.launcher import ranks_named
 from allegro_md.potentials import descriptions
 from allegro_md.scaling.measure import Timing, machine, studied
+from allegro_md.scaling.stage import remarks
 from allegro_md.scaling.trials import LEAST_ROUNDS, Setting, Trials, Tried, chosen, skins, tried_grids
 from allegro_md.simulation import Simulation
 from allegro_md.simulation.host_info import host_info
@@ -33,7 +34,10 @@ def tune(config: Input, source: Path, rounds: int, comm: Comm, say: Callable[[st
     """
     place = config.output.directory.with_name(f"{config.output.directory.name}.tune")  # never made
     timing = Timing(steps=0, warmup=0, turns=0, with_output=False)
-    simulation = Simulation.from_config(studied(config, place, timing), comm, overwrite=True)
+    one = studied(config, source, place, timing)
+    for line in remarks(config):
+        say(line)
+    simulation = Simulation.from_config(one, comm, overwrite=True)
     trials = Trials(simulation)
     now = trials.present
     of_skins = trials.compare([Setting(skin, now.grid) for skin in skins(config)], rounds, say)

@@ -77,7 +77,7 @@ def make_steps(loop: StepLoop, steps: int) -> None:
     if loop.step < last:
         raise InputError(
             f"the {loop.integrator.__class__.__name__} ended after {loop.step} steps, in the middle of the trial",
-            "dynamics.ensemble", "take an ensemble that goes on, such as nve, or fewer steps",
+            "dynamics.ensemble", "take one that does not end by itself, such as nve",
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import math
 
 from allegro_md.launcher import ranks_named
 from allegro_md.scaling.plan import CAUSES, HALF, MOST_RANKS, Plan, ns_per_day
+from allegro_md.scaling.stage import remarks
 from allegro_md.simulation.resource_estimate import size_text
 
 NAMES = {
@@ -52,7 +53,7 @@ def _time(plan: Plan, n_ranks: int) -> list[str]:
     intervals = plan.intervals(n_atoms, n_ranks)
     found = [
         f"  time of a step     {duration(step.total)}, {1e6 * step.total / n_atoms:.3g} µs per atom"
-        + (f", {ns_per_day(plan, step.total):.3g} ns per day" if ns_per_day(plan, 1.0) else "")
+        f", {ns_per_day(plan, step.total):.3g} ns per day"
     ]
     for name, seconds in step.parts.items():
         if seconds >= LEAST * step.total:
@@ -85,7 +86,7 @@ def _limit(plan: Plan) -> list[str]:
 
 
 def _sources(plan: Plan) -> list[str]:
-    return [f"  {remark}" for remark in plan.machine.remarks]
+    return [f"  {remark}" for remark in (*remarks(plan.estimate.config), *plan.machine.remarks)]
 
 
 def duration(seconds: float) -> str:

@@ -55,3 +55,21 @@ def test_without_leave_to_roll_back_the_run_ends(tmp_path: Path, mpirun: MpiRun)
     ended = mpirun(2, command, check=False)
     assert ended.returncode == 3 and ended.stderr.count("guard.max_displacement") == 1, ended.stderr
     assert len(rows(tmp_path / "run")) == 1  # the start; the step that broke is not reported
+
+
+@pytest.mark.parallel
+def test_any_number_of_ranks_blames_the_same_atoms(tmp_path: Path, mpirun: MpiRun) -> None:
+    """A limit that few atoms pass, so that most ranks have none of them."""
+    mpirun(1, ["-m", "allegro_md", write_input(tmp_path, "fine"), *nve(4.0, 1, "output.observe=[]")])
+    moves = 4.0 * np.linalg.norm(frames(tmp_path / "fine")["velocity"][1], axis=1)
+    limit = float(np.sort(moves)[-3:-1].mean())
+    told = []
+    for n_ranks in (1, 3):
+        command = ["-m", "allegro_md", write_input(tmp_path, f"run-{n_ranks}")]
+        ended = mpirun(n_ranks, [*command, *nve(4.0, 30, f"guard.max_displacement={limit!r}")], check=False)
+        assert ended.returncode == 3, ended.stderr
+        message = next(line for line in ended.stderr.splitlines() if "guard.max_displacement" in line)
+        told.append((message, (tmp_path / f"run-{n_ranks}" / "emergency-1.extxyz").read_bytes()))
+    assert told[0] == told[1]
+    first, second = np.argsort(-moves)[:2]
+    assert f"atom {first} (" in told[0][0] and f"; also atoms {second} —" in told[0][0]

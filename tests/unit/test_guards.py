@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from allegro_md.cell import Cell
 from allegro_md.comm import Comm
@@ -91,6 +93,49 @@ def test_atoms_of_another_rank_that_obey_the_limit_are_not_named() -> None:
     state.local("id")[:] += 10
     state.local("force")[2, 0] = int(2000.0 * FORCE_SCALE)
     assert told[0] and raised(Guard(LOOSE, passing), state, neighbors).atoms == (22,)
+
+
+def on_ranks(atoms: list[list[int]], beyond: NDArray[np.float64], make: Callable[[], Any], limits: Limits) -> set[str]:
+    """What all ranks say, each of which has some of the same atoms, by their places in the state that is made."""
+    states, told = [make() for _ in atoms], []
+    for (state, neighbors), mine in zip(states, atoms, strict=True):
+        order = torch.tensor([*mine, *(k for k in range(state.n_local) if k not in mine)])
+        for name in ("id", "species", "position", "velocity", "force"):
+            state.all(name)[:] = state.all(name)[order]
+        neighbors.build(state)  # before the others are ghosts: the lists are those of all atoms
+        state.n_local, state.n_ghost = len(mine), state.n_local - len(mine)
+        comm = Comm.serial()
+        comm.allgather = lambda value: told.append(value) or [value]  # type: ignore[func-returns-value, method-assign]
+        with pytest.raises(PhysicsError):
+            Guard(limits, comm).require(beyond, state, neighbors, 2.0)
+    said = set()
+    for (state, neighbors), _ in zip(states, atoms, strict=True):
+        comm = Comm.serial()
+        comm.allgather = lambda _: told  # type: ignore[method-assign]
+        with pytest.raises(PhysicsError) as caught:
+            Guard(limits, comm).require(beyond, state, neighbors, 2.0)
+        said.add(f"{caught.value} {caught.value.atoms}")
+    return said
+
+
+SPLITS = ([list(range(12))], [list(range(12))[::-1]], [[9, 3, 0, 7, 11], [2, 1], [10, 4, 5, 8, 6]])
+
+
+def test_equal_offences_are_named_alike_by_any_number_of_ranks() -> None:
+    """More atoms than are named have equal forces, moves and distances: those with the lowest ids are named."""
+    limits = Limits(1000.0, 1.0, np.full((2, 2), 1.5), 1e4)
+
+    def make() -> tuple[AtomState, NeighborList]:
+        state, neighbors = line([float(k) for k in range(12)])
+        state.local("force")[:, 0] = int(2000.0 * FORCE_SCALE)
+        state.local("velocity")[:, 0] = np.nan
+        return state, neighbors
+
+    for which, words in enumerate(("atom 10 (Na) is 2000", "atom 10 (Na) is inf", "atom 10 (Na) and atom 11 (Cl)")):
+        beyond = np.full(3, -1.0)
+        beyond[which] = 1.0
+        said = set().union(*(on_ranks(split, beyond, make, limits) for split in SPLITS))
+        assert len(said) == 1 and words in said.pop()
 
 
 @pytest.mark.parametrize("speed", [0.6, np.nan, np.inf])

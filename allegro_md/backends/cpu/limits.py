@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,28 @@ def least_clearance(
     state: AtomState, lists: tuple[NDArray[np.int64], NDArray[np.int32]], shortest: NDArray[np.float64]
 ) -> tuple[float, int, int]:
     """Finds the listed pair that is closest to its limit; `shortest` (n_species, n_species) Å."""
+    nearest, partner = clearances(state, lists, shortest)
+    i = int(nearest.argmin()) if len(nearest) else -1
+    return (float(nearest[i]), i, int(partner[i])) if i >= 0 and partner[i] >= 0 else (math.inf, -1, -1)
+
+
+def clearances(
+    state: AtomState, lists: tuple[NDArray[np.int64], NDArray[np.int32]], shortest: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Finds of each center the listed pair that is closest to its limit, from host copies of the atoms.
+
+    Args:
+        state, lists, shortest: as of `least_clearance`.
+
+    Returns:
+        (n_centers,) float64, distance − limit, Å, and (n_centers,) int32, the index of the other atom, the first of
+        the list among equals; inf and −1 without such pairs.
+    """
     position, shift, species = (state.host_all(name) for name in ("position", "shift", "species"))
-    atoms = Atoms(position, shift, species, state.cell.matrix)
-    least, i, j = _least_clearance(atoms, Lists(*lists), shortest)
-    return float(least), int(i), int(j)
+    found: tuple[NDArray[np.float64], NDArray[np.int32]] = _clearances(
+        Atoms(position, shift, species, state.cell.matrix), Lists(*lists), shortest
+    )
+    return found
 
 
 @numba.njit(cache=True)
@@ -41,23 +61,21 @@ def _largest_length(rows: NDArray[np.float64] | NDArray[np.int64]) -> float:
 
 
 @numba.njit(cache=True)
-def _least_clearance(
+def _clearances(
     atoms: Atoms,
     lists: Lists,
     shortest: NDArray[np.float64],
-) -> tuple[float, int, int]:
-    """Finds the pair that is closest to its limit.
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Finds of each center the pair that is closest to its limit: see `clearances`.
 
     Args:
         atoms, lists: see `arguments`; species are indices into the limits.
         shortest: (species, species) float64, Å; pairs with 0 have no limit.
-
-    Returns:
-        Least distance − limit, Å, and the indices of the two atoms; (inf, −1, −1) without such pairs.
     """
     atoms, lists = no_refcount(atoms), no_refcount(lists)
     offsets, neighbors, species = lists.offsets, lists.neighbors, atoms.species
-    least, first, second = np.inf, -1, -1
+    nearest = np.full(len(offsets) - 1, np.inf)
+    partner = np.full(len(offsets) - 1, -1, np.int32)
     for i in range(len(offsets) - 1):
         for slot in range(offsets[i], offsets[i + 1]):
             j = neighbors[slot]
@@ -65,6 +83,6 @@ def _least_clearance(
             if limit > 0.0:
                 d0, d1, d2 = pair_vector(atoms.position, atoms.shift, atoms.cell, i, j)
                 clearance = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2) - limit
-                if clearance < least:
-                    least, first, second = clearance, i, j
-    return least, first, second
+                if clearance < nearest[i]:
+                    nearest[i], partner[i] = clearance, j
+    return nearest, partner

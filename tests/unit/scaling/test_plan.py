@@ -208,6 +208,63 @@ def test_unknown_names_in_python() -> None:
         find_link("carrier pigeon")
 
 
+STAGES = """
+[[stage]]
+name = "min"
+dynamics = { ensemble = "minimize", steps = 20 }
+[[stage]]
+name = "heat"
+velocities = { temperature = 90.0, seed = 1 }
+dynamics = { timestep = 3.0, steps = 20 }
+[[stage]]
+name = "cool"
+dynamics = { timestep = 1.0, steps = 20 }
+"""
+
+
+def test_the_first_stage_with_a_timestep_is_planned(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "stages.toml"
+    path.write_text(source.read_text() + STAGES)
+    made = make_plan(load_input(path), None, None, None)
+    assert made.config.dynamics.length_of_step == 3.0 and made.calibration.temperature == 90.0
+    assert sum("the stage 'heat' is measured" in line for line in lines(made, 2)) == 1
+    found = document(made, 2)
+    assert found["ns_per_day"] == pytest.approx(86_400.0 / found["seconds_per_step"] * 3e-6)
+    assert "[system], without the stages before it" in found["remarks"][0]
+
+
+@pytest.mark.parametrize("command", [("plan", "--ranks", "2"), ("tune",), ("scale", "--out", "study")])
+def test_nothing_but_minimizers_cannot_be_measured(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    """One message, before anything else is printed or made."""
+    monkeypatch.chdir(tmp_path)
+    path, one = tmp_path / "stages.toml", 'dynamics = { ensemble = "minimize", steps = 20 }'
+    path.write_text(source.read_text() + f'[[stage]]\nname = "a"\n{one}\n[[stage]]\nname = "b"\n{one}\n')
+    name, *more = command
+    words = [name, *(["strong"] if name == "scale" else []), "stages.toml", *more]
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out in ("", "reading stages.toml\n") and err.count("\n") == 1
+    assert "stages.toml, stage: " in err and "'a' (minimize), 'b' (minimize)" in err
+    path.write_text(source.read_text().replace('ensemble = "nve"\ntimestep = 4.0', 'ensemble = "minimize"'))
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and 'stages.toml, dynamics.ensemble: "minimize" makes no steps of a timestep' in err
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_grid_for_other_ranks_is_refused(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By plan as by check, before anything is measured."""
+    said = []
+    for command in ("plan", "check"):
+        assert main([command, str(source), "--ranks", "8", "--set", "parallel.grid=[3, 1, 1]"]) == 2
+        said.append(capsys.readouterr())
+    assert said[0] == said[1] and not said[0].out
+    assert "parallel.grid: the grid [3, 1, 1] is for 3 ranks, but there are 8" in said[0].err
+
+
 def test_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "plan.json"
     assert main(["plan", str(source), "--ranks", "16", "--json", str(place)]) == 0
