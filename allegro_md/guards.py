@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from allegro_md.errors import PhysicsError
 from allegro_md.exact import FORCE_SCALE
 from allegro_md.neighbors.list import NeighborList
 from allegro_md.reporting import PRIORITY, ObserverSetting, Snapshot, Thermo
-from allegro_md.state import AtomState, DeviceArray
+from allegro_md.state import AtomState, DeviceArray, on_host
 from allegro_md.triggers import Every
 
 MOST_ATOMS = 10
@@ -156,7 +156,7 @@ class Guard:
 
     def _close_pairs(self, state: AtomState, neighbors: NeighborList) -> list[_Offence]:
         """The local atoms that are closest to another one, each with that one, beyond the limit."""
-        lists = (_on_host(neighbors.offsets), _on_host(neighbors.neighbors))
+        lists = (on_host(neighbors.offsets), on_host(neighbors.neighbors))
         nearest, partner = clearances(state, lists, self._limits.distance)
         nearest, ids, species = nearest[: state.n_local], state.host_all("id"), state.host_all("species")
         far = [i for i in _order(-nearest, ids[: state.n_local]) if nearest[i] < 0.0]
@@ -225,15 +225,9 @@ def _blame(comm: Comm, key: str, offences: list[_Offence]) -> NoReturn:
 
 
 def _order(excess: NDArray[np.float64], ids: NDArray[np.int64]) -> list[int]:
-    """Indices of the `MOST_ATOMS` atoms with the largest excess; of equal ones those with the lowest ids."""
+    """Indices of the `MOST_ATOMS` largest of `excess` (n,) of atoms; among equals those with the lowest `ids` (n,)."""
     order: list[int] = np.lexsort((ids, -excess))[:MOST_ATOMS].tolist()
     return order
-
-
-def _on_host(array: DeviceArray) -> NDArray[Any]:
-    """The array, or a copy where it is on a device."""
-    found: NDArray[Any] = array if isinstance(array, np.ndarray) else array.cpu().numpy()
-    return found
 
 
 def _name(state: AtomState, index: int) -> str:

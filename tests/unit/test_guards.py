@@ -111,7 +111,7 @@ def on_ranks(atoms: list[list[int]], beyond: NDArray[np.float64], make: Callable
     said = set()
     for (state, neighbors), _ in zip(states, atoms, strict=True):
         comm = Comm.serial()
-        comm.allgather = lambda _: told  # type: ignore[method-assign]
+        comm.allgather = lambda value: told  # type: ignore[method-assign]
         with pytest.raises(PhysicsError) as caught:
             Guard(limits, comm).require(beyond, state, neighbors, 2.0)
         said.add(f"{caught.value} {caught.value.atoms}")

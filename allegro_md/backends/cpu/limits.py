@@ -34,7 +34,8 @@ def clearances(
     """Finds of each center the listed pair that is closest to its limit, from host copies of the atoms.
 
     Args:
-        state, lists, shortest: as of `least_clearance`.
+        state, lists: as of `least_clearance`.
+        shortest: (n_species, n_species) Å.
 
     Returns:
         (n_centers,) float64, distance − limit, Å, and (n_centers,) int32, the index of the other atom, the first of

@@ -115,7 +115,6 @@ def killed_and_resumed(folder: Path, seed: int, times: int) -> None:
     assert_same_training(folder / "run", folder / "killed")
 
 
-@pytest.mark.long
 def test_killed_and_resumed(tmp_path: Path) -> None:
     killed_and_resumed(tmp_path, 0, 1)
 
