@@ -80,7 +80,7 @@ def test_a_fault_on_one_rank_ends_all(
     assert np.isfinite(x).all() and (np.ptp(x, axis=1) > 0.5 * 4 * 3.64).all()
     if fault in ("nan", "disk"):
         assert json.loads((run / "run.json").read_text())["status"].startswith(
-            {"nan": "PhysicsError", "disk": "ResourceError"}[fault]
+            {"nan": "PhysicsError", "disk": "DiskFullError"}[fault]
         )
     if fault == "nan":
         assert_evidence(run, ended.stderr)

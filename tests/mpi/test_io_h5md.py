@@ -134,6 +134,6 @@ def test_full_disk_of_one_rank_ends_all(write: Any) -> None:
     """Rank 0 may write, the last rank may not: all end with status 4, and what was complete is readable."""
     (path,), done = write(3, "full", (5000,), 0, 40, "full", check=False)
     assert done.returncode == 4, done.stderr
-    assert done.stdout.count("ResourceError") == 3
+    assert done.stdout.count("DiskFullError") == 3
     frames = content(path)["particles/all/position/value"]
     assert 1 <= len(frames) < 40 and np.isfinite(frames).all()
