@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +21,10 @@ def least_clearance(
     state: AtomState, lists: tuple[NDArray[np.int64], NDArray[np.int32]], shortest: NDArray[np.float64]
 ) -> tuple[float, int, int]:
     """Finds the listed pair that is closest to its limit; `shortest` (n_species, n_species) Å."""
-    nearest, partner = clearances(state, lists, shortest)
-    i = int(nearest.argmin()) if len(nearest) else -1
-    return (float(nearest[i]), i, int(partner[i])) if i >= 0 and partner[i] >= 0 else (math.inf, -1, -1)
+    position, shift, species = (state.host_all(name) for name in ("position", "shift", "species"))
+    atoms = Atoms(position, shift, species, state.cell.matrix)
+    least, i, j = _least_clearance(atoms, Lists(*lists), shortest)
+    return float(least), int(i), int(j)
 
 
 def clearances(
@@ -87,3 +86,33 @@ def _clearances(
                 if clearance < nearest[i]:
                     nearest[i], partner[i] = clearance, j
     return nearest, partner
+
+
+@numba.njit(cache=True)
+def _least_clearance(
+    atoms: Atoms,
+    lists: Lists,
+    shortest: NDArray[np.float64],
+) -> tuple[float, int, int]:
+    """Finds the pair that is closest to its limit.
+
+    Args:
+        atoms, lists: see `arguments`; species are indices into the limits.
+        shortest: (species, species) float64, Å; pairs with 0 have no limit.
+
+    Returns:
+        Least distance − limit, Å, and the indices of the two atoms; (inf, −1, −1) without such pairs.
+    """
+    atoms, lists = no_refcount(atoms), no_refcount(lists)
+    offsets, neighbors, species = lists.offsets, lists.neighbors, atoms.species
+    least, first, second = np.inf, -1, -1
+    for i in range(len(offsets) - 1):
+        for slot in range(offsets[i], offsets[i + 1]):
+            j = neighbors[slot]
+            limit = shortest[species[i], species[j]]
+            if limit > 0.0:
+                d0, d1, d2 = pair_vector(atoms.position, atoms.shift, atoms.cell, i, j)
+                clearance = np.sqrt(d0 * d0 + d1 * d1 + d2 * d2) - limit
+                if clearance < least:
+                    least, first, second = clearance, i, j
+    return least, first, second
